@@ -1,0 +1,559 @@
+/* The default on Linux: one private io_uring per reactor.
+ *
+ *     ring     SINGLE_ISSUER | DEFER_TASKRUN where the kernel has them, tried in descending
+ *              order; made in the reactor's own thread; its descriptor is registered
+ *     recv     one-shot with a provided buffer ring: an idle connection holds no buffer. ENOBUFS
+ *              puts the io into `starved`, from which a released buffer takes it
+ *     send     MSG_WAITALL; what is still left is sent again
+ *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, all else in the helper thread
+ *     wake     an eventfd with a read always armed on it
+ *     full SQ  ios wait in `backlog`, in order
+ *
+ * user_data is the io's address; 0 is the eventfd's read. */
+#include "core/assert.h"
+#include "core/io_socket.h"
+#include "core/reactor.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { URING_GROUP = 1, URING_CQ_FACTOR = 8, URING_VECTORS_MAX = 1024 };
+
+struct uring_list {
+    struct io *head, *tail;
+};
+
+struct uring_engine {
+    struct io_uring ring;
+    unsigned flags; /* That the kernel took. */
+    bool ring_registered;
+    int event_fd;
+    uint64_t event_value;
+    bool event_armed;
+    struct io_uring_buf_ring *buffers_ring;
+    size_t buffers_ring_bytes;
+    uint8_t *buffers;
+    struct io_helper *helper;
+    bool helper_own;
+    struct uring_list backlog;
+    struct uring_list starved;
+    uint32_t fired;
+};
+
+/* engine[] notes of an io in this engine. */
+enum { NOTE_SENT, NOTE_MESSAGE, NOTE_FILE_SYNC };
+
+static struct uring_engine *uring_state(struct reactor *reactor)
+{
+    return reactor->engine_state;
+}
+
+static void uring_list_push(struct uring_list *list, struct io *io)
+{
+    io->next = NULL;
+    if (list->tail == NULL) {
+        list->head = io;
+    } else {
+        list->tail->next = io;
+    }
+    list->tail = io;
+}
+
+static struct io *uring_list_pop(struct uring_list *list)
+{
+    struct io *io = list->head;
+    if (io != NULL) {
+        list->head = io->next;
+        if (list->head == NULL) {
+            list->tail = NULL;
+        }
+        io->next = NULL;
+    }
+    return io;
+}
+
+/* The best set of flags that this kernel takes, then a smaller completion queue if memory is short.
+ */
+static int uring_make_ring(struct uring_engine *engine, uint32_t entries)
+{
+    static const unsigned sets[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        0,
+    };
+    int rc = -EINVAL;
+    for (uint32_t factor = URING_CQ_FACTOR; factor >= 2; factor /= 2) {
+        for (uint32_t i = 0; i < ARRAY_COUNT(sets); i++) {
+            struct io_uring_params params = {.flags = sets[i] | IORING_SETUP_CQSIZE,
+                                             .cq_entries = entries * factor};
+            rc = io_uring_queue_init_params(entries, &engine->ring, &params);
+            if (rc == 0) {
+                engine->flags = sets[i];
+                return (params.features & IORING_FEAT_EXT_ARG) != 0 ? 0 : -ENOSYS;
+            }
+            if (rc != -EINVAL) {
+                break;
+            }
+        }
+        if (rc != -ENOMEM) {
+            break;
+        }
+    }
+    return rc;
+}
+
+static enum err uring_make_buffers(struct uring_engine *engine, uint32_t count, uint32_t size)
+{
+    ASSERT(is_power_of_two(count));
+    engine->buffers_ring_bytes = count * sizeof(struct io_uring_buf);
+    void *ring = mmap(NULL, engine->buffers_ring_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *buffers = mmap(NULL, (size_t)count * size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    engine->buffers_ring = ring == MAP_FAILED ? NULL : ring;
+    engine->buffers = buffers == MAP_FAILED ? NULL : buffers;
+    if (engine->buffers_ring == NULL || engine->buffers == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)ring, .ring_entries = count, .bgid = URING_GROUP};
+    if (io_uring_register_buf_ring(&engine->ring, &registration, 0) != 0) {
+        return ERR_UNSUPPORTED; /* Before 5.19: the posix engine serves there. */
+    }
+    io_uring_buf_ring_init(engine->buffers_ring);
+    for (uint32_t i = 0; i < count; i++) {
+        io_uring_buf_ring_add(engine->buffers_ring, engine->buffers + (size_t)i * size, size,
+                              (unsigned short)i, io_uring_buf_ring_mask(count), (int)i);
+    }
+    io_uring_buf_ring_advance(engine->buffers_ring, (int)count);
+    return OK;
+}
+
+static void uring_free(struct uring_engine *engine, const struct io_engine_options *options,
+                       bool ring)
+{
+    if (ring) {
+        io_uring_queue_exit(&engine->ring);
+    }
+    if (engine->event_fd >= 0) {
+        close(engine->event_fd);
+    }
+    if (engine->buffers_ring != NULL) {
+        munmap(engine->buffers_ring, engine->buffers_ring_bytes);
+    }
+    if (engine->buffers != NULL) {
+        munmap(engine->buffers, (size_t)options->recv_count * options->recv_size);
+    }
+    if (engine->helper_own && engine->helper != NULL) {
+        io_helper_stop(engine->helper);
+    }
+    free(engine);
+}
+
+static enum err uring_open_rest(struct uring_engine *engine,
+                                const struct io_engine_options *options)
+{
+    engine->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    engine->helper = options->helper;
+    if (engine->helper == NULL) {
+        engine->helper_own = true;
+        engine->helper = io_helper_start();
+    }
+    if (engine->event_fd < 0 || engine->helper == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    engine->ring_registered = io_uring_register_ring_fd(&engine->ring) == 1;
+    return uring_make_buffers(engine, options->recv_count, options->recv_size);
+}
+
+static enum err uring_open(struct reactor *reactor, const struct io_engine_options *options)
+{
+    struct uring_engine *engine = calloc(1, sizeof(*engine));
+    if (engine == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    engine->event_fd = -1;
+    int rc = uring_make_ring(engine, options->entries);
+    if (rc != 0) {
+        uring_free(engine, options, false);
+        return io_err_from_errno(-rc);
+    }
+    enum err err = uring_open_rest(engine, options);
+    if (err != OK) {
+        uring_free(engine, options, true);
+        return err;
+    }
+    reactor->engine_state = engine;
+    return OK;
+}
+
+static void uring_close(struct reactor *reactor)
+{
+    uring_free(uring_state(reactor), &reactor->io_options, true);
+    reactor->engine_state = NULL;
+}
+
+/* The message of a SEND lives in memory of its own while the kernel reads it. */
+static bool uring_prepare_send(struct io *io, struct io_uring_sqe *sqe)
+{
+    struct msghdr *message = (struct msghdr *)(uintptr_t)io->engine[NOTE_MESSAGE];
+    if (message == NULL) {
+        message = calloc(1, sizeof(*message));
+        if (message == NULL) {
+            return false;
+        }
+        io->engine[NOTE_MESSAGE] = (uint64_t)(uintptr_t)message;
+    }
+    message->msg_iov = io->send.vectors;
+    message->msg_iovlen = min_u32(io->send.count, URING_VECTORS_MAX);
+    io_uring_prep_sendmsg(sqe, io->fd, message, MSG_NOSIGNAL | MSG_WAITALL);
+    return true;
+}
+
+static void uring_prepare_recv(struct reactor *reactor, const struct io *io,
+                               struct io_uring_sqe *sqe)
+{
+    if (io->recv.data != NULL) {
+        io_uring_prep_recv(sqe, io->fd, io->recv.data, io->recv.size, 0);
+        return;
+    }
+    io_uring_prep_recv(sqe, io->fd, NULL, reactor->io_options.recv_size, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = URING_GROUP;
+}
+
+static void uring_prepare_connect(struct io *io, struct io_uring_sqe *sqe)
+{
+    /* The address must stay put: it takes the place of the one that it was made from. */
+    struct sockaddr_storage storage;
+    socklen_t length = socket_address_to(&io->connect.address, &storage);
+    struct sockaddr *copy = malloc(sizeof(storage));
+    ASSERT(copy != NULL);
+    memcpy(copy, &storage, sizeof(storage));
+    io->engine[NOTE_MESSAGE] = (uint64_t)(uintptr_t)copy;
+    io_uring_prep_connect(sqe, io->fd, copy, length);
+}
+
+/* Fills `sqe`; false: completed already, the sqe becomes a no-op. */
+static bool uring_prepare(struct reactor *reactor, struct io *io, struct io_uring_sqe *sqe)
+{
+    if (io->op == IO_ACCEPT) {
+        io_uring_prep_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
+    } else if (io->op == IO_RECV) {
+        uring_prepare_recv(reactor, io, sqe);
+    } else if (io->op == IO_SEND) {
+        return uring_prepare_send(io, sqe);
+    } else if (io->op == IO_CONNECT) {
+        uring_prepare_connect(io, sqe);
+    } else if (io->op == IO_READ) {
+        io_uring_prep_read(sqe, io->fd, io->read.data, io->read.size, io->read.position);
+    } else if (io->op == IO_WRITE && io->engine[NOTE_FILE_SYNC] == 0) {
+        io_uring_prep_write(sqe, io->fd, io->write.data, io->write.size, io->write.position);
+        if ((io->flags & IO_WRITE_DURABLE) != 0) {
+            sqe->rw_flags = RWF_DSYNC;
+        }
+    } else {
+        ASSERT(io->op == IO_SYNC || io->op == IO_WRITE);
+        io_uring_prep_fsync(sqe, io->fd, IORING_FSYNC_DATASYNC);
+    }
+    return true;
+}
+
+/* Puts `io` onto the ring, or behind those that wait for room. */
+static void uring_enqueue(struct reactor *reactor, struct io *io)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    struct io_uring_sqe *sqe =
+        engine->backlog.head == NULL ? io_uring_get_sqe(&engine->ring) : NULL;
+    if (sqe == NULL) {
+        uring_list_push(&engine->backlog, io);
+        return;
+    }
+    if (!uring_prepare(reactor, io, sqe)) {
+        io_uring_prep_nop(sqe);
+        io_uring_sqe_set_data64(sqe, 1);
+        io_complete(reactor, io, ERR_NO_MEMORY);
+        return;
+    }
+    io_uring_sqe_set_data(sqe, io);
+}
+
+static void uring_submit(struct reactor *reactor, struct io *batch)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    while (batch != NULL) {
+        struct io *io = batch;
+        batch = io->next;
+        io->next = NULL;
+        if (io_is_helper_op(io->op)) {
+            io_helper_submit(engine->helper, reactor, io);
+        } else if (io->op == IO_LISTEN) {
+            io_complete(reactor, io, socket_listen(&io->listen.address, io->listen.shared));
+        } else if (io->op == IO_CLOSE) {
+            close(io->fd);
+            io_complete(reactor, io, OK);
+        } else {
+            if (io->op == IO_CONNECT) {
+                io->fd = socket_for_connect(&io->connect.address);
+                if (io->fd < 0) {
+                    io_complete(reactor, io, io->fd);
+                    continue;
+                }
+            }
+            uring_enqueue(reactor, io);
+        }
+    }
+}
+
+/* Moves the vectors past `bytes`. */
+static void uring_consume(struct io *io, size_t bytes)
+{
+    io->engine[NOTE_SENT] += bytes;
+    while (io->send.count > 0 && bytes >= io->send.vectors->iov_len) {
+        bytes -= io->send.vectors->iov_len;
+        io->send.vectors++;
+        io->send.count--;
+    }
+    if (bytes > 0) {
+        io->send.vectors->iov_base = (uint8_t *)io->send.vectors->iov_base + bytes;
+        io->send.vectors->iov_len -= bytes;
+    }
+}
+
+static void uring_reap_send(struct reactor *reactor, struct io *io, int32_t result)
+{
+    if (result > 0) {
+        uring_consume(io, (size_t)result);
+        if (io->send.count > 0) {
+            uring_enqueue(reactor, io);
+            return;
+        }
+        result = (int32_t)io->engine[NOTE_SENT];
+    } else {
+        result = result < 0 ? (int32_t)io_err_from_errno(-result) : (int32_t)ERR_CONNECTION;
+    }
+    free((void *)(uintptr_t)io->engine[NOTE_MESSAGE]);
+    io->engine[NOTE_MESSAGE] = 0;
+    io_complete(reactor, io, result);
+}
+
+static void uring_reap_recv(struct reactor *reactor, struct io *io, int32_t result,
+                            uint32_t cqe_flags)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    if (result == -ENOBUFS && io->recv.data == NULL) {
+        uring_list_push(&engine->starved, io);
+        return;
+    }
+    if ((cqe_flags & IORING_CQE_F_BUFFER) != 0) {
+        uint32_t buffer = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
+        io->recv.lent = buffer + 1;
+        io->recv.data = engine->buffers + (size_t)buffer * reactor->io_options.recv_size;
+        if (result <= 0) {
+            io_recv_release(reactor, io);
+        }
+    }
+    io_complete(reactor, io, result < 0 ? (int32_t)io_err_from_errno(-result) : result);
+}
+
+static void uring_reap_file(struct reactor *reactor, struct io *io, int32_t result)
+{
+    if (io->op == IO_WRITE && io->engine[NOTE_FILE_SYNC] == 0) {
+        if (result == -EOPNOTSUPP && (io->flags & IO_WRITE_DURABLE) != 0) {
+            /* A file system without RWF_DSYNC: the same in two steps. */
+            io->flags &= ~(uint32_t)IO_WRITE_DURABLE;
+            io->engine[NOTE_SENT] = 1;
+            uring_enqueue(reactor, io);
+            return;
+        }
+        if (result >= 0 && (uint32_t)result != io->write.size) {
+            result = -EIO;
+        }
+        if (result >= 0 && io->engine[NOTE_SENT] == 1) {
+            io->engine[NOTE_FILE_SYNC] = 1;
+            uring_enqueue(reactor, io);
+            return;
+        }
+    } else if (io->op == IO_WRITE && result == 0) {
+        result = (int32_t)io->write.size;
+    }
+    io_complete(reactor, io, result < 0 ? (int32_t)io_err_from_errno(-result) : result);
+}
+
+static void uring_reap_connected(struct reactor *reactor, struct io *io, int32_t result)
+{
+    if (io->op == IO_CONNECT) {
+        free((void *)(uintptr_t)io->engine[NOTE_MESSAGE]);
+        io->engine[NOTE_MESSAGE] = 0;
+        if (result == 0) {
+            result = io->fd;
+        } else {
+            close(io->fd);
+        }
+    } else if (result >= 0) {
+        socket_prepare_accepted(result);
+    }
+    io_complete(reactor, io, result < 0 ? (int32_t)io_err_from_errno(-result) : result);
+}
+
+static void uring_reap(struct reactor *reactor, struct io *io, int32_t result, uint32_t cqe_flags)
+{
+    if (result == -EINTR || result == -EAGAIN) {
+        uring_enqueue(reactor, io);
+    } else if (io->op == IO_SEND) {
+        uring_reap_send(reactor, io, result);
+    } else if (io->op == IO_RECV) {
+        uring_reap_recv(reactor, io, result, cqe_flags);
+    } else if (io->op == IO_CONNECT || io->op == IO_ACCEPT) {
+        uring_reap_connected(reactor, io, result);
+    } else {
+        uring_reap_file(reactor, io, result);
+    }
+}
+
+static void uring_arm_event(struct uring_engine *engine)
+{
+    if (engine->event_armed) {
+        return;
+    }
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&engine->ring);
+    if (sqe != NULL) {
+        io_uring_prep_read(sqe, engine->event_fd, &engine->event_value, sizeof(engine->event_value),
+                           0);
+        io_uring_sqe_set_data64(sqe, 0);
+        engine->event_armed = true;
+    }
+}
+
+static uint32_t uring_reap_all(struct reactor *reactor)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    struct io_uring_cqe *cqe;
+    unsigned head, seen = 0;
+    uint32_t fired = reactor->ready.count;
+    io_uring_for_each_cqe(&engine->ring, head, cqe)
+    {
+        seen++;
+        if (cqe->user_data == 0) {
+            engine->event_armed = false;
+        } else if (cqe->user_data != 1) {
+            struct io *io = (struct io *)(uintptr_t)cqe->user_data;
+            uring_reap(reactor, io, cqe->res, cqe->flags);
+        }
+    }
+    io_uring_cq_advance(&engine->ring, seen);
+    return reactor->ready.count - fired;
+}
+
+static uint32_t uring_poll(struct reactor *reactor, uint64_t wait_ns)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    struct uring_list backlog = engine->backlog;
+    engine->backlog = (struct uring_list){0};
+    struct io *io;
+    uring_arm_event(engine);
+    while ((io = uring_list_pop(&backlog)) != NULL) {
+        uring_enqueue(reactor, io);
+    }
+    if (engine->backlog.head != NULL) {
+        wait_ns = 0;
+    }
+    stats_add(&reactor->stats, STAT_KERNEL_ENTRIES, 1);
+    if (wait_ns == 0) {
+        (void)io_uring_submit_and_get_events(&engine->ring);
+    } else {
+        struct __kernel_timespec timeout = {.tv_sec = (int64_t)(wait_ns / NS_PER_S),
+                                            .tv_nsec = (long long)(wait_ns % NS_PER_S)};
+        struct io_uring_cqe *first = NULL;
+        (void)io_uring_submit_and_wait_timeout(&engine->ring, &first, 1,
+                                               wait_ns == UINT64_MAX ? NULL : &timeout, NULL);
+    }
+    return uring_reap_all(reactor);
+}
+
+static void uring_wake(struct reactor *self, struct reactor *peer)
+{
+    (void)self;
+    uint64_t one = 1;
+    ssize_t rc = write(uring_state(peer)->event_fd, &one, sizeof(one));
+    MAYBE(rc < 0); /* A full counter wakes as well. */
+}
+
+static uint64_t uring_now_ns(struct reactor *reactor)
+{
+    (void)reactor;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t uring_wall_ms(struct reactor *reactor)
+{
+    (void)reactor;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS;
+}
+
+static void uring_recv_release(struct reactor *reactor, struct io *io)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    const struct io_engine_options *options = &reactor->io_options;
+    uint32_t buffer = io->recv.lent - 1;
+    io_uring_buf_ring_add(engine->buffers_ring,
+                          engine->buffers + (size_t)buffer * options->recv_size, options->recv_size,
+                          (unsigned short)buffer, io_uring_buf_ring_mask(options->recv_count), 0);
+    io_uring_buf_ring_advance(engine->buffers_ring, 1);
+    struct io *starved = uring_list_pop(&engine->starved);
+    if (starved != NULL) {
+        uring_list_push(&engine->backlog, starved);
+    }
+}
+
+static void uring_socket_shutdown(struct reactor *reactor, int fd)
+{
+    (void)reactor;
+    (void)shutdown(fd, SHUT_RDWR);
+}
+
+static enum err uring_socket_name(struct reactor *reactor, int fd, bool peer,
+                                  struct io_address *address)
+{
+    (void)reactor;
+    return socket_name(fd, peer, address);
+}
+
+static void uring_describe(struct reactor *reactor, char *text, uint32_t size)
+{
+    const struct uring_engine *engine = uring_state(reactor);
+    snprintf(text, size,
+             "io=uring sq=%u cq=%u single_issuer=%d defer_taskrun=%d ring_registered=%d "
+             "recv_buffers=%ux%u wake=eventfd",
+             *engine->ring.sq.kring_entries, *engine->ring.cq.kring_entries,
+             (engine->flags & IORING_SETUP_SINGLE_ISSUER) != 0,
+             (engine->flags & IORING_SETUP_DEFER_TASKRUN) != 0, engine->ring_registered,
+             reactor->io_options.recv_count, reactor->io_options.recv_size);
+}
+
+const struct io_engine io_engine_uring = {
+    .name = "uring",
+    .open = uring_open,
+    .submit = uring_submit,
+    .poll = uring_poll,
+    .wake = uring_wake,
+    .now_ns = uring_now_ns,
+    .wall_ms = uring_wall_ms,
+    .recv_release = uring_recv_release,
+    .socket_shutdown = uring_socket_shutdown,
+    .socket_name = uring_socket_name,
+    .describe = uring_describe,
+    .close = uring_close,
+};

@@ -1,0 +1,125 @@
+/* Sockets, as both engines of a real machine need them. */
+#include "core/io_socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SOCKET_BACKLOG = 1024 };
+
+socklen_t socket_address_to(const struct io_address *address, struct sockaddr_storage *storage)
+{
+    memset(storage, 0, sizeof(*storage));
+    if (address->family == 6) {
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(address->port)};
+        memcpy(&in6.sin6_addr, address->bytes, 16);
+        memcpy(storage, &in6, sizeof(in6));
+        return sizeof(in6);
+    }
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(address->port)};
+    memcpy(&in.sin_addr, address->bytes, 4);
+    memcpy(storage, &in, sizeof(in));
+    return sizeof(in);
+}
+
+void socket_address_from(const struct sockaddr_storage *storage, struct io_address *address)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    *address = (struct io_address){0};
+    if (storage->ss_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, storage, sizeof(in6));
+        const uint8_t *bytes = in6.sin6_addr.s6_addr;
+        address->port = ntohs(in6.sin6_port);
+        if (memcmp(bytes, mapped, sizeof(mapped)) == 0) {
+            address->family = 4;
+            memcpy(address->bytes, bytes + 12, 4);
+        } else {
+            address->family = 6;
+            memcpy(address->bytes, bytes, 16);
+        }
+    } else if (storage->ss_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, storage, sizeof(in));
+        address->family = 4;
+        address->port = ntohs(in.sin_port);
+        memcpy(address->bytes, &in.sin_addr, 4);
+    }
+}
+
+static int socket_stream(const struct io_address *address)
+{
+    int family = address->family == 6 ? AF_INET6 : AF_INET;
+    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* Bound, or -1 with errno. */
+static int socket_bound(const struct io_address *address, bool shared)
+{
+    struct sockaddr_storage storage;
+    socklen_t length = socket_address_to(address, &storage);
+    int one = 1;
+    int fd = socket_stream(address);
+    if (fd < 0) {
+        return -1;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+        (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0) ||
+        bind(fd, (const struct sockaddr *)&storage, length) != 0) {
+        int number = errno;
+        close(fd);
+        errno = number;
+        return -1;
+    }
+    return fd;
+}
+
+int32_t socket_listen(struct io_address *address, bool shared)
+{
+    int fd = socket_bound(address, shared);
+    if (fd < 0 || listen(fd, SOCKET_BACKLOG) != 0) {
+        int number = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return io_err_from_errno(number);
+    }
+    enum err err = socket_name(fd, false, address);
+    if (err != OK) {
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+int32_t socket_for_connect(const struct io_address *address)
+{
+    int fd = socket_stream(address);
+    if (fd < 0) {
+        return io_err_from_errno(errno);
+    }
+    socket_prepare_accepted(fd);
+    return fd;
+}
+
+void socket_prepare_accepted(int fd)
+{
+    int one = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+enum err socket_name(int fd, bool peer, struct io_address *address)
+{
+    struct sockaddr_storage storage;
+    memset(&storage, 0, sizeof(storage));
+    socklen_t length = sizeof(storage);
+    struct sockaddr *name = (struct sockaddr *)&storage;
+    int rc = peer ? getpeername(fd, name, &length) : getsockname(fd, name, &length);
+    if (rc != 0) {
+        return io_err_from_errno(errno);
+    }
+    socket_address_from(&storage, address);
+    return OK;
+}

@@ -1,0 +1,18 @@
+/* Sockets, as both engines of a real machine need them. Not for anybody else. */
+#pragma once
+
+#include "core/io.h"
+
+#include <sys/socket.h>
+
+socklen_t socket_address_to(const struct io_address *address, struct sockaddr_storage *storage);
+void socket_address_from(const struct sockaddr_storage *storage, struct io_address *address);
+
+/* A listening socket, or an err. `shared`: probed without SO_REUSEPORT first, so that a port which
+ * a foreign server holds is an error. Sets the chosen port. */
+int32_t socket_listen(struct io_address *address, bool shared);
+
+/* A non-blocking socket that fits `address`, or an err. */
+int32_t socket_for_connect(const struct io_address *address);
+void socket_prepare_accepted(int fd);
+enum err socket_name(int fd, bool peer, struct io_address *address);

@@ -1,0 +1,83 @@
+/* Memory of one core: address space reserved at start, touched by the owning thread (so on its NUMA
+ * node) in 2 MiB steps as use grows, never given back. Blocks are cut from it by a buddy scheme,
+ * lowest address first. Every block belongs to a class; each class has a guaranteed minimum, and
+ * may use what no other class is guaranteed. An empty pool is back-pressure: NULL, and a FIFO of
+ * waiters; never an error, never malloc.
+ *
+ *     RECEIVE      requests as they arrived      APPEND   frames being committed, tail cache
+ *     SEND         replies                       RECOVERY scan buffers: a full pool still recovers
+ *     REPLICATION  frames for followers */
+#pragma once
+
+#include "core/completion.h"
+#include "core/err.h"
+
+enum memory_class {
+    MEMORY_APPEND,
+    MEMORY_RECEIVE,
+    MEMORY_SEND,
+    MEMORY_REPLICATION,
+    MEMORY_RECOVERY,
+    MEMORY_CLASS_COUNT,
+};
+
+enum { BLOCK_SIZE_MIN = 4096, MEMORY_STEP_BYTES = 2 << 20 };
+
+struct memory;
+
+struct memory_options {
+    uint64_t limit_bytes; /* Of this core; at least MEMORY_LIMIT_MIN. */
+    int numa_node;        /* -1: wherever the thread runs. */
+    bool prefault;
+};
+
+/* Counted, page-aligned, one core's: no atomics. Lent across cores by messages only. */
+struct block {
+    uint8_t *data;
+    uint32_t size; /* A power of two, at least what was asked for. */
+    uint32_t refs;
+    struct memory *memory;
+    uint8_t class; /* enum memory_class */
+};
+
+/* One waiter for memory; embedded. Fires with OK when `size` bytes of `class` can be tried again.
+ */
+struct memory_waiter {
+    struct completion done;
+    uint32_t size;
+    enum memory_class class;
+};
+
+struct memory_stats {
+    uint64_t limit_bytes, touched_bytes;
+    uint64_t used_bytes[MEMORY_CLASS_COUNT];
+    uint64_t waits; /* How often an acquire came back empty. */
+};
+
+/* ERR_NO_MEMORY when the address space cannot be reserved. */
+NODISCARD enum err memory_open(struct memory **memory, const struct memory_options *options);
+void memory_close(
+    struct memory *memory); /* NULL is fine; asserts that no block is out in VERIFY. */
+
+/* A block with one reference, contents undefined, or NULL. `size` is 1..memory_block_max(),
+ * asserted. Ask for all that you use: what `block->size` has beyond `size` is poisoned in the dev
+ * presets. */
+NODISCARD struct block *block_acquire(struct memory *memory, enum memory_class class,
+                                      uint32_t size);
+struct block *block_ref(struct block *block);
+void block_unref(struct block *block); /* The last one frees it and lets waiters try again. */
+
+/* Queues behind earlier waiters of the class. Fires in a later step, never before return. A waiter
+ * that fired, tried and failed again (somebody who never waited was quicker) awaits again and gets
+ * its old place, ahead of all that came later. */
+void memory_await(struct memory *memory, struct reactor *reactor, struct memory_waiter *waiter);
+
+/* Largest single block: a request of more is refused at the door. */
+uint32_t memory_block_max(const struct memory *memory);
+
+/* Called when a class runs dry, before block_acquire() gives up: drops caches worth `bytes` or as
+ * many as it can; returns whether it freed anything. One per core. */
+typedef bool memory_reclaim_fn(void *context, uint64_t bytes);
+void memory_set_reclaim(struct memory *memory, memory_reclaim_fn *fn, void *context);
+
+void memory_stats(const struct memory *memory, struct memory_stats *stats);

@@ -1,0 +1,107 @@
+/* Objects of one size in one reserved stretch of address space.
+ *
+ *     [ used and free, mixed ............ | fresh: never touched ......... ]
+ *       free ones linked, newest first     ^ pool->fresh
+ */
+#include "core/pool.h"
+
+#include "core/assert.h"
+#include "core/poison.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+enum { POOL_ALIGN_BYTES = 16, POOL_PAGE_BYTES = 4096 };
+
+static size_t pool_bytes(const struct pool *pool)
+{
+    return (size_t)align_up((uint64_t)pool->object_size * pool->capacity, POOL_PAGE_BYTES);
+}
+
+enum err pool_open(struct pool *pool, struct reactor *reactor, uint32_t object_size,
+                   uint32_t capacity)
+{
+    ASSERT(object_size > 0 && object_size <= UINT32_MAX - POOL_ALIGN_BYTES);
+    ASSERT(capacity > 0);
+    *pool = (struct pool){
+        .reactor = reactor,
+        .object_size = (uint32_t)align_up(object_size, POOL_ALIGN_BYTES),
+        .capacity = capacity,
+    };
+    void *base = mmap(NULL, pool_bytes(pool), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        return ERR_NO_MEMORY;
+    }
+    pool->base = base;
+    return OK;
+}
+
+void pool_close(struct pool *pool)
+{
+    if (pool->base == NULL) {
+        return; /* Never opened. */
+    }
+    ASSERT(pool->used == 0);
+    ASSERT(pool->waiters.head == NULL);
+    unpoison(pool->base, pool_bytes(pool));
+    int failed = munmap(pool->base, pool_bytes(pool));
+    ASSERT(failed == 0);
+    *pool = (struct pool){0};
+}
+
+void *pool_acquire(struct pool *pool)
+{
+    ASSERT(pool->base != NULL);
+    ASSERT(pool->used <= pool->fresh);
+    void *object = pool->free;
+    if (object != NULL) {
+        unpoison(object, pool->object_size);
+        memcpy(&pool->free, object, sizeof(pool->free));
+        memset(object, 0, pool->object_size);
+        pool->used++;
+        return object;
+    }
+    if (pool->fresh == pool->capacity) {
+        ASSERT(pool->used == pool->capacity);
+        return NULL;
+    }
+    object = pool->base + (size_t)pool->fresh * pool->object_size;
+    pool->fresh++;
+    pool->used++;
+    return object; /* Zero already: the kernel's pages are. */
+}
+
+void pool_release(struct pool *pool, void *object)
+{
+    ASSERT(object != NULL);
+    ASSERT(pool->used > 0);
+    ASSERT((uint8_t *)object >= pool->base);
+    size_t distance = (size_t)((uint8_t *)object - pool->base);
+    ASSERT(distance / pool->object_size < pool->fresh);
+    ASSERT(distance % pool->object_size == 0);
+    memcpy(object, &pool->free,
+           sizeof(pool->free)); /* A second release is a poisoned write here. */
+    poison(object, pool->object_size);
+    pool->free = object;
+    pool->used--;
+    struct completion *waiter = completion_list_pop(&pool->waiters);
+    if (waiter != NULL) {
+        completion_fire(pool->reactor, waiter, OK);
+    }
+}
+
+void pool_await(struct pool *pool, struct completion *waiter)
+{
+    ASSERT(!waiter->queued);
+    ASSERT(waiter->fn != NULL);
+    if (pool->used < pool->capacity && pool->waiters.head == NULL) {
+        completion_fire(pool->reactor, waiter, OK); /* Room came between the try and the wait. */
+        return;
+    }
+    completion_list_push(&pool->waiters, waiter);
+}

@@ -1,0 +1,74 @@
+/* Counters and histograms of one core. Plain integers that only their core writes; others read them
+ * through messages. Tests assert on counts, never on times. */
+#pragma once
+
+#include "core/base.h"
+
+/* name, help: also the metric's name later. */
+#define STATS_TABLE(X)                                                                             \
+    X(TURNS, "turns of the loop")                                                                  \
+    X(TURNS_IDLE, "turns that found nothing to do")                                                \
+    X(COMPLETIONS, "completions run")                                                              \
+    X(MAILS, "mails received")                                                                     \
+    X(WAKES, "wake-ups sent to sleeping cores")                                                    \
+    X(IO_SUBMITTED, "operations submitted")                                                        \
+    X(KERNEL_ENTRIES, "entries into the kernel for I/O")                                           \
+    X(FILES_OPENED, "files opened")                                                                \
+    X(FILE_READS, "file reads")                                                                    \
+    X(FILE_READ_BYTES, "bytes read from files")                                                    \
+    X(FILE_WRITES, "file writes")                                                                  \
+    X(FILE_WRITE_BYTES, "bytes written to files")                                                  \
+    X(FLUSHES, "durable writes and syncs")                                                         \
+    X(CONNECTIONS_ACCEPTED, "connections accepted")                                                \
+    X(CONNECTIONS_CLOSED, "connections closed")                                                    \
+    X(RECV_BYTES, "bytes received")                                                                \
+    X(SEND_BYTES, "bytes sent")                                                                    \
+    X(REQUESTS, "protocol requests parsed")                                                        \
+    X(REQUESTS_REFUSED, "connections closed for a malformed request")                              \
+    X(APPENDS, "batches appended")                                                                 \
+    X(APPEND_RECORDS, "records appended")                                                          \
+    X(APPEND_BYTES, "bytes of batches appended")                                                   \
+    X(APPEND_DUPLICATES, "batches answered from the producer's window")                            \
+    X(COMMITS, "group commits")                                                                    \
+    X(FETCHES, "partition fetches")                                                                \
+    X(FETCH_BYTES, "bytes handed to readers")                                                      \
+    X(FETCH_FROM_CACHE, "frames served from memory")                                               \
+    X(FETCH_FROM_FILE, "frames served from files")                                                 \
+    X(FETCH_PARKED, "fetches that waited for data")                                                \
+    X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
+    X(RECOVERED_BYTES, "bytes scanned at start")                                                   \
+    X(LOG_DROPPED, "log lines dropped")
+
+enum stat_id {
+
+#define X(name, help) STAT_##name,
+    STATS_TABLE(X)
+#undef X
+        STAT_COUNT,
+};
+
+/* Log-linear: 64 powers of two, 16 steps each; values within 6.25 %. */
+enum { HISTOGRAM_STEPS = 16, HISTOGRAM_BUCKETS = 64 * HISTOGRAM_STEPS };
+
+struct histogram {
+    uint64_t count, sum, max;
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+};
+
+struct stats {
+    uint64_t counters[STAT_COUNT];
+    struct histogram commit_ns;
+};
+
+const char *stat_name(enum stat_id stat); /* "turns_idle" */
+const char *stat_help(enum stat_id stat);
+
+void histogram_record(struct histogram *histogram, uint64_t value);
+void histogram_merge(struct histogram *into, const struct histogram *from);
+uint64_t histogram_quantile(const struct histogram *histogram, double quantile); /* 0 when empty. */
+
+/* Adds to a counter of the core: stats_add(&reactor->stats, STAT_TURNS, 1). */
+static inline void stats_add(struct stats *stats, enum stat_id stat, uint64_t amount)
+{
+    stats->counters[stat] += amount;
+}

@@ -1,0 +1,58 @@
+/* The map's agent on each data core: keeps this core's copy of the map current, commands this
+ * core's shard (assign, configure, drop), and carries proposals to the metadata core and their
+ * answers back. No answer comes before every core's map contains the change. */
+#pragma once
+
+#include "core/reactor.h"
+#include "meta/command.h"
+#include "meta/map.h"
+#include "shard/shard.h"
+
+struct agent;
+
+/* The settings that topics without their own get; a pure function turns both into a
+ * partition_config. */
+struct agent_options {
+    struct shard *shard;
+    struct reactor *meta_reactor;
+    uint32_t node_id, core_index, core_count;
+    struct partition_config config_default;
+};
+
+/* One command on its way. Owned by the caller until `done` fires on the proposing core. */
+struct proposal {
+    struct mail mail;
+    struct command command; /* origin and sequence are set by agent_propose(). Views borrowed. */
+    struct command_result result;
+    struct completion
+        done; /* Result: result.err, or ERR_NOT_READY, ERR_TIMEOUT (outcome unknown). */
+    struct reactor *home;
+    struct proposal *next;
+    uint64_t version;
+    uint32_t awaited; /* Cores whose map does not contain it yet. */
+};
+
+NODISCARD enum err agent_open(struct agent **agent, struct reactor *reactor,
+                              const struct agent_options *options);
+
+/* Subscribes at the metadata core, receives the map, assigns this core's partitions to its shard
+ * and awaits their recovery; then fires `done` (OK, or the first err). */
+void agent_start(struct agent *agent, struct completion *done);
+
+void agent_propose(struct agent *agent, struct proposal *proposal);
+
+const struct map *agent_map(const struct agent *agent);
+
+/* shard_hooks.roll: `context` is the agent. */
+void agent_roll(void *context, struct shard_roll *roll);
+
+/* The settings of a topic with defaults filled in: what the shard is told. */
+void agent_partition_config(const struct partition_config *fallback, const struct map_topic *topic,
+                            struct partition_config *config);
+
+/* Checks one topic config as CreateTopics gives it: ERR_CONFIG_INVALID with `message` (256 bytes).
+ */
+NODISCARD enum err agent_check_topic_config(struct bytes key, struct bytes value, char *message);
+
+void agent_stop(struct agent *agent, struct completion *done);
+void agent_close(struct agent *agent);

@@ -1,0 +1,96 @@
+/* What can change the map: one struct command is one entry (or part of one) of the raft log.
+ * Commands are compare-and-set, carry {origin, sequence} for deduplication and are applied by
+ * machine_apply(), a pure function. Encoded little-endian with a version byte; see command.c for
+ * the bytes. */
+#pragma once
+
+#include "core/bytes.h"
+#include "core/err.h"
+#include "core/io.h"
+#include "core/limits.h"
+#include "shard/request.h"
+
+enum command_kind {
+    COMMAND_CLUSTER_INIT = 1,  /* First command ever: the cluster id. */
+    COMMAND_NODE_REGISTER = 2, /* A node started: its addresses, cores, boot. */
+    COMMAND_TOPIC_CREATE = 3,
+    COMMAND_TOPIC_DELETE = 4,
+    COMMAND_TOPIC_CONFIGURE = 5,
+    COMMAND_SEGMENT_ROLL = 6,
+    COMMAND_PRODUCER_IDS = 7, /* Hands out a block of 1000 producer ids. */
+};
+
+enum { COMMAND_ADDRESSES_MAX = 8, COMMAND_CONFIGS_MAX = 64, COMMAND_BYTES_MAX = 64 << 10 };
+
+struct command_config {
+    struct bytes key, value; /* value.data NULL: back to the default. */
+};
+
+struct command {
+    enum command_kind kind;
+    uint32_t origin; /* Node id. */
+    uint64_t
+        sequence; /* Of that origin, +1 each; the machine remembers recent ones with results. */
+    uint64_t
+        time_ms; /* The proposer's clock: data, never read by the machine from anywhere else. */
+
+    union {
+        struct {
+            uint8_t cluster_id[16];
+        } cluster_init;
+
+        struct {
+            uint32_t node_id;
+            uint64_t boot;
+            uint32_t core_count;
+            uint32_t address_count;
+            struct io_address addresses[COMMAND_ADDRESSES_MAX];
+        } node_register;
+
+        struct {
+            struct topic_id id; /* Drawn by the proposer. */
+            struct bytes name;
+            uint32_t partition_count;
+            uint32_t replication_factor; /* 0 = default. */
+            uint32_t config_count;
+            struct command_config configs[COMMAND_CONFIGS_MAX];
+        } topic_create;
+
+        struct {
+            struct topic_id id;
+        } topic_delete;
+
+        struct {
+            struct topic_id id;
+            uint32_t config_count;
+            struct command_config configs[COMMAND_CONFIGS_MAX];
+        } topic_configure;
+
+        struct {
+            struct partition_id partition;
+            uint64_t segment_id; /* The open one to seal, 0 = none: compared with the map's. */
+            uint64_t end_offset, digest;
+            bool open_next;
+            uint64_t salt; /* Of the next one, drawn by the proposer. */
+            enum durability durability;
+            uint32_t leader_node;
+        } segment_roll;
+
+        struct {
+            uint32_t count;
+        } producer_ids;
+    };
+};
+
+struct command_result {
+    enum err err;
+    struct topic_id topic;       /* TOPIC_CREATE */
+    struct segment_info segment; /* SEGMENT_ROLL with open_next */
+    uint64_t producer_id_first;  /* PRODUCER_IDS */
+};
+
+/* Into `data` of `size` bytes; the length (a multiple of 8) or 0 if it does not fit. */
+uint32_t command_encode(const struct command *command, uint8_t *data, uint32_t size);
+
+/* Views point into `data`. ERR_CORRUPT, ERR_VERSION. */
+NODISCARD enum err command_decode(struct bytes data, struct command *command);

@@ -1,0 +1,63 @@
+/* The door of one core: listens, accepts, speaks the protocols, routes wishes to the owner cores.
+ */
+#pragma once
+
+#include "core/reactor.h"
+#include "meta/agent.h"
+#include "shard/shard.h"
+
+enum { NET_LISTEN_MAX = 8, NET_MESSAGE_BYTES = 512 };
+
+/* "any://0.0.0.0:9092": which protocols a listener recognises. This release: any = kafka. */
+enum net_protocol {
+    NET_ANY,
+    NET_KAFKA,
+};
+
+struct net_listen {
+    enum net_protocol protocol;
+    struct io_address address;
+};
+
+struct net_options {
+    struct agent *agent;
+    struct shard *shard;
+    uint32_t core_index, core_count; /* Data cores; their reactors are peers 0..count-1. */
+    uint32_t node_id;
+    uint32_t listen_count;
+    struct net_listen listen[NET_LISTEN_MAX];
+    const char *advertise; /* "host:port" or NULL: the accepted socket's local address. */
+    bool topic_auto_create;
+    uint32_t partitions_default;
+    uint32_t connections_max;  /* Of this core. */
+    uint64_t idle_timeout_ms;  /* Closes silent connections; 10 min. */
+    uint64_t stall_timeout_ms; /* Closes a peer that takes no reply bytes for so long; 30 s. */
+    struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */
+};
+
+struct net;
+struct net_shared;
+
+NODISCARD struct net_shared *net_shared_create(uint32_t core_count);
+void net_shared_destroy(struct net_shared *shared);
+
+NODISCARD enum err net_open(struct net **net, struct reactor *reactor,
+                            const struct net_options *options);
+
+struct net_start {
+    struct completion done; /* OK, or an err that `message` explains (which address, what to do). */
+    char message[NET_MESSAGE_BYTES];
+};
+
+/* Opens the listeners of this core. With port 0 core 0 chooses; the others are given its port. */
+void net_start(struct net *net, struct net_start *start);
+const struct net_listen *net_listening(const struct net *net, uint32_t index);
+
+/* Parses "kafka://host:port,any://..." into `listen`; ERR_INVALID with `message`. */
+NODISCARD enum err net_parse_listen(const char *text, struct net_listen *listen, uint32_t *count,
+                                    char *message);
+
+/* Stops accepting, answers what was received within a grace of 5 s, closes; then fires. */
+void net_stop(struct net *net, struct completion *done);
+void net_close(struct net *net);
+uint32_t net_connection_count(const struct net *net);

@@ -1,0 +1,159 @@
+/* The vocabulary between the door, the map and the log: one struct request is one wish about one
+ * partition. It is lent to the core that owns the partition, carries its answer home and is never
+ * freed by anybody but its lender.
+ *
+ *     home core                         owner core
+ *     route_submit() -- mail ---------> shard_submit() -> ... -> request_finish()
+ *     request->done fires <------------ mail home
+ *
+ * A FETCH that brought pieces holds blocks of the owner: once they are sent the lender submits it
+ * again as REQUEST_RELEASE. */
+#pragma once
+
+#include "core/bytes.h"
+#include "core/completion.h"
+#include "core/err.h"
+#include "core/mailbox.h"
+#include "core/memory.h"
+
+/* Random, version 4 UUID layout; never all zero. */
+struct topic_id {
+    uint8_t bytes[16];
+};
+
+struct partition_id {
+    struct topic_id topic;
+    uint32_t partition;
+};
+
+bool topic_id_equal(const struct topic_id *a, const struct topic_id *b);
+bool topic_id_is_zero(const struct topic_id *id);
+
+enum { TOPIC_ID_TEXT_BYTES = 33 };
+
+char *topic_id_text(const struct topic_id *id, char *text); /* 32 hex digits; returns `text`. */
+
+/* Which of `core_count` data cores owns a partition: (hash(topic id) + partition) mod cores. */
+uint32_t partition_core(const struct partition_id *id, uint32_t core_count);
+
+enum durability {
+    DURABILITY_DISK,   /* Acked when flushed. */
+    DURABILITY_OS,     /* Acked when the write completed: survives kill -9, not power loss. */
+    DURABILITY_MEMORY, /* Acked when staged. */
+};
+
+enum timestamp_type {
+    TIMESTAMP_CREATE,
+    TIMESTAMP_APPEND,
+};
+
+/* What a topic's settings mean for a partition. */
+struct partition_config {
+    uint64_t segment_records, segment_bytes;
+    uint32_t batch_bytes_max;   /* max.message.bytes */
+    enum durability durability; /* Of the next segment. */
+    enum timestamp_type timestamp_type;
+    int64_t timestamp_before_max_ms; /* INT64_MAX = unlimited. */
+    int64_t timestamp_after_max_ms;
+    int64_t producer_expiry_ms;
+    bool compacted;       /* Keys are required. */
+    bool deep_validation; /* Open each batch and count its records. */
+};
+
+enum segment_state {
+    SEGMENT_OPEN = 1,
+    SEGMENT_SEALED = 2,
+};
+
+/* One segment as the map knows it. */
+struct segment_info {
+    uint64_t id;    /* Never reused; high bit set. */
+    uint32_t epoch; /* Kafka's leader epoch; each segment of a partition has a greater one. */
+    enum segment_state state;
+    uint64_t base_offset;
+    uint64_t salt;
+    uint64_t end_offset; /* When sealed. */
+    uint64_t digest;     /* When sealed: the chain at end_offset. */
+    uint32_t leader_node;
+    uint8_t replication_factor, ack_quorum;
+    enum durability durability;
+};
+
+enum request_kind {
+    REQUEST_PRODUCE,
+    REQUEST_FETCH,
+    REQUEST_RELEASE, /* A finished FETCH gives its blocks back. */
+    REQUEST_OFFSETS,
+    REQUEST_ASSIGN, /* The map says: this core owns the partition; recovers it. */
+    REQUEST_CONFIGURE,
+    REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
+};
+
+/* A run of whole record batches, ready to be sent. */
+struct fetch_piece {
+    const uint8_t *data;
+    uint32_t size;
+    struct block *block; /* The owner's reference. */
+};
+
+struct request_produce {
+    struct bytes batch;     /* Exactly one RecordBatch v2; borrowed until the request is home. */
+    bool zstd_allowed;      /* Produce >= 7. */
+    uint64_t base_offset;   /* Out. */
+    int64_t append_time_ms; /* Out: -1 with CreateTime. */
+    uint64_t log_start;     /* Out. */
+};
+
+struct request_fetch {
+    uint64_t offset;
+    uint32_t bytes_max;
+    int32_t epoch;    /* Current leader epoch the client believes in; -1 = any. */
+    bool whole_first; /* Return the first batch whole even above bytes_max (KIP-74). */
+    bool park;        /* Without data: wait until there is some, or for request_cancel(). */
+    bool parked;      /* The owner's: it waits. */
+    uint64_t high_watermark, log_start; /* Out, also on errors when known. */
+    uint32_t size_bytes;                /* Out: sum over pieces. */
+    uint32_t piece_capacity;
+    uint32_t piece_count;       /* Out. */
+    struct fetch_piece *pieces; /* The lender's array; filled by the owner. */
+};
+
+enum {
+    OFFSETS_LATEST = -1,
+    OFFSETS_EARLIEST = -2,
+    OFFSETS_MAX_TIMESTAMP = -3,
+};
+
+struct request_offsets {
+    int64_t timestamp;       /* >= 0: first record at or after it; or one of OFFSETS_*. */
+    int32_t epoch;           /* -1 = any. */
+    int64_t offset;          /* Out: -1 = none. */
+    int64_t timestamp_found; /* Out: -1 for latest, earliest and none. */
+    int32_t epoch_found;     /* Out: the leader epoch of the offset. */
+};
+
+struct request_assign {
+    const char *topic_name;
+    const struct partition_config *config;
+    const struct segment_info *segments; /* By base offset; borrowed until home. */
+    uint32_t segment_count;
+};
+
+struct request {
+    struct mail mail;       /* Carries it to the owner and home. */
+    struct completion done; /* Fired on the home core; result = enum err. */
+    struct completion work; /* The owner's: steps of the operation. */
+    enum request_kind kind;
+    struct partition_id partition;
+    struct reactor *home; /* Set by route_submit(). */
+    void *owner_state;    /* The owner's, from submit to finish. */
+    struct request *next; /* In the owner's queue. */
+
+    union {
+        struct request_produce produce;
+        struct request_fetch fetch;
+        struct request_offsets offsets;
+        struct request_assign assign;
+        const struct partition_config *configure;
+    };
+};

@@ -1,0 +1,57 @@
+/* The log of one core: the partitions that it owns, their files, and the operations on them. One
+ * struct shard per data core; everything here runs on that core's reactor. */
+#pragma once
+
+#include "core/reactor.h"
+#include "shard/request.h"
+
+struct shard;
+
+/* What only the map can decide: seal the open segment (if any) at `end_offset` and, if `open_next`,
+ * open the next one. Answered with `done` on this core, after this core's map contains it. */
+struct shard_roll {
+    struct partition_id partition;
+    uint64_t segment_id; /* The open one to seal; 0 = there is none. */
+    uint64_t end_offset, digest;
+    bool open_next;
+    enum durability durability;
+    struct segment_info next; /* Out, if open_next. Its base is end_offset. */
+    struct completion done;   /* Result: enum err; ERR_NOT_LEADER: the map moved on meanwhile. */
+};
+
+struct shard_hooks {
+    void *context;
+    void (*roll)(void *context, struct shard_roll *roll);
+};
+
+struct shard_options {
+    const char *data_dir; /* Borrowed for the shard's life; holds topics/ and pool/ already. */
+    struct shard_hooks hooks;
+    uint32_t node_id;
+    uint32_t boot; /* Boot number from the superblock. */
+    uint8_t cluster_id[16], disk_id[16];
+    uint32_t partitions_max; /* Of this core. */
+    uint32_t appends_max;    /* Requests in flight. */
+    bool direct;             /* storage.engine = direct: O_DIRECT where the file system takes it. */
+};
+
+NODISCARD enum err shard_open(struct shard **shard, struct reactor *reactor,
+                              const struct shard_options *options);
+
+/* Accepts `request` on the owner's core. It ends with request_finish(). Never completes inline. */
+void shard_submit(struct shard *shard, struct request *request);
+
+/* Sends a request home (or fires `done` when this is home). */
+void request_finish(struct reactor *reactor, struct request *request, enum err err);
+
+/* On the owner's core: a parked FETCH of this partition comes home with ERR_CANCELED now; nothing
+ * happens if it does not wait (any more). */
+void shard_cancel(struct shard *shard, struct request *fetch);
+
+/* Ends parked fetches with ERR_CANCELED, commits what is staged, syncs and closes all files; then
+ * fires `done`. New appends fail with ERR_NOT_READY. */
+void shard_stop(struct shard *shard, struct completion *done);
+void shard_close(struct shard *shard); /* After shard_stop(), or before anything was submitted. */
+
+/* For describing and tests. */
+uint32_t shard_partition_count(const struct shard *shard);

@@ -1,0 +1,1 @@
+unit_test(core/reactor LINKS floe_core)
