@@ -25,7 +25,7 @@ struct config_file {
     const char *path;
     const char *text; /* NUL-terminated. */
     const char *next; /* The line to be read next. */
-    uint32_t line;    /* Number of the line read last, from 1. */
+    uint32_t line;    /* Number of the line read last, from 1; reading ends with an error. */
     uint32_t *lines;  /* Per option: where it was set, 0 = not yet. */
     bool apply;
     enum err err;
@@ -158,21 +158,19 @@ static enum err config_file_parse(struct config_file *file, bool apply)
     file->line = 0;
     file->apply = apply;
     int line = ini_parse_stream(config_file_read, file, config_file_value, file);
-    if (file->err != OK) {
-        return file->err;
-    }
-    if (line < 0) {
-        (void)snprintf(file->message, CONFIG_MESSAGE_BYTES, "%.200s: out of memory", file->path);
-        return ERR_NO_MEMORY;
-    }
-    if (line > 0) {
+    if (line > 0 && (file->err == OK || (uint32_t)line < file->line)) {
+        /* libinih goes on behind such a line: a wrong value further down came later. */
         (void)snprintf(file->message, CONFIG_MESSAGE_BYTES,
                        "%.200s:%d: the line is no setting: write key = value, [section], or a "
                        "comment that begins with ; or #",
                        file->path, line);
         return ERR_INVALID;
     }
-    return OK;
+    if (line < 0 && file->err == OK) {
+        (void)snprintf(file->message, CONFIG_MESSAGE_BYTES, "%.200s: out of memory", file->path);
+        return ERR_NO_MEMORY;
+    }
+    return file->err;
 }
 
 enum err config_read_file(struct config *config, const char *path, char *message)

@@ -154,22 +154,9 @@ void io_lock(struct io *io, int fd)
     io_prepare(io, IO_LOCK, fd);
 }
 
-/* Files are counted as they are asked for, sockets as they deliver: a file operation may complete
- * in the helper thread, which must not touch the counters. */
-static void io_count_file(struct stats *stats, const struct io *io)
+static bool io_is_file_write(enum io_op op)
 {
-    if (io->op == IO_READ) {
-        stats_add(stats, STAT_FILE_READS, 1);
-        stats_add(stats, STAT_FILE_READ_BYTES, io->read.size);
-    } else if (io->op == IO_WRITE) {
-        stats_add(stats, STAT_FILE_WRITES, 1);
-        stats_add(stats, STAT_FILE_WRITE_BYTES, io->write.size);
-        stats_add(stats, STAT_FLUSHES, (io->flags & IO_WRITE_DURABLE) != 0);
-    } else if (io->op == IO_SYNC || io->op == IO_SYNC_DIR || io->op == IO_ALLOCATE) {
-        stats_add(stats, STAT_FLUSHES, 1);
-    } else if (io->op == IO_OPEN) {
-        stats_add(stats, STAT_FILES_OPENED, 1);
-    }
+    return op == IO_WRITE || op == IO_SYNC;
 }
 
 void io_submit(struct reactor *reactor, struct io *io)
@@ -184,19 +171,55 @@ void io_submit(struct reactor *reactor, struct io *io)
         reactor->io_pending_tail->next = io;
     }
     reactor->io_pending_tail = io;
+    reactor->io_writes += io_is_file_write(io->op);
     stats_add(&reactor->stats, STAT_IO_SUBMITTED, 1);
-    io_count_file(&reactor->stats, io);
+}
+
+/* What succeeded is counted; a failed operation has its line in the log. */
+static void io_count(struct stats *stats, const struct io *io, uint64_t bytes)
+{
+    if (io->op == IO_RECV) {
+        stats_add(stats, STAT_RECV_BYTES, bytes);
+    } else if (io->op == IO_SEND) {
+        stats_add(stats, STAT_SEND_BYTES, bytes);
+    } else if (io->op == IO_READ) {
+        stats_add(stats, STAT_FILE_READS, 1);
+        stats_add(stats, STAT_FILE_READ_BYTES, bytes);
+    } else if (io->op == IO_WRITE) {
+        stats_add(stats, STAT_FILE_WRITES, 1);
+        stats_add(stats, STAT_FILE_WRITE_BYTES, bytes);
+        stats_add(stats, STAT_FLUSHES, (io->flags & IO_WRITE_DURABLE) != 0);
+    } else if (io->op == IO_SYNC || io->op == IO_SYNC_DIR || io->op == IO_ALLOCATE) {
+        stats_add(stats, STAT_FLUSHES, 1);
+    } else if (io->op == IO_OPEN) {
+        stats_add(stats, STAT_FILES_OPENED, 1);
+    }
 }
 
 void io_complete(struct reactor *reactor, struct io *io, int32_t result)
 {
-    uint64_t bytes = result > 0 ? (uint64_t)result : 0;
-    if (io->op == IO_RECV) {
-        stats_add(&reactor->stats, STAT_RECV_BYTES, bytes);
-    } else if (io->op == IO_SEND) {
-        stats_add(&reactor->stats, STAT_SEND_BYTES, bytes);
+    if (result >= 0) {
+        io_count(&reactor->stats, io, (uint64_t)result);
+    }
+    if (io_is_file_write(io->op) && reactor->io_writes > 0) {
+        reactor->io_writes--;
     }
     completion_fire(reactor, &io->done, result);
+}
+
+void io_send_consume(struct io *io, size_t bytes)
+{
+    ASSERT(io->op == IO_SEND);
+    while (io->send.count > 0 && bytes >= io->send.vectors->iov_len) {
+        bytes -= io->send.vectors->iov_len;
+        io->send.vectors++;
+        io->send.count--;
+    }
+    if (bytes > 0) {
+        ASSERT(io->send.count > 0);
+        io->send.vectors->iov_base = (uint8_t *)io->send.vectors->iov_base + bytes;
+        io->send.vectors->iov_len -= bytes;
+    }
 }
 
 void io_recv_release(struct reactor *reactor, struct io *io)
@@ -246,7 +269,13 @@ static enum err io_address_parse_host(const char *host, struct io_address *addre
         return OK;
     }
     if (inet_pton(AF_INET6, host, address->bytes) == 1) {
+        static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
         address->family = 6;
+        if (memcmp(address->bytes, mapped, sizeof(mapped)) == 0) {
+            memmove(address->bytes, address->bytes + 12, 4);
+            memset(address->bytes + 4, 0, 12);
+            address->family = 4;
+        }
         return OK;
     }
     return ERR_INVALID;
@@ -280,6 +309,7 @@ enum err io_address_parse(const char *text, struct io_address *address)
 
 enum err io_err_from_errno(int number)
 {
+    ASSERT(number > 0);
     switch (number) {
     case ENOSPC:
     case EDQUOT:
@@ -298,28 +328,38 @@ enum err io_err_from_errno(int number)
         return ERR_DENIED;
     case EWOULDBLOCK:
     case EBUSY:
+    case ETXTBSY:
         return ERR_BUSY;
     case EROFS:
         return ERR_READ_ONLY;
     case EINVAL:
+    case EISDIR:
+    case ELOOP:
         return ERR_INVALID;
     case ENOSYS:
     case EOPNOTSUPP:
     case EAFNOSUPPORT:
     case EPROTONOSUPPORT:
+    case EXDEV:
+    case ENOLCK:
         return ERR_UNSUPPORTED;
     case ETIMEDOUT:
         return ERR_TIMEOUT;
     case ECANCELED:
         return ERR_CANCELED;
+    case EBADF:
+        return ERR_CLOSED;
     case ECONNRESET:
     case ECONNABORTED:
     case ECONNREFUSED:
     case EPIPE:
     case ENOTCONN:
+    case ESHUTDOWN:
+    case EHOSTDOWN:
     case EHOSTUNREACH:
-    case ENETUNREACH:
     case ENETDOWN:
+    case ENETUNREACH:
+    case ENETRESET:
         return ERR_CONNECTION;
     case EADDRINUSE:
         return ERR_ADDRESS_IN_USE;
@@ -327,13 +367,71 @@ enum err io_err_from_errno(int number)
         return ERR_ADDRESS_INVALID;
     case EMFILE:
     case ENFILE:
+    case EMLINK:
     case EFBIG:
         return ERR_LIMIT;
     case ENAMETOOLONG:
+    case EOVERFLOW:
         return ERR_TOO_LARGE;
     default:
         return ERR_IO;
     }
+}
+
+/* Bytes of an open file: only what a caller can act upon keeps its name. A busy, slow or distant
+ * file system is a disk that failed. */
+static enum err io_data_err(enum err err)
+{
+    bool told = err == ERR_NO_SPACE || err == ERR_NO_MEMORY || err == ERR_INVALID ||
+                err == ERR_LIMIT || err == ERR_READ_ONLY || err == ERR_UNSUPPORTED ||
+                err == ERR_DENIED || err == ERR_CLOSED;
+    return told ? err : ERR_IO;
+}
+
+/* An established connection: whatever ended it, it is lost. */
+static enum err io_stream_err(enum err err)
+{
+    bool told = err == ERR_NO_MEMORY || err == ERR_TIMEOUT || err == ERR_CLOSED ||
+                err == ERR_CANCELED || err == ERR_INVALID;
+    return told ? err : ERR_CONNECTION;
+}
+
+enum err io_op_err(enum io_op op, int number)
+{
+    enum err err = io_err_from_errno(number);
+    switch (op) {
+    case IO_LISTEN:
+        return number == EAFNOSUPPORT ? ERR_ADDRESS_INVALID : err;
+    case IO_ACCEPT:
+        return number == EINVAL ? ERR_CLOSED : err; /* It was shut down. */
+    case IO_CONNECT:
+        if (number == EADDRNOTAVAIL) {
+            return ERR_LIMIT; /* No local port is left. */
+        }
+        return number == EINVAL || number == EAFNOSUPPORT ? ERR_ADDRESS_INVALID : err;
+    case IO_RECV:
+    case IO_SEND:
+        return io_stream_err(err);
+    case IO_READ:
+    case IO_WRITE:
+    case IO_SYNC:
+    case IO_ALLOCATE:
+    case IO_SYNC_DIR:
+        return op == IO_SYNC_DIR && err == ERR_NOT_FOUND ? err : io_data_err(err);
+    case IO_CLOSE:
+    case IO_OPEN:
+    case IO_RENAME:
+    case IO_UNLINK:
+    case IO_MKDIR:
+    case IO_LIST:
+    case IO_STAT:
+    case IO_SPACE:
+    case IO_LOCK:
+        return err == ERR_CONNECTION || err == ERR_TIMEOUT ? ERR_IO : err;
+    case IO_NONE:
+        break;
+    }
+    UNREACHABLE();
 }
 
 bool io_is_helper_op(enum io_op op)

@@ -49,8 +49,14 @@ extern const struct io_engine io_engine_posix;
 extern const struct io_engine io_engine_uring;
 #endif
 
-/* For engines: counts what a socket delivered and fires. */
+/* For engines: counts what was done and fires. On the reactor's own thread. */
 void io_complete(struct reactor *reactor, struct io *io, int32_t result);
+
+/* For engines: an errno value (positive) as an err, for the operation that met it. */
+enum err io_op_err(enum io_op op, int number);
+
+/* For engines: moves the vectors of an IO_SEND past `bytes` that went out. */
+void io_send_consume(struct io *io, size_t bytes);
 
 /* True for what runs in the helper: everything on files but READ, WRITE and SYNC. */
 bool io_is_helper_op(enum io_op op);

@@ -140,6 +140,10 @@ static enum err uring_make_buffers(struct uring_engine *engine, uint32_t count, 
 static void uring_free(struct uring_engine *engine, const struct io_engine_options *options,
                        bool ring)
 {
+    /* First: a helper that has just posted may still be about to write to the eventfd. */
+    if (engine->helper_own && engine->helper != NULL) {
+        io_helper_stop(engine->helper);
+    }
     if (ring) {
         io_uring_queue_exit(&engine->ring);
     }
@@ -151,9 +155,6 @@ static void uring_free(struct uring_engine *engine, const struct io_engine_optio
     }
     if (engine->buffers != NULL) {
         munmap(engine->buffers, (size_t)options->recv_count * options->recv_size);
-    }
-    if (engine->helper_own && engine->helper != NULL) {
-        io_helper_stop(engine->helper);
     }
     free(engine);
 }

@@ -1,5 +1,4 @@
-/* File operations, executed where they are called: in the helper thread, or by whoever must block.
- */
+/* File operations, executed where they are called: in a helper thread, or by whoever may block. */
 #include "core/io_engine.h"
 
 #include "core/assert.h"
@@ -15,28 +14,31 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-static int32_t io_result(int rc)
+/* What a system call returned, as the result of `io`. */
+static int32_t execute_result(const struct io *io, int rc)
 {
-    return rc < 0 ? (int32_t)io_err_from_errno(errno) : rc;
+    return rc < 0 ? (int32_t)io_op_err(io->op, errno) : rc;
 }
 
+/* O_DIRECT is asked for after the open: some file systems create the file and refuse the flag then,
+ * and a second try with O_EXCL would meet the file of the first. */
 static int32_t execute_open(struct io *io)
 {
     int flags = O_CLOEXEC | ((io->flags & IO_OPEN_WRITE) != 0 ? O_RDWR : O_RDONLY);
     flags |= (io->flags & IO_OPEN_CREATE) != 0 ? O_CREAT : 0;
     flags |= (io->flags & IO_OPEN_EXCLUSIVE) != 0 ? O_EXCL : 0;
-    int direct = 0;
+    int fd;
+    do {
+        fd = open(io->open.path, flags, 0644);
+    } while (fd < 0 && errno == EINTR);
+    io->open.direct = false;
 #ifdef O_DIRECT
-    direct = (io->flags & IO_OPEN_DIRECT) != 0 ? O_DIRECT : 0;
-#endif
-    int fd = open(io->open.path, flags | direct, 0644);
-    if (fd < 0 && direct != 0 && errno == EINVAL) {
-        /* The file system refuses O_DIRECT; it may have made the file before it did. */
-        fd = open(io->open.path, flags & ~O_EXCL, 0644);
-        direct = 0;
+    if (fd >= 0 && (io->flags & IO_OPEN_DIRECT) != 0) {
+        int status = fcntl(fd, F_GETFL);
+        io->open.direct = status >= 0 && fcntl(fd, F_SETFL, status | O_DIRECT) == 0;
     }
-    io->open.direct = fd >= 0 && direct != 0;
-    return io_result(fd);
+#endif
+    return execute_result(io, fd);
 }
 
 static int32_t execute_read(struct io *io)
@@ -48,8 +50,11 @@ static int32_t execute_read(struct io *io)
         if (rc < 0 && errno == EINTR) {
             continue;
         }
+        if (rc < 0 && errno == EINVAL && done > 0) {
+            break; /* O_DIRECT, past an end that is not on a block: there is no more. */
+        }
         if (rc < 0) {
-            return io_err_from_errno(errno);
+            return io_op_err(IO_READ, errno);
         }
         if (rc == 0) {
             break;
@@ -68,20 +73,41 @@ static int execute_datasync(int fd)
 #endif
 }
 
-static int32_t execute_write(struct io *io)
+/* One write; `durable` is cleared where the write itself saw to it. */
+static ssize_t execute_write_once(const struct io *io, bool *durable)
 {
     ssize_t rc;
+#if defined(__linux__) && defined(RWF_DSYNC)
+    if (*durable) {
+        struct iovec vector = {.iov_len = io->write.size};
+        memcpy(&vector.iov_base, &io->write.data, sizeof(vector.iov_base));
+        do {
+            rc = pwritev2(io->fd, &vector, 1, (off_t)io->write.position, RWF_DSYNC);
+        } while (rc < 0 && errno == EINTR);
+        if (rc >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) {
+            *durable = false;
+            return rc;
+        }
+    }
+#endif
     do {
         rc = pwrite(io->fd, io->write.data, io->write.size, (off_t)io->write.position);
     } while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+static int32_t execute_write(const struct io *io)
+{
+    bool durable = (io->flags & IO_WRITE_DURABLE) != 0;
+    ssize_t rc = execute_write_once(io, &durable);
     if (rc < 0) {
-        return io_err_from_errno(errno);
+        return io_op_err(IO_WRITE, errno);
     }
-    if ((uint32_t)rc != io->write.size) {
-        return ERR_IO;
+    if ((uint64_t)rc != io->write.size) {
+        return ERR_IO; /* Never retried: what stands on the disk is not known. */
     }
-    if ((io->flags & IO_WRITE_DURABLE) != 0 && execute_datasync(io->fd) != 0) {
-        return io_err_from_errno(errno);
+    if (durable && execute_datasync(io->fd) != 0) {
+        return io_op_err(IO_WRITE, errno);
     }
     return (int32_t)rc;
 }
@@ -104,7 +130,7 @@ static int32_t execute_zeros(int fd, uint64_t position, uint64_t size)
             continue;
         }
         if (rc <= 0) {
-            result = rc < 0 ? (int32_t)io_err_from_errno(errno) : (int32_t)ERR_IO;
+            result = rc < 0 ? (int32_t)io_op_err(IO_ALLOCATE, errno) : (int32_t)ERR_IO;
         } else {
             done += (uint64_t)rc;
         }
@@ -113,81 +139,119 @@ static int32_t execute_zeros(int fd, uint64_t position, uint64_t size)
     return result;
 }
 
+/* First the room, all or nothing; then the zeros. */
+static int32_t execute_allocate_room(const struct io *io)
+{
+#ifdef __linux__
+    int rc;
+    do {
+        rc = fallocate(io->fd, 0, (off_t)io->allocate.position, (off_t)io->allocate.size);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
+        return io_op_err(IO_ALLOCATE, errno);
+    }
+#else
+    (void)io;
+#endif
+    return OK;
+}
+
 static int32_t execute_allocate(const struct io *io)
 {
+    uint64_t position = io->allocate.position;
     struct stat before;
     if (fstat(io->fd, &before) != 0) {
-        return io_err_from_errno(errno);
+        return io_op_err(IO_ALLOCATE, errno);
     }
-    int32_t result = OK;
-#ifdef __linux__
-    int rc = fallocate(io->fd, 0, (off_t)io->allocate.position, (off_t)io->allocate.size);
-    if (rc != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
-        result = io_err_from_errno(errno);
-    }
-#endif
+    int32_t result = execute_allocate_room(io);
     if (result == OK) {
-        result = execute_zeros(io->fd, io->allocate.position, io->allocate.size);
+        result = execute_zeros(io->fd, position, io->allocate.size);
     }
     if (result == OK && execute_datasync(io->fd) != 0) {
-        result = io_err_from_errno(errno);
+        result = io_op_err(IO_ALLOCATE, errno);
     }
-    if (result != OK && (uint64_t)before.st_size <= io->allocate.position) {
-        /* What was not there before must not look as if it were. */
-        (void)ftruncate(io->fd, before.st_size);
+    if (result != OK && (uint64_t)before.st_size < position + io->allocate.size) {
+        /* A file that is large looks written: give back what was not finished, so that a later
+         * try begins where this one did. */
+        int rc = ftruncate(io->fd, (off_t)min_u64((uint64_t)before.st_size, position));
+        MAYBE(rc != 0);
     }
     return result;
 }
 
-static int32_t execute_sync_dir(const char *path)
+static int32_t execute_sync_dir(const struct io *io)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(io->path.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        return io_err_from_errno(errno);
+        return io_op_err(IO_SYNC_DIR, errno);
     }
-    int32_t result = io_result(fsync(fd));
+    int32_t result = execute_result(io, fsync(fd));
     close(fd);
     return result;
+}
+
+static bool execute_is_directory(DIR *dir, const struct dirent *entry)
+{
+    if (entry->d_type != DT_UNKNOWN) {
+        return entry->d_type == DT_DIR;
+    }
+    struct stat status; /* Some file systems do not say. */
+    return fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(status.st_mode);
+}
+
+/* Adds one name; false: it does not fit. */
+static bool execute_list_add(struct io *io, uint32_t *used, const char *name, bool directory)
+{
+    uint32_t length = (uint32_t)strlen(name);
+    if (*used + length + directory + 1 > io->list.size) {
+        return false;
+    }
+    memcpy(io->list.names + *used, name, length);
+    *used += length;
+    if (directory) {
+        io->list.names[(*used)++] = '/';
+    }
+    io->list.names[(*used)++] = 0;
+    io->list.count++;
+    return true;
 }
 
 static int32_t execute_list(struct io *io)
 {
     DIR *dir = opendir(io->list.path);
     if (dir == NULL) {
-        return io_err_from_errno(errno);
+        return io_op_err(IO_LIST, errno);
     }
     uint32_t seen = 0, used = 0;
     const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
+    while ((errno = 0, entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
             continue;
         }
         if (seen++ < io->list.skip) {
             continue;
         }
-        bool directory = entry->d_type == DT_DIR;
-        uint32_t length = (uint32_t)strlen(entry->d_name);
-        if (used + length + 2 > io->list.size) {
+        if (!execute_list_add(io, &used, entry->d_name, execute_is_directory(dir, entry))) {
             io->list.more = true;
             break;
         }
-        memcpy(io->list.names + used, entry->d_name, length);
-        used += length;
-        if (directory) {
-            io->list.names[used++] = '/';
-        }
-        io->list.names[used++] = 0;
-        io->list.count++;
+    }
+    int32_t result = (int32_t)used;
+    if (entry == NULL && errno != 0) {
+        result = io_op_err(IO_LIST, errno);
+    } else if (io->list.more && used == 0) {
+        result = ERR_TOO_LARGE; /* No call would get past this name. */
     }
     closedir(dir);
-    return (int32_t)used;
+    return result;
 }
 
 static int32_t execute_stat(struct io *io)
 {
     struct stat stat_buffer;
     if (stat(io->stat.path, &stat_buffer) != 0) {
-        return io_err_from_errno(errno);
+        return io_op_err(IO_STAT, errno);
     }
     io->stat.size = (uint64_t)stat_buffer.st_size;
     io->stat.device = (uint64_t)stat_buffer.st_dev;
@@ -199,20 +263,27 @@ static int32_t execute_space(struct io *io)
 {
     struct statvfs space;
     if (statvfs(io->space.path, &space) != 0) {
-        return io_err_from_errno(errno);
+        return io_op_err(IO_SPACE, errno);
     }
     io->space.free_bytes = (uint64_t)space.f_bavail * space.f_frsize;
     io->space.total_bytes = (uint64_t)space.f_blocks * space.f_frsize;
     return OK;
 }
 
-static int32_t execute_unlink(const char *path)
+/* Linux says EISDIR for a directory, POSIX says EPERM, which may mean a file as well. */
+static int32_t execute_unlink(const struct io *io)
 {
-    int rc = unlink(path);
-    if (rc != 0 && (errno == EISDIR || errno == EPERM)) {
-        rc = rmdir(path);
+    if (unlink(io->path.path) == 0) {
+        return OK;
     }
-    return io_result(rc);
+    int number = errno;
+    if (number == EISDIR || number == EPERM) {
+        if (rmdir(io->path.path) == 0) {
+            return OK;
+        }
+        number = errno == ENOTDIR ? number : errno;
+    }
+    return io_op_err(IO_UNLINK, number);
 }
 
 int32_t io_execute(struct io *io)
@@ -228,17 +299,17 @@ int32_t io_execute(struct io *io)
     case IO_WRITE:
         return execute_write(io);
     case IO_SYNC:
-        return io_result(execute_datasync(io->fd));
+        return execute_result(io, execute_datasync(io->fd));
     case IO_ALLOCATE:
         return execute_allocate(io);
     case IO_RENAME:
-        return io_result(rename(io->rename.from, io->rename.to));
+        return execute_result(io, rename(io->rename.from, io->rename.to));
     case IO_UNLINK:
-        return execute_unlink(io->path.path);
+        return execute_unlink(io);
     case IO_MKDIR:
-        return io_result(mkdir(io->path.path, 0755));
+        return execute_result(io, mkdir(io->path.path, 0755));
     case IO_SYNC_DIR:
-        return execute_sync_dir(io->path.path);
+        return execute_sync_dir(io);
     case IO_LIST:
         return execute_list(io);
     case IO_STAT:
@@ -246,7 +317,7 @@ int32_t io_execute(struct io *io)
     case IO_SPACE:
         return execute_space(io);
     case IO_LOCK:
-        return io_result(flock(io->fd, LOCK_EX | LOCK_NB));
+        return execute_result(io, flock(io->fd, LOCK_EX | LOCK_NB));
     case IO_NONE:
     case IO_LISTEN:
     case IO_ACCEPT:

@@ -15,8 +15,8 @@ struct io_helper {
     bool stopping;
 };
 
-/* Who gets a completion: kept in the io's engine notes while it is queued. */
-enum { HELPER_REACTOR = 3 };
+/* Who gets a completion, and what it runs there: kept in the io's engine notes while it is here. */
+enum { HELPER_FN = 2, HELPER_REACTOR = 3 };
 
 static struct io *io_helper_take(struct io_helper *helper)
 {
@@ -68,10 +68,21 @@ struct io_helper *io_helper_start(void)
     return helper;
 }
 
+/* Back on the reactor: the counters are its own, so the helper could not touch them. */
+static void io_helper_home(struct completion *done)
+{
+    struct io *io = CONTAINER_OF(done, struct io, done);
+    struct reactor *reactor = (struct reactor *)(uintptr_t)io->engine[HELPER_REACTOR];
+    done->fn = (completion_fn *)(uintptr_t)io->engine[HELPER_FN];
+    io_complete(reactor, io, done->result);
+}
+
 void io_helper_submit(struct io_helper *helper, struct reactor *reactor, struct io *io)
 {
     ASSERT(helper != NULL);
     io->engine[HELPER_REACTOR] = (uint64_t)(uintptr_t)reactor;
+    io->engine[HELPER_FN] = (uint64_t)(uintptr_t)io->done.fn;
+    io->done.fn = io_helper_home;
     io->next = NULL;
     pthread_mutex_lock(&helper->lock);
     ASSERT(!helper->stopping);

@@ -293,7 +293,11 @@ void memory_close(struct memory *memory)
         VERIFY(memory->used[i] == 0);
         VERIFY(memory->queues[i].waiters.head == NULL);
     }
-    unpoison(memory->region, (size_t)memory->region_bytes);
+    for (uint64_t at = 0; at < memory->limit_bytes; at += MEMORY_STEP_BYTES) {
+        if (memory->steps[at / MEMORY_STEP_BYTES] != 0) { /* The rest was never poisoned. */
+            unpoison(memory->base + at, MEMORY_STEP_BYTES);
+        }
+    }
     int failed = munmap(memory->region, (size_t)memory->region_bytes);
     ASSERT(failed == 0);
     failed = munmap(memory->side, (size_t)memory->side_bytes);
@@ -302,15 +306,15 @@ void memory_close(struct memory *memory)
     ASSERT(failed == 0);
 }
 
-/* Whether a block of `order` for `class` would be granted now, with `promised` bytes gone already.
- */
+/* Whether a block of `order` for `class` would be granted now, after `promised` bytes per class. */
 static bool memory_fits(const struct memory *memory, enum memory_class class, uint32_t order,
-                        uint64_t promised)
+                        const uint64_t promised[MEMORY_CLASS_COUNT])
 {
-    uint64_t size = (uint64_t)BLOCK_SIZE_MIN << order;
-    uint64_t claimed = promised;
+    const uint64_t size = (uint64_t)BLOCK_SIZE_MIN << order;
+    uint64_t claimed = 0;
     for (uint32_t i = 0; i < MEMORY_CLASS_COUNT; i++) {
-        uint64_t use = memory->used[i] + (i == (uint32_t) class ? size : 0);
+        uint64_t use = memory->used[i] + (promised == NULL ? 0 : promised[i]);
+        use += i == (uint32_t) class ? size : 0;
         claimed += max_u64(use, memory->guarantee[i]);
     }
     return claimed <= memory->limit_bytes && tree_room(memory, 1, memory->order_root) > order;
@@ -354,7 +358,7 @@ static void queue_fire_head(struct memory *memory, struct memory_queue *queue)
  * Which class comes first goes round, so that none takes all that is released. */
 static void memory_wake(struct memory *memory)
 {
-    uint64_t promised = 0;
+    uint64_t promised[MEMORY_CLASS_COUNT] = {0};
     memory->turn = (memory->turn + 1) % MEMORY_CLASS_COUNT;
     for (uint32_t i = 0; i < MEMORY_CLASS_COUNT; i++) {
         enum memory_class class = (enum memory_class)((memory->turn + i) % MEMORY_CLASS_COUNT);
@@ -368,7 +372,7 @@ static void memory_wake(struct memory *memory)
             if (!memory_fits(memory, class, order, promised)) {
                 break;
             }
-            promised += (uint64_t)BLOCK_SIZE_MIN << order;
+            promised[class] += (uint64_t)BLOCK_SIZE_MIN << order;
             queue_fire_head(memory, queue);
         }
     }
@@ -387,7 +391,7 @@ static bool memory_reclaim(struct memory *memory, enum memory_class class, uint3
     memory->reclaiming = true;
     for (uint32_t round = 0; round < MEMORY_RECLAIMS_MAX && !fits; round++) {
         bool freed = memory->reclaim(memory->reclaim_context, min_u64(bytes, memory->limit_bytes));
-        fits = memory_fits(memory, class, order, 0);
+        fits = memory_fits(memory, class, order, NULL);
         if (!freed) {
             break;
         }
@@ -405,7 +409,7 @@ struct block *block_acquire(struct memory *memory, enum memory_class class, uint
     ASSERT(!memory->reclaiming);
     uint32_t order = memory_order(size);
     bool reclaimed = false;
-    if (!memory_fits(memory, class, order, 0)) {
+    if (!memory_fits(memory, class, order, NULL)) {
         reclaimed = memory_reclaim(memory, class, order);
         if (!reclaimed) {
             memory->waits++;
@@ -463,6 +467,23 @@ void block_unref(struct block *block)
     }
 }
 
+/* Puts `waiter` behind the `at` first of the list. */
+static void queue_insert(struct memory_queue *queue, uint32_t at, struct completion *waiter)
+{
+    ASSERT(at <= queue->waiters.count);
+    if (at == queue->waiters.count) {
+        completion_list_push(&queue->waiters, waiter);
+        return;
+    }
+    struct completion **link = &queue->waiters.head;
+    for (; at > 0; at--) {
+        link = &(*link)->next;
+    }
+    waiter->next = *link;
+    *link = waiter;
+    queue->waiters.count++;
+}
+
 /* A waiter that was fired and failed again goes back to the head, behind others of that kind: FIFO
  * order holds although somebody who never waited was quicker. */
 void memory_await(struct memory *memory, struct reactor *reactor, struct memory_waiter *waiter)
@@ -483,18 +504,9 @@ void memory_await(struct memory *memory, struct reactor *reactor, struct memory_
             break;
         }
     }
-    ASSERT(at <= queue->waiters.count);
-    struct completion_list behind = queue->waiters;
-    queue->waiters = (struct completion_list){0};
-    for (; at > 0; at--) {
-        completion_list_push(&queue->waiters, completion_list_pop(&behind));
-    }
-    completion_list_push(&queue->waiters, &waiter->done);
-    while (behind.head != NULL) {
-        completion_list_push(&queue->waiters, completion_list_pop(&behind));
-    }
+    queue_insert(queue, at, &waiter->done);
     if (queue->waiters.head == &waiter->done &&
-        memory_fits(memory, waiter->class, memory_order(waiter->size), 0)) {
+        memory_fits(memory, waiter->class, memory_order(waiter->size), NULL)) {
         queue_fire_head(memory, queue); /* Room came between the try and the wait. */
     }
 }

@@ -48,7 +48,7 @@ void pool_close(struct pool *pool)
     }
     ASSERT(pool->used == 0);
     ASSERT(pool->waiters.head == NULL);
-    unpoison(pool->base, pool_bytes(pool));
+    unpoison(pool->base, (size_t)pool->fresh * pool->object_size);
     int failed = munmap(pool->base, pool_bytes(pool));
     ASSERT(failed == 0);
     *pool = (struct pool){0};

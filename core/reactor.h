@@ -51,6 +51,7 @@ struct reactor {
     struct completion_list phases[TURN_PHASE_COUNT];
     struct timer_wheel timers;
     struct io *io_pending_head, *io_pending_tail; /* Submitted in this turn. */
+    uint32_t io_writes; /* File writes and syncs in flight: polling beside them starves them. */
     const struct io_engine *engine;
     void *engine_state;
     struct io_engine_options io_options;
@@ -75,7 +76,10 @@ enum reactor_slot {
 
 /* Opens engine, memory and wheel. In the thread that will turn it (io_uring: SINGLE_ISSUER). */
 NODISCARD enum err reactor_open(struct reactor *reactor, const struct reactor_options *options);
-void reactor_close(struct reactor *reactor); /* Nothing is in flight. */
+
+/* Nothing is in flight, and nobody can wake it any more: its peers have stopped turning and a
+ * shared helper has been stopped. From any thread. */
+void reactor_close(struct reactor *reactor);
 
 /* Makes a mailbox per ordered pair, self included. Once, before any of them turns, after each was
  * zeroed and has its index; reactor_open() keeps what is connected. */

@@ -75,17 +75,22 @@ bool timer_running(const struct timer *timer)
     return list_linked(&timer->node) || timer->done.queued;
 }
 
+/* Finds the next expiry anew. Only before a sleep: a busy reactor never pays for it. */
 static void timer_wheel_search(struct timer_wheel *wheel)
 {
     uint64_t next_ns = UINT64_MAX;
-    if (wheel->count > 0) {
-        for (uint32_t i = 0; i < TIMER_WHEEL_SLOTS; i++) {
-            const struct list *entry;
-            list_for_each (entry, &wheel->slots[i]) {
-                const struct timer *timer =
-                    (const struct timer *)((const char *)entry - offsetof(struct timer, node));
-                next_ns = min_u64(next_ns, timer->expires_ns);
-            }
+    /* In the order of time, so that the first slot with a timer of this round ends the search. */
+    for (uint64_t tick = wheel->tick_done + 1; tick <= wheel->tick_done + TIMER_WHEEL_SLOTS;
+         tick++) {
+        const struct list *entry;
+        list_for_each (entry, &wheel->slots[tick % TIMER_WHEEL_SLOTS]) {
+            const struct timer *timer =
+                (const struct timer *)(const void *)((const char *)entry -
+                                                     offsetof(struct timer, node));
+            next_ns = min_u64(next_ns, timer->expires_ns);
+        }
+        if (next_ns <= tick * NS_PER_MS) {
+            break;
         }
     }
     wheel->next_ns = next_ns;
@@ -119,7 +124,7 @@ void timer_wheel_advance(struct reactor *reactor, struct timer_wheel *wheel, uin
         }
     }
     wheel->tick_done = tick_now;
-    timer_wheel_search(wheel);
+    wheel->next_ns = wheel->count == 0 ? UINT64_MAX : 0; /* 0: searched when asked. */
 }
 
 uint64_t timer_wheel_next_ns(struct timer_wheel *wheel)

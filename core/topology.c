@@ -1,15 +1,15 @@
 /* Which CPU each core gets. The decisions, each with a test:
  *
  *     candidates   the first allowed hyper-thread of each physical core; all of them with cpu.smt
- *     auto         every candidate, at most 256, and no more than whole CPUs in the quota; above 4 the
- *                  last candidate is left to the metadata core; as many as memory.limit feeds
+ *     auto         every candidate, at most 256, no more than whole CPUs in the quota, no more than
+ *                  memory.limit feeds; above 4 the last candidate is left to the metadata core
  *     N            N of the candidates, evenly spread over the machine, hence over its NUMA nodes;
  *                  more than there are: unpinned, several to a CPU
  *     a list       exactly these CPUs, in ascending order; one that is not allowed is an error
- *     metadata     a candidate that no data core uses; else a sibling hyper-thread of the last core's
- *                  CPU; else that CPU itself. With a list: only CPUs in the list
- *     pinned       unless cores outnumber CPUs or a quota is below the CPUs: pinned threads of several
- *                  such containers would meet on the same few. A list is always pinned
+ *     metadata     a candidate that no data core uses; else a sibling hyper-thread of the last
+ *                  core's CPU; else that CPU itself. With a list: only CPUs in the list
+ *     pinned       unless cores outnumber CPUs or a quota is below the CPUs: pinned threads of
+ *                  several such containers would meet on the same few. A list is always pinned
  *     memory       the metadata core gets MEMORY_LIMIT_MIN, the rest is split evenly
  *     idle poll    50 us where pinned and CPUs are left over; else 0
  */
@@ -136,10 +136,8 @@ static enum err topology_load(const struct topology_options *options, const char
     enum err err = OK;
     if (synthetic != NULL && hwloc_topology_set_synthetic(topology, synthetic) != 0) {
         err = ERR_INVALID;
-    } else if (hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE) != 0 ||
-               hwloc_topology_set_type_filter(topology, HWLOC_OBJ_CORE,
-                                              HWLOC_TYPE_FILTER_KEEP_ALL) != 0 ||
-               hwloc_topology_load(topology) != 0) {
+    } else if (hwloc_topology_load(topology) != 0) {
+        /* No filters: without packages and groups hwloc gives each node the whole machine. */
         err = ERR_INVALID;
     }
     if (err != OK) {

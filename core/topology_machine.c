@@ -1,6 +1,6 @@
-/* What of this machine is ours: the CPUs by affinity (a cpuset shows there), the quota and the memory
- * by cgroup v2, from our own group up to the root: each level may only take away. What can't be read
- * limits nothing. */
+/* What of this machine is ours: the CPUs by affinity (a cpuset shows there), the quota and the
+ * memory by cgroup v2, from our own group up to the root: each level may only take away. What
+ * cannot be read limits nothing. */
 #include "core/assert.h"
 #include "core/topology.h"
 

@@ -1,0 +1,228 @@
+/* One produce request on the core that owns the partition, up to its commit.
+ *
+ *     waiting -> CHECK -> STAGE -> staged -> (commit.c) -> acked       any error: home at once
+ *                  |        ^
+ *                  |        +-- no open segment, or full: everybody waits for the roll
+ *                  +-- duplicate of a batch that is not durable yet: duplicates -> acked with it
+ *
+ * The queue is FIFO and only its head is looked at, so nothing overtakes. The producer's state is
+ * that of the newest staged batch; a failed commit rewinds it. The batch stays borrowed in the
+ * request until it is acked, so staging copies nothing. */
+#include "core/assert.h"
+#include "core/cover.h"
+#include "core/log.h"
+#include "shard/shard_internal.h"
+
+static void append_finish(struct partition *partition, struct request *request, enum err err)
+{
+    request->owner_state = NULL;
+    request->produce.log_start = partition->log_start;
+    request_finish(partition->shard->reactor, request, err);
+}
+
+static uint64_t batch_end(const struct batch *batch, uint64_t base)
+{
+    return base + (uint64_t)(uint32_t)batch->last_offset_delta + 1;
+}
+
+static enum err append_check(struct partition *partition, struct request *request,
+                             struct batch *batch)
+{
+    const struct partition_config *config = &partition->config;
+    const struct reactor *reactor = partition->shard->reactor;
+    if (request->owner_state != NULL) {
+        return batch_parse(request->produce.batch, batch); /* Checked before it had to wait. */
+    }
+    uint32_t room = memory_block_max(reactor->memory) - 2 * DISK_BLOCK_BYTES;
+    struct batch_rules rules = {
+        .bytes_max = min_u32(config->batch_bytes_max, room),
+        .timestamp_type = config->timestamp_type,
+        .before_max_ms = config->timestamp_before_max_ms,
+        .after_max_ms = config->timestamp_after_max_ms,
+        .now_ms = reactor->now_ms,
+        .zstd_allowed = request->produce.zstd_allowed,
+        .compacted = config->compacted,
+        .deep = config->deep_validation,
+        .require_zero_base = true,
+    };
+    enum err err = batch_check(request->produce.batch, &rules, batch);
+    request->owner_state = partition;
+    return err;
+}
+
+int32_t batch_sequence_last(const struct batch *batch)
+{
+    /* Sequences wrap from 2^31 - 1 to 0. */
+    uint32_t last = (uint32_t)batch->base_sequence + (uint32_t)batch->last_offset_delta;
+    return (int32_t)(last & INT32_MAX);
+}
+
+/* OK with *duplicate = true: the request was answered, or waits among the duplicates. */
+static enum err append_check_producer(struct partition *partition, struct request *request,
+                                      const struct batch *batch, bool *duplicate)
+{
+    *duplicate = false;
+    if (batch->producer_id < 0 || partition->producers == NULL) {
+        return OK;
+    }
+    struct producer_batch first = {0};
+    enum err err =
+        producer_check(partition->producers, batch->producer_id, batch->producer_epoch,
+                       batch->base_sequence, batch_sequence_last(batch), &first, duplicate);
+    if (err != OK || !*duplicate) {
+        return err;
+    }
+    stats_add(&partition->shard->reactor->stats, STAT_APPEND_DUPLICATES, 1);
+    request->produce.base_offset = first.first_offset;
+    request->produce.append_time_ms =
+        partition->config.timestamp_type == TIMESTAMP_APPEND ? first.time_ms : -1;
+    (void)request_queue_pop(&partition->waiting);
+    if (batch_end(batch, first.first_offset) <= partition->high_watermark) {
+        append_finish(partition, request, OK);
+    } else {
+        COVER("duplicate of a batch that is not durable yet");
+        request_queue_push(&partition->duplicates, request);
+    }
+    return OK;
+}
+
+static bool append_must_roll(const struct partition *partition, const struct batch *batch)
+{
+    const struct segment *segment = partition_open_segment(partition);
+    const struct writer *writer = &partition->writer;
+    if (segment == NULL || segment->fd < 0 || writer->failed || writer->seal_done) {
+        return true;
+    }
+    uint64_t records = batch_end(batch, 0);
+    return writer->records > 0 && (writer->records + records > partition->config.segment_records ||
+                                   writer->bytes + batch->length > partition->config.segment_bytes);
+}
+
+static enum err append_record_producer(struct partition *partition, const struct batch *batch)
+{
+    if (batch->producer_id < 0) {
+        return OK;
+    }
+    if (partition->producers == NULL) {
+        partition->producers = producer_table_create();
+        if (partition->producers == NULL) {
+            return ERR_NO_MEMORY;
+        }
+    }
+    struct producer_batch row = {
+        .first_sequence = batch->base_sequence,
+        .last_sequence = batch_sequence_last(batch),
+        .first_offset = partition->offset_next,
+        .time_ms = (int64_t)partition->shard->reactor->now_ms,
+    };
+    return producer_record(partition->producers, batch->producer_id, batch->producer_epoch, &row);
+}
+
+static void append_stage(struct partition *partition, struct request *request,
+                         const struct batch *batch)
+{
+    uint64_t records = batch_end(batch, 0);
+    request->produce.base_offset = partition->offset_next;
+    request->produce.append_time_ms = -1;
+    partition->offset_next += records;
+    partition->writer.records += records;
+    partition->writer.bytes += batch->length;
+    stats_add(&partition->shard->reactor->stats, STAT_APPENDS, 1);
+    stats_add(&partition->shard->reactor->stats, STAT_APPEND_RECORDS, records);
+    stats_add(&partition->shard->reactor->stats, STAT_APPEND_BYTES, batch->length);
+    request_queue_push(&partition->staged, request);
+    commit_kick(partition);
+}
+
+/* Looks at the head of the queue; false when it has to wait. */
+static bool append_pump_one(struct partition *partition)
+{
+    struct request *request = partition->waiting.head;
+    struct batch batch;
+    bool duplicate = false;
+    enum err err = partition->damaged ? ERR_DAMAGED : append_check(partition, request, &batch);
+    if (err == OK) {
+        err = append_check_producer(partition, request, &batch, &duplicate);
+    }
+    if (err == OK && !duplicate) {
+        if (append_must_roll(partition, &batch)) {
+            COVER("append waits for a roll");
+            roll_start(partition);
+            return false;
+        }
+        err = append_record_producer(partition, &batch);
+    }
+    if (err == OK && duplicate) {
+        return true;
+    }
+    (void)request_queue_pop(&partition->waiting);
+    if (err == OK) {
+        append_stage(partition, request, &batch);
+    } else {
+        append_finish(partition, request, err);
+    }
+    return true;
+}
+
+void append_pump(struct partition *partition)
+{
+    while (partition->waiting.head != NULL) {
+        bool broken = partition->writer.failed && !commit_idle(partition);
+        if (!partition->ready || partition->dropping || broken ||
+            partition->roll.state != ROLL_IDLE || !append_pump_one(partition)) {
+            return;
+        }
+    }
+}
+
+void append_submit(struct partition *partition, struct request *request)
+{
+    ASSERT(request->kind == REQUEST_PRODUCE);
+    request_queue_push(&partition->waiting, request);
+    append_pump(partition);
+}
+
+void append_fail_waiting(struct partition *partition, enum err err)
+{
+    request_queue_fail(partition->shard, &partition->waiting, err);
+}
+
+/* What is staged but not submitted never was: offsets and producers go back. */
+void append_fail_staged(struct partition *partition, enum err err)
+{
+    request_queue_fail(partition->shard, &partition->staged, err);
+    if (partition_open_segment(partition) != NULL && partition->segment_count > 0 &&
+        partition->offset_next > partition->writer.submitted_end) {
+        partition->offset_next = partition->writer.submitted_end;
+        if (partition->producers != NULL) {
+            (void)producer_rewind(partition->producers, partition->offset_next);
+        }
+    }
+    struct request_queue duplicates = partition->duplicates;
+    partition->duplicates = (struct request_queue){0};
+    struct request *request;
+    while ((request = request_queue_pop(&duplicates)) != NULL) {
+        if (request->produce.base_offset >= partition->offset_next) {
+            append_finish(partition, request, err);
+        } else {
+            request_queue_push(&partition->duplicates, request);
+        }
+    }
+}
+
+void append_wake_duplicates(struct partition *partition)
+{
+    struct request_queue duplicates = partition->duplicates;
+    partition->duplicates = (struct request_queue){0};
+    struct request *request;
+    while ((request = request_queue_pop(&duplicates)) != NULL) {
+        struct batch batch;
+        enum err err = batch_parse(request->produce.batch, &batch);
+        ASSERT(err == OK);
+        if (batch_end(&batch, request->produce.base_offset) <= partition->high_watermark) {
+            append_finish(partition, request, OK);
+        } else {
+            request_queue_push(&partition->duplicates, request);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+/* Each codec appends to a growing output; growth stops at the bound. */
+#include "shard/codec.h"
+
+#include "core/assert.h"
+
+#include <lz4frame.h>
+#include <snappy-c.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+struct growing {
+    uint8_t *data;
+    size_t size, capacity;
+};
+
+/* At least `room` free bytes, or false at the bound. */
+static bool grow(struct growing *out, size_t room)
+{
+    size_t wanted = out->size + room;
+    if (wanted <= out->capacity) {
+        return true;
+    }
+    if (wanted > CODEC_OUTPUT_BYTES_MAX) {
+        return false;
+    }
+    size_t capacity = out->capacity * 2 > wanted ? out->capacity * 2 : wanted;
+    capacity = capacity < CODEC_OUTPUT_BYTES_MAX ? capacity : CODEC_OUTPUT_BYTES_MAX;
+    uint8_t *data = realloc(out->data, capacity);
+    if (data == NULL) {
+        return false;
+    }
+    out->data = data;
+    out->capacity = capacity;
+    return true;
+}
+
+static bool open_gzip(struct bytes input, struct growing *out)
+{
+    z_stream stream = {0};
+    bool ok = inflateInit2(&stream, 15 + 16) == Z_OK;
+    int rc = Z_OK;
+    /* zlib does not write its input, its type only says so. */
+    stream.next_in = (Bytef *)(uintptr_t)input.data;
+    stream.avail_in = input.size;
+    while (ok && (stream.avail_in > 0 || rc != Z_STREAM_END)) {
+        if (rc == Z_STREAM_END && inflateReset(&stream) != Z_OK) {
+            break;
+        }
+        ok = grow(out, 4096);
+        if (ok) {
+            stream.next_out = out->data + out->size;
+            stream.avail_out = (uInt)(out->capacity - out->size);
+            uInt before = stream.avail_out;
+            rc = inflate(&stream, Z_NO_FLUSH);
+            out->size += before - stream.avail_out;
+            ok = rc == Z_STREAM_END ||
+                 (rc == Z_OK && (before != stream.avail_out || stream.avail_in > 0));
+        }
+    }
+    (void)inflateEnd(&stream);
+    return ok && rc == Z_STREAM_END && stream.avail_in == 0;
+}
+
+static bool open_snappy_block(struct bytes input, struct growing *out)
+{
+    size_t size = 0;
+    const char *data = (const char *)input.data;
+    /* A byte more: an empty block needs a place, too. */
+    if (snappy_uncompressed_length(data, input.size, &size) != SNAPPY_OK ||
+        size > CODEC_OUTPUT_BYTES_MAX || !grow(out, size + 1)) {
+        return false;
+    }
+    size_t written = out->capacity - out->size;
+    if (snappy_uncompress(data, input.size, (char *)out->data + out->size, &written) != SNAPPY_OK) {
+        return false;
+    }
+    out->size += written;
+    return true;
+}
+
+/* xerial: magic 8, version 4, compatible version 4, then {length i32, block} repeated. */
+static bool open_snappy(struct bytes input, struct growing *out)
+{
+    static const uint8_t magic[8] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0};
+    if (input.size < 16 || memcmp(input.data, magic, 8) != 0) {
+        return open_snappy_block(input, out);
+    }
+    struct bytes_reader reader = bytes_reader(input);
+    read_skip(&reader, 16);
+    while (bytes_left(&reader) > 0) {
+        uint32_t length = read_be32(&reader);
+        struct bytes block = read_bytes(&reader, length);
+        if (reader.failed || !open_snappy_block(block, out)) {
+            return false;
+        }
+    }
+    return !reader.failed;
+}
+
+static bool open_lz4(struct bytes input, struct growing *out)
+{
+    LZ4F_dctx *context = NULL;
+    if (LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION))) {
+        return false;
+    }
+    size_t used = 0, hint = 1;
+    bool ok = true;
+    while (ok && used < input.size && hint != 0) {
+        ok = grow(out, 65536);
+        if (ok) {
+            size_t source = input.size - used, target = out->capacity - out->size;
+            hint = LZ4F_decompress(context, out->data + out->size, &target, input.data + used,
+                                   &source, NULL);
+            ok = !LZ4F_isError(hint) && (source > 0 || target > 0);
+            used += source;
+            out->size += target;
+        }
+    }
+    (void)LZ4F_freeDecompressionContext(context);
+    return ok && hint == 0 && used == input.size;
+}
+
+static bool open_zstd(struct bytes input, struct growing *out)
+{
+    ZSTD_DCtx *context = ZSTD_createDCtx();
+    ZSTD_inBuffer source = {.src = input.data, .size = input.size};
+    size_t hint = 1;
+    bool ok = context != NULL;
+    while (ok && (source.pos < source.size || hint != 0)) {
+        ok = grow(out, 65536);
+        if (ok) {
+            ZSTD_outBuffer target = {.dst = out->data, .size = out->capacity, .pos = out->size};
+            size_t before = source.pos;
+            hint = ZSTD_decompressStream(context, &target, &source);
+            ok = !ZSTD_isError(hint) && (source.pos > before || target.pos > out->size);
+            out->size = target.pos;
+        }
+    }
+    (void)ZSTD_freeDCtx(context);
+    return ok && hint == 0;
+}
+
+enum err codec_open(enum codec codec, struct bytes input, struct codec_output *output)
+{
+    struct growing out = {0};
+    bool ok = false;
+    *output = (struct codec_output){0};
+    switch (codec) {
+    case CODEC_NONE:
+        output->bytes = input;
+        return OK;
+    case CODEC_GZIP:
+        ok = open_gzip(input, &out);
+        break;
+    case CODEC_SNAPPY:
+        ok = open_snappy(input, &out);
+        break;
+    case CODEC_LZ4:
+        ok = open_lz4(input, &out);
+        break;
+    case CODEC_ZSTD:
+        ok = open_zstd(input, &out);
+        break;
+    }
+    if (!ok) {
+        free(out.data);
+        return ERR_BATCH_INVALID;
+    }
+    output->owned = out.data;
+    output->bytes = bytes_of(out.data, (uint32_t)out.size);
+    return OK;
+}
+
+void codec_free(struct codec_output *output)
+{
+    free(output->owned);
+    *output = (struct codec_output){0};
+}

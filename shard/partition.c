@@ -1,0 +1,203 @@
+/* One partition: its segments, its offsets, and its end.
+ *
+ *     drop: waiters fail at once -> what is under way ends -> each file: close, unlink
+ *           -> its directory, then the topic's if empty -> freed, request goes home */
+#include "core/assert.h"
+#include "shard/shard_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum err partition_create(struct shard *shard, const struct request *request,
+                          struct partition **partition)
+{
+    struct partition *made = calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    made->shard = shard;
+    made->id = request->partition;
+    made->config = *request->assign.config;
+    (void)snprintf(made->name, sizeof(made->name), "%s", request->assign.topic_name);
+    list_init(&made->tail);
+    completion_init(&made->commit_work, commit_work);
+    for (uint32_t i = 0; i < request->assign.segment_count; i++) {
+        enum err err = partition_add_segment(made, &request->assign.segments[i]);
+        if (err != OK) {
+            partition_destroy(made);
+            return err;
+        }
+    }
+    if (made->segment_count > 0) {
+        struct segment *last = made->segments[made->segment_count - 1];
+        made->log_start = made->segments[0]->info.base_offset;
+        made->high_watermark = segment_end(last);
+        made->offset_next = made->high_watermark;
+    }
+    *partition = made;
+    return OK;
+}
+
+void partition_destroy(struct partition *partition)
+{
+    ASSERT(partition->active == 0);
+    while (!list_empty(&partition->tail)) {
+        tail_drop(CONTAINER_OF(partition->tail.next, struct tail_frame, in_partition));
+    }
+    for (uint32_t i = 0; i < partition->segment_count; i++) {
+        ASSERT(partition->segments[i]->fd < 0);
+        segment_index_deinit(&partition->segments[i]->index);
+        free(partition->segments[i]);
+    }
+    producer_table_destroy(partition->producers);
+    free(partition->segments);
+    free(partition);
+}
+
+enum err partition_add_segment(struct partition *partition, const struct segment_info *info)
+{
+    if (partition->segment_count == partition->segment_capacity) {
+        uint32_t capacity = max_u32(8, partition->segment_capacity * 2);
+        struct segment **grown =
+            realloc(partition->segments, capacity * sizeof(*partition->segments));
+        if (grown == NULL) {
+            return ERR_NO_MEMORY;
+        }
+        partition->segments = grown;
+        partition->segment_capacity = capacity;
+    }
+    struct segment *segment = calloc(1, sizeof(*segment));
+    if (segment == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    segment->partition = partition;
+    segment->info = *info;
+    segment->fd = -1;
+    segment->timestamp_max = INT64_MIN;
+    list_init(&segment->lru);
+    segment_index_init(&segment->index);
+    partition->segments[partition->segment_count++] = segment;
+    return OK;
+}
+
+struct segment *partition_open_segment(const struct partition *partition)
+{
+    if (partition->segment_count == 0) {
+        return NULL;
+    }
+    struct segment *last = partition->segments[partition->segment_count - 1];
+    return last->info.state == SEGMENT_OPEN ? last : NULL;
+}
+
+uint64_t segment_end(const struct segment *segment)
+{
+    return segment->info.state == SEGMENT_SEALED
+               ? segment->info.end_offset
+               : max_u64(segment->info.base_offset, segment->partition->high_watermark);
+}
+
+struct segment *partition_segment_of(const struct partition *partition, uint64_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = partition->segment_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (segment_end(partition->segments[middle]) <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == partition->segment_count || partition->segments[low]->info.base_offset > offset) {
+        return NULL;
+    }
+    return partition->segments[low];
+}
+
+uint32_t partition_epoch(const struct partition *partition)
+{
+    return partition->segment_count == 0
+               ? 0
+               : partition->segments[partition->segment_count - 1]->info.epoch;
+}
+
+/* In arrival order: the queue is taken whole, and who still waits queues again. */
+void partition_wake_readers(struct partition *partition)
+{
+    struct request_queue parked = partition->parked;
+    partition->parked = (struct request_queue){0};
+    struct request *request;
+    while ((request = request_queue_pop(&parked)) != NULL) {
+        fetch_submit(partition, request);
+    }
+}
+
+static void partition_free(struct partition *partition)
+{
+    struct shard *shard = partition->shard;
+    struct request *request = partition->drop.request;
+    for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
+        struct partition **at = &shard->buckets[i];
+        while (*at != NULL && *at != partition) {
+            at = &(*at)->next;
+        }
+        if (*at == partition) {
+            *at = partition->next;
+            break;
+        }
+    }
+    shard->partition_count--;
+    partition_destroy(partition);
+    request_finish(shard->reactor, request, OK);
+    shard_leave(shard, NULL);
+}
+
+/* Steps 0..n-1 unlink the files, n the partition's directory, n+1 the topic's. A name that is not
+ * there, or a directory that holds more, is no error. */
+static void partition_drop_step(struct completion *done)
+{
+    struct partition *partition = CONTAINER_OF(done, struct partition, drop.io.done);
+    struct drop *drop = &partition->drop;
+    if (drop->segment < partition->segment_count) {
+        struct segment *segment = partition->segments[drop->segment++];
+        segment_close(segment);
+        segment_path(segment, drop->path);
+    } else if (drop->step == 1) {
+        drop->step = 2;
+        partition_path(partition, drop->path);
+    } else if (drop->step == 2) {
+        drop->step = 3;
+        topic_path(partition, drop->path);
+    } else {
+        partition_free(partition);
+        return;
+    }
+    completion_init(&drop->io.done, partition_drop_step);
+    io_unlink(&drop->io, drop->path);
+    io_submit(partition->shard->reactor, &drop->io);
+}
+
+void partition_idle(struct partition *partition)
+{
+    if (!partition->dropping || partition->drop.step != 0) {
+        return;
+    }
+    partition->drop.step = 1;
+    shard_enter(partition->shard, NULL);
+    completion_init(&partition->drop.io.done, partition_drop_step);
+    completion_fire(partition->shard->reactor, &partition->drop.io.done, OK);
+}
+
+void partition_drop(struct partition *partition, struct request *request)
+{
+    ASSERT(!partition->dropping);
+    partition->dropping = true;
+    partition->drop.request = request;
+    request_queue_fail(partition->shard, &partition->parked, ERR_TOPIC_UNKNOWN);
+    append_fail_waiting(partition, ERR_TOPIC_UNKNOWN);
+    append_fail_staged(partition, ERR_TOPIC_UNKNOWN);
+    if (partition->active == 0) {
+        partition_idle(partition);
+    }
+}

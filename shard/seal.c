@@ -1,0 +1,85 @@
+/* The end of a file: trailer, durable; then the seal block, durable. A crash between the two leaves
+ * an open file whose trailer the next scan ignores. A failure here costs a later scan and nothing
+ * else: what is sealed, and where, is the map's to say. */
+#include "core/assert.h"
+#include "core/crc32c.h"
+#include "shard/shard_internal.h"
+
+#include <string.h>
+
+static void seal_finish(struct seal *seal, int32_t result)
+{
+    struct shard *shard = seal->segment->partition->shard;
+    if (seal->block != NULL) {
+        block_unref(seal->block);
+        seal->block = NULL;
+    }
+    completion_fire(shard->reactor, seal->done, result < 0 ? result : OK);
+}
+
+static void seal_step(struct completion *done)
+{
+    struct seal *seal = CONTAINER_OF(done, struct seal, io.done);
+    struct segment *segment = seal->segment;
+    if (done->result < 0 || seal->trailer_written) {
+        seal_finish(seal, done->result);
+        return;
+    }
+    seal->trailer_written = true;
+    segment_seal_encode(&seal->row, seal->block->data);
+    completion_init(&seal->io.done, seal_step);
+    io_write(&seal->io, segment->fd, seal->block->data, DISK_BLOCK_BYTES, SEGMENT_SEAL_POSITION,
+             IO_WRITE_DURABLE);
+    io_submit(segment->partition->shard->reactor, &seal->io);
+}
+
+void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,
+                struct completion *done)
+{
+    struct partition *partition = segment->partition;
+    struct shard *shard = partition->shard;
+    struct reactor *reactor = shard->reactor;
+    ASSERT(segment->fd >= 0);
+    *seal = (struct seal){.segment = segment, .done = done};
+    uint32_t body = trailer_size(&segment->index, partition->producers);
+    uint32_t size = (uint32_t)align_up((uint64_t)EXTENT_HEADER_BYTES + body, DISK_BLOCK_BYTES);
+    if (size <= memory_block_max(reactor->memory)) {
+        seal->block = block_acquire(reactor->memory, MEMORY_RECOVERY, size);
+    }
+    if (seal->block == NULL) {
+        seal_finish(seal, ERR_NO_MEMORY);
+        return;
+    }
+    uint8_t *at = seal->block->data;
+    memset(at, 0, size);
+    trailer_encode(&segment->index, partition->producers, at + EXTENT_HEADER_BYTES);
+    struct extent_header extent = {
+        .type = EXTENT_TRAILER,
+        .salt = segment->info.salt,
+        .position = segment->position_end,
+        .padded_size = size,
+        .boot = shard->options.boot,
+        .offset_first = end->offset,
+        .durable_end = end->offset,
+        .chain = end->digest,
+        .frames_or_crc = crc32c(0, at + EXTENT_HEADER_BYTES, body),
+    };
+    extent_header_encode(&extent, at);
+    seal->row = (struct segment_seal){
+        .segment_id = segment->info.id,
+        .salt = segment->info.salt,
+        .end_offset = end->offset,
+        .digest = end->digest,
+        .trailer_position = segment->position_end,
+        .trailer_bytes = body,
+        .log_start = partition->log_start,
+        .records = end->offset - segment->info.base_offset,
+        .last_ms = partition->last_ms,
+        .last_seq = partition->seq_next == 0 ? 0 : partition->seq_next - 1,
+        .timestamp_max = segment->timestamp_max,
+        .sealed_ms = reactor->now_ms,
+    };
+    completion_init(&seal->io.done, seal_step);
+    io_write(&seal->io, segment->fd, at, size, segment->position_end, IO_WRITE_DURABLE);
+    io_submit(reactor, &seal->io);
+}

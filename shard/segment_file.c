@@ -1,0 +1,116 @@
+/* Names and descriptors of segment files. Open segments keep theirs pinned; sealed ones are opened
+ * at first use and closed when others need the descriptor more. */
+#include "core/assert.h"
+#include "shard/shard_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void topic_path(const struct partition *partition, char *path)
+{
+    char topic[TOPIC_ID_TEXT_BYTES];
+    (void)snprintf(path, SHARD_PATH_BYTES, "%s/topics/%s", partition->shard->options.data_dir,
+                   topic_id_text(&partition->id.topic, topic));
+}
+
+void partition_path(const struct partition *partition, char *path)
+{
+    char topic[TOPIC_ID_TEXT_BYTES];
+    (void)snprintf(path, SHARD_PATH_BYTES, "%s/topics/%s/%u", partition->shard->options.data_dir,
+                   topic_id_text(&partition->id.topic, topic), partition->id.partition);
+}
+
+void segment_path(const struct segment *segment, char *path)
+{
+    const struct partition *partition = segment->partition;
+    char topic[TOPIC_ID_TEXT_BYTES];
+    (void)snprintf(path, SHARD_PATH_BYTES, "%s/topics/%s/%u/%016" PRIx64 ".seg",
+                   partition->shard->options.data_dir, topic_id_text(&partition->id.topic, topic),
+                   partition->id.partition, segment->info.id);
+}
+
+void segment_pool_path(const struct segment *segment, char *path)
+{
+    (void)snprintf(path, SHARD_PATH_BYTES, "%s/pool/%016" PRIx64 ".new",
+                   segment->partition->shard->options.data_dir, segment->info.id);
+}
+
+/* A descriptor on its way out. */
+struct closing {
+    struct io io;
+    struct shard *shard;
+};
+
+static void descriptor_closed(struct completion *done)
+{
+    struct closing *closing = CONTAINER_OF(done, struct closing, io.done);
+    struct shard *shard = closing->shard;
+    free(closing);
+    shard_leave(shard, NULL);
+}
+
+void descriptor_close(struct shard *shard, int fd)
+{
+    ASSERT(fd >= 0);
+    struct closing *closing = calloc(1, sizeof(*closing));
+    if (closing == NULL) {
+        PANIC("no memory to close a file");
+    }
+    closing->shard = shard;
+    completion_init(&closing->io.done, descriptor_closed);
+    io_close(&closing->io, fd);
+    shard_enter(shard, NULL);
+    io_submit(shard->reactor, &closing->io);
+}
+
+void segment_close(struct segment *segment)
+{
+    if (segment->fd < 0) {
+        return;
+    }
+    struct shard *shard = segment->partition->shard;
+    ASSERT(shard->files_open > 0);
+    list_remove(&segment->lru);
+    shard->files_open--;
+    descriptor_close(shard, segment->fd);
+    segment->fd = -1;
+}
+
+static void files_trim(struct shard *shard)
+{
+    while (shard->files_open > SHARD_FILES_OPEN_MAX && !list_empty(&shard->files)) {
+        segment_close(CONTAINER_OF(shard->files.next, struct segment, lru));
+    }
+}
+
+void segment_opened(struct segment *segment, int fd)
+{
+    struct shard *shard = segment->partition->shard;
+    if (segment->fd >= 0) {
+        descriptor_close(shard, fd);
+        return;
+    }
+    segment->fd = fd;
+    shard->files_open++;
+    if (segment->pins == 0) {
+        list_push_back(&shard->files, &segment->lru);
+    }
+    files_trim(shard);
+}
+
+void segment_pin(struct segment *segment)
+{
+    segment->pins++;
+    list_remove(&segment->lru);
+}
+
+void segment_unpin(struct segment *segment)
+{
+    ASSERT(segment->pins > 0);
+    segment->pins--;
+    if (segment->pins == 0 && segment->fd >= 0) {
+        list_push_back(&segment->partition->shard->files, &segment->lru);
+        files_trim(segment->partition->shard);
+    }
+}

@@ -1,0 +1,353 @@
+/* What the files of the engine share with each other, and with nobody else.
+ *
+ *     shard -> partition -> segments, oldest first; at most the last one is open and has a writer
+ *                        -> waiting | staged | parked | duplicates: FIFOs of requests
+ *           -> tail cache: the blocks of recent commits, oldest first
+ *           -> readers: fetches and look-ups that need a file
+ *
+ * Offsets of an open segment: durable_end (= high watermark) <= submitted_end <= offset_next. */
+#pragma once
+
+#include "core/io.h"
+#include "core/limits.h"
+#include "core/list.h"
+#include "core/reactor.h"
+#include "shard/batch.h"
+#include "shard/frame.h"
+#include "shard/producer.h"
+#include "shard/segment.h"
+#include "shard/segment_index.h"
+#include "shard/shard.h"
+#include "shard/trailer.h"
+
+enum {
+    SHARD_BUCKETS = 4096,          /* Of the table of partitions. */
+    SHARD_READERS = 64,            /* File reads at once: bounds buffers to 16 MiB. */
+    SHARD_FILES_OPEN_MAX = 64,     /* Sealed segments with an open descriptor. */
+    SHARD_RECOVERIES_MAX = 4,      /* Each holds a scan buffer. */
+    SHARD_PATH_BYTES = 512,        /* data dir + topics/<32>/<10>/<16>.seg */
+    TAIL_FRAMES_MAX = 8192,        /* Frames in the tail cache. */
+    COMMITS_MAX = 2,               /* In flight per segment (design.md, section 5). */
+    READ_BYTES = 256 << 10,        /* One look into a file. */
+    ALLOCATE_BYTES_MIN = 64 << 10, /* First step of blocks written ahead. */
+    ALLOCATE_BYTES_MAX = 8 << 20,  /* Largest step. */
+    TRAILER_RESERVE_BYTES = 4 * DISK_BLOCK_BYTES, /* Kept free for the trailer of a small file. */
+};
+
+struct partition;
+struct shard;
+
+struct request_queue {
+    struct request *head, *tail;
+};
+
+/* One frame in memory, in the block that was written. */
+struct tail_frame {
+    struct list in_shard, in_partition;
+    struct block *block;
+    struct partition *partition;
+    uint64_t offset_first, offset_end;
+    uint32_t data_at, data_size; /* The batches in the block. */
+    bool in_flight;              /* Not written yet: the only copy. */
+};
+
+enum commit_state {
+    COMMIT_FREE,
+    COMMIT_WRITING,
+    COMMIT_WRITTEN, /* Waits for the commits before it. */
+};
+
+struct commit {
+    struct io io;
+    struct partition *partition;
+    enum commit_state state;
+    enum err err;
+    struct tail_frame *frame; /* NULL: the cache was full; then `block` is ours. */
+    struct block *block;
+    struct request_queue requests;
+    uint64_t position, offset_first, offset_end, chain_end, ms, seq, started_ns;
+    int64_t timestamp_max;
+    uint32_t size;
+};
+
+/* One file. Pinned while a reader or writer uses the descriptor. */
+struct segment {
+    struct partition *partition;
+    struct segment_info info;
+    struct list lru; /* In shard->files while open, sealed and unpinned. */
+    int fd;          /* -1: not open. */
+    uint32_t pins;
+    bool file_made; /* Open segments: the file is in place and durable. */
+    bool loaded;    /* The index is complete. */
+    bool damaged;
+    struct segment_index index;
+    int64_t timestamp_max; /* INT64_MIN: no record, or not loaded. */
+    uint64_t position_end; /* Behind the last frame. */
+};
+
+/* Of the open segment only. */
+struct writer {
+    uint64_t position;      /* Where the next extent goes. */
+    uint64_t allocated_end; /* Blocks below exist. */
+    uint64_t allocate_step;
+    uint64_t submitted_end;  /* Offset behind the last commit submitted. */
+    uint64_t chain;          /* Behind the last commit submitted. */
+    uint64_t durable_chain;  /* Behind the last one acked. */
+    uint64_t records, bytes; /* Staged since the segment began. */
+    uint32_t head, tail;     /* Commits [head, tail) are in flight, modulo COMMITS_MAX. */
+    struct commit commits[COMMITS_MAX];
+    struct io allocate;
+    bool allocating;
+    bool failed;    /* A write failed: this file takes nothing more. */
+    bool seal_done; /* Trailer and seal block were tried. */
+};
+
+/* Seals, asks the map, makes the next file: see store.c. */
+enum roll_state {
+    ROLL_IDLE,
+    ROLL_DRAIN,
+    ROLL_SEALING,
+    ROLL_ASKING,
+    ROLL_CLEAN, /* From here on in the order in which they follow each other. */
+    ROLL_OPEN,
+    ROLL_ALLOCATE,
+    ROLL_WRITE,
+    ROLL_SYNC,
+    ROLL_MAKE_TOPIC,
+    ROLL_SYNC_TOPICS,
+    ROLL_MAKE_PARTITION,
+    ROLL_SYNC_TOPIC,
+    ROLL_RENAME,
+    ROLL_SYNC_PARTITION,
+    ROLL_SYNC_POOL,
+};
+
+struct roll {
+    enum roll_state state;
+    int fd; /* Valid behind ROLL_OPEN. */
+    struct io io;
+    struct shard_roll ask;
+    struct block *block;
+    uint64_t position;  /* Where frames begin in the new file. */
+    uint64_t allocated; /* Blocks of it that exist. */
+    char path[SHARD_PATH_BYTES], path_new[SHARD_PATH_BYTES];
+};
+
+/* Where a segment ends: the frame end and the chain there. */
+struct seal_end {
+    uint64_t offset, digest;
+};
+
+/* Writes trailer and seal block of a segment: see seal.c. */
+struct seal {
+    struct io io;
+    struct segment *segment;
+    struct completion *done;
+    struct block *block;
+    struct segment_seal row;
+    bool trailer_written;
+};
+
+/* Brings a file's facts into memory: see recovery.c. */
+enum load_state {
+    LOAD_OPEN,
+    LOAD_SYNC,
+    LOAD_HEAD,
+    LOAD_TRAILER,
+    LOAD_SCAN,
+    LOAD_HUNT, /* Behind the sound prefix: for evidence that more was durable. */
+};
+
+struct load {
+    struct completion *done; /* OK; ERR_NOT_FOUND: no file; ERR_DAMAGED. */
+    struct segment *segment;
+    struct producer_table *producers; /* Filled too, unless NULL. */
+    struct io io;
+    struct block *block;
+    struct memory_waiter memory;
+    enum load_state state;
+    bool recover; /* Of an open segment: sync first, find the end. */
+    bool sealed;  /* Out: a valid seal block was found. */
+    bool had_file, pinned;
+    uint32_t buffer_bytes, block_bytes, boot;
+    uint64_t read_position;
+    struct segment_seal seal;
+    uint64_t position, offset, chain, evidence;
+    uint64_t last_ms, last_seq;
+    char path[SHARD_PATH_BYTES];
+};
+
+enum recover_state {
+    RECOVER_WAITING,
+    RECOVER_LOADING,
+    RECOVER_SEALING,
+    RECOVER_ASKING,
+};
+
+struct recover {
+    struct completion work;
+    struct request *request;
+    enum recover_state state;
+    uint32_t segment; /* Being loaded. */
+    struct load load;
+    struct seal seal;
+    struct seal_end end;
+    struct shard_roll ask;
+};
+
+struct drop {
+    struct request *request;
+    struct io io;
+    uint32_t segment;
+    uint32_t step;
+    char path[SHARD_PATH_BYTES];
+};
+
+struct partition {
+    struct shard *shard;
+    struct partition *next; /* In its bucket. */
+    struct partition_id id;
+    char name[TOPIC_NAME_BYTES_MAX + 1];
+    struct partition_config config;
+    struct segment **segments;
+    uint32_t segment_count, segment_capacity;
+    uint64_t log_start, high_watermark, offset_next;
+    uint64_t last_ms, seq_next;       /* Stream ID of the newest record staged. */
+    struct producer_table *producers; /* NULL until the first one. */
+    struct request_queue waiting, staged, parked, duplicates;
+    struct list tail; /* tail_frame, by offset. */
+    struct completion commit_work;
+    struct memory_waiter commit_memory;
+    bool commit_waits; /* For memory. */
+    bool ready;        /* Recovered. */
+    bool damaged;      /* Takes no appends. */
+    bool dropping;
+    bool stopped;
+    uint32_t active; /* Operations under way that refer to it. */
+    struct writer writer;
+    struct roll roll;
+    struct seal seal;
+    struct completion sealed;
+    struct recover recover;
+    struct drop drop;
+};
+
+/* A fetch or look-up that needs a file: see fetch.c. */
+struct reader {
+    struct reader *next;
+    struct shard *shard;
+    struct request *request;
+    struct partition *partition;
+    struct segment *segment; /* Pinned. */
+    struct completion work;
+    struct io io;
+    struct load load;
+    struct block *block;
+    struct memory_waiter memory;
+    uint64_t position;
+    uint32_t bytes; /* Of the next read. */
+    uint32_t segment_at;
+    int64_t timestamp; /* Look-ups: what is searched. */
+    bool searching;    /* Look-ups: past the choice of the segment. */
+};
+
+struct shard {
+    struct reactor *reactor;
+    struct shard_options options;
+    struct partition *buckets[SHARD_BUCKETS];
+    uint32_t partition_count;
+    struct list tail; /* tail_frame, oldest first. */
+    struct list tail_free;
+    struct tail_frame *tail_frames;
+    uint64_t tail_bytes, tail_bytes_max;
+    struct list files; /* Least recently used first. */
+    uint32_t files_open;
+    struct reader *readers, *readers_free;
+    struct request_queue readers_wait;
+    struct completion_list recoveries;
+    uint32_t recovering;
+    uint32_t active; /* As a partition's, and closes. */
+    bool stopping, closing, stopped;
+    struct completion *stop_done;
+    struct completion stop_work;
+};
+
+/* shard.c */
+void shard_enter(struct shard *shard, struct partition *partition); /* One more operation. */
+void shard_leave(struct shard *shard, struct partition *partition);
+void request_queue_push(struct request_queue *queue, struct request *request);
+struct request *request_queue_pop(struct request_queue *queue);
+void request_queue_fail(struct shard *shard, struct request_queue *queue, enum err err);
+
+/* partition.c */
+NODISCARD enum err partition_create(struct shard *shard, const struct request *request,
+                                    struct partition **partition);
+void partition_destroy(struct partition *partition);
+NODISCARD enum err partition_add_segment(struct partition *partition,
+                                         const struct segment_info *info);
+struct segment *partition_open_segment(const struct partition *partition); /* NULL: none. */
+struct segment *partition_segment_of(const struct partition *partition, uint64_t offset);
+uint64_t segment_end(const struct segment *segment); /* Of what may be read. */
+uint32_t partition_epoch(const struct partition *partition);
+void partition_wake_readers(struct partition *partition);
+void partition_drop(struct partition *partition, struct request *request);
+void partition_idle(struct partition *partition); /* Nothing is under way. */
+
+/* append.c */
+void append_submit(struct partition *partition, struct request *request);
+void append_pump(struct partition *partition);
+void append_fail_waiting(struct partition *partition, enum err err);
+void append_fail_staged(struct partition *partition, enum err err);
+void append_wake_duplicates(struct partition *partition);
+int32_t batch_sequence_last(const struct batch *batch);
+
+/* commit.c */
+void commit_work(struct completion *work);
+void commit_kick(struct partition *partition);
+bool commit_idle(const struct partition *partition);
+
+/* tail.c */
+void tail_init(struct shard *shard);
+struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block);
+void tail_drop(struct tail_frame *frame);
+void tail_trim(struct shard *shard);
+struct tail_frame *tail_find(struct partition *partition, uint64_t offset);
+bool tail_reclaim(void *context, uint64_t bytes);
+
+/* segment_file.c */
+void segment_path(const struct segment *segment, char *path);
+void partition_path(const struct partition *partition, char *path);
+void topic_path(const struct partition *partition, char *path);
+void segment_pool_path(const struct segment *segment, char *path);
+void segment_pin(struct segment *segment);
+void segment_unpin(struct segment *segment);
+void segment_opened(struct segment *segment, int fd); /* Takes the descriptor; closes a second. */
+void segment_close(struct segment *segment);
+void descriptor_close(struct shard *shard, int fd);
+
+/* seal.c */
+void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,
+                struct completion *done);
+
+/* store.c */
+void roll_start(struct partition *partition);
+void roll_drained(struct partition *partition); /* Commits came to rest. */
+
+/* recovery.c */
+void load_start(struct load *load, struct segment *segment, struct completion *done);
+void recover_start(struct partition *partition, struct request *request);
+
+/* fetch.c */
+void fetch_submit(struct partition *partition, struct request *request);
+void fetch_release(struct shard *shard, struct request *request);
+void reader_submit(struct shard *shard, struct request *request);
+void reader_finish(struct reader *reader, enum err err);
+void reader_await_memory(struct reader *reader);
+bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
+bool reader_load(struct reader *reader, struct segment *segment);
+NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
+                            struct extent_header *extent, struct frame_header *frame);
+
+/* offsets.c */
+void offsets_submit(struct partition *partition, struct request *request);
+void offsets_step(struct reader *reader, enum err err);

@@ -1,0 +1,358 @@
+/* From one segment of a partition to the next. All appends behind wait.
+ *
+ *     DRAIN -> SEALING -> ASKING -> CLEAN -> OPEN -> ALLOCATE -> WRITE -> SYNC    pool/<id>.new
+ *       -> MAKE_TOPIC -> SYNC_TOPICS -> MAKE_PARTITION -> SYNC_TOPIC              the directories
+ *       -> RENAME -> SYNC_PARTITION -> SYNC_POOL -> IDLE                          acks may come
+ *
+ * Without an open segment it begins at ASKING; after a failure behind ASKING at CLEAN. Whatever
+ * fails, the appends that wait fail, and the next one tries again. */
+#include "core/assert.h"
+#include "core/cover.h"
+#include "core/crc32c.h"
+#include "core/log.h"
+#include "shard/shard_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void roll_step(struct completion *done);
+
+static void roll_end(struct partition *partition, enum err err)
+{
+    struct roll *roll = &partition->roll;
+    if (roll->block != NULL) {
+        block_unref(roll->block);
+        roll->block = NULL;
+    }
+    roll->state = ROLL_IDLE;
+    if (err != OK) {
+        append_fail_waiting(partition, err);
+    }
+    append_pump(partition);
+    shard_leave(partition->shard, partition);
+}
+
+static void roll_io(struct partition *partition, enum roll_state state)
+{
+    partition->roll.state = state;
+    io_submit(partition->shard->reactor, &partition->roll.io);
+}
+
+static void roll_clean(struct partition *partition)
+{
+    struct roll *roll = &partition->roll;
+    struct segment *segment = partition_open_segment(partition);
+    ASSERT(segment != NULL);
+    ASSERT(segment->fd < 0);
+    segment_pool_path(segment, roll->path_new);
+    completion_init(&roll->io.done, roll_step);
+    io_unlink(&roll->io, roll->path_new);
+    roll_io(partition, ROLL_CLEAN);
+}
+
+static void roll_mapped(struct completion *done)
+{
+    struct roll *roll = CONTAINER_OF(done, struct roll, ask.done);
+    struct partition *partition = CONTAINER_OF(roll, struct partition, roll);
+    ASSERT(roll->state == ROLL_ASKING);
+    if (done->result < 0) {
+        roll_end(partition, (enum err)done->result);
+        return;
+    }
+    struct segment *last = partition_open_segment(partition);
+    if (last != NULL) {
+        last->info.state = SEGMENT_SEALED;
+        last->info.end_offset = roll->ask.end_offset;
+        last->info.digest = roll->ask.digest;
+        stats_add(&partition->shard->reactor->stats, STAT_SEGMENT_ROLLS, 1);
+        segment_unpin(last);
+    }
+    ASSERT(roll->ask.next.base_offset == partition->high_watermark);
+    enum err err = partition_add_segment(partition, &roll->ask.next);
+    if (err != OK) {
+        partition->damaged = true; /* The map has a segment that this core cannot hold. */
+        roll_end(partition, err);
+        return;
+    }
+    struct segment *segment = partition_open_segment(partition);
+    ASSERT(segment != NULL);
+    partition->writer = (struct writer){
+        .allocate_step = ALLOCATE_BYTES_MIN,
+        .submitted_end = segment->info.base_offset,
+        .chain = segment->info.salt,
+        .durable_chain = segment->info.salt,
+    };
+    segment->loaded = true;
+    segment_pin(segment);
+    uint64_t now_ms = partition->shard->reactor->now_ms;
+    if (partition->producers != NULL && partition->config.producer_expiry_ms > 0) {
+        producer_expire(partition->producers,
+                        (int64_t)now_ms - partition->config.producer_expiry_ms);
+    }
+    roll_clean(partition);
+}
+
+static void roll_ask(struct partition *partition)
+{
+    struct roll *roll = &partition->roll;
+    const struct segment *segment = partition_open_segment(partition);
+    roll->state = ROLL_ASKING;
+    roll->ask = (struct shard_roll){
+        .partition = partition->id,
+        .segment_id = segment == NULL ? 0 : segment->info.id,
+        .end_offset = partition->high_watermark,
+        .digest = segment == NULL ? 0 : partition->writer.durable_chain,
+        .open_next = true,
+        .durability = partition->config.durability,
+    };
+    completion_init(&roll->ask.done, roll_mapped);
+    const struct shard_hooks *hooks = &partition->shard->options.hooks;
+    hooks->roll(hooks->context, &roll->ask);
+}
+
+static void roll_sealed(struct completion *done)
+{
+    struct partition *partition = CONTAINER_OF(done, struct partition, sealed);
+    if (done->result < 0) {
+        LOG_WARN("segment sealed without a trailer topic=%s partition=%u err=%s", partition->name,
+                 partition->id.partition, err_name((enum err)done->result));
+    }
+    partition->writer.seal_done = true;
+    roll_ask(partition);
+}
+
+void roll_drained(struct partition *partition)
+{
+    struct writer *writer = &partition->writer;
+    ASSERT(partition->roll.state == ROLL_DRAIN);
+    partition->roll.state = ROLL_SEALING;
+    if (writer->failed || writer->seal_done) {
+        roll_ask(partition);
+        return;
+    }
+    struct seal_end end = {.offset = partition->high_watermark, .digest = writer->durable_chain};
+    completion_init(&partition->sealed, roll_sealed);
+    seal_start(&partition->seal, partition_open_segment(partition), &end, &partition->sealed);
+}
+
+void roll_start(struct partition *partition)
+{
+    ASSERT(partition->roll.state == ROLL_IDLE);
+    shard_enter(partition->shard, partition);
+    const struct segment *segment = partition_open_segment(partition);
+    if (segment == NULL) {
+        roll_ask(partition);
+    } else if (segment->fd < 0) {
+        COVER("a segment file is made at the second try");
+        roll_clean(partition);
+    } else {
+        partition->roll.state = ROLL_DRAIN;
+        if (commit_idle(partition)) {
+            roll_drained(partition);
+        }
+    }
+}
+
+/* Producer state at the base: the first extent of the file, if there is any. Returns its size. */
+static uint32_t roll_producers(struct partition *partition, uint8_t *at, uint32_t size)
+{
+    const struct segment *segment = partition_open_segment(partition);
+    if (size == 0) {
+        return 0;
+    }
+    uint32_t used =
+        producer_encode(partition->producers, at + EXTENT_HEADER_BYTES, size - EXTENT_HEADER_BYTES);
+    MAYBE(used > 0);
+    struct extent_header extent = {
+        .type = EXTENT_PRODUCERS,
+        .salt = segment->info.salt,
+        .position = SEGMENT_DATA_POSITION,
+        .padded_size = size,
+        .boot = partition->shard->options.boot,
+        .offset_first = segment->info.base_offset,
+        .durable_end = segment->info.base_offset,
+        .chain = segment->info.salt,
+        .frames_or_crc = crc32c(0, at + EXTENT_HEADER_BYTES, size - EXTENT_HEADER_BYTES),
+    };
+    extent_header_encode(&extent, at);
+    return size;
+}
+
+static uint32_t roll_producers_size(const struct partition *partition)
+{
+    if (partition->producers == NULL || producer_count(partition->producers) == 0) {
+        return 0;
+    }
+    uint64_t rows = (uint64_t)producer_count(partition->producers) * PRODUCER_ROW_BYTES;
+    return (uint32_t)align_up(EXTENT_HEADER_BYTES + rows, DISK_BLOCK_BYTES);
+}
+
+/* Header, empty seal block and producers in one write. */
+static enum err roll_write(struct partition *partition)
+{
+    struct roll *roll = &partition->roll;
+    struct shard *shard = partition->shard;
+    struct segment *segment = partition_open_segment(partition);
+    uint32_t producers = roll_producers_size(partition);
+    uint32_t size = SEGMENT_DATA_POSITION + producers;
+    if (size <= memory_block_max(shard->reactor->memory)) {
+        roll->block = block_acquire(shard->reactor->memory, MEMORY_RECOVERY, size);
+    }
+    if (roll->block == NULL) {
+        return ERR_STORAGE; /* Retriable, and rare: recovery's pool is for this. */
+    }
+    memset(roll->block->data, 0, size);
+    struct segment_header header = {
+        .segment_id = segment->info.id,
+        .topic = partition->id.topic,
+        .partition = partition->id.partition,
+        .epoch = segment->info.epoch,
+        .base_offset = segment->info.base_offset,
+        .salt = segment->info.salt,
+        .replication_factor = segment->info.replication_factor,
+        .ack_quorum = segment->info.ack_quorum,
+        .durability = (uint8_t)segment->info.durability,
+        .created_ms = shard->reactor->now_ms,
+        .leader_node = segment->info.leader_node,
+        .member_count = 1,
+        .log_start = partition->log_start,
+    };
+    memcpy(header.cluster_id, shard->options.cluster_id, sizeof(header.cluster_id));
+    memcpy(header.disk_id, shard->options.disk_id, sizeof(header.disk_id));
+    (void)snprintf(header.name, sizeof(header.name), "%s", partition->name);
+    if (partition->segment_count > 1) {
+        const struct segment *before = partition->segments[partition->segment_count - 2];
+        header.previous_id = before->info.id;
+        header.previous_digest = before->info.digest;
+    }
+    segment_header_encode(&header, roll->block->data);
+    (void)roll_producers(partition, roll->block->data + SEGMENT_DATA_POSITION, producers);
+    roll->position = size;
+    completion_init(&roll->io.done, roll_step);
+    io_write(&roll->io, roll->fd, roll->block->data, size, 0, IO_WRITE_DURABLE);
+    return OK;
+}
+
+/* The file is in place: appends may be acked. */
+static void roll_made(struct partition *partition)
+{
+    struct roll *roll = &partition->roll;
+    struct segment *segment = partition_open_segment(partition);
+    segment->position_end = roll->position;
+    partition->writer.position = roll->position;
+    partition->writer.allocated_end = roll->allocated;
+    segment_opened(segment, roll->fd);
+    LOG_INFO("segment opened topic=%s partition=%u epoch=%u base=%" PRIu64, partition->name,
+             partition->id.partition, segment->info.epoch, segment->info.base_offset);
+    roll_end(partition, OK);
+}
+
+static void roll_failed(struct partition *partition, enum err err)
+{
+    struct roll *roll = &partition->roll;
+    LOG_WARN("segment file cannot be made, appends fail topic=%s partition=%u err=%s",
+             partition->name, partition->id.partition, err_name(err));
+    if (roll->state > ROLL_OPEN) {
+        descriptor_close(partition->shard, roll->fd);
+    }
+    roll_end(partition, ERR_STORAGE);
+}
+
+/* Prepares the operation that follows the finished one; false when there is none. */
+static bool roll_next(struct partition *partition, enum roll_state done)
+{
+    struct roll *roll = &partition->roll;
+    struct segment *segment = partition_open_segment(partition);
+    const char *data_dir = partition->shard->options.data_dir;
+    uint32_t direct = partition->shard->options.direct ? IO_OPEN_DIRECT : 0U;
+    switch (done) {
+    case ROLL_CLEAN:
+        io_open(&roll->io, roll->path_new,
+                IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE | direct);
+        return true;
+    case ROLL_OPEN:
+        roll->allocated = align_up((uint64_t)SEGMENT_DATA_POSITION + roll_producers_size(partition),
+                                   ALLOCATE_BYTES_MIN);
+        roll->allocated += ALLOCATE_BYTES_MIN;
+        io_allocate(&roll->io, roll->fd, 0, roll->allocated);
+        return true;
+    case ROLL_WRITE:
+        block_unref(roll->block);
+        roll->block = NULL;
+        io_sync(&roll->io, roll->fd);
+        return true;
+    case ROLL_SYNC:
+        topic_path(partition, roll->path);
+        io_mkdir(&roll->io, roll->path);
+        return true;
+    case ROLL_MAKE_TOPIC:
+        (void)snprintf(roll->path, sizeof(roll->path), "%s/topics", data_dir);
+        io_sync_dir(&roll->io, roll->path);
+        return true;
+    case ROLL_SYNC_TOPICS:
+        partition_path(partition, roll->path);
+        io_mkdir(&roll->io, roll->path);
+        return true;
+    case ROLL_MAKE_PARTITION:
+        topic_path(partition, roll->path);
+        io_sync_dir(&roll->io, roll->path);
+        return true;
+    case ROLL_SYNC_TOPIC:
+        segment_path(segment, roll->path);
+        io_rename(&roll->io, roll->path_new, roll->path);
+        return true;
+    case ROLL_RENAME:
+        partition_path(partition, roll->path);
+        io_sync_dir(&roll->io, roll->path);
+        return true;
+    case ROLL_SYNC_PARTITION:
+        (void)snprintf(roll->path, sizeof(roll->path), "%s/pool", data_dir);
+        io_sync_dir(&roll->io, roll->path);
+        return true;
+    case ROLL_SYNC_POOL:
+        return false;
+    case ROLL_ALLOCATE: /* roll_write() */
+    case ROLL_IDLE:
+    case ROLL_DRAIN:
+    case ROLL_SEALING:
+    case ROLL_ASKING:
+        break;
+    }
+    UNREACHABLE();
+}
+
+static void roll_step(struct completion *done)
+{
+    struct roll *roll = CONTAINER_OF(done, struct roll, io.done);
+    struct partition *partition = CONTAINER_OF(roll, struct partition, roll);
+    enum roll_state state = roll->state;
+    enum err err = done->result < 0 ? (enum err)done->result : OK;
+    bool may_fail =
+        state == ROLL_CLEAN ||
+        ((state == ROLL_MAKE_TOPIC || state == ROLL_MAKE_PARTITION) && err == ERR_EXISTS);
+    if (err != OK && !may_fail) {
+        roll_failed(partition, err);
+        return;
+    }
+    if (state == ROLL_OPEN) {
+        roll->fd = done->result;
+    }
+    completion_init(&roll->io.done, roll_step);
+    if (state == ROLL_ALLOCATE) {
+        err = roll_write(partition);
+        if (err != OK) {
+            roll_failed(partition, err);
+            return;
+        }
+    } else if (!MUTANT("no-dir-sync") || state != ROLL_RENAME) {
+        if (!roll_next(partition, state)) {
+            roll_made(partition);
+            return;
+        }
+    } else {
+        roll_made(partition);
+        return;
+    }
+    roll_io(partition, (enum roll_state)(state + 1));
+}

@@ -1,0 +1,347 @@
+/* Opening a data directory: fresh, again, in use, foreign, damaged, of another node. */
+#include "core/limits.h"
+#include "shard/directory.h"
+#include "shard/superblock.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    struct reactor *reactor;
+    const struct io_engine *engine;
+    char root[64], path[128];
+    bool done;
+    struct completion closed;
+};
+
+static int setup(void **state, const struct io_engine *engine)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    fixture->engine = engine;
+    fixture->reactor = aligned_alloc(CACHE_LINE_BYTES, sizeof(struct reactor));
+    memset(fixture->reactor, 0, sizeof(struct reactor));
+    struct reactor_options options = {
+        .engine = engine,
+        .io = {.entries = 64, .recv_count = 4, .recv_size = 4096},
+        .memory = {.limit_bytes = MEMORY_LIMIT_MIN, .numa_node = -1},
+        .seed = {1, 2, 3, 4},
+    };
+    assert_int_equal(reactor_open(fixture->reactor, &options), OK);
+    snprintf(fixture->root, sizeof(fixture->root), "/tmp/floe-directory-XXXXXX");
+    assert_non_null(mkdtemp(fixture->root));
+    snprintf(fixture->path, sizeof(fixture->path), "%s/data", fixture->root);
+    *state = fixture;
+    return 0;
+}
+
+static int setup_posix(void **state)
+{
+    return setup(state, &io_engine_posix);
+}
+
+#ifdef FLOE_HAS_URING
+static int setup_uring(void **state)
+{
+    return setup(state, &io_engine_uring);
+}
+#endif
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    reactor_close(fixture->reactor);
+    free(fixture->reactor);
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf %s", fixture->root);
+    assert_int_equal(system(command), 0);
+    free(fixture);
+    return 0;
+}
+
+static struct fixture *waiting_fixture;
+
+static void answered(struct completion *completion)
+{
+    (void)completion;
+    waiting_fixture->done = true;
+}
+
+static void turn_until_done(struct fixture *fixture)
+{
+    for (uint32_t i = 0; i < 10000 && !fixture->done; i++) {
+        reactor_turn(fixture->reactor, 100 * NS_PER_MS);
+    }
+    assert_true(fixture->done);
+    fixture->done = false;
+}
+
+static enum err open_it(struct fixture *fixture, struct directory_open *op, uint32_t node_id)
+{
+    struct directory_options options = {
+        .path = fixture->path, .node_id = node_id, .version = "test"};
+    waiting_fixture = fixture;
+    completion_init(&op->done, answered);
+    directory_open(op, fixture->reactor, &options);
+    turn_until_done(fixture);
+    return (enum err)op->done.result;
+}
+
+static void close_it(struct fixture *fixture, struct directory *directory)
+{
+    completion_init(&fixture->closed, answered);
+    directory_close(directory, &fixture->closed);
+    turn_until_done(fixture);
+}
+
+static void a_fresh_directory_keeps_its_identity_and_counts_its_boots(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open first, second;
+    assert_int_equal(open_it(fixture, &first, 0), OK);
+    assert_true(first.identity.fresh);
+    assert_int_equal(first.identity.boot, 1);
+    assert_int_equal(first.identity.node_id, 1);
+    uint8_t cluster[16];
+    memset(cluster, 0x77, sizeof(cluster));
+    completion_init(&fixture->closed, answered);
+    directory_join_cluster(first.directory, cluster, &fixture->closed);
+    turn_until_done(fixture);
+    assert_int_equal(fixture->closed.result, OK);
+    close_it(fixture, first.directory);
+    assert_int_equal(open_it(fixture, &second, 0), OK);
+    assert_false(second.identity.fresh);
+    assert_int_equal(second.identity.boot, 2);
+    assert_memory_equal(second.identity.directory_id, first.identity.directory_id, 16);
+    assert_memory_equal(second.identity.cluster_id, cluster, 16);
+    close_it(fixture, second.directory);
+}
+
+static void a_directory_in_use_names_who_uses_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open first, second;
+    char pid[32];
+    snprintf(pid, sizeof(pid), "pid %ld", (long)getpid());
+    assert_int_equal(open_it(fixture, &first, 0), OK);
+    assert_int_equal(open_it(fixture, &second, 0), ERR_BUSY);
+    assert_non_null(strstr(second.message, pid));
+    assert_non_null(strstr(second.message, fixture->path));
+    close_it(fixture, first.directory);
+    assert_int_equal(open_it(fixture, &second, 0), OK);
+    close_it(fixture, second.directory);
+}
+
+static void a_foreign_directory_is_refused_and_left_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    char command[512];
+    snprintf(command, sizeof(command), "mkdir %s && echo hello > %s/letter", fixture->path,
+             fixture->path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(open_it(fixture, &op, 0), ERR_FOREIGN);
+    assert_non_null(strstr(op.message, fixture->path));
+    snprintf(command, sizeof(command), "test \"$(ls %s)\" = letter", fixture->path);
+    assert_int_equal(system(command), 0);
+}
+
+/* Overwrites one byte of the superblock. */
+static void spoil(const struct fixture *fixture, off_t position)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/superblock", fixture->path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "?", 1, position), 1);
+    close(fd);
+}
+
+static void one_bad_slot_is_survived_and_two_are_not(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    assert_int_equal(open_it(fixture, &op, 0), OK);
+    close_it(fixture, op.directory);
+    spoil(fixture, 20);
+    assert_int_equal(open_it(fixture, &op, 0), OK);
+    assert_int_equal(op.identity.boot, 3); /* The lost slot may have been newer. */
+    close_it(fixture, op.directory);
+    spoil(fixture, 20);
+    spoil(fixture, 4096 + 20);
+    assert_int_equal(open_it(fixture, &op, 0), ERR_DAMAGED);
+    assert_true(strlen(op.message) > 20);
+}
+
+static void another_nodes_directory_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    assert_int_equal(open_it(fixture, &op, 5), OK);
+    close_it(fixture, op.directory);
+    assert_int_equal(open_it(fixture, &op, 6), ERR_INVALID);
+    assert_non_null(strstr(op.message, "node 5"));
+    assert_int_equal(open_it(fixture, &op, 0), OK);
+    assert_int_equal(op.identity.node_id, 5);
+    close_it(fixture, op.directory);
+}
+
+static void a_parent_that_does_not_exist_is_said(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    snprintf(fixture->path, sizeof(fixture->path), "%s/no/data", fixture->root);
+    assert_int_equal(open_it(fixture, &op, 0), ERR_NOT_FOUND);
+    assert_non_null(strstr(op.message, "no/data"));
+}
+
+/* LOCK is a common name: other stores have such a file. */
+static void a_lock_of_another_program_does_not_make_a_directory_ours(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    char command[512];
+    snprintf(command, sizeof(command), "mkdir %s && touch %s/LOCK %s/CURRENT", fixture->path,
+             fixture->path, fixture->path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(open_it(fixture, &op, 0), ERR_FOREIGN);
+}
+
+static void a_first_start_that_was_interrupted_is_begun_again(void **state)
+{
+    static const char *const left[] = {"touch %s/LOCK", "touch %s/LOCK %s/superblock",
+                                       "touch %s/LOCK; head -c 4096 /dev/zero >%s/superblock",
+                                       "touch %s/LOCK; head -c 8192 /dev/zero >%s/superblock"};
+
+    struct fixture *fixture = *state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(left); i++) {
+        struct directory_open op;
+        char command[512];
+        int size = snprintf(command, sizeof(command), "rm -rf %s && mkdir %s && ", fixture->path,
+                            fixture->path);
+        const char *from = left[i];
+        while (*from != 0 && (size_t)size < sizeof(command) - sizeof(fixture->path)) {
+            if (strncmp(from, "%s", 2) == 0) {
+                memcpy(command + size, fixture->path, strlen(fixture->path));
+                size += (int)strlen(fixture->path);
+                from += 2;
+            } else {
+                command[size++] = *from++;
+            }
+        }
+        command[size] = 0;
+        assert_int_equal(system(command), 0);
+        assert_int_equal(open_it(fixture, &op, 0), OK);
+        assert_true(op.identity.fresh);
+        assert_int_equal(op.identity.boot, 1);
+        close_it(fixture, op.directory);
+        assert_int_equal(open_it(fixture, &op, 0), OK);
+        assert_false(op.identity.fresh);
+        close_it(fixture, op.directory);
+    }
+}
+
+/* Writes `super` into both slots. */
+static void replace(const struct fixture *fixture, const struct superblock *super)
+{
+    char path[256];
+    uint8_t slot[SUPERBLOCK_BYTES];
+    snprintf(path, sizeof(path), "%s/superblock", fixture->path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    superblock_encode(super, slot);
+    assert_int_equal(pwrite(fd, slot, sizeof(slot), 0), sizeof(slot));
+    assert_int_equal(pwrite(fd, slot, sizeof(slot), sizeof(slot)), sizeof(slot));
+    close(fd);
+}
+
+static void a_librarys_and_a_newer_directory_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    struct superblock super = {
+        .version_min = SUPERBLOCK_VERSION, .owner = SUPERBLOCK_LIBRARY, .node_id = 1, .boot = 4};
+    assert_int_equal(open_it(fixture, &op, 0), OK);
+    close_it(fixture, op.directory);
+    replace(fixture, &super);
+    assert_int_equal(open_it(fixture, &op, 0), ERR_FOREIGN);
+    assert_non_null(strstr(op.message, "library"));
+    super.owner = SUPERBLOCK_SERVER;
+    super.version_min = SUPERBLOCK_VERSION + 1;
+    replace(fixture, &super);
+    assert_int_equal(open_it(fixture, &op, 0), ERR_VERSION);
+    assert_non_null(strstr(op.message, "newer"));
+}
+
+static void a_failed_join_is_not_tried_again_and_the_directory_still_closes(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    struct rlimit old, none;
+    uint8_t cluster[16] = {1};
+    assert_int_equal(open_it(fixture, &op, 0), OK);
+    /* No file may grow or be written: every write fails. */
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    none = old;
+    none.rlim_cur = 0;
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    completion_init(&fixture->closed, answered);
+    directory_join_cluster(op.directory, cluster, &fixture->closed);
+    turn_until_done(fixture);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    int32_t result = fixture->closed.result;
+    assert_true(result < 0);
+    completion_init(&fixture->closed, answered);
+    directory_join_cluster(op.directory, cluster, &fixture->closed);
+    turn_until_done(fixture);
+    assert_int_equal(fixture->closed.result, result);
+    close_it(fixture, op.directory);
+}
+
+static void a_path_that_is_too_long_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    static char path[5000];
+    memset(path, 'x', sizeof(path) - 1);
+    struct directory_options options = {.path = path, .version = "test"};
+    waiting_fixture = fixture;
+    completion_init(&op.done, answered);
+    directory_open(&op, fixture->reactor, &options);
+    turn_until_done(fixture);
+    assert_int_equal(op.done.result, ERR_INVALID);
+}
+
+#define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
+#define ALL(engine)                                                                                \
+    ON(a_fresh_directory_keeps_its_identity_and_counts_its_boots, engine),                         \
+        ON(a_directory_in_use_names_who_uses_it, engine),                                          \
+        ON(a_foreign_directory_is_refused_and_left_alone, engine),                                 \
+        ON(one_bad_slot_is_survived_and_two_are_not, engine),                                      \
+        ON(another_nodes_directory_is_refused, engine),                                            \
+        ON(a_parent_that_does_not_exist_is_said, engine),                                          \
+        ON(a_lock_of_another_program_does_not_make_a_directory_ours, engine),                      \
+        ON(a_first_start_that_was_interrupted_is_begun_again, engine),                             \
+        ON(a_librarys_and_a_newer_directory_are_refused, engine),                                  \
+        ON(a_failed_join_is_not_tried_again_and_the_directory_still_closes, engine),               \
+        ON(a_path_that_is_too_long_is_refused, engine)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ALL(posix),
+#ifdef FLOE_HAS_URING
+        ALL(uring),
+#endif
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,71 @@
+/* A shard on a reactor and a directory of its own, with a map that answers every roll at once (or,
+ * when asked to, holds it), and a maker of record batches. */
+#pragma once
+
+#include "core/io_engine.h"
+#include "core/reactor.h"
+#include "shard/shard.h"
+
+enum { ENGINE_SEGMENTS_MAX = 64, ENGINE_PIECES_MAX = 16 };
+
+struct engine {
+    struct reactor reactor;
+    struct io_helper *helper;
+    struct shard *shard;
+    char dir[128];
+    struct partition_config config;
+    struct partition_id id;
+    struct segment_info segments[ENGINE_SEGMENTS_MAX]; /* The map. */
+    uint32_t segment_count;
+    uint64_t next_segment;
+    uint32_t boot;
+    uint32_t fetch_bytes_max; /* 0: 1 MiB, and the first batch whole. */
+    bool hold_rolls;
+    enum err roll_err; /* The map's next answers. */
+    struct shard_roll *held;
+};
+
+/* One request and when it came home (1 = first). */
+struct call {
+    struct request request;
+    struct engine *engine;
+    struct fetch_piece pieces[ENGINE_PIECES_MAX];
+    uint32_t finished;
+    enum err err;
+};
+
+struct batch_spec {
+    uint32_t records;
+    uint32_t value_bytes;
+    int64_t timestamp; /* Of the first record; +1 each. */
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t sequence;
+};
+
+/* The engines that this build and machine have. */
+const struct io_engine *const *engine_list(uint32_t *count);
+
+void engine_start(struct engine *engine, const struct io_engine *io);
+void engine_end(struct engine *engine); /* Stops if it runs; removes the directory. */
+void engine_open_shard(struct engine *engine);
+void engine_stop_shard(struct engine *engine);
+/* The process dies: nothing is flushed or told; what is on the disk stays. */
+void engine_crash(struct engine *engine, const struct io_engine *io);
+void engine_turns(struct engine *engine, uint32_t count);
+void engine_answer(struct engine *engine); /* The held roll. */
+
+uint32_t batch_make(const struct batch_spec *spec, uint8_t *at, uint32_t size);
+
+void call_wait(struct call *call);
+void call_assign(struct call *call, struct engine *engine);
+void call_append(struct call *call, struct engine *engine, const uint8_t *batch, uint32_t size);
+void call_fetch(struct call *call, struct engine *engine, uint64_t offset, bool park);
+void call_offsets(struct call *call, struct engine *engine, int64_t timestamp);
+void call_release(struct call *call);
+void call_drop(struct call *call, struct engine *engine);
+
+enum err engine_assign(struct engine *engine);
+/* Appends `count` batches of one record, each waited for; asserts OK. */
+void engine_append_each(struct engine *engine, uint32_t count, uint32_t value_bytes);
+void engine_segment_path(const struct engine *engine, uint32_t index, char *path, uint32_t size);

@@ -1,0 +1,201 @@
+/* Fetches and look-ups: from memory, from files, parked. */
+#include "tests/unit/shard/engine_fixture.h"
+
+#include "shard/batch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void on_each_engine(void (*claim)(struct engine *engine))
+{
+    uint32_t count;
+    const struct io_engine *const *list = engine_list(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct engine *engine = malloc(sizeof(*engine));
+        assert_non_null(engine);
+        engine_start(engine, list[i]);
+        assert_int_equal(engine_assign(engine), OK);
+        claim(engine);
+        engine_end(engine);
+        free(engine);
+    }
+}
+
+static void restart(struct engine *engine)
+{
+    engine_stop_shard(engine);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+}
+
+/* Reads from `offset` to the high watermark, checks that the offsets are contiguous; the end. */
+static uint64_t read_all(struct engine *engine, uint64_t offset)
+{
+    for (;;) {
+        struct call call;
+        call_fetch(&call, engine, offset, false);
+        call_wait(&call);
+        assert_int_equal(call.err, OK);
+        uint64_t before = offset;
+        for (uint32_t i = 0; i < call.request.fetch.piece_count; i++) {
+            const struct fetch_piece *piece = &call.pieces[i];
+            for (uint32_t at = 0; at < piece->size;) {
+                struct batch batch;
+                struct batch_rules rules = {
+                    .bytes_max = UINT32_MAX, .before_max_ms = INT64_MAX, .after_max_ms = INT64_MAX};
+                struct bytes rest = bytes_of(piece->data + at, piece->size - at);
+                assert_int_equal(batch_parse(rest, &batch), OK);
+                rest.size = batch.length;
+                assert_int_equal(batch_check(rest, &rules, &batch), OK);
+                assert_true((uint64_t)batch.base_offset <= offset);
+                offset = (uint64_t)batch.base_offset + (uint32_t)batch.last_offset_delta + 1;
+                at += batch.length;
+            }
+        }
+        uint64_t end = call.request.fetch.high_watermark;
+        call_release(&call);
+        if (offset == before) {
+            assert_int_equal(offset, end);
+            return offset;
+        }
+    }
+}
+
+static void check_round_trip(struct engine *engine)
+{
+    engine->config.segment_records = 20;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 50, 100);
+    engine_append_each(engine, 3, 400000);
+    assert_int_equal(read_all(engine, 0), 53);
+    assert_true(engine->reactor.stats.counters[STAT_FETCH_FROM_CACHE] > 0);
+    assert_int_equal(engine->reactor.stats.counters[STAT_FETCH_FROM_FILE], 0);
+    restart(engine);
+    assert_int_equal(read_all(engine, 0), 53);
+    assert_int_equal(read_all(engine, 37), 53);
+    assert_true(engine->reactor.stats.counters[STAT_FETCH_FROM_FILE] > 0);
+    engine_append_each(engine, 5, 100);
+    assert_int_equal(read_all(engine, 0), 58);
+}
+
+static void what_was_appended_reads_back_from_memory_and_from_files(void **state)
+{
+    (void)state;
+    on_each_engine(check_round_trip);
+}
+
+static void check_long_poll(struct engine *engine)
+{
+    struct call first, second, canceled;
+    engine_append_each(engine, 1, 10);
+    call_fetch(&first, engine, 1, true);
+    call_fetch(&second, engine, 1, true);
+    call_fetch(&canceled, engine, 1, true);
+    engine_turns(engine, 5);
+    assert_int_equal(first.finished, 0);
+    shard_cancel(engine->shard, &canceled.request);
+    call_wait(&canceled);
+    assert_int_equal(canceled.err, ERR_CANCELED);
+    shard_cancel(engine->shard, &canceled.request);
+    engine_append_each(engine, 1, 10);
+    call_wait(&first);
+    call_wait(&second);
+    assert_true(first.finished < second.finished);
+    assert_int_equal(first.request.fetch.piece_count, 1);
+    assert_int_equal(second.request.fetch.high_watermark, 2);
+    call_release(&first);
+    call_release(&second);
+}
+
+static void next_append_answers_the_parked_in_order(void **state)
+{
+    (void)state;
+    on_each_engine(check_long_poll);
+}
+
+static void check_limits(struct engine *engine)
+{
+    engine_append_each(engine, 4, 1000);
+    struct call call = {0};
+    call_fetch(&call, engine, 5, false);
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_OFFSET_RANGE);
+    assert_int_equal(call.request.fetch.high_watermark, 4);
+    call_fetch(&call, engine, 4, false);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.fetch.size_bytes, 0);
+    call_fetch(&call, engine, 0, false);
+    call_wait(&call);
+    uint32_t one = call.request.fetch.size_bytes / 4;
+    call_release(&call);
+    const uint32_t limits[] = {1, one - 1, one, 2 * one - 1, 3 * one, 5 * one};
+    const uint32_t batches[] = {0, 0, 1, 1, 3, 4};
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < ARRAY_COUNT(limits); i++) {
+            engine->fetch_bytes_max = limits[i];
+            call_fetch(&call, engine, 0, false);
+            call_wait(&call);
+            assert_int_equal(call.err, OK);
+            assert_int_equal(call.request.fetch.size_bytes, batches[i] * one);
+            call_release(&call);
+        }
+        restart(engine); /* The same from the file. */
+    }
+}
+
+static void limits_and_ranges_are_obeyed(void **state)
+{
+    (void)state;
+    on_each_engine(check_limits);
+}
+
+static void check_times(struct engine *engine)
+{
+    engine->config.segment_records = 100;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 250, 500); /* Timestamps 1000 + offset. */
+    for (uint32_t round = 0; round < 2; round++) {
+        struct call call;
+        const int64_t wanted[] = {0, 1000, 1099, 1100, 1234, 1249};
+        for (uint32_t i = 0; i < ARRAY_COUNT(wanted); i++) {
+            call_offsets(&call, engine, wanted[i]);
+            assert_int_equal(call.err, OK);
+            assert_int_equal(call.request.offsets.offset, wanted[i] == 0 ? 0 : wanted[i] - 1000);
+            assert_int_equal(call.request.offsets.epoch_found,
+                             1 + call.request.offsets.offset / 100);
+        }
+        call_offsets(&call, engine, 1250);
+        assert_int_equal(call.err, OK);
+        assert_int_equal(call.request.offsets.offset, -1);
+        call_offsets(&call, engine, OFFSETS_MAX_TIMESTAMP);
+        assert_int_equal(call.request.offsets.offset, 249);
+        assert_int_equal(call.request.offsets.timestamp_found, 1249);
+        call_offsets(&call, engine, OFFSETS_EARLIEST);
+        assert_int_equal(call.request.offsets.offset, 0);
+        call_offsets(&call, engine, OFFSETS_LATEST);
+        assert_int_equal(call.request.offsets.offset, 250);
+        restart(engine);
+    }
+}
+
+static void offsets_are_found_by_time_across_segments_and_restarts(void **state)
+{
+    (void)state;
+    on_each_engine(check_times);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_appended_reads_back_from_memory_and_from_files),
+        cmocka_unit_test(next_append_answers_the_parked_in_order),
+        cmocka_unit_test(limits_and_ranges_are_obeyed),
+        cmocka_unit_test(offsets_are_found_by_time_across_segments_and_restarts),
+    };
+    return cmocka_run_group_tests_name("shard/fetch", tests, NULL, NULL);
+}

@@ -1,0 +1,112 @@
+/* The rules of idempotent producers. */
+#include "shard/producer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static enum err add(struct producer_table *table, int16_t epoch, int32_t first, int32_t last,
+                    uint64_t offset)
+{
+    struct producer_batch duplicate;
+    bool is_duplicate = false;
+    enum err err = producer_check(table, 9, epoch, first, last, &duplicate, &is_duplicate);
+    if (err != OK) {
+        return err;
+    }
+    if (is_duplicate) {
+        assert_int_equal(duplicate.first_offset, offset);
+        return ERR_EXISTS;
+    }
+    struct producer_batch batch = {
+        .first_sequence = first, .last_sequence = last, .first_offset = offset, .time_ms = 5};
+    return producer_record(table, 9, epoch, &batch);
+}
+
+static void a_batch_of_the_window_is_a_duplicate_and_an_older_one_is_out_of_order(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    for (int32_t i = 0; i < 6; i++) {
+        assert_int_equal(add(table, 0, i * 10, i * 10 + 9, (uint64_t)i * 10), OK);
+    }
+    for (int32_t i = 1; i < 6; i++) {
+        assert_int_equal(add(table, 0, i * 10, i * 10 + 9, (uint64_t)i * 10), ERR_EXISTS);
+    }
+    assert_int_equal(add(table, 0, 0, 9, 0), ERR_SEQUENCE);
+    assert_int_equal(add(table, 0, 61, 69, 0), ERR_SEQUENCE);
+    assert_int_equal(add(table, 0, 50, 58, 0), ERR_SEQUENCE);
+    producer_table_destroy(table);
+}
+
+static void epochs_fence_and_start_at_zero(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    assert_int_equal(add(table, 3, 17, 18, 100), OK); /* An unknown producer begins anywhere. */
+    assert_int_equal(add(table, 2, 19, 19, 0), ERR_PRODUCER_EPOCH);
+    assert_int_equal(add(table, 4, 19, 19, 0), ERR_SEQUENCE);
+    assert_int_equal(add(table, 4, 0, 0, 102), OK);
+    assert_int_equal(add(table, 3, 19, 19, 0), ERR_PRODUCER_EPOCH);
+    producer_table_destroy(table);
+}
+
+static void sequences_wrap_to_zero(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    assert_int_equal(add(table, 0, INT32_MAX - 1, INT32_MAX, 1), OK);
+    assert_int_equal(add(table, 0, 0, 4, 3), OK);
+    assert_int_equal(add(table, 0, 5, 5, 8), OK);
+    producer_table_destroy(table);
+}
+
+static void a_cut_is_an_undo(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    assert_int_equal(add(table, 0, 0, 9, 0), OK);
+    assert_int_equal(add(table, 0, 10, 19, 10), OK);
+    assert_true(producer_rewind(table, 10));
+    assert_false(producer_rewind(table, 10));
+    assert_int_equal(add(table, 0, 10, 14, 10), OK);
+    producer_table_destroy(table);
+}
+
+static void rows_survive_encoding_and_lies_are_refused(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create(), *copy = producer_table_create();
+    uint8_t rows[3 * PRODUCER_ROW_BYTES], again[sizeof(rows)];
+    for (int64_t id = 3; id-- > 0;) {
+        struct producer_batch batch = {.last_sequence = (int32_t)id, .time_ms = id};
+        assert_int_equal(producer_record(table, id, 1, &batch), OK);
+    }
+    assert_int_equal(producer_encode(table, rows, sizeof(rows) - 1), 0);
+    assert_int_equal(producer_encode(table, rows, sizeof(rows)), sizeof(rows));
+    assert_int_equal(producer_decode(copy, bytes_of(rows, sizeof(rows))), OK);
+    assert_int_equal(producer_encode(copy, again, sizeof(again)), sizeof(again));
+    assert_memory_equal(rows, again, sizeof(rows));
+    producer_expire(copy, 1);
+    assert_int_equal(producer_count(copy), 2);
+    rows[10] = PRODUCER_WINDOW + 1;
+    assert_int_equal(producer_decode(copy, bytes_of(rows, sizeof(rows))), ERR_CORRUPT);
+    assert_int_equal(producer_decode(copy, bytes_of(rows, sizeof(rows) - 1)), ERR_CORRUPT);
+    producer_table_destroy(table);
+    producer_table_destroy(copy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_of_the_window_is_a_duplicate_and_an_older_one_is_out_of_order),
+        cmocka_unit_test(epochs_fence_and_start_at_zero),
+        cmocka_unit_test(sequences_wrap_to_zero),
+        cmocka_unit_test(a_cut_is_an_undo),
+        cmocka_unit_test(rows_survive_encoding_and_lies_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

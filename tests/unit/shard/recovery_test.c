@@ -1,0 +1,237 @@
+/* Restarts: orderly, after a crash, with a torn tail, with damage. */
+#include "tests/unit/shard/engine_fixture.h"
+
+#include "shard/segment.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void on_each_engine(void (*claim)(struct engine *engine, const struct io_engine *io))
+{
+    uint32_t count;
+    const struct io_engine *const *list = engine_list(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct engine *engine = malloc(sizeof(*engine));
+        assert_non_null(engine);
+        engine_start(engine, list[i]);
+        assert_int_equal(engine_assign(engine), OK);
+        claim(engine, list[i]);
+        engine_end(engine);
+        free(engine);
+    }
+}
+
+static uint64_t latest(struct engine *engine)
+{
+    struct call call;
+    call_offsets(&call, engine, OFFSETS_LATEST);
+    assert_int_equal(call.err, OK);
+    return (uint64_t)call.request.offsets.offset;
+}
+
+static enum err read_at(struct engine *engine, uint64_t offset)
+{
+    struct call call;
+    call_fetch(&call, engine, offset, false);
+    call_wait(&call);
+    enum err err = call.err;
+    call_release(&call);
+    return err;
+}
+
+static void spoil(const struct engine *engine, uint32_t segment, long position)
+{
+    char path[256];
+    engine_segment_path(engine, segment, path, sizeof(path));
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, position, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, position, SEEK_SET), 0);
+    assert_true(fputc(byte ^ 0x55, file) >= 0);
+    (void)fclose(file);
+}
+
+static uint32_t producer_batch(uint8_t *at, int32_t sequence)
+{
+    struct batch_spec spec = {.records = 2,
+                              .value_bytes = 10,
+                              .timestamp = 1,
+                              .producer_id = 9,
+                              .producer_epoch = 0,
+                              .sequence = sequence};
+    return batch_make(&spec, at, 1024);
+}
+
+static void check_crash(struct engine *engine, const struct io_engine *io)
+{
+    static uint8_t batch[1024];
+    struct call call;
+    engine_append_each(engine, 5, 100);
+    call_append(&call, engine, batch, producer_batch(batch, 0));
+    call_wait(&call);
+    engine_crash(engine, io);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine->segments[0].state, SEGMENT_SEALED);
+    assert_int_equal(engine->segments[0].end_offset, 7);
+    assert_int_equal(latest(engine), 7);
+    assert_int_equal(read_at(engine, 0), OK);
+    call_append(&call, engine, batch, producer_batch(batch, 0));
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.produce.base_offset, 5); /* Still known. */
+    engine_append_each(engine, 1, 10);
+    assert_int_equal(engine->segments[1].base_offset, 7);
+    /* A third life: producers come from the second file's first extent. */
+    engine_crash(engine, io);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(latest(engine), 8);
+    call_append(&call, engine, batch, producer_batch(batch, 0));
+    call_wait(&call);
+    assert_int_equal(call.request.produce.base_offset, 5);
+    call_append(&call, engine, batch, producer_batch(batch, 2));
+    call_wait(&call);
+    assert_int_equal(call.request.produce.base_offset, 8);
+}
+
+static void acked_records_and_producers_survive_a_crash(void **state)
+{
+    (void)state;
+    on_each_engine(check_crash);
+}
+
+static void check_torn(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 5, 100);
+    struct engine *e = engine;
+    engine_crash(e, io);
+    spoil(e, 0, SEGMENT_DATA_POSITION + 4 * 4096 + 200);
+    assert_int_equal(engine_assign(e), OK);
+    assert_int_equal(latest(e), 4);
+    engine_append_each(e, 2, 10);
+    assert_int_equal(latest(e), 6);
+    assert_int_equal(e->segments[1].base_offset, 4);
+}
+
+static void torn_tail_is_cut_and_appends_go_on(void **state)
+{
+    (void)state;
+    on_each_engine(check_torn);
+}
+
+static void check_damage(struct engine *engine, const struct io_engine *io)
+{
+    static uint8_t batch[1024];
+    struct call call;
+    engine_append_each(engine, 5, 100);
+    engine_crash(engine, io);
+    spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 200);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine->segments[0].state, SEGMENT_OPEN); /* Nothing was cut. */
+    call_append(&call, engine, batch, producer_batch(batch, 0));
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_DAMAGED);
+    assert_int_equal(latest(engine), 2);
+}
+
+static void damage_below_what_was_durable_is_reported_not_cut(void **state)
+{
+    (void)state;
+    on_each_engine(check_damage);
+}
+
+static void check_rot_in_sealed(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine_append_each(engine, 5, 100);
+    engine_stop_shard(engine);
+    spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 300);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(latest(engine), 5);
+    assert_int_equal(read_at(engine, 0), OK);
+    assert_int_equal(read_at(engine, 2), ERR_DAMAGED);
+}
+
+static void rotten_frame_of_a_sealed_segment_answers_damaged(void **state)
+{
+    (void)state;
+    on_each_engine(check_rot_in_sealed);
+}
+
+static void check_orderly(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine_append_each(engine, 30, 100);
+    engine_stop_shard(engine);
+    assert_int_equal(engine->segments[0].state, SEGMENT_OPEN);
+    uint64_t scanned = engine->reactor.stats.counters[STAT_RECOVERED_BYTES];
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine->segments[0].state, SEGMENT_SEALED);
+    assert_int_equal(latest(engine), 30);
+    assert_int_equal(engine->reactor.stats.counters[STAT_RECOVERED_BYTES], scanned);
+}
+
+static void orderly_stop_leaves_nothing_to_scan(void **state)
+{
+    (void)state;
+    on_each_engine(check_orderly);
+}
+
+static void check_no_file(struct engine *engine, const struct io_engine *io)
+{
+    char path[256];
+    engine_append_each(engine, 1, 10);
+    engine_crash(engine, io);
+    engine_segment_path(engine, 0, path, sizeof(path));
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine->segments[0].end_offset, 0);
+    assert_true(engine->segments[0].digest == engine->segments[0].salt);
+    engine_append_each(engine, 1, 10);
+    assert_int_equal(engine->segments[1].base_offset, 0);
+}
+
+static void open_segment_without_a_file_is_sealed_at_its_base(void **state)
+{
+    (void)state;
+    on_each_engine(check_no_file);
+}
+
+static void check_bad_trailer(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine_append_each(engine, 5, 100);
+    engine_stop_shard(engine);
+    spoil(engine, 0, SEGMENT_DATA_POSITION + 5 * 4096 + 100);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(latest(engine), 5);
+    assert_int_equal(read_at(engine, 4), OK);
+}
+
+static void bad_trailer_is_replaced_by_a_scan(void **state)
+{
+    (void)state;
+    on_each_engine(check_bad_trailer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(acked_records_and_producers_survive_a_crash),
+        cmocka_unit_test(torn_tail_is_cut_and_appends_go_on),
+        cmocka_unit_test(damage_below_what_was_durable_is_reported_not_cut),
+        cmocka_unit_test(rotten_frame_of_a_sealed_segment_answers_damaged),
+        cmocka_unit_test(orderly_stop_leaves_nothing_to_scan),
+        cmocka_unit_test(open_segment_without_a_file_is_sealed_at_its_base),
+        cmocka_unit_test(bad_trailer_is_replaced_by_a_scan),
+    };
+    return cmocka_run_group_tests_name("shard/recovery", tests, NULL, NULL);
+}

@@ -1,0 +1,199 @@
+/* The shard as a whole: a disk that refuses or fails, durability classes, stopping. */
+#include "tests/unit/shard/engine_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* An engine that answers operations of one kind by itself while it is told to. */
+static struct fault {
+    const struct io_engine *below;
+    enum io_op op;
+    enum err err;
+    uint32_t hits;
+} fault;
+
+static void fault_submit(struct reactor *reactor, struct io *batch)
+{
+    while (batch != NULL) {
+        struct io *io = batch;
+        batch = io->next;
+        io->next = NULL;
+        if (io->op == fault.op) {
+            fault.hits++;
+            io_complete(reactor, io, fault.err);
+        } else {
+            fault.below->submit(reactor, io);
+        }
+    }
+}
+
+static void on_each_engine(void (*claim)(struct engine *engine))
+{
+    uint32_t count;
+    const struct io_engine *const *list = engine_list(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct io_engine wrapped = *list[i];
+        wrapped.submit = fault_submit;
+        fault = (struct fault){.below = list[i], .op = IO_NONE};
+        struct engine *engine = malloc(sizeof(*engine));
+        assert_non_null(engine);
+        engine_start(engine, &wrapped);
+        assert_int_equal(engine_assign(engine), OK);
+        claim(engine);
+        fault.op = IO_NONE;
+        engine_end(engine);
+        free(engine);
+    }
+}
+
+static enum err append_large(struct engine *engine, uint32_t value_bytes)
+{
+    static uint8_t batch[1 << 20];
+    struct batch_spec spec = {.records = 1,
+                              .value_bytes = value_bytes,
+                              .timestamp = 1,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    struct call call;
+    call_append(&call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
+    call_wait(&call);
+    return call.err;
+}
+
+static void check_no_space(struct engine *engine)
+{
+    engine_append_each(engine, 3, 10);
+    engine_turns(engine, 20);
+    fault.op = IO_ALLOCATE;
+    fault.err = ERR_NO_SPACE;
+    assert_int_equal(append_large(engine, 900000), ERR_STORAGE);
+    assert_int_equal(append_large(engine, 900000), ERR_STORAGE);
+    fault.op = IO_NONE;
+    assert_int_equal(append_large(engine, 900000), OK);
+    struct call call;
+    call_offsets(&call, engine, OFFSETS_LATEST);
+    assert_int_equal(call.request.offsets.offset, 4);
+    assert_int_equal(engine->segment_count, 1); /* It stayed sound. */
+}
+
+static void without_space_appends_fail_and_later_ones_succeed(void **state)
+{
+    (void)state;
+    on_each_engine(check_no_space);
+}
+
+static void check_no_file(struct engine *engine)
+{
+    fault.op = IO_RENAME;
+    fault.err = ERR_IO;
+    assert_int_equal(append_large(engine, 10), ERR_STORAGE);
+    fault.op = IO_NONE;
+    assert_int_equal(append_large(engine, 10), OK);
+    assert_int_equal(engine->segment_count, 1);
+}
+
+static void file_that_cannot_be_made_is_tried_again_by_the_next_append(void **state)
+{
+    (void)state;
+    on_each_engine(check_no_file);
+}
+
+static void check_write_fails(struct engine *engine)
+{
+    engine_append_each(engine, 3, 10);
+    fault.op = IO_WRITE;
+    fault.err = ERR_IO;
+    assert_int_equal(append_large(engine, 10), ERR_STORAGE);
+    fault.op = IO_NONE;
+    uint32_t hits = fault.hits;
+    assert_int_equal(hits, 1);
+    assert_int_equal(append_large(engine, 10), OK);
+    assert_int_equal(engine->segment_count, 2);
+    assert_int_equal(engine->segments[0].end_offset, 3);
+    struct call call;
+    call_fetch(&call, engine, 0, false);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.fetch.high_watermark, 4);
+    call_release(&call);
+    engine_stop_shard(engine);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    call_fetch(&call, engine, 2, false);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.fetch.piece_count, 1);
+    call_release(&call);
+}
+
+static void failed_write_ends_the_segment_and_keeps_what_was_acked(void **state)
+{
+    (void)state;
+    on_each_engine(check_write_fails);
+}
+
+static void check_classes(struct engine *engine)
+{
+    engine->config.durability = DURABILITY_OS;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 1, 10);
+    engine_turns(engine, 5);
+    uint64_t flushes = engine->reactor.stats.counters[STAT_FLUSHES];
+    engine_append_each(engine, 3, 10);
+    assert_int_equal(engine->reactor.stats.counters[STAT_FLUSHES], flushes);
+    engine->config.durability = DURABILITY_MEMORY;
+    engine->config.segment_records = 4;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 3, 10);
+    assert_int_equal(engine->segments[1].durability, DURABILITY_MEMORY);
+    struct call call;
+    call_fetch(&call, engine, 6, false);
+    call_wait(&call);
+    assert_int_equal(call.request.fetch.piece_count, 1);
+    call_release(&call);
+}
+
+static void os_and_memory_segments_do_not_flush(void **state)
+{
+    (void)state;
+    on_each_engine(check_classes);
+}
+
+static void check_stop(struct engine *engine)
+{
+    static uint8_t batch[1024];
+    struct batch_spec spec = {
+        .records = 1, .value_bytes = 1, .producer_id = -1, .producer_epoch = -1, .sequence = -1};
+    struct call parked, append;
+    engine_append_each(engine, 1, 10);
+    call_fetch(&parked, engine, 1, true);
+    call_append(&append, engine, batch, batch_make(&spec, batch, sizeof(batch)));
+    engine_stop_shard(engine);
+    call_wait(&parked);
+    call_wait(&append);
+    assert_int_equal(parked.err, ERR_CANCELED);
+    assert_int_equal(append.err, OK); /* It was staged. */
+}
+
+static void stop_commits_what_is_staged_and_cancels_who_waits(void **state)
+{
+    (void)state;
+    on_each_engine(check_stop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_space_appends_fail_and_later_ones_succeed),
+        cmocka_unit_test(file_that_cannot_be_made_is_tried_again_by_the_next_append),
+        cmocka_unit_test(failed_write_ends_the_segment_and_keeps_what_was_acked),
+        cmocka_unit_test(os_and_memory_segments_do_not_flush),
+        cmocka_unit_test(stop_commits_what_is_staged_and_cancels_who_waits),
+    };
+    return cmocka_run_group_tests_name("shard/shard", tests, NULL, NULL);
+}
