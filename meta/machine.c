@@ -1,0 +1,274 @@
+/* Applying commands. Every refusal is a result and leaves the map as it was; a node that runs out
+ * of memory here cannot go on, because its map would differ from the others'. */
+#include "meta/machine.h"
+
+#include "core/assert.h"
+#include "meta/map_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PRODUCER_IDS_MAX = 100000 };
+
+static void machine_need(bool done)
+{
+    if (!done) {
+        PANIC("out of memory while applying the metadata log; the node must be restarted");
+    }
+}
+
+static void machine_tell(const struct machine_watch *watch, enum machine_change change,
+                         const struct map_topic *topic, uint32_t partition)
+{
+    if (watch != NULL && watch->changed != NULL) {
+        watch->changed(watch->context, change, topic, partition);
+    }
+}
+
+static bool name_is_allowed(struct bytes name)
+{
+    if (name.size == 0 || name.size > TOPIC_NAME_BYTES_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < name.size; i++) {
+        uint8_t c = name.data[i];
+        bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '_' || c == '-';
+        if (!allowed) {
+            return false;
+        }
+    }
+    return !(name.size <= 2 && name.data[0] == '.' && name.data[name.size - 1] == '.');
+}
+
+static enum err topic_create_check(const struct map *map, const struct command *command)
+{
+    struct bytes name = command->topic_create.name;
+    if (!name_is_allowed(name)) {
+        return ERR_TOPIC_INVALID;
+    }
+    if (map_topic_by_name(map, name) != NULL) {
+        return ERR_EXISTS;
+    }
+    if (topic_id_is_zero(&command->topic_create.id) ||
+        map_topic_by_id(map, &command->topic_create.id) != NULL) {
+        return ERR_INVALID;
+    }
+    if (command->topic_create.partition_count == 0 ||
+        command->topic_create.partition_count > TOPIC_PARTITIONS_MAX) {
+        return ERR_PARTITIONS_INVALID;
+    }
+    uint32_t nodes = max_u32(1, map->node_count);
+    return command->topic_create.replication_factor > nodes ? ERR_REPLICATION_INVALID : OK;
+}
+
+/* Who leads a partition before its first segment: the nodes in turn. */
+static uint32_t first_leader(const struct map *map, uint32_t origin, uint32_t partition)
+{
+    return map->node_count > 0 ? map->nodes[partition % map->node_count].id : origin;
+}
+
+static enum err apply_topic_create(struct map *map, const struct command *command,
+                                   struct command_result *result, const struct machine_watch *watch)
+{
+    enum err err = topic_create_check(map, command);
+    if (err != OK) {
+        return err;
+    }
+    struct map_topic *topic = calloc(1, sizeof(*topic));
+    machine_need(topic != NULL);
+    topic->id = command->topic_create.id;
+    memcpy(topic->name, command->topic_create.name.data, command->topic_create.name.size);
+    topic->created_ms = command->time_ms;
+    topic->partition_count = command->topic_create.partition_count;
+    topic->replication_factor = command->topic_create.replication_factor;
+    topic->partitions = calloc(topic->partition_count, sizeof(*topic->partitions));
+    machine_need(topic->partitions != NULL);
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        topic->partitions[i].leader_node = first_leader(map, command->origin, i);
+    }
+    for (uint32_t i = 0; i < command->topic_create.config_count; i++) {
+        const struct command_config *config = &command->topic_create.configs[i];
+        machine_need(map_set_config(topic, config->key, config->value));
+    }
+    machine_need(map_insert_topic(map, topic));
+    result->topic = topic->id;
+    machine_tell(watch, MACHINE_TOPIC_CREATED, topic, 0);
+    return OK;
+}
+
+static enum err apply_topic_delete(struct map *map, const struct command *command,
+                                   const struct machine_watch *watch)
+{
+    struct map_topic *topic = map_find_by_id(map, &command->topic_delete.id);
+    if (topic == NULL) {
+        return ERR_TOPIC_ID_UNKNOWN;
+    }
+    map_remove_topic(map, topic);
+    machine_tell(watch, MACHINE_TOPIC_DELETED, topic, 0);
+    map_free_topic(topic);
+    return OK;
+}
+
+static enum err apply_topic_configure(struct map *map, const struct command *command,
+                                      const struct machine_watch *watch)
+{
+    struct map_topic *topic = map_find_by_id(map, &command->topic_configure.id);
+    if (topic == NULL) {
+        return ERR_TOPIC_ID_UNKNOWN;
+    }
+    for (uint32_t i = 0; i < command->topic_configure.config_count; i++) {
+        const struct command_config *config = &command->topic_configure.configs[i];
+        machine_need(map_set_config(topic, config->key, config->value));
+    }
+    machine_tell(watch, MACHINE_TOPIC_CONFIGURED, topic, 0);
+    return OK;
+}
+
+/* The open segment, which is always the last one; NULL: there is none. */
+static struct segment_info *open_segment(const struct map_partition *partition)
+{
+    if (partition->segment_count == 0) {
+        return NULL;
+    }
+    struct segment_info *last = &partition->segments[partition->segment_count - 1];
+    return last->state == SEGMENT_OPEN ? last : NULL;
+}
+
+/* An empty segment leaves no trace but its epoch. */
+static void seal_segment(struct map_partition *partition, struct segment_info *open,
+                         uint64_t end_offset, uint64_t digest)
+{
+    if (end_offset == open->base_offset) {
+        partition->segment_count--;
+        return;
+    }
+    open->state = SEGMENT_SEALED;
+    open->end_offset = end_offset;
+    open->digest = digest;
+    partition->end_offset = end_offset;
+}
+
+static enum err apply_segment_roll(struct map *map, const struct command *command,
+                                   struct command_result *result, const struct machine_watch *watch)
+{
+    const struct partition_id *id = &command->segment_roll.partition;
+    struct map_topic *topic = map_find_by_id(map, &id->topic);
+    if (topic == NULL || id->partition >= topic->partition_count) {
+        return ERR_TOPIC_ID_UNKNOWN;
+    }
+    struct map_partition *partition = &topic->partitions[id->partition];
+    struct segment_info *open = open_segment(partition);
+    if ((open != NULL ? open->id : 0) != command->segment_roll.segment_id) {
+        return ERR_NOT_LEADER; /* The map has moved on since the proposer looked. */
+    }
+    if (open != NULL && command->segment_roll.end_offset < open->base_offset) {
+        return ERR_INVALID;
+    }
+    if (open != NULL) {
+        seal_segment(partition, open, command->segment_roll.end_offset,
+                     command->segment_roll.digest);
+    }
+    if (command->segment_roll.open_next) {
+        struct segment_info next = {
+            .id = MAP_SEGMENT_BIT | map->segment_next,
+            .epoch = partition->epoch + 1,
+            .state = SEGMENT_OPEN,
+            .base_offset = partition->end_offset,
+            .salt = command->segment_roll.salt,
+            .leader_node = command->segment_roll.leader_node,
+            .replication_factor = 1,
+            .ack_quorum = 1,
+            .durability = command->segment_roll.durability,
+        };
+        machine_need(map_add_segment(partition, &next));
+        map->segment_next++;
+        partition->epoch = next.epoch;
+        partition->leader_node = next.leader_node;
+        result->segment = next;
+    }
+    machine_tell(watch, MACHINE_SEGMENT_ROLLED, topic, id->partition);
+    return OK;
+}
+
+static enum err apply_node_register(struct map *map, const struct command *command)
+{
+    if (command->node_register.node_id == 0) {
+        return ERR_INVALID;
+    }
+    struct map_node *node = map_make_node(map, command->node_register.node_id);
+    machine_need(node != NULL);
+    node->boot = command->node_register.boot;
+    node->core_count = command->node_register.core_count;
+    node->address_count = command->node_register.address_count;
+    memcpy(node->addresses, command->node_register.addresses, sizeof(node->addresses));
+    return OK;
+}
+
+static enum err apply_cluster_init(struct map *map, const struct command *command)
+{
+    static const uint8_t none[16];
+    if (memcmp(map->cluster_id, none, sizeof(none)) != 0) {
+        return ERR_EXISTS; /* A cluster's id never changes. */
+    }
+    memcpy(map->cluster_id, command->cluster_init.cluster_id, sizeof(map->cluster_id));
+    return OK;
+}
+
+static enum err apply_producer_ids(struct map *map, const struct command *command,
+                                   struct command_result *result)
+{
+    uint32_t count = command->producer_ids.count;
+    if (count == 0 || count > PRODUCER_IDS_MAX) {
+        return ERR_INVALID;
+    }
+    result->producer_id_first = map->producer_next;
+    map->producer_next += count;
+    return OK;
+}
+
+static enum err machine_dispatch(struct map *map, const struct command *command,
+                                 struct command_result *result, const struct machine_watch *watch)
+{
+    switch (command->kind) {
+    case COMMAND_CLUSTER_INIT:
+        return apply_cluster_init(map, command);
+    case COMMAND_NODE_REGISTER:
+        return apply_node_register(map, command);
+    case COMMAND_TOPIC_CREATE:
+        return apply_topic_create(map, command, result, watch);
+    case COMMAND_TOPIC_DELETE:
+        return apply_topic_delete(map, command, watch);
+    case COMMAND_TOPIC_CONFIGURE:
+        return apply_topic_configure(map, command, watch);
+    case COMMAND_SEGMENT_ROLL:
+        return apply_segment_roll(map, command, result, watch);
+    case COMMAND_PRODUCER_IDS:
+        return apply_producer_ids(map, command, result);
+    }
+    UNREACHABLE();
+}
+
+void machine_apply(struct map *map, uint64_t version, const struct command *command,
+                   struct command_result *result, const struct machine_watch *watch)
+{
+    ASSERT(version > map->version);
+    ASSERT(command->sequence > 0);
+    map->version = version;
+    memset(result, 0, sizeof(*result));
+    struct map_origin *origin = map_make_origin(map, command->origin);
+    machine_need(origin != NULL);
+    struct map_result *kept = &origin->results[command->sequence % MAP_RESULTS_MAX];
+    if (kept->sequence == command->sequence) {
+        *result = kept->result;
+        return;
+    }
+    if (command->sequence + MAP_RESULTS_MAX <= origin->newest) {
+        result->err = ERR_TIMEOUT; /* So old that its result is forgotten: it is not done twice. */
+        return;
+    }
+    result->err = machine_dispatch(map, command, result, watch);
+    origin->newest = max_u64(origin->newest, command->sequence);
+    kept->sequence = command->sequence;
+    kept->result = *result;
+}

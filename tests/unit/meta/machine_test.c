@@ -1,0 +1,314 @@
+/* The machine: each command's effect and refusals, duplicates, and that two maps which saw the same
+ * commands, one of them through bytes and snapshots, are equal to the byte. */
+#include "core/prng.h"
+#include "meta/machine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    struct map *map;
+    uint64_t version, sequence;
+    struct command_result result;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    fixture->map = map_create();
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    map_destroy(fixture->map);
+    free(fixture);
+    return 0;
+}
+
+/* Through bytes, as the log would. */
+static enum err apply(struct fixture *fixture, struct command *command)
+{
+    uint8_t bytes[4096];
+    struct command decoded;
+    command->origin = 1;
+    command->sequence = ++fixture->sequence;
+    command->time_ms = 1000;
+    uint32_t size = command_encode(command, bytes, sizeof(bytes));
+    assert_true(size > 0 && size % 8 == 0);
+    assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), OK);
+    machine_apply(fixture->map, ++fixture->version, &decoded, &fixture->result, NULL);
+    return fixture->result.err;
+}
+
+static struct topic_id id_of(uint8_t byte)
+{
+    struct topic_id id;
+    memset(id.bytes, byte, sizeof(id.bytes));
+    return id;
+}
+
+static enum err create(struct fixture *fixture, const char *name, uint8_t id, uint32_t partitions)
+{
+    struct command command = {.kind = COMMAND_TOPIC_CREATE};
+    command.topic_create.id = id_of(id);
+    command.topic_create.name = bytes_text(name);
+    command.topic_create.partition_count = partitions;
+    command.topic_create.config_count = 1;
+    command.topic_create.configs[0] =
+        (struct command_config){.key = bytes_text("retention.ms"), .value = bytes_text("5")};
+    return apply(fixture, &command);
+}
+
+static enum err roll(struct fixture *fixture, uint8_t id, uint64_t segment, uint64_t end, bool next)
+{
+    struct command command = {.kind = COMMAND_SEGMENT_ROLL};
+    command.segment_roll.partition.topic = id_of(id);
+    command.segment_roll.segment_id = segment;
+    command.segment_roll.end_offset = end;
+    command.segment_roll.digest = end * 3;
+    command.segment_roll.open_next = next;
+    command.segment_roll.salt = 77;
+    command.segment_roll.leader_node = 1;
+    return apply(fixture, &command);
+}
+
+static void a_topic_is_found_by_name_and_by_id_until_it_is_deleted(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(create(fixture, "b", 2, 3), OK);
+    assert_int_equal(create(fixture, "a", 1, 1), OK);
+    assert_int_equal(create(fixture, "ab", 3, 1), OK);
+    assert_string_equal(map_topic_at(fixture->map, 1)->name, "ab");
+    struct topic_id id = id_of(2);
+    const struct map_topic *topic = map_topic_by_name(fixture->map, bytes_text("b"));
+    assert_ptr_equal(map_topic_by_id(fixture->map, &id), topic);
+    assert_int_equal(topic->partition_count, 3);
+    assert_string_equal(map_topic_config(topic, "retention.ms"), "5");
+    assert_null(map_topic_config(topic, "retention.bytes"));
+    struct command command = {.kind = COMMAND_TOPIC_DELETE};
+    command.topic_delete.id = id;
+    assert_int_equal(apply(fixture, &command), OK);
+    assert_null(map_topic_by_name(fixture->map, bytes_text("b")));
+    assert_int_equal(apply(fixture, &command), ERR_TOPIC_ID_UNKNOWN);
+    assert_int_equal(map_topic_count(fixture->map), 2);
+}
+
+static void a_bad_topic_is_refused_with_its_reason(void **state)
+{
+    static const char *const names[] = {"", ".", "..", "a b", "a/b", "\xc3\xa4"};
+    struct fixture *fixture = *state;
+    char longest[TOPIC_NAME_BYTES_MAX + 2];
+    memset(longest, 'x', sizeof(longest));
+    longest[TOPIC_NAME_BYTES_MAX + 1] = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_int_equal(create(fixture, names[i], 1, 1), ERR_TOPIC_INVALID);
+    }
+    assert_int_equal(create(fixture, longest, 1, 1), ERR_TOPIC_INVALID);
+    assert_int_equal(create(fixture, longest + 1, 1, 1), OK);
+    assert_int_equal(create(fixture, longest + 1, 2, 1), ERR_EXISTS);
+    assert_int_equal(create(fixture, "t", 1, 1), ERR_INVALID);
+    assert_int_equal(create(fixture, "t", 0, 1), ERR_INVALID);
+    assert_int_equal(create(fixture, "t", 2, 0), ERR_PARTITIONS_INVALID);
+    assert_int_equal(create(fixture, "t", 2, TOPIC_PARTITIONS_MAX + 1), ERR_PARTITIONS_INVALID);
+    struct command command = {.kind = COMMAND_TOPIC_CREATE};
+    command.topic_create.id = id_of(9);
+    command.topic_create.name = bytes_text("t");
+    command.topic_create.partition_count = 1;
+    command.topic_create.replication_factor = 2;
+    assert_int_equal(apply(fixture, &command), ERR_REPLICATION_INVALID);
+    assert_int_equal(map_topic_count(fixture->map), 1);
+}
+
+static void segments_follow_each_other_and_a_late_roll_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    const struct map_partition *partition =
+        &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
+    assert_int_equal(roll(fixture, 1, 5, 0, true), ERR_NOT_LEADER);
+    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    struct segment_info first = fixture->result.segment;
+    assert_int_equal(first.base_offset, 0);
+    assert_int_equal(roll(fixture, 1, 0, 0, true), ERR_NOT_LEADER);
+    assert_int_equal(roll(fixture, 1, first.id, 100, true), OK);
+    struct segment_info second = fixture->result.segment;
+    assert_int_equal(second.base_offset, 100);
+    assert_true(second.epoch > first.epoch && second.id > first.id);
+    assert_int_equal(partition->segment_count, 2);
+    assert_int_equal(partition->segments[0].state, SEGMENT_SEALED);
+    assert_int_equal(partition->segments[0].digest, 300);
+    assert_int_equal(roll(fixture, 1, second.id, 99, true), ERR_INVALID);
+    assert_int_equal(roll(fixture, 1, second.id, 100, false), OK);
+    assert_int_equal(partition->segment_count, 1); /* The empty one left no trace ... */
+    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    assert_true(fixture->result.segment.epoch > second.epoch); /* ... but its epoch. */
+    assert_int_equal(fixture->result.segment.base_offset, 100);
+    assert_int_equal(roll(fixture, 2, 0, 0, true), ERR_TOPIC_ID_UNKNOWN);
+}
+
+static void a_command_that_arrives_twice_is_done_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct command command = {.kind = COMMAND_PRODUCER_IDS, .origin = 4, .sequence = 1};
+    struct command_result first, again;
+    command.producer_ids.count = 1000;
+    machine_apply(fixture->map, 1, &command, &first, NULL);
+    machine_apply(fixture->map, 2, &command, &again, NULL);
+    assert_int_equal(first.err, OK);
+    assert_int_equal(again.producer_id_first, first.producer_id_first);
+    command.sequence = 1000;
+    machine_apply(fixture->map, 3, &command, &again, NULL);
+    assert_int_equal(again.producer_id_first, first.producer_id_first + 1000);
+    command.sequence = 2; /* Too old to be remembered: not done, and not taken for done. */
+    machine_apply(fixture->map, 4, &command, &again, NULL);
+    assert_int_equal(again.err, ERR_TIMEOUT);
+    command.producer_ids.count = 0;
+    command.sequence = 1001;
+    machine_apply(fixture->map, 5, &command, &again, NULL);
+    assert_int_equal(again.err, ERR_INVALID);
+}
+
+static void the_cluster_id_is_set_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct command command = {.kind = COMMAND_CLUSTER_INIT};
+    memset(command.cluster_init.cluster_id, 5, 16);
+    assert_int_equal(apply(fixture, &command), OK);
+    command.cluster_init.cluster_id[0] = 6;
+    assert_int_equal(apply(fixture, &command), ERR_EXISTS);
+    assert_int_equal(map_cluster_id(fixture->map)[0], 5);
+}
+
+/* One of every kind, at random. */
+static void random_command(struct fixture *fixture, struct prng *prng)
+{
+    char name[16];
+    uint8_t id = (uint8_t)(1 + prng_below(prng, 5));
+    struct topic_id topic = id_of(id);
+    const struct map_topic *known = map_topic_by_id(fixture->map, &topic);
+    struct command command = {0};
+    switch (prng_below(prng, 6)) {
+    case 0:
+        snprintf(name, sizeof(name), "t%u", id);
+        (void)create(fixture, name, id, (uint32_t)(1 + prng_below(prng, 4)));
+        return;
+    case 1:
+        command.kind = COMMAND_TOPIC_DELETE;
+        command.topic_delete.id = topic;
+        (void)apply(fixture, &command);
+        return;
+    case 2:
+        command.kind = COMMAND_NODE_REGISTER;
+        command.node_register.node_id = id;
+        command.node_register.boot = fixture->version;
+        command.node_register.address_count = 1;
+        command.node_register.addresses[0] = (struct io_address){.port = 9092, .family = 4};
+        (void)apply(fixture, &command);
+        return;
+    case 3:
+        command.kind = COMMAND_TOPIC_CONFIGURE;
+        command.topic_configure.id = topic;
+        command.topic_configure.config_count = 1;
+        command.topic_configure.configs[0].key = bytes_text("segment.bytes");
+        if (prng_chance(prng, 50)) {
+            command.topic_configure.configs[0].value = bytes_text("1048576");
+        }
+        (void)apply(fixture, &command);
+        return;
+    default:
+        if (known != NULL) {
+            const struct map_partition *partition = &known->partitions[0];
+            uint32_t count = partition->segment_count;
+            bool open = count > 0 && partition->segments[count - 1].state == SEGMENT_OPEN;
+            const struct segment_info *last = open ? &partition->segments[count - 1] : NULL;
+            (void)roll(fixture, id, open ? last->id : 0,
+                       open ? last->base_offset + prng_below(prng, 3) : 0, prng_chance(prng, 70));
+        }
+    }
+}
+
+static void maps_with_one_history_are_equal_to_the_byte(void **state)
+{
+    struct fixture *fixture = *state;
+    struct prng prng;
+    prng_seed_one(&prng, 42);
+    for (uint32_t i = 0; i < 2000; i++) {
+        random_command(fixture, &prng);
+        if (i % 50 != 0) {
+            continue;
+        }
+        uint64_t size = machine_encode(fixture->map, NULL, 0);
+        uint8_t *bytes = malloc(size), *again = malloc(size);
+        assert_int_equal(machine_encode(fixture->map, bytes, size), size);
+        struct map *copy = map_create();
+        assert_int_equal(machine_decode(copy, bytes, size), OK);
+        assert_int_equal(machine_encode(copy, again, size), size);
+        assert_memory_equal(bytes, again, size);
+        /* Goes on with the copy: what a snapshot lost would show. */
+        map_destroy(fixture->map);
+        fixture->map = copy;
+        free(bytes);
+        free(again);
+    }
+}
+
+static void a_damaged_snapshot_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(create(fixture, "t", 1, 2), OK);
+    uint64_t size = machine_encode(fixture->map, NULL, 0);
+    uint8_t *bytes = malloc(size);
+    machine_encode(fixture->map, bytes, size);
+    for (uint64_t at = 0; at < size; at++) {
+        struct map *copy = map_create();
+        bytes[at] ^= 0x20;
+        assert_int_not_equal(machine_decode(copy, bytes, size), OK);
+        bytes[at] ^= 0x20;
+        map_destroy(copy);
+    }
+    free(bytes);
+}
+
+static void truncated_and_unknown_commands_are_refused(void **state)
+{
+    (void)state;
+    uint8_t bytes[512];
+    struct command command = {.kind = COMMAND_TOPIC_CREATE, .sequence = 1}, decoded;
+    command.topic_create.id = id_of(1);
+    command.topic_create.name = bytes_text("orders");
+    command.topic_create.partition_count = 1;
+    uint32_t size = command_encode(&command, bytes, sizeof(bytes));
+    for (uint32_t cut = 8; cut < size; cut += 8) {
+        assert_int_not_equal(command_decode(bytes_of(bytes, size - cut), &decoded), OK);
+    }
+    bytes[1] = 99;
+    assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), ERR_VERSION);
+    bytes[0] = 9;
+    assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), ERR_VERSION);
+    assert_int_equal(command_encode(&command, bytes, 20), 0);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_topic_is_found_by_name_and_by_id_until_it_is_deleted),
+        T(a_bad_topic_is_refused_with_its_reason),
+        T(segments_follow_each_other_and_a_late_roll_is_refused),
+        T(a_command_that_arrives_twice_is_done_once),
+        T(the_cluster_id_is_set_once),
+        T(maps_with_one_history_are_equal_to_the_byte),
+        T(a_damaged_snapshot_is_refused),
+        T(truncated_and_unknown_commands_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
