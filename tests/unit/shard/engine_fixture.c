@@ -174,17 +174,20 @@ void engine_stop_shard(struct engine *engine)
 static void engine_close_reactor(struct engine *engine)
 {
     struct reactor *self = &engine->reactor;
+    /* The helper first: it may still be about to wake the reactor. */
+    io_helper_stop(engine->helper);
     reactor_close(self);
     reactor_disconnect(&self, 1);
-    io_helper_stop(engine->helper);
 }
 
 /* The map and the files as they are now come back after an orderly stop: a copy of the directory.
  */
 void engine_crash(struct engine *engine, const struct io_engine *io)
 {
-    struct engine before = *engine;
+    struct segment_info segments[sizeof(engine->segments) / sizeof(engine->segments[0])];
+    uint32_t segment_count = engine->segment_count;
     char copy[512];
+    memcpy(segments, engine->segments, sizeof(segments));
     (void)snprintf(copy, sizeof(copy), "%s %s.crash", engine->dir, engine->dir);
     engine_run("cp -a", copy);
     engine_stop_shard(engine);
@@ -192,8 +195,8 @@ void engine_crash(struct engine *engine, const struct io_engine *io)
     engine_run("rm -rf", engine->dir);
     (void)snprintf(copy, sizeof(copy), "%s.crash %s", engine->dir, engine->dir);
     engine_run("mv", copy);
-    memcpy(engine->segments, before.segments, sizeof(engine->segments));
-    engine->segment_count = before.segment_count;
+    memcpy(engine->segments, segments, sizeof(engine->segments));
+    engine->segment_count = segment_count;
     engine_open_reactor(engine, io);
     engine_open_shard(engine);
 }

@@ -1,0 +1,136 @@
+/* Whatever a client sends as a batch, and whatever a disk gives back as a frame, a trailer or a
+ * header: it is refused or it is sound, and nothing outside of it is read.
+ *
+ * The first byte chooses what the rest is. A batch gets its lengths and checksums mended first, or
+ * no input would ever come past them. */
+#include "core/assert.h"
+#include "core/crc32c.h"
+#include "shard/batch.h"
+#include "shard/codec.h"
+#include "shard/frame.h"
+#include "shard/segment.h"
+#include "shard/superblock.h"
+#include "shard/trailer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FUZZ_INPUT_BYTES_MAX = 64 << 10 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void fuzz_batch(uint8_t *data, uint32_t size, bool mend)
+{
+    struct batch_rules rules = {
+        .bytes_max = FUZZ_INPUT_BYTES_MAX,
+        .before_max_ms = INT64_MAX,
+        .after_max_ms = INT64_MAX,
+        .zstd_allowed = true,
+        .deep = true,
+    };
+    if (mend && size >= BATCH_HEADER_BYTES) {
+        store_be32(data + 8, size - BATCH_PREFIX_BYTES);
+        data[16] = 2;
+        store_be32(data + 17, crc32c(0, data + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
+    }
+    struct batch batch;
+    uint64_t offset = 0;
+    int64_t found = 0;
+    bool sound = batch_check(bytes_of(data, size), &rules, &batch) == OK;
+    if (batch_find_time(bytes_of(data, size), 0, &offset, &found) == OK) {
+        ASSERT(found >= 0);
+    }
+    bool readable = batch_timestamp_max_offset(bytes_of(data, size), &found, &offset);
+    if (sound && readable) {
+        ASSERT(offset - (uint64_t)batch.base_offset < (uint64_t)batch.record_count);
+        batch_stamp(data, 1000, 3);
+        batch_stamp_append_time(data, size, 5);
+        rules.timestamp_type = TIMESTAMP_APPEND;
+        ASSERT(batch_check(bytes_of(data, size), &rules, &batch) == OK);
+    }
+}
+
+static void fuzz_codec(enum codec codec, const uint8_t *data, uint32_t size)
+{
+    struct codec_output output;
+    if (codec_open(codec, bytes_of(data, size), &output) == OK) {
+        ASSERT(output.bytes.size <= CODEC_OUTPUT_BYTES_MAX);
+        codec_free(&output);
+    }
+}
+
+static void fuzz_frame(uint8_t *data, uint32_t size)
+{
+    struct frame_header frame;
+    if (size < FRAME_HEADER_BYTES) {
+        return;
+    }
+    memcpy(data, "FFRM\1", 5);
+    store_le32(data + 88, frame_body_crc(data + FRAME_HEADER_BYTES, size - FRAME_HEADER_BYTES));
+    store_le32(data + 28, size - FRAME_HEADER_BYTES);
+    store_le32(data + 92, crc32c(0, data, 92));
+    if (frame_header_decode(data, &frame) == OK &&
+        frame_check_body(&frame, data + FRAME_HEADER_BYTES) == OK) {
+        ASSERT((uint64_t)frame.batches * FRAME_ROW_BYTES <= size);
+    }
+}
+
+static void fuzz_trailer(const uint8_t *data, uint32_t size)
+{
+    struct segment_index index;
+    struct producer_table *producers = producer_table_create();
+    segment_index_init(&index);
+    if (producers != NULL && trailer_decode(bytes_of(data, size), &index, producers) == OK) {
+        uint32_t wanted = trailer_size(&index, producers);
+        uint8_t *body = malloc(wanted);
+        ASSERT(body != NULL);
+        trailer_encode(&index, producers, body);
+        free(body);
+    }
+    producer_table_destroy(producers);
+    segment_index_deinit(&index);
+}
+
+static void fuzz_block(uint8_t *block)
+{
+    struct segment_header header;
+    struct segment_seal seal;
+    struct superblock super;
+    store_le32(block + 4092, crc32c(0, block, 4092));
+    if (segment_header_decode(block, &header) == OK) {
+        segment_header_encode(&header, block);
+        ASSERT(segment_header_decode(block, &header) == OK);
+    }
+    if (segment_seal_decode(block, &seal) == OK) {
+        segment_seal_encode(&seal, block);
+    }
+    if (superblock_decode(block, &super) == OK) {
+        superblock_encode(&super, block);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 1 || size > FUZZ_INPUT_BYTES_MAX) {
+        return 0;
+    }
+    uint8_t kind = data[0] % 9;
+    uint32_t rest = (uint32_t)size - 1;
+    /* Of exact size: the sanitizer sees each byte that is read beyond. */
+    uint8_t *copy = calloc(1, kind == 8 ? SEGMENT_HEADER_BYTES : rest + (rest == 0));
+    ASSERT(copy != NULL);
+    memcpy(copy, data + 1, kind == 8 && rest > SEGMENT_HEADER_BYTES ? SEGMENT_HEADER_BYTES : rest);
+    if (kind < 2) {
+        fuzz_batch(copy, rest, kind == 1);
+    } else if (kind < 6) {
+        fuzz_codec((enum codec)(kind - 1), copy, rest);
+    } else if (kind == 6) {
+        fuzz_frame(copy, rest);
+    } else if (kind == 7) {
+        fuzz_trailer(copy, rest);
+    } else {
+        fuzz_block(copy);
+    }
+    free(copy);
+    return 0;
+}
