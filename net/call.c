@@ -1,0 +1,79 @@
+/* Memory of one call: an arena that is asked for once, and the room of its reply. */
+#include "core/assert.h"
+#include "net/server.h"
+
+#include <string.h>
+
+enum {
+    CALL_ALIGN = 16,
+    CALL_REPLY_SPARE = 512, /* Small replies fit behind what the call remembers. */
+};
+
+/* A block of `size`, or what stands in the way. */
+static enum err call_block(struct call *call, uint64_t size, struct block **block)
+{
+    struct memory *memory = call->net->reactor->memory;
+    if (size > memory_block_max(memory)) {
+        return ERR_TOO_LARGE;
+    }
+    *block = block_acquire(memory, MEMORY_SEND, (uint32_t)size);
+    if (*block == NULL) {
+        call->memory_wanted = (uint32_t)size;
+        return ERR_NO_MEMORY;
+    }
+    return OK;
+}
+
+enum err call_arena(struct call *call, uint64_t size)
+{
+    ASSERT(call->arena == NULL);
+    size = align_up(size + CALL_REPLY_SPARE, BLOCK_SIZE_MIN);
+    enum err err = call_block(call, size, &call->arena);
+    if (err == OK) {
+        call->arena_size = (uint32_t)size;
+        call->arena_used = 0;
+    }
+    return err;
+}
+
+void *call_take(struct call *call, uint64_t size)
+{
+    size = align_up(size, CALL_ALIGN);
+    ASSERT(call->arena != NULL);
+    ASSERT(size <= call->arena_size - call->arena_used);
+    void *taken = call->arena->data + call->arena_used;
+    memset(taken, 0, (size_t)size);
+    call->arena_used += (uint32_t)size;
+    return taken;
+}
+
+enum err call_reply_room(struct call *call, uint64_t size, uint8_t **data)
+{
+    ASSERT(call->reply_block == NULL);
+    ASSERT(size > 0);
+    if (call->arena != NULL && size <= call->arena_size - call->arena_used) {
+        *data = call->arena->data + call->arena_used;
+        return OK;
+    }
+    enum err err = call_block(call, size, &call->reply_block);
+    if (err == OK) {
+        *data = call->reply_block->data;
+    }
+    return err;
+}
+
+void call_await_memory(struct call *call, completion_fn *fn)
+{
+    completion_init(&call->waiter.done, fn);
+    call->waiter.size = call->memory_wanted;
+    call->waiter.class = MEMORY_SEND;
+    memory_await(call->net->reactor->memory, call->net->reactor, &call->waiter);
+}
+
+void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size)
+{
+    call->vector_one = (struct iovec){.iov_base = data, .iov_len = size};
+    call->vectors = &call->vector_one;
+    call->vector_count = 1;
+    call_reply(call);
+}

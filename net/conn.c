@@ -1,0 +1,498 @@
+/* Bytes in, calls, bytes out.
+ *
+ *     recv (lent buffer) -> copied into one block -> frames point into it -> calls, in FIFO order
+ *     recv (block of the frame's size) <- a frame longer than what has arrived
+ *
+ *     OPEN --- the peer's end, a malformed frame, stop ---> ENDING --- all answered ---> DEAD
+ *       +----- send failed, stalled, silent --------------------------------------------> DEAD
+ *     DEAD --- recv, send, waits and all calls are home ---> CLOSING ---> gone
+ *
+ * Reading stops (nothing is received, so TCP slows the peer) while CONN_CALLS_MAX calls are alive,
+ * CONN_QUEUED_BYTES_MAX wait to be sent, or memory is out. Out of memory for a lent buffer is the
+ * one case in which it is kept over a wait: the bytes have nowhere else to be. What frees memory
+ * (calls that finish, frames received into blocks of their own) needs no lent buffer, so this ends.
+ */
+#include "net/conn.h"
+
+#include "core/assert.h"
+#include "core/log.h"
+#include "net/conn_internal.h"
+#include "net/server.h"
+
+#include <string.h>
+
+static void conn_pump(struct conn *conn);
+
+static struct stats *conn_stats(struct conn *conn)
+{
+    return &conn->net->reactor->stats;
+}
+
+/* --- Sending. --- */
+
+static struct call *conn_pop(struct conn *conn)
+{
+    struct call *call = conn->first;
+    ASSERT(call != NULL);
+    conn->first = call->next;
+    if (conn->first == NULL) {
+        conn->tail = NULL;
+    }
+    call->next = NULL;
+    return call;
+}
+
+/* The first call has been answered, or never will be. */
+static void conn_finish_first(struct conn *conn)
+{
+    struct call *call = conn_pop(conn);
+    ASSERT(call->ready || !call->started);
+    conn->queued_bytes -= call->reply_bytes;
+    if (call->started) {
+        conn->protocol->sent(call);
+    } else {
+        call_done(call);
+    }
+}
+
+static bool conn_flush_wanted(const struct conn *conn)
+{
+    return conn->first != NULL && conn->first->ready;
+}
+
+static void conn_schedule_flush(struct conn *conn)
+{
+    if (!conn->flush_pending) {
+        conn->flush_pending = true;
+        reactor_defer(conn->net->reactor, TURN_SEND, &conn->flush);
+    }
+}
+
+/* Moves what fits of one call's vectors into the send; false: the send is full. */
+static bool conn_gather(struct conn_send *send, struct call *call)
+{
+    while (call->vector_next < call->vector_count) {
+        struct iovec *from = &call->vectors[call->vector_next];
+        uint64_t room = CONN_SEND_BYTES_MAX - send->bytes;
+        if (room == 0 || send->io.send.count == CONN_SEND_VECTORS_MAX) {
+            return false;
+        }
+        uint64_t size = min_u64(room, from->iov_len);
+        if (size > 0) {
+            send->vectors[send->io.send.count++] =
+                (struct iovec){.iov_base = from->iov_base, .iov_len = (size_t)size};
+        }
+        send->bytes += size;
+        if (size < from->iov_len) {
+            from->iov_base = (uint8_t *)from->iov_base + size;
+            from->iov_len -= (size_t)size;
+            return false;
+        }
+        call->vector_next++;
+    }
+    return true;
+}
+
+/* Pops the calls whose every byte has left. */
+static void conn_retire(struct conn *conn)
+{
+    while (conn_flush_wanted(conn) && conn->first->vector_next == conn->first->vector_count) {
+        bool last = conn->first->last;
+        conn_finish_first(conn);
+        if (last) {
+            conn_kill(conn);
+            return;
+        }
+    }
+    if (conn->state == CONN_ENDING && conn->first == NULL) {
+        conn_kill(conn);
+    }
+}
+
+static void conn_sent(struct completion *completion)
+{
+    struct io *io = CONTAINER_OF(completion, struct io, done);
+    struct conn_send *send = CONTAINER_OF(io, struct conn_send, io);
+    struct conn *conn = send->conn;
+    conn->send = NULL;
+    conn->active_ns = conn->net->reactor->now_ns;
+    pool_release(&conn->net->pool_send, send);
+    if (completion->result < 0) {
+        conn_kill(conn);
+    }
+    if (conn->state == CONN_DEAD) {
+        conn_schedule_flush(conn);
+        return;
+    }
+    conn_retire(conn);
+    if (conn_flush_wanted(conn)) {
+        conn_schedule_flush(conn);
+    }
+    conn_pump(conn);
+}
+
+/* A peer that takes nothing is told by a send that does not end. */
+static void conn_watch_send(struct conn *conn)
+{
+    struct reactor *reactor = conn->net->reactor;
+    uint64_t stall_ns = conn->net->options.stall_timeout_ms * NS_PER_MS;
+    conn->send_begun_ns = reactor->now_ns;
+    if (stall_ns == 0 || conn->timer.done.queued) {
+        return;
+    }
+    if (!timer_running(&conn->timer) || conn->timer.expires_ns > reactor->now_ns + stall_ns) {
+        timer_stop(reactor, &conn->timer);
+        timer_start(reactor, &conn->timer, stall_ns);
+    }
+}
+
+static void conn_send_ready(struct conn *conn)
+{
+    struct conn_send *send = pool_acquire(&conn->net->pool_send);
+    ASSERT(send != NULL); /* One per connection, and as many as there are connections. */
+    send->conn = conn;
+    completion_init(&send->io.done, conn_sent);
+    io_send(&send->io, conn->fd, send->vectors, 0);
+    for (struct call *call = conn->first; call != NULL && call->ready; call = call->next) {
+        if (!conn_gather(send, call) || call->last) {
+            break;
+        }
+    }
+    if (send->io.send.count == 0) {
+        pool_release(&conn->net->pool_send, send);
+        conn_retire(conn);
+        conn_pump(conn);
+        return;
+    }
+    conn->send = send;
+    conn_watch_send(conn);
+    io_submit(conn->net->reactor, &send->io);
+}
+
+/* A dead connection's calls come home: those that are ready or never began. */
+void conn_drop(struct conn *conn)
+{
+    ASSERT(conn->state == CONN_DEAD);
+    if (conn->send != NULL) {
+        return;
+    }
+    while (conn->first != NULL) {
+        struct call *call = conn->first;
+        if (!call->ready && (call->started || conn->starting == call)) {
+            break;
+        }
+        conn_finish_first(conn);
+    }
+}
+
+/* The end of the turn: all that is ready leaves in one send. */
+void conn_flush(struct completion *completion)
+{
+    struct conn *conn = CONTAINER_OF(completion, struct conn, flush);
+    conn->flush_pending = false;
+    if (conn->state == CONN_DEAD) {
+        conn_drop(conn);
+        conn_check_gone(conn);
+        return;
+    }
+    if (conn->send == NULL && conn_flush_wanted(conn)) {
+        conn_send_ready(conn);
+    }
+}
+
+void call_reply(struct call *call)
+{
+    struct conn *conn = call->conn;
+    ASSERT(call->started && !call->ready);
+    call->ready = true;
+    for (uint32_t i = 0; i < call->vector_count; i++) {
+        call->reply_bytes += call->vectors[i].iov_len;
+    }
+    conn->queued_bytes += call->reply_bytes;
+    if (conn->state == CONN_DEAD || conn->first == call) {
+        conn_schedule_flush(conn);
+    }
+}
+
+void call_done(struct call *call)
+{
+    struct conn *conn = call->conn;
+    struct block *blocks[] = {call->frame_block, call->arena, call->reply_block};
+    for (uint32_t i = 0; i < ARRAY_COUNT(blocks); i++) {
+        if (blocks[i] != NULL) {
+            block_unref(blocks[i]);
+        }
+    }
+    ASSERT(conn->call_count > 0);
+    conn->call_count--;
+    pool_release(&conn->net->pool_call, call);
+    if (conn->state == CONN_DEAD) {
+        conn_check_gone(conn);
+        return;
+    }
+    conn_pump(conn);
+}
+
+/* --- Receiving. --- */
+
+static bool conn_has_room(const struct conn *conn)
+{
+    return conn->call_count < CONN_CALLS_MAX && conn->queued_bytes < CONN_QUEUED_BYTES_MAX;
+}
+
+void conn_input_drop(struct conn *conn)
+{
+    if (conn->input != NULL) {
+        block_unref(conn->input);
+        conn->input = NULL;
+    }
+}
+
+static void conn_refuse(struct conn *conn, const char *why)
+{
+    char peer[IO_ADDRESS_TEXT_BYTES];
+    stats_add(conn_stats(conn), STAT_REQUESTS_REFUSED, 1);
+    LOG_WARN("connection refused a request: %s peer=%s", why, io_address_text(&conn->peer, peer));
+    conn_input_drop(conn);
+    conn->head_size = 0;
+    conn_end(conn);
+}
+
+static void conn_memory_back(struct completion *completion);
+
+static void conn_await_memory(struct conn *conn, uint32_t size)
+{
+    ASSERT(!conn->waiting);
+    conn->waiting = true;
+    completion_init(&conn->waiter.done, conn_memory_back);
+    conn->waiter.size = size;
+    conn->waiter.class = MEMORY_RECEIVE;
+    memory_await(conn->net->reactor->memory, conn->net->reactor, &conn->waiter);
+}
+
+/* Copies a lent buffer, behind the bytes of a frame's beginning, into a block of ours. */
+static void conn_take_lent(struct conn *conn)
+{
+    uint32_t size = (uint32_t)conn->recv.done.result;
+    uint32_t total = conn->head_size + size;
+    ASSERT(conn->input == NULL && size > 0);
+    struct block *block = block_acquire(conn->net->reactor->memory, MEMORY_RECEIVE, total);
+    conn->lent_held = block == NULL;
+    if (block == NULL) {
+        conn_await_memory(conn, total);
+        return;
+    }
+    memcpy(block->data, conn->head, conn->head_size);
+    memcpy(block->data + conn->head_size, conn->recv.recv.data, size);
+    io_recv_release(conn->net->reactor, &conn->recv);
+    conn->head_size = 0;
+    conn->input = block;
+    conn->input_size = conn->input_filled = total;
+    conn->input_position = 0;
+}
+
+/* A frame that has not arrived whole gets a block of its size; false: closed or waits. */
+static bool conn_take_long(struct conn *conn, uint64_t total)
+{
+    struct memory *memory = conn->net->reactor->memory;
+    uint32_t have = conn->input_filled - conn->input_position;
+    if (total > memory_block_max(memory)) {
+        conn_refuse(conn, "the frame is larger than the largest block of memory");
+        return false;
+    }
+    if (conn->input_position == 0 && conn->input_size == total) {
+        return true; /* It has one already. */
+    }
+    struct block *block = block_acquire(memory, MEMORY_RECEIVE, (uint32_t)total);
+    if (block == NULL) {
+        conn_await_memory(conn, (uint32_t)total);
+        return false;
+    }
+    memcpy(block->data, conn->input->data + conn->input_position, have);
+    block_unref(conn->input);
+    conn->input = block;
+    conn->input_size = (uint32_t)total;
+    conn->input_filled = have;
+    conn->input_position = 0;
+    return true;
+}
+
+static void conn_call_again(struct completion *completion);
+
+/* Begins the call; false: it waits for memory, or was malformed. */
+static bool conn_start_call(struct conn *conn, struct call *call)
+{
+    call->started = true;
+    enum err err = conn->protocol->start(call);
+    if (err == OK) {
+        if (call->canceled) {
+            conn->protocol->cancel(call);
+        }
+        return true;
+    }
+    if (call->arena != NULL) {
+        block_unref(call->arena);
+        call->arena = NULL;
+    }
+    if (err == ERR_NO_MEMORY) {
+        conn->starting = call;
+        conn->waiting = true;
+        call->started = false;
+        call_await_memory(call, conn_call_again);
+        return false;
+    }
+    /* It is the newest one; it leaves as a call without a reply that closes behind the others. */
+    call->last = true;
+    call->state = NULL;
+    call_reply(call);
+    conn_refuse(conn, err_text(err));
+    return false;
+}
+
+static void conn_call_again(struct completion *completion)
+{
+    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
+    struct call *call = CONTAINER_OF(waiter, struct call, waiter);
+    struct conn *conn = call->conn;
+    ASSERT(conn->starting == call);
+    conn->waiting = false;
+    conn->starting = NULL;
+    if (conn->state == CONN_DEAD) {
+        conn_schedule_flush(conn);
+        return;
+    }
+    if (conn_start_call(conn, call)) {
+        conn_pump(conn);
+    }
+}
+
+static void conn_pool_back(struct completion *completion)
+{
+    struct conn *conn = CONTAINER_OF(completion, struct conn, pool_wait);
+    conn->waiting = false;
+    conn_pump(conn);
+    conn_check_gone(conn);
+}
+
+/* Makes the next `size` bytes of input a call; false: it must wait. */
+static bool conn_make_call(struct conn *conn, uint32_t size)
+{
+    struct call *call = pool_acquire(&conn->net->pool_call);
+    if (call == NULL) {
+        conn->waiting = true;
+        completion_init(&conn->pool_wait, conn_pool_back);
+        pool_await(&conn->net->pool_call, &conn->pool_wait);
+        return false;
+    }
+    call->conn = conn;
+    call->net = conn->net;
+    call->frame = bytes_of(conn->input->data + conn->input_position, size);
+    call->frame_block = block_ref(conn->input);
+    conn->input_position += size;
+    if (conn->tail == NULL) {
+        conn->first = call;
+    } else {
+        conn->tail->next = call;
+    }
+    conn->tail = call;
+    conn->call_count++;
+    stats_add(conn_stats(conn), STAT_REQUESTS, 1);
+    return conn_start_call(conn, call);
+}
+
+/* Cuts one frame from the input; false: there is nothing more to do now. */
+static bool conn_cut(struct conn *conn)
+{
+    uint32_t left = conn->input_filled - conn->input_position;
+    struct bytes rest = bytes_of(conn->input->data + conn->input_position, left);
+    int64_t total = left == 0 ? 0 : conn->protocol->frame(rest);
+    if (total < 0) {
+        conn_refuse(conn, "not a request of this protocol, or too large");
+        return false;
+    }
+    if (total == 0) {
+        ASSERT(left < PROTOCOL_PREFIX_BYTES_MAX);
+        memcpy(conn->head, rest.data, left);
+        conn->head_size = left;
+        conn_input_drop(conn);
+        return false;
+    }
+    if (total > left) {
+        (void)conn_take_long(conn, (uint64_t)total);
+        return false;
+    }
+    return conn_make_call(conn, (uint32_t)total);
+}
+
+static void conn_received(struct completion *completion);
+
+void conn_read(struct conn *conn)
+{
+    ASSERT(!conn->recv_pending && !conn->lent_held);
+    conn->recv_pending = true;
+    completion_init(&conn->recv.done, conn_received);
+    if (conn->input == NULL) {
+        io_recv(&conn->recv, conn->fd, NULL, 0);
+    } else {
+        io_recv(&conn->recv, conn->fd, conn->input->data + conn->input_filled,
+                conn->input_size - conn->input_filled);
+    }
+    io_submit(conn->net->reactor, &conn->recv);
+}
+
+/* Makes calls of what has arrived while there is room, then reads on. */
+static void conn_pump(struct conn *conn)
+{
+    if (conn->pumping || conn->recv_pending) {
+        return;
+    }
+    conn->pumping = true;
+    bool more = true;
+    while (more && conn->state == CONN_OPEN && !conn->waiting && conn_has_room(conn)) {
+        if (conn->lent_held) {
+            conn_take_lent(conn);
+        } else if (conn->input != NULL) {
+            more = conn_cut(conn);
+        } else {
+            more = false;
+        }
+    }
+    conn->pumping = false;
+    if (!more && conn->state == CONN_OPEN && !conn->waiting && conn_has_room(conn)) {
+        conn_read(conn);
+    }
+}
+
+static void conn_memory_back(struct completion *completion)
+{
+    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
+    struct conn *conn = CONTAINER_OF(waiter, struct conn, waiter);
+    conn->waiting = false;
+    conn_pump(conn);
+    conn_check_gone(conn);
+}
+
+static void conn_received(struct completion *completion)
+{
+    struct io *io = CONTAINER_OF(completion, struct io, done);
+    struct conn *conn = CONTAINER_OF(io, struct conn, recv);
+    int32_t result = completion->result;
+    conn->recv_pending = false;
+    conn->active_ns = conn->net->reactor->now_ns;
+    if (result <= 0 || conn->state != CONN_OPEN) {
+        io_recv_release(conn->net->reactor, io);
+        if (result < 0) {
+            conn_kill(conn);
+        }
+        conn_end(conn);
+        conn_check_gone(conn);
+        return;
+    }
+    if (conn->input == NULL) {
+        conn->lent_held = true;
+    } else {
+        conn->input_filled += (uint32_t)result;
+        ASSERT(conn->input_filled <= conn->input_size);
+    }
+    conn_pump(conn);
+}

@@ -1,0 +1,66 @@
+/* One connection: received bytes become calls, finished calls become one send per turn. */
+#pragma once
+
+#include "core/io.h"
+#include "core/list.h"
+#include "core/timer.h"
+#include "net/protocol.h"
+
+enum {
+    CONN_CALLS_MAX = 64,             /* In flight; then reading stops. */
+    CONN_QUEUED_BYTES_MAX = 4 << 20, /* Replies that wait to be sent; then reading stops. */
+    CONN_SEND_BYTES_MAX = 1 << 20,   /* Of one send: its end is what the peer's stall is told by. */
+    CONN_SEND_VECTORS_MAX = 256,
+};
+
+enum conn_state {
+    CONN_OPEN,    /* Reads and answers. */
+    CONN_ENDING,  /* Reads no more; answers what was begun, then dies. */
+    CONN_DEAD,    /* The socket is shut down; what is lent comes home. */
+    CONN_CLOSING, /* The descriptor is being closed. */
+};
+
+/* A send in flight; from a pool, so that a silent connection does not carry it. */
+struct conn_send {
+    struct io io;
+    struct conn *conn;
+    uint64_t bytes;
+    struct iovec vectors[CONN_SEND_VECTORS_MAX];
+};
+
+struct conn {
+    struct list node; /* Of net->conns. */
+    struct net *net;
+    const struct protocol *protocol;
+    int fd;
+    enum conn_state state;
+    struct io recv; /* At the end: the close as well. */
+    bool recv_pending, pumping;
+    bool waiting;       /* For memory or a call: `waiter` or the first unstarted call's is out. */
+    bool flush_pending; /* `flush` is queued for the end of the turn. */
+    bool dying;         /* `die` is queued. */
+    bool lent_held;     /* Memory ran out: the lent buffer is kept until it can be copied. */
+    uint8_t head[PROTOCOL_PREFIX_BYTES_MAX];
+    uint32_t head_size; /* Bytes of a frame too short to tell its length. */
+    struct block *input;
+    uint32_t input_size, input_filled, input_position;
+    struct call *first, *tail; /* In order of arrival; the first is sent next. */
+    struct call *starting;     /* Waits for memory before it can start. */
+    uint32_t call_count;       /* Alive, those being given back included. */
+    uint64_t queued_bytes;
+    struct conn_send *send;
+    struct timer timer;
+    uint64_t active_ns, send_begun_ns;
+    struct completion flush, pool_wait, die;
+    struct memory_waiter waiter;
+    struct io_address local, peer;
+};
+
+/* Takes over the connected descriptor. ERR_LIMIT: no room; the descriptor stays the caller's. */
+NODISCARD enum err conn_open(struct net *net, int fd);
+
+/* Reads no more, answers what was begun (parked calls at once), then closes. */
+void conn_end(struct conn *conn);
+
+/* Closes now; calls come home first. */
+void conn_kill(struct conn *conn);

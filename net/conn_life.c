@@ -1,0 +1,143 @@
+/* The beginning and the end of a connection, and the clock that ends a silent or a stalled one. */
+#include "core/assert.h"
+#include "core/log.h"
+#include "net/conn.h"
+#include "net/conn_internal.h"
+#include "net/server.h"
+
+static void conn_closed(struct completion *completion)
+{
+    struct io *io = CONTAINER_OF(completion, struct io, done);
+    struct conn *conn = CONTAINER_OF(io, struct conn, recv);
+    struct net *net = conn->net;
+    ASSERT(conn->state == CONN_CLOSING);
+    list_remove(&conn->node);
+    net->conn_count--;
+    atomic_fetch_sub_explicit(&net->options.shared->cores[net->options.core_index].connections, 1,
+                              memory_order_relaxed);
+    stats_add(&net->reactor->stats, STAT_CONNECTIONS_CLOSED, 1);
+    pool_release(&net->pool_conn, conn);
+    net_check_stopped(net);
+}
+
+/* Closes the descriptor once nothing of a dead connection is out. */
+void conn_check_gone(struct conn *conn)
+{
+    if (conn->state != CONN_DEAD || conn->recv_pending || conn->send != NULL || conn->waiting ||
+        conn->flush_pending || conn->dying || conn->call_count > 0 || conn->pumping) {
+        return;
+    }
+    ASSERT(conn->first == NULL && conn->starting == NULL);
+    if (conn->lent_held) {
+        conn->lent_held = false;
+        io_recv_release(conn->net->reactor, &conn->recv);
+    }
+    conn_input_drop(conn);
+    timer_stop(conn->net->reactor, &conn->timer);
+    conn->state = CONN_CLOSING;
+    completion_init(&conn->recv.done, conn_closed);
+    io_close(&conn->recv, conn->fd);
+    io_submit(conn->net->reactor, &conn->recv);
+}
+
+static void conn_cancel_calls(struct conn *conn)
+{
+    for (struct call *call = conn->first; call != NULL; call = call->next) {
+        call->canceled = true;
+        if (call->started && !call->ready) {
+            conn->protocol->cancel(call);
+        }
+    }
+}
+
+/* From the ready list, so that nobody's call ends under its own feet. */
+static void conn_die(struct completion *completion)
+{
+    struct conn *conn = CONTAINER_OF(completion, struct conn, die);
+    conn->dying = false;
+    conn_cancel_calls(conn);
+    conn_drop(conn);
+    conn_check_gone(conn);
+}
+
+void conn_kill(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD || conn->state == CONN_CLOSING) {
+        return;
+    }
+    conn->state = CONN_DEAD;
+    io_socket_shutdown(conn->net->reactor, conn->fd);
+    conn->dying = true;
+    completion_init(&conn->die, conn_die);
+    completion_fire(conn->net->reactor, &conn->die, OK);
+}
+
+void conn_end(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN) {
+        return;
+    }
+    conn->state = CONN_ENDING;
+    conn_cancel_calls(conn);
+    if (conn->first == NULL && conn->send == NULL) {
+        conn_kill(conn);
+    }
+}
+
+static void conn_tick(struct completion *completion)
+{
+    struct timer *timer = CONTAINER_OF(completion, struct timer, done);
+    struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
+    struct reactor *reactor = conn->net->reactor;
+    uint64_t stall_ns = conn->net->options.stall_timeout_ms * NS_PER_MS;
+    uint64_t idle_ns = conn->net->options.idle_timeout_ms * NS_PER_MS;
+    uint64_t next_ns = idle_ns == 0 ? stall_ns : idle_ns;
+    if (conn->send != NULL && stall_ns > 0) {
+        uint64_t since_ns = reactor->now_ns - conn->send_begun_ns;
+        if (since_ns >= stall_ns) {
+            LOG_WARN("connection closed: the peer takes no reply bytes");
+            conn_kill(conn);
+            return;
+        }
+        next_ns = stall_ns - since_ns;
+    } else if (conn->call_count == 0 && idle_ns > 0) {
+        uint64_t since_ns = reactor->now_ns - conn->active_ns;
+        if (since_ns >= idle_ns) {
+            conn_kill(conn);
+            return;
+        }
+        next_ns = idle_ns - since_ns;
+    }
+    if (next_ns > 0 && conn->state != CONN_CLOSING) {
+        timer_start(reactor, timer, next_ns);
+    }
+}
+
+enum err conn_open(struct net *net, int fd)
+{
+    ASSERT(fd >= 0);
+    struct conn *conn = net->stopping ? NULL : pool_acquire(&net->pool_conn);
+    if (conn == NULL) {
+        return ERR_LIMIT;
+    }
+    conn->net = net;
+    conn->protocol = &protocol_kafka;
+    conn->fd = fd;
+    conn->state = CONN_OPEN;
+    conn->active_ns = net->reactor->now_ns;
+    completion_init(&conn->flush, conn_flush);
+    list_init(&conn->node);
+    list_push_back(&net->conns, &conn->node);
+    net->conn_count++;
+    timer_init(&conn->timer, conn_tick);
+    if (io_socket_local(net->reactor, fd, &conn->local) != OK ||
+        io_socket_peer(net->reactor, fd, &conn->peer) != OK) {
+        conn_kill(conn); /* The peer has left already. */
+        return OK;
+    }
+    if (net->options.idle_timeout_ms > 0) {
+        timer_start(net->reactor, &conn->timer, net->options.idle_timeout_ms * NS_PER_MS);
+    }
+    conn_read(conn);
+    return OK;
+}

@@ -1,0 +1,353 @@
+/* Metadata (3): brokers, topics, partitions and who leads them. Topics that are missing are created
+ * first, one after the other, where the request and the broker allow it; then the answer shows a
+ * live leader, which spares the client a round of retries.
+ *
+ *     NEXT topic -> known: next -> unknown: propose -> answered -> NEXT ... -> answer
+ */
+#include "core/assert.h"
+#include "core/limits.h"
+#include "net/kafka/kafka.h"
+
+#include <stdlib.h>
+
+struct metadata_topic {
+    struct bytes name; /* .data NULL: asked by id. */
+    struct topic_id id;
+    int16_t code; /* Of a creation that failed, or of the request. */
+};
+
+struct metadata {
+    struct kafka_request request;
+    struct metadata_topic *topics;
+    uint32_t topic_count, topic_next;
+    bool all, create;
+    struct proposal proposal;
+};
+
+static void metadata_read_topic(struct kafka_reader *body, int16_t version,
+                                struct metadata_topic *topic)
+{
+    *topic = (struct metadata_topic){0};
+    if (version < 10) {
+        topic->name = kafka_read_string(body);
+        return;
+    }
+    kafka_read_id(body, &topic->id);
+    topic->name = kafka_read_string_or_null(body);
+    kafka_read_tags(body);
+    if (version < 12 && (!topic_id_is_zero(&topic->id) || topic->name.data == NULL)) {
+        topic->code = KAFKA_INVALID_REQUEST;
+    }
+}
+
+/* Reads the body; fills topics if there are any yet, else only counts them. */
+static bool metadata_read(struct metadata *op)
+{
+    struct kafka_reader body = op->request.body;
+    int16_t version = op->request.version;
+    bool null = kafka_read_count_or_null(&body, 2, &op->topic_count);
+    if (null && version < 1) {
+        return false;
+    }
+    op->all = null || (version == 0 && op->topic_count == 0);
+    for (uint32_t i = 0; i < op->topic_count && !body.bytes.failed; i++) {
+        struct metadata_topic topic;
+        metadata_read_topic(&body, version, &topic);
+        if (op->topics != NULL) {
+            op->topics[i] = topic;
+        }
+    }
+    op->create = version < 4 || kafka_read_bool(&body);
+    if (version >= 8 && version <= 10) {
+        (void)kafka_read_bool(&body); /* Authorized operations of the cluster. */
+    }
+    if (version >= 8) {
+        (void)kafka_read_bool(&body); /* And of the topics: not told. */
+    }
+    kafka_read_tags(&body);
+    return kafka_read_done(&body);
+}
+
+/* --- The answer. --- */
+
+/* Splits "host:port" at its last colon. */
+static void metadata_write_advertised(const char *advertise, struct kafka_writer *writer)
+{
+    const char *colon = strrchr(advertise, ':');
+    uint32_t size = (uint32_t)(colon == NULL ? strlen(advertise) : (size_t)(colon - advertise));
+    long port = colon == NULL ? 9092 : strtol(colon + 1, NULL, 10);
+    if (size > 2 && advertise[0] == '[' && advertise[size - 1] == ']') {
+        advertise++;
+        size -= 2;
+    }
+    kafka_write_string(writer, bytes_of(advertise, size));
+    kafka_write_i32(writer, (int32_t)port);
+}
+
+static void metadata_write_address(const struct io_address *address, struct kafka_writer *writer)
+{
+    char text[IO_ADDRESS_TEXT_BYTES];
+    struct io_address shown = *address;
+    if (shown.family == 0) {
+        shown = (struct io_address){.bytes = {127, 0, 0, 1}, .port = address->port, .family = 4};
+    }
+    char *host = io_address_text(&shown, text);
+    char *colon = strrchr(host, ':');
+    ASSERT(colon != NULL);
+    *colon = 0;
+    uint32_t size = (uint32_t)(colon - host);
+    if (host[0] == '[') {
+        host++;
+        size -= 2;
+    }
+    kafka_write_string(writer, bytes_of(host, size));
+    kafka_write_i32(writer, shown.port);
+}
+
+static bool metadata_is_loopback(const struct io_address *address)
+{
+    static const uint8_t six[16] = {[15] = 1};
+    return address->family == 4 ? address->bytes[0] == 127
+                                : memcmp(address->bytes, six, sizeof(six)) == 0;
+}
+
+static void metadata_write_broker(const struct metadata *op, uint32_t id,
+                                  const struct map_node *node, struct kafka_writer *writer)
+{
+    const struct net_options *options = &op->request.net->options;
+    kafka_write_i32(writer, (int32_t)id);
+    if (id == options->node_id && options->advertise != NULL) {
+        metadata_write_advertised(options->advertise, writer);
+    } else if (id == options->node_id) {
+        metadata_write_address(&op->request.call->conn->local, writer);
+    } else {
+        struct io_address address = {0};
+        for (uint32_t i = 0; i < node->address_count; i++) {
+            if (address.family == 0 || metadata_is_loopback(&address)) {
+                address = node->addresses[i];
+            }
+        }
+        metadata_write_address(&address, writer);
+    }
+    if (op->request.version >= 1) {
+        kafka_write_text(writer, NULL); /* Rack. */
+    }
+    kafka_write_tags(writer);
+}
+
+static void metadata_write_brokers(const struct metadata *op, const struct map *map,
+                                   struct kafka_writer *writer)
+{
+    uint32_t own = op->request.net->options.node_id;
+    bool listed = map_node_by_id(map, own) != NULL;
+    uint32_t count = map_node_count(map);
+    kafka_write_count(writer, count + (listed ? 0 : 1));
+    if (!listed) {
+        metadata_write_broker(op, own, NULL, writer);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct map_node *node = map_node_at(map, i);
+        metadata_write_broker(op, node->id, node, writer);
+    }
+}
+
+/* 16 bytes as Kafka shows ids: base64url without padding, 22 letters. */
+static void metadata_cluster_text(const uint8_t id[16], char text[23])
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint32_t bits = 0;
+    uint32_t held = 0;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < 16; i++) {
+        bits = (bits << 8 | id[i]) & 0xffff;
+        held += 8;
+        while (held >= 6) {
+            held -= 6;
+            text[at++] = letters[bits >> held & 63];
+        }
+    }
+    text[at++] = letters[bits << (6 - held) & 63];
+    ASSERT(at == 22);
+    text[at] = 0;
+}
+
+static void metadata_write_partition(const struct map_topic *topic, uint32_t index, int16_t version,
+                                     struct kafka_writer *writer)
+{
+    const struct map_partition *partition = &topic->partitions[index];
+    int32_t leader = (int32_t)partition->leader_node;
+    kafka_write_i16(writer, KAFKA_NONE);
+    kafka_write_i32(writer, (int32_t)index);
+    kafka_write_i32(writer, leader);
+    if (version >= 7) {
+        kafka_write_i32(writer, (int32_t)partition->epoch);
+    }
+    for (uint32_t i = 0; i < 2; i++) { /* Replicas, in sync. */
+        kafka_write_count(writer, 1);
+        kafka_write_i32(writer, leader);
+    }
+    if (version >= 5) {
+        kafka_write_count(writer, 0); /* Offline. */
+    }
+    kafka_write_tags(writer);
+}
+
+static void metadata_write_topic(const struct metadata *op, const struct metadata_topic *asked,
+                                 const struct map_topic *topic, struct kafka_writer *writer)
+{
+    int16_t version = op->request.version;
+    struct bytes name = topic != NULL ? bytes_text(topic->name) : asked->name;
+    if (name.data == NULL && version < 12) {
+        name = bytes_text("");
+    }
+    kafka_write_i16(writer, topic != NULL ? (int16_t)KAFKA_NONE : asked->code);
+    kafka_write_string(writer, name);
+    if (version >= 10) {
+        kafka_write_id(writer, topic != NULL ? &topic->id : &asked->id);
+    }
+    if (version >= 1) {
+        kafka_write_bool(writer, false); /* Internal. */
+    }
+    uint32_t partitions = topic != NULL ? topic->partition_count : 0;
+    kafka_write_count(writer, partitions);
+    for (uint32_t i = 0; i < partitions; i++) {
+        metadata_write_partition(topic, i, version, writer);
+    }
+    if (version >= 8) {
+        kafka_write_i32(writer, INT32_MIN);
+    }
+    kafka_write_tags(writer);
+}
+
+static const struct map_topic *metadata_find(const struct map *map,
+                                             const struct metadata_topic *asked)
+{
+    if (asked->code == KAFKA_INVALID_REQUEST) {
+        return NULL;
+    }
+    return asked->name.data != NULL ? map_topic_by_name(map, asked->name)
+                                    : map_topic_by_id(map, &asked->id);
+}
+
+static void metadata_write_topics(const struct metadata *op, const struct map *map,
+                                  struct kafka_writer *writer)
+{
+    if (op->all) {
+        uint32_t count = map_topic_count(map);
+        kafka_write_count(writer, count);
+        for (uint32_t i = 0; i < count; i++) {
+            metadata_write_topic(op, NULL, map_topic_at(map, i), writer);
+        }
+        return;
+    }
+    kafka_write_count(writer, op->topic_count);
+    for (uint32_t i = 0; i < op->topic_count; i++) {
+        struct metadata_topic asked = op->topics[i];
+        const struct map_topic *topic = metadata_find(map, &asked);
+        if (asked.code == KAFKA_NONE) {
+            asked.code = asked.name.data == NULL ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC;
+        }
+        metadata_write_topic(op, &asked, topic, writer);
+    }
+}
+
+static void metadata_encode(void *state, struct kafka_writer *writer)
+{
+    const struct metadata *op = state;
+    const struct map *map = kafka_map(&op->request);
+    int16_t version = op->request.version;
+    if (version >= 3) {
+        kafka_write_i32(writer, 0);
+    }
+    metadata_write_brokers(op, map, writer);
+    if (version >= 2) {
+        char cluster[23];
+        metadata_cluster_text(map_cluster_id(map), cluster);
+        kafka_write_text(writer, cluster);
+    }
+    if (version >= 1) {
+        kafka_write_i32(writer, (int32_t)op->request.net->options.node_id);
+    }
+    metadata_write_topics(op, map, writer);
+    if (version >= 8 && version <= 10) {
+        kafka_write_i32(writer, INT32_MIN);
+    }
+    kafka_write_tags(writer);
+}
+
+/* --- Creation. --- */
+
+static void metadata_next(struct metadata *op);
+
+static void metadata_created(struct completion *completion)
+{
+    struct proposal *proposal = CONTAINER_OF(completion, struct proposal, done);
+    struct metadata *op = CONTAINER_OF(proposal, struct metadata, proposal);
+    struct metadata_topic *topic = &op->topics[op->topic_next];
+    enum err err = (enum err)completion->result;
+    if (err != OK && err != ERR_EXISTS) {
+        /* What may pass is told as such; what will not, as it is. */
+        int16_t code = kafka_code_admin(err);
+        topic->code = code == KAFKA_REQUEST_TIMED_OUT ? (int16_t)KAFKA_LEADER_NOT_AVAILABLE : code;
+    }
+    op->topic_next++;
+    metadata_next(op);
+}
+
+static void metadata_create(struct metadata *op, struct bytes name)
+{
+    struct reactor *reactor = op->request.net->reactor;
+    op->proposal = (struct proposal){.command.kind = COMMAND_TOPIC_CREATE};
+    struct command *command = &op->proposal.command;
+    command->time_ms = reactor->now_ms;
+    kafka_draw_topic_id(reactor, &command->topic_create.id);
+    command->topic_create.name = name;
+    command->topic_create.partition_count = op->request.net->options.partitions_default;
+    completion_init(&op->proposal.done, metadata_created);
+    agent_propose(op->request.net->options.agent, &op->proposal);
+}
+
+/* Creates the next missing topic, or answers. */
+static void metadata_next(struct metadata *op)
+{
+    bool create = op->create && op->request.net->options.topic_auto_create;
+    for (; op->topic_next < op->topic_count; op->topic_next++) {
+        struct metadata_topic *topic = &op->topics[op->topic_next];
+        if (topic->code != KAFKA_NONE || topic->name.data == NULL) {
+            continue;
+        }
+        if (!kafka_topic_name_valid(topic->name)) {
+            topic->code = KAFKA_INVALID_TOPIC;
+            continue;
+        }
+        bool known = metadata_find(kafka_map(&op->request), topic) != NULL;
+        if (!known && create && !op->request.call->canceled) {
+            metadata_create(op, topic->name);
+            return;
+        }
+    }
+    kafka_answer(&op->request, metadata_encode, op);
+}
+
+enum err kafka_metadata_start(const struct kafka_request *request)
+{
+    struct metadata counted = {.request = *request};
+    if (!metadata_read(&counted)) {
+        return ERR_CORRUPT;
+    }
+    struct call *call = request->call;
+    uint64_t topics = counted.topic_count * (uint64_t)sizeof(struct metadata_topic);
+    enum err err = call_arena(call, sizeof(struct metadata) + topics);
+    if (err != OK) {
+        return err;
+    }
+    struct metadata *op = call_take(call, sizeof(*op));
+    op->request = *request;
+    op->topics = call_take(call, topics);
+    bool read = metadata_read(op);
+    ASSERT(read && op->topic_count == counted.topic_count);
+    call->state = op;
+    metadata_next(op);
+    return OK;
+}

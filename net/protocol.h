@@ -1,0 +1,87 @@
+/* How a protocol plugs in. It is a pure translator: it cuts the input into frames, turns a frame
+ * into wishes about partitions and topics, and their answers into bytes. It never sees a socket;
+ * conn.c alone owns the order of replies, pipelining and back-pressure.
+ *
+ *     frame() -> call -> start() ... call_reply() -> [sent in the order of arrival] -> sent()
+ *                          |                                                            |
+ *                          +-- ERR_NO_MEMORY: again later              call_done() <----+
+ */
+#pragma once
+
+#include "core/bytes.h"
+#include "core/err.h"
+#include "core/memory.h"
+
+#include <sys/uio.h>
+
+struct call;
+struct conn;
+struct net;
+
+struct protocol {
+    const char *name;
+
+    /* How long the first frame of `input` is in all; 0: more input is needed to tell; < 0: this is
+     * not the protocol (or too large), close. Must decide within PROTOCOL_PREFIX_BYTES_MAX bytes.
+     */
+    int64_t (*frame)(struct bytes input);
+
+    /* Begins `call`, whose frame is whole. ERR_NO_MEMORY: nothing was begun, start() is called
+     * again when there is memory of call->memory_wanted bytes. Any other err: the frame is
+     * malformed, the connection closes behind the replies before it. */
+    enum err (*start)(struct call *call);
+
+    /* Nobody waits for the answer any more, or not for long: what is parked comes back now. The
+     * call still ends with call_reply(). May be called more than once, and before start(). */
+    void (*cancel)(struct call *call);
+
+    /* The reply has left, or never will: what was lent to make it is given back, then
+     * call_done(). */
+    void (*sent)(struct call *call);
+};
+
+enum { PROTOCOL_PREFIX_BYTES_MAX = 8 };
+
+/* One protocol request and its reply, in the order of its connection. */
+struct call {
+    struct call *next;
+    struct conn *conn;
+    struct net *net;
+    struct bytes frame;        /* Within frame_block; whole. */
+    struct block *frame_block; /* A reference. */
+    struct block *arena;       /* What the protocol remembers; see call_arena(). */
+    struct block *reply_block; /* What it encodes. */
+    uint32_t arena_size, arena_used;
+    uint32_t memory_wanted; /* By whoever answered ERR_NO_MEMORY. */
+    void *state;            /* The protocol's, in the arena. */
+    struct iovec *vectors;  /* The reply; empty = none. */
+    struct iovec vector_one;
+    uint32_t vector_count;
+    uint32_t vector_next; /* Sent or being sent up to here. */
+    uint64_t reply_bytes;
+    bool started, ready, canceled;
+    bool last; /* Close behind this one. */
+    struct memory_waiter waiter;
+};
+
+/* Gives the call its arena of at least `size` bytes. ERR_NO_MEMORY: pass it on from start();
+ * ERR_TOO_LARGE: so large a block does not exist. */
+NODISCARD enum err call_arena(struct call *call, uint64_t size);
+
+/* Zeroed and aligned to 16; there must be room. */
+void *call_take(struct call *call, uint64_t size);
+
+/* Room for the reply: in the arena where it still fits, or a block of its own. As call_arena(). */
+NODISCARD enum err call_reply_room(struct call *call, uint64_t size, uint8_t **data);
+
+/* `fn` fires (on call->waiter.done) when call->memory_wanted bytes can be tried again. */
+void call_await_memory(struct call *call, completion_fn *fn);
+
+/* The reply is call->vectors (none: nothing is sent). Once per started call. */
+void call_reply(struct call *call);
+void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
+
+/* From sent(): the call is over. */
+void call_done(struct call *call);
+
+extern const struct protocol protocol_kafka;

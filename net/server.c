@@ -1,0 +1,126 @@
+/* The door's life: open, start, stop.
+ *
+ *     net_open -> net_start (listeners) -> ... -> net_stop -> connections end, at most 5 s
+ *                                                    -> listeners and connections gone -> fires
+ */
+#include "net/server.h"
+
+#include "core/assert.h"
+#include "net/kafka/kafka.h"
+
+#include <stdlib.h>
+
+#define NET_GRACE_NS (5 * NS_PER_S)
+
+enum {
+    NET_CALLS_PER_CONN = 16, /* On average; one connection may have CONN_CALLS_MAX. */
+};
+
+static void net_grace_over(struct completion *completion)
+{
+    struct timer *timer = CONTAINER_OF(completion, struct timer, done);
+    struct net *net = CONTAINER_OF(timer, struct net, grace);
+    struct list *entry;
+    list_for_each (entry, &net->conns) {
+        conn_kill(CONTAINER_OF(entry, struct conn, node));
+    }
+}
+
+enum err net_open(struct net **net, struct reactor *reactor, const struct net_options *options)
+{
+    ASSERT(net != NULL && options->shared != NULL);
+    ASSERT(options->core_index < options->core_count);
+    ASSERT(options->listen_count <= NET_LISTEN_MAX);
+    ASSERT(options->connections_max > 0);
+    struct net *made = calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    made->reactor = reactor;
+    made->options = *options;
+    list_init(&made->conns);
+    timer_init(&made->grace, net_grace_over);
+    uint32_t connections = options->connections_max;
+    uint32_t calls = (uint32_t)min_u64((uint64_t)connections * NET_CALLS_PER_CONN, 1 << 20);
+    enum err err = kafka_core_open(&made->kafka, made);
+    if (err == OK) {
+        err = pool_open(&made->pool_conn, reactor, sizeof(struct conn), connections);
+    }
+    if (err == OK) {
+        err = pool_open(&made->pool_call, reactor, sizeof(struct call),
+                        max_u32(calls, CONN_CALLS_MAX));
+    }
+    if (err == OK) {
+        err = pool_open(&made->pool_send, reactor, sizeof(struct conn_send), connections);
+    }
+    if (err != OK) {
+        net_close(made);
+        return err;
+    }
+    reactor->owner[REACTOR_NET] = made;
+    *net = made;
+    return OK;
+}
+
+void net_start(struct net *net, struct net_start *start)
+{
+    ASSERT(net->start == NULL && !net->stopping);
+    start->message[0] = 0;
+    net->start = start;
+    listen_start(net);
+}
+
+const struct net_listen *net_listening(const struct net *net, uint32_t index)
+{
+    ASSERT(index < net->options.listen_count);
+    return index < net->listening ? &net->listeners[index].listen : &net->options.listen[index];
+}
+
+void net_check_stopped(struct net *net)
+{
+    if (net->stopped == NULL || net->conn_count > 0 || !listen_stopped(net) ||
+        kafka_core_busy(net->kafka)) {
+        return;
+    }
+    struct completion *done = net->stopped;
+    net->stopped = NULL;
+    timer_stop(net->reactor, &net->grace);
+    completion_fire(net->reactor, done, OK);
+}
+
+void net_stop(struct net *net, struct completion *done)
+{
+    ASSERT(!net->stopping && net->start == NULL);
+    net->stopping = true;
+    net->stopped = done;
+    timer_start(net->reactor, &net->grace, NET_GRACE_NS);
+    listen_stop(net);
+    struct list *entry;
+    list_for_each (entry, &net->conns) {
+        conn_end(CONTAINER_OF(entry, struct conn, node));
+    }
+    net_check_stopped(net);
+}
+
+void net_close(struct net *net)
+{
+    ASSERT(net->conn_count == 0);
+    if (net->reactor->owner[REACTOR_NET] == net) {
+        net->reactor->owner[REACTOR_NET] = NULL;
+    }
+    if (net->kafka != NULL) {
+        kafka_core_close(net->kafka);
+    }
+    struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send};
+    for (uint32_t i = 0; i < ARRAY_COUNT(pools); i++) {
+        if (pools[i]->base != NULL) {
+            pool_close(pools[i]);
+        }
+    }
+    free(net);
+}
+
+uint32_t net_connection_count(const struct net *net)
+{
+    return net->conn_count;
+}

@@ -1,0 +1,64 @@
+/* The inside of a struct net: what conn.c, listen.c, route.c and the protocols share. */
+#pragma once
+
+#include "core/pool.h"
+#include "net/conn.h"
+#include "net/net.h"
+
+#include <stdatomic.h>
+
+struct kafka_core;
+
+/* One per process; written by all cores. */
+struct net_shared_core {
+    _Alignas(CACHE_LINE_BYTES) atomic_uint connections; /* Handed over and not closed. */
+    atomic_bool open;                                   /* Takes connections. */
+};
+
+struct net_shared {
+    uint32_t core_count;
+    struct net_shared_core *cores;
+};
+
+/* An accepted descriptor on its way to its core, and home again. */
+struct net_handover {
+    struct mail mail;
+    struct completion home; /* Result: OK, or the err with which it was refused. */
+    struct net *net;
+    int fd;
+};
+
+struct net_listener {
+    struct net *net;
+    struct net_listen listen;
+    struct io io;
+    struct io close;
+    struct net_handover handover;
+    struct timer pause; /* After an accept that failed: out of descriptors. */
+    int fd;
+    bool open, accepting, handing, closing;
+};
+
+struct net {
+    struct reactor *reactor;
+    struct net_options options;
+    struct net_listener listeners[NET_LISTEN_MAX];
+    uint32_t listening; /* How many stand. */
+    struct net_start *start;
+    enum err start_err;
+    bool stopping;
+    struct completion *stopped;
+    struct timer grace;
+    struct list conns;
+    uint32_t conn_count;
+    struct pool pool_conn, pool_call, pool_send;
+    struct kafka_core *kafka;
+};
+
+/* Accepts on all listeners; see listen.c. */
+void listen_start(struct net *net);
+void listen_stop(struct net *net);
+bool listen_stopped(const struct net *net);
+
+/* A connection or listener is gone: a stopping net may be done. */
+void net_check_stopped(struct net *net);

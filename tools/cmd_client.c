@@ -1,0 +1,217 @@
+/* librdkafka for the verbs: opened with few settings, waited for with patience of a few seconds,
+ * its own log kept away from the terminal. */
+#include "tools/cmd_client.h"
+
+#include "core/assert.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    CLIENT_WAIT_MS = 10000,        /* For a server that takes its time. */
+    CLIENT_REFUSED_WAIT_MS = 1500, /* For one that is not there: it may be starting. */
+    CLIENT_ASK_MS = 500,
+};
+
+static int64_t client_now_ms(void)
+{
+    struct timespec now;
+    int result = clock_gettime(CLOCK_MONOTONIC, &now);
+    ASSERT(result == 0);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int client_exit(rd_kafka_resp_err_t err)
+{
+    static const struct {
+        rd_kafka_resp_err_t err;
+        int code;
+    } table[] = {
+        {RD_KAFKA_RESP_ERR_NO_ERROR, CMD_OK},
+        {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, CMD_NOT_FOUND},
+        {RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, CMD_NOT_FOUND},
+        {RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, CMD_NOT_FOUND},
+        {RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, CMD_EXISTS},
+        {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, CMD_DENIED},
+        {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, CMD_DENIED},
+        {RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, CMD_DENIED},
+        {RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, CMD_DENIED},
+        {RD_KAFKA_RESP_ERR__AUTHENTICATION, CMD_DENIED},
+        {RD_KAFKA_RESP_ERR__TRANSPORT, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR__RESOLVE, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR__TIMED_OUT, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_NOT_CONTROLLER, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, CMD_UNAVAILABLE},
+    };
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(table); i++) {
+        if (table[i].err == err) {
+            return table[i].code;
+        }
+    }
+    return CMD_FAILED;
+}
+
+/* Runs in rd_kafka_poll(), on our thread. */
+static void client_hears_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
+{
+    struct client *client = opaque;
+    (void)rk;
+    if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        (void)snprintf(client->reason, sizeof(client->reason), "%s", reason);
+    }
+}
+
+/* Nothing but data on stdout, nothing but our sentences on stderr. */
+static void client_hears_log(const rd_kafka_t *rk, int level, const char *facility,
+                             const char *text)
+{
+    (void)rk;
+    (void)level;
+    (void)facility;
+    (void)text;
+}
+
+static int client_configure(struct client *client, rd_kafka_conf_t *conf,
+                            const struct client_options *options)
+{
+    char text[512];
+    const struct client_setting own[] = {
+        {"bootstrap.servers", client->brokers}, {"client.id", "floe"},
+        {"reconnect.backoff.ms", "50"},         {"reconnect.backoff.max.ms", "1000"},
+        {"socket.keepalive.enable", "true"},
+    };
+    for (uint32_t i = 0; i < ARRAY_COUNT(own) + options->setting_count; i++) {
+        const struct client_setting *setting =
+            i < ARRAY_COUNT(own) ? &own[i] : &options->settings[i - ARRAY_COUNT(own)];
+        if (rd_kafka_conf_set(conf, setting->name, setting->value, text, sizeof(text)) !=
+            RD_KAFKA_CONF_OK) {
+            return cmd_fail(client->cmd, CMD_USAGE, "%s: check the value given", text);
+        }
+    }
+    return CMD_OK;
+}
+
+int client_open(struct client *client, const struct cmd *cmd, const struct client_options *options)
+{
+    char text[512];
+    const char *brokers = cmd_value(cmd, "--broker");
+    *client = (struct client){.cmd = cmd, .brokers = brokers != NULL ? brokers : "localhost:9092"};
+    if (client->brokers[0] == '\0') {
+        return cmd_fail(cmd, CMD_USAGE, "-b is empty: give HOST:PORT");
+    }
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    int code = client_configure(client, conf, options);
+    if (code != CMD_OK) {
+        rd_kafka_conf_destroy(conf);
+        return code;
+    }
+    rd_kafka_conf_set_opaque(conf, client);
+    rd_kafka_conf_set_error_cb(conf, client_hears_error);
+    rd_kafka_conf_set_log_cb(conf, client_hears_log);
+    if (options->delivered != NULL) {
+        rd_kafka_conf_set_dr_msg_cb(conf, options->delivered);
+    }
+    client->rk = rd_kafka_new(options->type, conf, text, sizeof(text));
+    if (client->rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return cmd_fail(cmd, CMD_FAILED, "cannot start the client: %s", text);
+    }
+    return CMD_OK;
+}
+
+void client_close(struct client *client)
+{
+    if (client->rk != NULL) {
+        rd_kafka_destroy(client->rk);
+        client->rk = NULL;
+    }
+}
+
+int client_fail(struct client *client, rd_kafka_resp_err_t err, const char *what,
+                const char *detail)
+{
+    int code = client_exit(err);
+    if (code == CMD_UNAVAILABLE && client->reason[0] != '\0') {
+        return cmd_fail(client->cmd, code,
+                        "%s: cannot reach %s: %s. Is floe serve running there? Give another "
+                        "address with -b HOST:PORT",
+                        what, client->brokers, client->reason);
+    }
+    const char *advice = code == CMD_UNAVAILABLE ? ". Try again later" : "";
+    return cmd_fail(client->cmd, code, "%s: %s%s", what,
+                    detail != NULL ? detail : rd_kafka_err2str(err), advice);
+}
+
+/* Whether the answer is worth another look: the topic is being made. */
+static bool client_is_early(const struct rd_kafka_metadata *metadata)
+{
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        rd_kafka_resp_err_t err = metadata->topics[i].err;
+        if (err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+            return true;
+        }
+    }
+    return metadata->broker_cnt == 0;
+}
+
+int client_metadata(struct client *client, const char *topic,
+                    const struct rd_kafka_metadata **metadata)
+{
+    char what[300];
+    rd_kafka_topic_t *one = NULL;
+    if (topic != NULL) {
+        one = rd_kafka_topic_new(client->rk, topic, NULL);
+        if (one == NULL) {
+            return cmd_fail(client->cmd, CMD_USAGE, "topic \"%s\": %s", topic,
+                            rd_kafka_err2str(rd_kafka_last_error()));
+        }
+    }
+    int64_t start_ms = client_now_ms();
+    rd_kafka_resp_err_t err;
+    bool again;
+    do {
+        err = rd_kafka_metadata(client->rk, one == NULL, one, metadata, CLIENT_ASK_MS);
+        (void)rd_kafka_poll(client->rk, 0);
+        bool early = err == RD_KAFKA_RESP_ERR_NO_ERROR && client_is_early(*metadata);
+        int64_t waited_ms = client_now_ms() - start_ms;
+        bool refused = client->reason[0] != '\0' && waited_ms > CLIENT_REFUSED_WAIT_MS;
+        again = (early || (client_exit(err) == CMD_UNAVAILABLE && !refused)) &&
+                waited_ms < CLIENT_WAIT_MS;
+        if (early && again) {
+            rd_kafka_metadata_destroy(*metadata);
+            (void)rd_kafka_poll(client->rk, CLIENT_ASK_MS / 10);
+        }
+    } while (again);
+    if (one != NULL) {
+        rd_kafka_topic_destroy(one);
+    }
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        (void)snprintf(what, sizeof(what), "%s%s", topic != NULL ? "topic " : "topics",
+                       topic != NULL ? topic : "");
+        return client_fail(client, err, what, NULL);
+    }
+    if (topic != NULL && (*metadata)->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        err = (*metadata)->topics[0].err;
+        rd_kafka_metadata_destroy(*metadata);
+        if (client_exit(err) == CMD_NOT_FOUND) {
+            return cmd_fail(client->cmd, CMD_NOT_FOUND,
+                            "topic \"%s\" does not exist on %s: make it with floe topic create %s",
+                            topic, client->brokers, topic);
+        }
+        (void)snprintf(what, sizeof(what), "topic \"%s\"", topic);
+        return client_fail(client, err, what, NULL);
+    }
+    client->reason[0] = '\0';
+    return CMD_OK;
+}

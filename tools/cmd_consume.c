@@ -1,0 +1,480 @@
+/* floe consume: prints records of all partitions of a topic, or of one, without a consumer group.
+ *
+ *     per partition:  from --> reading --> done       by --until, or at the end of what there was
+ *     ends when all are done, N records are printed, or on SIGINT and SIGTERM
+ */
+#include "core/assert.h"
+#include "tools/cmd_client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { CONSUME_QUERY_MS = 10000, CONSUME_POLL_MS = 100 };
+
+struct consume_partition {
+    int32_t id;
+    int64_t from;  /* As librdkafka takes it. */
+    int64_t until; /* First offset not to print; INT64_MAX = none. */
+    bool done;
+};
+
+struct consume {
+    struct client client;
+    const char *topic, *format;
+    rd_kafka_topic_t *handle;
+    rd_kafka_queue_t *queue;
+    struct consume_partition *partitions;
+    uint32_t partition_count, reading;
+    int64_t left; /* Records to print. */
+    struct cmd_rows rows;
+    sigset_t signals;
+};
+
+/* One hexadecimal digit, or -1. */
+static int consume_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* What follows a backslash in a format; returns how many characters of `text` it took. */
+static size_t consume_escape(const char *text)
+{
+    switch (text[0]) {
+    case 'n':
+        putchar('\n');
+        return 1;
+    case 't':
+        putchar('\t');
+        return 1;
+    case 'r':
+        putchar('\r');
+        return 1;
+    case '0':
+        putchar('\0');
+        return 1;
+    case 'x':
+        if (consume_digit(text[1]) >= 0 && consume_digit(text[2]) >= 0) {
+            putchar(consume_digit(text[1]) << 4 | consume_digit(text[2]));
+            return 3;
+        }
+        break;
+    case '\\':
+        putchar('\\');
+        return 1;
+    default:
+        break;
+    }
+    putchar('\\');
+    return 0;
+}
+
+/* a=1,b=2 */
+static void consume_print_headers(const rd_kafka_message_t *message)
+{
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return;
+    }
+    const char *name;
+    const void *value;
+    size_t size;
+    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
+        printf("%s%s=", i > 0 ? "," : "", name);
+        if (value != NULL) {
+            (void)fwrite(value, 1, size, stdout);
+        }
+    }
+}
+
+static void consume_print_field(const struct consume *consume, const rd_kafka_message_t *message,
+                                char letter)
+{
+    switch (letter) {
+    case 't':
+        fputs(consume->topic, stdout);
+        break;
+    case 'p':
+        printf("%" PRId32, message->partition);
+        break;
+    case 'o':
+        printf("%" PRId64, message->offset);
+        break;
+    case 'k':
+        (void)fwrite(message->key != NULL ? message->key : "", 1, message->key_len, stdout);
+        break;
+    case 'v':
+        (void)fwrite(message->payload != NULL ? message->payload : "", 1, message->len, stdout);
+        break;
+    case 'T':
+        printf("%" PRId64, rd_kafka_message_timestamp(message, NULL));
+        break;
+    case 'h':
+        consume_print_headers(message);
+        break;
+    default:
+        putchar(letter);
+        break;
+    }
+}
+
+static void consume_print_text(const struct consume *consume, const rd_kafka_message_t *message)
+{
+    for (const char *c = consume->format; *c != '\0'; c++) {
+        if (*c == '%' && c[1] != '\0') {
+            consume_print_field(consume, message, *++c);
+        } else if (*c == '\\') {
+            c += consume_escape(c + 1);
+        } else {
+            putchar(*c);
+        }
+    }
+}
+
+/* [{"name":"a","value":"1"}] as the last cell of a row. */
+static void consume_json_headers(const rd_kafka_message_t *message)
+{
+    rd_kafka_headers_t *headers;
+    const char *name;
+    const void *value;
+    size_t size;
+    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return;
+    }
+    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
+        fputs(i > 0 ? ",{\"name\":" : "{\"name\":", stdout);
+        cmd_json_bytes(name, strlen(name));
+        fputs(",\"value\":", stdout);
+        cmd_json_bytes(value, size);
+        putchar('}');
+    }
+}
+
+static void consume_print_json(struct consume *consume, const rd_kafka_message_t *message)
+{
+    struct cmd_rows *rows = &consume->rows;
+    cmd_rows_text(rows, consume->topic);
+    cmd_rows_number(rows, message->partition);
+    cmd_rows_number(rows, message->offset);
+    cmd_rows_number(rows, rd_kafka_message_timestamp(message, NULL));
+    cmd_rows_bytes(rows, message->key, message->key_len);
+    cmd_rows_bytes(rows, message->payload, message->len);
+    cmd_rows_open(rows);
+    putchar('[');
+    consume_json_headers(message);
+    putchar(']');
+    cmd_rows_close(rows);
+}
+
+/* Milliseconds since 1970, or "2026-11-24T10:00:00" (UTC; "Z" or a date alone will do). */
+static bool consume_parse_time(const char *text, int64_t *time_ms)
+{
+    struct tm tm = {0};
+    if (cmd_parse_number(text, time_ms)) {
+        return *time_ms >= 0;
+    }
+    const char *rest = strptime(text, "%Y-%m-%d", &tm);
+    if (rest != NULL && (*rest == 'T' || *rest == ' ')) {
+        rest = strptime(rest + 1, "%H:%M:%S", &tm);
+    }
+    if (rest == NULL || (*rest != '\0' && strcmp(rest, "Z") != 0)) {
+        return false;
+    }
+    *time_ms = (int64_t)timegm(&tm) * 1000;
+    return true;
+}
+
+/* Turns a time into an offset of each partition; one without a later record begins at its end. */
+static int consume_find_time(struct consume *consume, int64_t time_ms)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)consume->partition_count);
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        rd_kafka_topic_partition_list_add(list, consume->topic, consume->partitions[i].id)->offset =
+            time_ms;
+    }
+    rd_kafka_resp_err_t err =
+        rd_kafka_offsets_for_times(consume->client.rk, list, CONSUME_QUERY_MS);
+    for (int i = 0; i < list->cnt && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+        err = list->elems[i].err;
+        consume->partitions[i].from =
+            list->elems[i].offset >= 0 ? list->elems[i].offset : RD_KAFKA_OFFSET_END;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return client_fail(&consume->client, err, "cannot look up the time", NULL);
+    }
+    return CMD_OK;
+}
+
+static int consume_set_from(struct consume *consume)
+{
+    const struct cmd *cmd = consume->client.cmd;
+    const char *text = cmd_value(cmd, "--from");
+    int64_t from, time_ms;
+    if (text == NULL) {
+        text = cmd_value(cmd, "--until") != NULL ? "start" : "end";
+    }
+    if (strcmp(text, "start") == 0) {
+        from = RD_KAFKA_OFFSET_BEGINNING;
+    } else if (strcmp(text, "end") == 0) {
+        from = RD_KAFKA_OFFSET_END;
+    } else if (text[0] == '@' && consume_parse_time(text + 1, &time_ms)) {
+        return consume_find_time(consume, time_ms);
+    } else if (cmd_parse_number(text, &from)) {
+        /* Of -N: RD_KAFKA_OFFSET_TAIL() begins there. */
+        from = text[0] == '-' ? RD_KAFKA_OFFSET_TAIL(-from) : from;
+    } else {
+        return cmd_fail(cmd, CMD_USAGE,
+                        "--from %s: give start, end, an offset, -N for the last N, or @TIME", text);
+    }
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        consume->partitions[i].from = from;
+    }
+    return CMD_OK;
+}
+
+/* --until, and which partitions hold nothing in between. */
+static int consume_set_until(struct consume *consume)
+{
+    const struct cmd *cmd = consume->client.cmd;
+    const char *text = cmd_value(cmd, "--until");
+    int64_t until = INT64_MAX;
+    bool end = text != NULL && strcmp(text, "end") == 0;
+    if (text != NULL && !end && (!cmd_parse_number(text, &until) || until < 0)) {
+        return cmd_fail(cmd, CMD_USAGE, "--until %s: give end or an offset", text);
+    }
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        struct consume_partition *partition = &consume->partitions[i];
+        int64_t first = 0, next = 0;
+        partition->until = until;
+        if (end) {
+            rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
+                consume->client.rk, consume->topic, partition->id, &first, &next, CONSUME_QUERY_MS);
+            if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+                return client_fail(&consume->client, err, "cannot ask for the end", NULL);
+            }
+            partition->until = next;
+        }
+        partition->done = partition->until <= first || partition->from >= partition->until ||
+                          (end && partition->from == RD_KAFKA_OFFSET_END);
+        consume->reading += !partition->done;
+    }
+    return CMD_OK;
+}
+
+/* Which partitions, by the topic's metadata and -p. */
+static int consume_choose(struct consume *consume)
+{
+    const struct rd_kafka_metadata *metadata;
+    int64_t only = -1;
+    int code = cmd_number(consume->client.cmd, "--partition", 0, INT32_MAX, &only);
+    if (code == CMD_OK) {
+        code = client_metadata(&consume->client, consume->topic, &metadata);
+    }
+    if (code != CMD_OK) {
+        return code;
+    }
+    const struct rd_kafka_metadata_topic *topic = &metadata->topics[0];
+    consume->partitions = calloc((size_t)topic->partition_cnt + 1, sizeof(*consume->partitions));
+    for (int i = 0; i < topic->partition_cnt && consume->partitions != NULL; i++) {
+        if (only < 0 || only == topic->partitions[i].id) {
+            consume->partitions[consume->partition_count++].id = topic->partitions[i].id;
+        }
+    }
+    int count = topic->partition_cnt;
+    rd_kafka_metadata_destroy(metadata);
+    if (consume->partition_count == 0) {
+        return cmd_fail(consume->client.cmd, CMD_NOT_FOUND,
+                        "topic \"%s\" has no partition %" PRId64 ": it has %d, from 0",
+                        consume->topic, only, count);
+    }
+    return CMD_OK;
+}
+
+static int consume_start(struct consume *consume)
+{
+    consume->handle = rd_kafka_topic_new(consume->client.rk, consume->topic, NULL);
+    consume->queue = rd_kafka_queue_new(consume->client.rk);
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        struct consume_partition *partition = &consume->partitions[i];
+        if (!partition->done &&
+            rd_kafka_consume_start_queue(consume->handle, partition->id, partition->from,
+                                         consume->queue) != 0) {
+            partition->done = true;
+            return client_fail(&consume->client, rd_kafka_last_error(), "cannot start to read",
+                               NULL);
+        }
+    }
+    return CMD_OK;
+}
+
+static void consume_partition_done(struct consume *consume, struct consume_partition *partition)
+{
+    if (!partition->done) {
+        partition->done = true;
+        ASSERT(consume->reading > 0);
+        consume->reading--;
+        (void)rd_kafka_consume_stop(consume->handle, partition->id);
+    }
+}
+
+static struct consume_partition *consume_find(struct consume *consume, int32_t id)
+{
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        if (consume->partitions[i].id == id) {
+            return &consume->partitions[i];
+        }
+    }
+    return NULL;
+}
+
+/* A record, the end of a partition, or an error. */
+static int consume_take(struct consume *consume, const rd_kafka_message_t *message)
+{
+    struct consume_partition *partition = consume_find(consume, message->partition);
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (partition != NULL && message->offset >= partition->until) {
+            consume_partition_done(consume, partition);
+        }
+        return CMD_OK;
+    }
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        char what[400];
+        (void)snprintf(what, sizeof(what), "topic \"%s\" partition %" PRId32, consume->topic,
+                       message->partition);
+        int code = client_exit(message->err);
+        if (code == CMD_UNAVAILABLE) {
+            return CMD_OK; /* librdkafka goes on by itself when the server is back. */
+        }
+        return client_fail(&consume->client, message->err, what, rd_kafka_message_errstr(message));
+    }
+    if (partition == NULL || partition->done) {
+        return CMD_OK; /* Was on its way when the partition was stopped. */
+    }
+    if (message->offset < partition->until) {
+        if (consume->client.cmd->output == CMD_TABLE) {
+            consume_print_text(consume, message);
+        } else {
+            consume_print_json(consume, message);
+        }
+        consume->left--;
+    }
+    if (message->offset + 1 >= partition->until) {
+        consume_partition_done(consume, partition);
+    }
+    return CMD_OK;
+}
+
+/* A signal of ours that waits to be taken, without a handler. */
+static bool consume_interrupted(const struct consume *consume)
+{
+    const struct timespec now = {0};
+    return sigtimedwait(&consume->signals, NULL, &now) > 0;
+}
+
+static int consume_loop(struct consume *consume)
+{
+    int code = CMD_OK;
+    while (code == CMD_OK && consume->reading > 0 && consume->left > 0) {
+        rd_kafka_message_t *message = rd_kafka_consume_queue(consume->queue, 0);
+        if (message == NULL) {
+            /* Nothing at hand: show what there is, then wait. */
+            if (fflush(stdout) != 0) {
+                return CMD_FAILED;
+            }
+            message = rd_kafka_consume_queue(consume->queue, CONSUME_POLL_MS);
+            (void)rd_kafka_poll(consume->client.rk, 0);
+            if (consume_interrupted(consume)) {
+                code = CMD_INTERRUPTED;
+            }
+        }
+        if (message != NULL) {
+            if (code == CMD_OK) {
+                code = consume_take(consume, message);
+            }
+            rd_kafka_message_destroy(message);
+        }
+    }
+    return code;
+}
+
+static int consume_run(struct consume *consume)
+{
+    static const char *const columns[] = {"topic", "partition", "offset", "timestamp",
+                                          "key",   "value",     "headers"};
+    const struct cmd *cmd = consume->client.cmd;
+    int code = consume_choose(consume);
+    if (code == CMD_OK) {
+        code = consume_set_from(consume);
+    }
+    if (code == CMD_OK) {
+        code = consume_set_until(consume);
+    }
+    if (code != CMD_OK) {
+        return code;
+    }
+    if (cmd->output != CMD_TABLE) {
+        cmd_rows_begin(&consume->rows, cmd, columns, ARRAY_COUNT(columns));
+    }
+    code = consume_start(consume);
+    if (code == CMD_OK) {
+        code = consume_loop(consume);
+    }
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        consume_partition_done(consume, &consume->partitions[i]);
+    }
+    int printed = CMD_OK;
+    if (cmd->output != CMD_TABLE) {
+        printed = cmd_rows_end(&consume->rows, cmd);
+    } else if (fflush(stdout) != 0 || ferror(stdout)) {
+        printed =
+            cmd_fail(cmd, CMD_FAILED, "standard output took not everything: %s", strerror(errno));
+    }
+    return code != CMD_OK ? code : printed;
+}
+
+int cmd_consume(const struct cmd *cmd)
+{
+    static const struct client_setting settings[] = {
+        {"enable.partition.eof", "true"},
+        {"auto.offset.reset", "error"},
+        {"check.crcs", "true"},
+        {"fetch.wait.max.ms", "500"},
+        {"allow.auto.create.topics", "false"},
+    };
+    const struct client_options options = {
+        .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
+    struct consume consume = {.topic = cmd->operands[0], .left = INT64_MAX};
+    const char *format = cmd_value(cmd, "--format");
+    consume.format = format != NULL ? format : "%v\n";
+    int code = cmd_number(cmd, "--count", 1, INT64_MAX, &consume.left);
+    if (code != CMD_OK) {
+        return code;
+    }
+    sigemptyset(&consume.signals);
+    sigaddset(&consume.signals, SIGINT);
+    sigaddset(&consume.signals, SIGTERM);
+    /* Before librdkafka makes its threads: none of them must take ours. */
+    (void)pthread_sigmask(SIG_BLOCK, &consume.signals, NULL);
+    code = client_open(&consume.client, cmd, &options);
+    if (code == CMD_OK) {
+        code = consume_run(&consume);
+    }
+    if (consume.queue != NULL) {
+        rd_kafka_queue_destroy(consume.queue);
+    }
+    if (consume.handle != NULL) {
+        rd_kafka_topic_destroy(consume.handle);
+    }
+    free(consume.partitions);
+    client_close(&consume.client);
+    return code;
+}

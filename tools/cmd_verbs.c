@@ -1,0 +1,160 @@
+/* Every verb with its flags, its sentence and its examples: what --help prints is what is parsed.
+ */
+#include "tools/cmd_verbs.h"
+
+const struct cmd_flag cmd_flag_broker = {"--broker", "-b", "HOST:PORT",
+                                         "the server (default localhost:9092)"};
+const struct cmd_flag cmd_flag_output = {"--output", "-o", "FORMAT",
+                                         "table, json or jsonl (default table)"};
+const struct cmd_flag cmd_flag_help = {"--help", "-h", NULL, "this text"};
+
+static const struct cmd_flag serve_flags[] = {
+    {"--dev", NULL, NULL, "for trying out: temporary directory, 1-2 cores, topics made when named"},
+    {"--config", "-c", "FILE", "settings file (INI)"},
+    {"--data", NULL, "DIR", "data.dir"},
+    {"--listen", NULL, "URL[,URL]", "listen, such as kafka://127.0.0.1:9092"},
+    {"--node-id", NULL, "N", "node.id"},
+    {"--join", NULL, "HOST:PORT", "join a cluster; not there in this release"},
+    {"--set", NULL, "KEY=VALUE", "any setting, see floe config show; may be repeated"},
+};
+
+static const struct cmd_flag create_flags[] = {
+    {"--partitions", "-p", "N", "how many (default: the server's)"},
+    {"--rf", NULL, "N", "replication factor (default: the server's)"},
+    {"--config", "-c", "KEY=VALUE", "a setting of the topic; may be repeated"},
+};
+
+static const struct cmd_flag produce_flags[] = {
+    {"--key", "-k", "KEY", "the key of every record"},
+    {"--header", "-H", "NAME=VALUE", "a header of every record; may be repeated"},
+    {"--partition", "-p", "P", "the partition (default: by key, else any)"},
+    {"--acks", NULL, "all|1|0", "who must have it before it counts as written (default all)"},
+    {"--delimiter", "-D", "TEXT", "what ends a record (default \\n); '' takes stdin as one record"},
+    {"--codec", "-z", "CODEC", "none, gzip, snappy, lz4 or zstd (default none)"},
+};
+
+static const struct cmd_flag consume_flags[] = {
+    {"--partition", "-p", "P", "only this one (default: all)"},
+    {"--from", NULL, "WHERE",
+     "start, end, an offset, -N for the last N of each partition, or @TIME in ms since 1970 or "
+     "as 2026-11-24T10:00:00 UTC (default: end; start if --until is given)"},
+    {"--until", NULL, "WHERE", "end: what is there now; or the first offset not to print"},
+    {"--count", "-n", "N", "stop after N records"},
+    {"--format", "-f", "FORMAT",
+     "%t topic %p partition %o offset %k key %v value %T time in ms %h headers, \\n \\t \\xHH "
+     "(default %v\\n)"},
+};
+
+static const struct cmd_flag config_flags[] = {
+    {"--config", "-c", "FILE", "settings file (INI)"},
+    {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
+};
+
+#define FLAGS(table)             .flags = (table), .flag_count = ARRAY_COUNT(table)
+#define OPERANDS(text, min, max) .operands = (text), .operand_min = (min), .operand_max = (max)
+
+const struct cmd_verb cmd_verbs[] = {
+    {.noun = "serve",
+     FLAGS(serve_flags),
+     .run = cmd_serve,
+     .sentence = "run the server",
+     .examples = "  floe serve --dev\n"
+                 "  floe serve -c /etc/floe/floe.ini\n"
+                 "  floe serve --data /srv/floe --listen kafka://0.0.0.0:9092\n"},
+    {.noun = "topic",
+     .verb = "create",
+     OPERANDS("NAME", 1, 1),
+     FLAGS(create_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_create,
+     .sentence = "make a topic",
+     .examples = "  floe topic create orders\n"
+                 "  floe topic create orders --partitions 16\n"
+                 "  floe topic create logs --config durability=os\n"},
+    {.noun = "topic",
+     .verb = "list",
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_list,
+     .sentence = "name the topics",
+     .examples = "  floe topic list\n"
+                 "  floe topic list -o jsonl\n"
+                 "  floe topic list -b broker-1:9092\n"},
+    {.noun = "topic",
+     .verb = "describe",
+     OPERANDS("NAME", 1, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_describe,
+     .sentence = "show the partitions of a topic: leader, replicas, first and next offset",
+     .examples = "  floe topic describe orders\n"
+                 "  floe topic describe orders -o json\n"
+                 "  floe topic describe orders -b broker-1:9092\n"},
+    {.noun = "topic",
+     .verb = "alter",
+     OPERANDS("NAME", 0, 1),
+     .sentence = "change a topic; not there in this release"},
+    {.noun = "topic",
+     .verb = "delete",
+     OPERANDS("NAME", 1, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_delete,
+     .sentence = "delete a topic and its records",
+     .examples = "  floe topic delete orders\n"
+                 "  floe topic delete orders -b broker-1:9092\n"
+                 "  floe topic delete orders -o json\n"},
+    {.noun = "produce",
+     OPERANDS("TOPIC [FILE]...", 1, CMD_OPERANDS_MAX),
+     FLAGS(produce_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_produce,
+     .sentence = "write a record per line of standard input, or one per file",
+     .examples = "  echo hello | floe produce greetings\n"
+                 "  floe produce events -k user-7 -H source=import < events.txt\n"
+                 "  floe produce pictures a.png b.png\n"},
+    {.noun = "consume",
+     OPERANDS("TOPIC", 1, 1),
+     FLAGS(consume_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_consume,
+     .sentence = "print records",
+     .examples = "  floe consume greetings --until end\n"
+                 "  floe consume events --from -10 --format '%p %o %k %v\\n'\n"
+                 "  floe consume events --from @2026-11-24T10:00:00 -n 100 -o jsonl\n"},
+    {.noun = "log",
+     .verb = "inspect",
+     OPERANDS("DIR", 0, 1),
+     .sentence = "print a data directory; not there in this release"},
+    {.noun = "log",
+     .verb = "verify",
+     OPERANDS("DIR", 0, 1),
+     .sentence = "check a data directory; not there in this release"},
+    {.noun = "config",
+     .verb = "show",
+     FLAGS(config_flags),
+     .rows = true,
+     .run = cmd_config_show,
+     .sentence = "show every setting, its value and where that comes from",
+     .examples = "  floe config show\n"
+                 "  floe config show -c /etc/floe/floe.ini\n"
+                 "  floe config show --set cpu.cores=4 -o json\n"},
+    {.noun = "config",
+     .verb = "check",
+     FLAGS(config_flags),
+     .run = cmd_config_check,
+     .sentence = "check settings; touches no data",
+     .examples = "  floe config check -c /etc/floe/floe.ini\n"
+                 "  floe config check --set segment.bytes=64MiB\n"
+                 "  FLOE_IO_ENGINE=posix floe config check\n"},
+    {.noun = "version",
+     .rows = true,
+     .run = cmd_version,
+     .sentence = "print the version",
+     .examples = "  floe version\n  floe version -o json\n  floe --version\n"},
+};
+
+const uint32_t cmd_verb_count = ARRAY_COUNT(cmd_verbs);

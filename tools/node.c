@@ -1,0 +1,539 @@
+/* The orchestration of one node: a state machine on the metadata core. Each step fans out to the
+ * cores it concerns and goes on when the last of them has answered; nothing here is on the data
+ * path.
+ *
+ * A core is told what to do by reactor_post() of its `order`, and answers by posting its `answer`
+ * to the metadata core: both ends work from any thread and, in the simulator, from none. */
+#include "tools/node.h"
+
+#include "core/assert.h"
+#include "core/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum node_state {
+    NODE_IDLE,
+    NODE_DIRECTORY,
+    NODE_META,
+    NODE_CLUSTER,
+    NODE_CORES,
+    NODE_DOOR_FIRST, /* Core 0 alone: with port 0 it chooses for all. */
+    NODE_DOORS,
+    NODE_READY,
+    NODE_FAILED,
+    NODE_STOP_DOORS,
+    NODE_STOP_AGENTS,
+    NODE_STOP_SHARDS,
+    NODE_STOP_META,
+    NODE_STOP_DIRECTORY,
+    NODE_STOPPED,
+};
+
+/* What one data core runs. Touched by its own reactor, but for `answer` and the reads after start.
+ */
+struct node_core {
+    struct node *node;
+    struct reactor *reactor;
+    uint32_t index;
+    struct completion order;  /* Runs on the core. */
+    struct completion step;   /* What the core awaits. */
+    struct completion answer; /* Runs on the metadata core. */
+    struct shard *shard;
+    struct agent *agent;
+    struct net *net;
+    struct net_start net_start;
+    struct shard_options shard_options;
+    struct agent_options agent_options;
+    struct net_options net_options;
+};
+
+struct node {
+    enum node_state state;
+    struct node_options options;
+    struct reactor *reactor; /* Of the metadata core. */
+    uint32_t core_count;
+    struct node_core *cores;
+    uint32_t awaited;
+    enum err err; /* The first one; `message` explains it. */
+    char message[NODE_MESSAGE_BYTES];
+    char meta_dir[4096];
+    struct completion begin, end, wait;
+    struct completion *done;
+    bool stopping;
+    struct directory_options directory_options;
+    struct directory_open directory_open;
+    struct directory *directory;
+    struct meta *meta;
+    struct meta_start meta_start;
+    struct net_shared *shared;
+};
+
+static void node_step(struct node *node);
+
+static void node_fail(struct node *node, enum err err, const char *message)
+{
+    ASSERT(err != OK);
+    if (node->err == OK) {
+        node->err = err;
+        snprintf(node->message, sizeof(node->message), "%s", message);
+    }
+}
+
+/* One of the awaited answers arrived; the last one moves the node on. */
+static void node_core_answered(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, answer);
+    struct node *node = core->node;
+    if (completion->result < 0) {
+        char message[NODE_MESSAGE_BYTES];
+        const char *text = core->net_start.message;
+        snprintf(message, sizeof(message), "core %u: %s", core->index,
+                 err_text((enum err)completion->result));
+        node_fail(node, (enum err)completion->result, text[0] != 0 ? text : message);
+    }
+    ASSERT(node->awaited > 0);
+    node->awaited--;
+    if (node->awaited == 0) {
+        node_step(node);
+    }
+}
+
+static void node_core_answer(struct node_core *core, int32_t result)
+{
+    completion_init(&core->answer, node_core_answered);
+    reactor_post(core->node->reactor, &core->answer, result);
+}
+
+static void node_core_stepped(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, step);
+    node_core_answer(core, completion->result);
+}
+
+/* On the data core: opens shard and agent, and lets the agent recover this core's partitions. */
+static void node_core_open(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
+    enum err err = shard_open(&core->shard, core->reactor, &core->shard_options);
+    if (err == OK) {
+        core->reactor->owner[REACTOR_SHARD] = core->shard;
+        core->agent_options.shard = core->shard;
+        err = agent_open(&core->agent, core->reactor, &core->agent_options);
+    }
+    if (err != OK) {
+        node_core_answer(core, err);
+        return;
+    }
+    completion_init(&core->step, node_core_stepped);
+    agent_start(core->agent, &core->step);
+}
+
+/* net_start answers through its own completion, which stands elsewhere in the core. */
+static void node_core_door_opened(struct completion *completion)
+{
+    struct net_start *start = CONTAINER_OF(completion, struct net_start, done);
+    struct node_core *core = CONTAINER_OF(start, struct node_core, net_start);
+    node_core_answer(core, completion->result);
+}
+
+static void node_core_open_door(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
+    core->net_options.agent = core->agent;
+    core->net_options.shard = core->shard;
+    enum err err = net_open(&core->net, core->reactor, &core->net_options);
+    if (err != OK) {
+        node_core_answer(core, err);
+        return;
+    }
+    completion_init(&core->net_start.done, node_core_door_opened);
+    net_start(core->net, &core->net_start);
+}
+
+static void node_core_stop_door(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
+    if (core->net == NULL) {
+        node_core_answer(core, OK);
+        return;
+    }
+    completion_init(&core->step, node_core_stepped);
+    net_stop(core->net, &core->step);
+}
+
+static void node_core_stop_agent(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
+    if (core->net != NULL) {
+        net_close(core->net);
+        core->net = NULL;
+    }
+    if (core->agent == NULL) {
+        node_core_answer(core, OK);
+        return;
+    }
+    completion_init(&core->step, node_core_stepped);
+    agent_stop(core->agent, &core->step);
+}
+
+static void node_core_shard_stopped(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, step);
+    shard_close(core->shard);
+    core->shard = NULL;
+    core->reactor->owner[REACTOR_SHARD] = NULL;
+    node_core_answer(core, completion->result);
+}
+
+/* The agent goes after its shard: a shard that stops may still tell the map where a segment ended.
+ */
+static void node_core_stop_shard(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
+    if (core->agent != NULL) {
+        agent_close(core->agent);
+        core->agent = NULL;
+    }
+    if (core->shard == NULL) {
+        node_core_answer(core, OK);
+        return;
+    }
+    completion_init(&core->step, node_core_shard_stopped);
+    shard_stop(core->shard, &core->step);
+}
+
+/* Posts `order` to `count` cores from `first` on; node_step() runs again after the last answer. */
+static void node_order(struct node *node, completion_fn *order, uint32_t first, uint32_t count)
+{
+    ASSERT(node->awaited == 0);
+    if (count == 0) {
+        completion_fire(node->reactor, &node->wait, OK);
+        return;
+    }
+    node->awaited = count;
+    for (uint32_t i = first; i < first + count; i++) {
+        completion_init(&node->cores[i].order, order);
+        reactor_post(node->cores[i].reactor, &node->cores[i].order, OK);
+    }
+}
+
+static void node_waited(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, wait);
+    if (completion->result < 0 && !node->stopping) {
+        node_fail(node, (enum err)completion->result, err_text((enum err)completion->result));
+    }
+    node_step(node);
+}
+
+static void node_directory_opened(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, directory_open.done);
+    if (completion->result < 0) {
+        node_fail(node, (enum err)completion->result, node->directory_open.message);
+    } else {
+        node->directory = node->directory_open.directory;
+    }
+    node_step(node);
+}
+
+static void node_meta_started(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, meta_start.done);
+    if (completion->result < 0) {
+        node_fail(node, (enum err)completion->result, node->meta_start.message);
+    }
+    node_step(node);
+}
+
+static void node_prepare_core(struct node *node, struct node_core *core)
+{
+    const struct directory_identity *identity = &node->directory_open.identity;
+    core->shard_options = (struct shard_options){
+        .data_dir = node->options.data_dir,
+        .node_id = identity->node_id,
+        .boot = (uint32_t)identity->boot,
+        .partitions_max = node->options.partitions_max,
+        .appends_max = 65536,
+        .direct = node->options.direct,
+    };
+    const uint8_t *cluster_id = map_cluster_id(meta_map(node->meta));
+    memcpy(core->shard_options.cluster_id, cluster_id, 16);
+    memcpy(core->shard_options.disk_id, identity->disk_id, 16);
+    core->agent_options = (struct agent_options){
+        .meta_reactor = node->reactor,
+        .node_id = identity->node_id,
+        .core_index = core->index,
+        .core_count = node->core_count,
+        .config_default = node->options.config_default,
+    };
+    core->net_options = (struct net_options){
+        .core_index = core->index,
+        .core_count = node->core_count,
+        .node_id = identity->node_id,
+        .listen_count = node->options.listen_count,
+        .advertise = node->options.advertise,
+        .topic_auto_create = node->options.topic_auto_create,
+        .partitions_default = node->options.partitions_default,
+        .connections_max = node->options.connections_max,
+        .idle_timeout_ms = 600000,
+        .stall_timeout_ms = 30000,
+        .shared = node->shared,
+    };
+    memcpy(core->net_options.listen, node->options.listen, sizeof(node->options.listen));
+}
+
+/* The shard's rolls go through the agent, which is made after it. */
+static void node_roll(void *context, struct shard_roll *roll)
+{
+    const struct node_core *core = context;
+    agent_roll(core->agent, roll);
+}
+
+static void node_start_meta(struct node *node)
+{
+    node->state = NODE_META;
+    snprintf(node->meta_dir, sizeof(node->meta_dir), "%s/meta", node->options.data_dir);
+    struct meta_options options = {
+        .dir = node->meta_dir,
+        .node_id = node->directory_open.identity.node_id,
+        .data_core_count = node->core_count,
+        .log_file_bytes = node->options.meta_log_file_bytes,
+        .execute = node->options.execute,
+    };
+    enum err err = meta_open(&node->meta, node->reactor, &options);
+    if (err != OK) {
+        completion_fire(node->reactor, &node->wait, err);
+        return;
+    }
+    completion_init(&node->meta_start.done, node_meta_started);
+    meta_start(node->meta, &node->meta_start);
+}
+
+static void node_start_cores(struct node *node)
+{
+    node->state = NODE_CORES;
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        struct node_core *core = &node->cores[i];
+        node_prepare_core(node, core);
+        core->shard_options.hooks = (struct shard_hooks){.context = core, .roll = node_roll};
+    }
+    node_order(node, node_core_open, 0, node->core_count);
+}
+
+/* With port 0 the first core chose: all listen where it does. */
+static void node_start_doors(struct node *node)
+{
+    node->state = NODE_DOORS;
+    for (uint32_t i = 1; i < node->core_count; i++) {
+        for (uint32_t j = 0; j < node->options.listen_count; j++) {
+            node->cores[i].net_options.listen[j] = *net_listening(node->cores[0].net, j);
+        }
+    }
+    node_order(node, node_core_open_door, 1, node->core_count - 1);
+}
+
+static void node_finish(struct node *node, enum node_state state, int32_t result)
+{
+    struct completion *done = node->done;
+    node->state = state;
+    node->done = NULL;
+    ASSERT(done != NULL);
+    completion_fire(node->reactor, done, result);
+}
+
+static void node_stop_meta(struct node *node)
+{
+    node->state = NODE_STOP_META;
+    if (node->meta == NULL) {
+        completion_fire(node->reactor, &node->wait, OK);
+        return;
+    }
+    meta_stop(node->meta, &node->wait);
+}
+
+static void node_stop_directory(struct node *node)
+{
+    node->state = NODE_STOP_DIRECTORY;
+    if (node->meta != NULL) {
+        meta_close(node->meta);
+        node->meta = NULL;
+    }
+    if (node->directory == NULL) {
+        completion_fire(node->reactor, &node->wait, OK);
+        return;
+    }
+    directory_close(node->directory, &node->wait);
+    node->directory = NULL;
+}
+
+static void node_step_start(struct node *node)
+{
+    if (node->err != OK) {
+        node_finish(node, NODE_FAILED, node->err);
+        return;
+    }
+    if (node->state == NODE_DIRECTORY) {
+        node_start_meta(node);
+    } else if (node->state == NODE_META) {
+        node->state = NODE_CLUSTER;
+        directory_join_cluster(node->directory, map_cluster_id(meta_map(node->meta)), &node->wait);
+    } else if (node->state == NODE_CLUSTER) {
+        node_start_cores(node);
+    } else if (node->state == NODE_CORES) {
+        node->state = NODE_DOOR_FIRST;
+        node_order(node, node_core_open_door, 0, 1);
+    } else if (node->state == NODE_DOOR_FIRST) {
+        node_start_doors(node);
+    } else {
+        ASSERT(node->state == NODE_DOORS);
+        node_finish(node, NODE_READY, OK);
+    }
+}
+
+/* Moves on from the state that has just ended. */
+static void node_step(struct node *node)
+{
+    switch (node->state) {
+    case NODE_DIRECTORY:
+    case NODE_META:
+    case NODE_CLUSTER:
+    case NODE_CORES:
+    case NODE_DOOR_FIRST:
+    case NODE_DOORS:
+        node_step_start(node);
+        return;
+    case NODE_STOP_DOORS:
+        node->state = NODE_STOP_AGENTS;
+        node_order(node, node_core_stop_agent, 0, node->core_count);
+        return;
+    case NODE_STOP_AGENTS:
+        node->state = NODE_STOP_SHARDS;
+        node_order(node, node_core_stop_shard, 0, node->core_count);
+        return;
+    case NODE_STOP_SHARDS:
+        node_stop_meta(node);
+        return;
+    case NODE_STOP_META:
+        node_stop_directory(node);
+        return;
+    case NODE_STOP_DIRECTORY:
+        node_finish(node, NODE_STOPPED, OK);
+        return;
+    case NODE_IDLE:
+    case NODE_READY:
+    case NODE_FAILED:
+    case NODE_STOPPED:
+        UNREACHABLE();
+    }
+}
+
+static void node_begin(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, begin);
+    ASSERT(node->state == NODE_IDLE);
+    node->state = NODE_DIRECTORY;
+    node->directory_options = (struct directory_options){
+        .path = node->options.data_dir,
+        .node_id = node->options.node_id,
+        .version = node->options.version,
+    };
+    memcpy(node->directory_options.boot_id, node->options.boot_id, 16);
+    completion_init(&node->directory_open.done, node_directory_opened);
+    directory_open(&node->directory_open, node->reactor, &node->directory_options);
+}
+
+static void node_end(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, end);
+    ASSERT(node->state == NODE_READY || node->state == NODE_FAILED || node->state == NODE_IDLE);
+    node->stopping = true;
+    node->state = NODE_STOP_DOORS;
+    node_order(node, node_core_stop_door, 0, node->core_count);
+}
+
+enum err node_create(struct node **node_out, struct reactor *const *reactors,
+                     uint32_t data_core_count, const struct node_options *options)
+{
+    ASSERT(data_core_count > 0 && data_core_count < REACTORS_MAX);
+    struct node *node = calloc(1, sizeof(*node));
+    if (node == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    node->cores = calloc(data_core_count, sizeof(*node->cores));
+    node->shared = net_shared_create(data_core_count);
+    if (node->cores == NULL || node->shared == NULL) {
+        node_destroy(node);
+        return ERR_NO_MEMORY;
+    }
+    node->options = *options;
+    node->core_count = data_core_count;
+    node->reactor = reactors[data_core_count];
+    completion_init(&node->wait, node_waited);
+    for (uint32_t i = 0; i < data_core_count; i++) {
+        node->cores[i] = (struct node_core){.node = node, .reactor = reactors[i], .index = i};
+    }
+    *node_out = node;
+    return OK;
+}
+
+void node_destroy(struct node *node)
+{
+    if (node == NULL) {
+        return;
+    }
+    if (node->shared != NULL) {
+        net_shared_destroy(node->shared);
+    }
+    free(node->cores);
+    free(node);
+}
+
+void node_start(struct node *node, struct completion *done)
+{
+    node->done = done;
+    completion_init(&node->begin, node_begin);
+    reactor_post(node->reactor, &node->begin, OK);
+}
+
+void node_stop(struct node *node, struct completion *done)
+{
+    node->done = done;
+    completion_init(&node->end, node_end);
+    reactor_post(node->reactor, &node->end, OK);
+}
+
+const char *node_message(const struct node *node)
+{
+    return node->message;
+}
+
+uint32_t node_id(const struct node *node)
+{
+    return node->directory_open.identity.node_id;
+}
+
+const struct net_listen *node_listening(const struct node *node, uint32_t index)
+{
+    return net_listening(node->cores[0].net, index);
+}
+
+struct shard *node_shard(const struct node *node, uint32_t core)
+{
+    ASSERT(core < node->core_count);
+    return node->cores[core].shard;
+}
+
+struct agent *node_agent(const struct node *node, uint32_t core)
+{
+    ASSERT(core < node->core_count);
+    return node->cores[core].agent;
+}
+
+struct net *node_net(const struct node *node, uint32_t core)
+{
+    ASSERT(core < node->core_count);
+    return node->cores[core].net;
+}

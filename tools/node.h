@@ -1,0 +1,57 @@
+/* One floe node: the metadata core, the data cores and what runs on them, brought up and down in
+ * order. It makes no thread: tools/serve.c gives each reactor one, the simulator turns them all in
+ * its own.
+ *
+ *     start: DIRECTORY -> META -> CORES (shard, agent: recovery) -> DOORS (listeners) -> READY
+ *     stop:  DOORS -> AGENTS -> SHARDS -> META -> DIRECTORY -> STOPPED
+ *
+ * The steps run on the metadata core; work on another core is posted there and its end posted back.
+ */
+#pragma once
+
+#include "core/reactor.h"
+#include "meta/meta.h"
+#include "net/net.h"
+#include "shard/directory.h"
+#include "shard/shard.h"
+
+enum { NODE_MESSAGE_BYTES = 512 };
+
+struct node_options {
+    const char *data_dir;
+    const char *version;
+    uint32_t node_id; /* 0: the directory's. */
+    uint8_t boot_id[16];
+    bool direct;
+    uint32_t partitions_max, connections_max; /* Per core. */
+    uint64_t meta_log_file_bytes;
+    int32_t (*execute)(struct reactor *, struct io *); /* For meta; NULL: the operating system. */
+    struct partition_config config_default;
+    bool topic_auto_create;
+    uint32_t partitions_default;
+    uint32_t listen_count;
+    struct net_listen listen[NET_LISTEN_MAX];
+    const char *advertise;
+};
+
+struct node;
+
+/* `reactors`: the data cores 0..count-1, then the metadata core at [count]; connected, each opened
+ * by the time its thread first turns. */
+NODISCARD enum err node_create(struct node **node, struct reactor *const *reactors,
+                               uint32_t data_core_count, const struct node_options *options);
+void node_destroy(struct node *node);
+
+/* From any thread. `done` fires on the metadata core: OK when the node serves, or an err that
+ * node_message() explains; it must be stopped all the same. */
+void node_start(struct node *node, struct completion *done);
+void node_stop(struct node *node, struct completion *done);
+
+const char *node_message(const struct node *node);
+
+/* After a successful start. */
+uint32_t node_id(const struct node *node);
+const struct net_listen *node_listening(const struct node *node, uint32_t index);
+struct shard *node_shard(const struct node *node, uint32_t core);
+struct agent *node_agent(const struct node *node, uint32_t core);
+struct net *node_net(const struct node *node, uint32_t core);

@@ -1,0 +1,55 @@
+/* The settings of floe: one table that gives parsing, --help, the environment's names and
+ * `floe config show`. How a value is read, and who wins, stands in core/config.h.
+ *
+ * X(key, type, default, min, max, choices, sentence); what the limits mean stands there too. */
+#pragma once
+
+#include "core/config.h"
+#include "core/limits.h"
+#include "core/reactor.h"
+
+#define OPTIONS_TABLE(X)                                                                           \
+    X("data.dir", CONFIG_TEXT, "/var/lib/floe", 1, 0, NULL, "directory of all data")               \
+    X("listen", CONFIG_TEXT, "any://0.0.0.0:9092", 1, 0, NULL,                                     \
+      "addresses to listen on, PROTOCOL://HOST:PORT, separated by commas")                         \
+    X("advertise", CONFIG_TEXT, "", 0, 0, NULL,                                                    \
+      "HOST:PORT that clients are told; empty: the address they came in by")                       \
+    X("node.id", CONFIG_COUNT, "0", 0, INT32_MAX, NULL,                                            \
+      "number of this node; 0: the data directory's, or 1 in a new one")                           \
+    X("cpu.cores", CONFIG_TEXT, "auto", 1, 0, NULL,                                                \
+      "cores that carry data: auto, a number, or a list such as 0-3,8")                            \
+    X("cpu.smt", CONFIG_BOOL, "false", 0, 1, NULL, "use hyper-threads as cores of their own")      \
+    X("numa.policy", CONFIG_CHOICE, "local", 0, 0, "local|none",                                   \
+      "local: a core's memory lies on its NUMA node; none: let the kernel choose")                 \
+    X("memory.limit", CONFIG_BYTES, "auto", 0, 0, NULL,                                            \
+      "memory of all cores together; auto: a quarter of the machine's or the cgroup's")            \
+    X("memory.prefault", CONFIG_BOOL, "false", 0, 1, NULL,                                         \
+      "touch all of that memory at the start, for a host that serves nothing else")                \
+    X("io.engine", CONFIG_CHOICE, "auto", 0, 0, "auto|uring|posix",                                \
+      "how the kernel is asked; auto: uring where it is allowed, else posix")                      \
+    X("storage.engine", CONFIG_CHOICE, "direct", 0, 0, "direct|buffered",                          \
+      "direct: past the page cache; buffered: through it")                                         \
+    X("durability", CONFIG_CHOICE, "disk", 0, 0, "disk|os|memory",                                 \
+      "where a record is when it is acked, for topics that do not say it themselves")              \
+    X("segment.records", CONFIG_COUNT, "1000000", 1, UINT32_MAX, NULL,                             \
+      "records of a segment before the next one begins")                                           \
+    X("segment.bytes", CONFIG_BYTES, "1GiB", MIB(1), GIB(1024), NULL,                              \
+      "bytes of a segment before the next one begins")                                             \
+    X("retention.ms", CONFIG_DURATION, "7d", -1, 0, NULL,                                          \
+      "age at which a segment may go; -1: never. Not acted upon in this release")                  \
+    X("retention.bytes", CONFIG_COUNT, "-1", -1, 0, NULL,                                          \
+      "bytes of a partition beyond which its oldest segments may go; -1: no bound. Not acted "     \
+      "upon in this release")                                                                      \
+    X("topic.auto.create", CONFIG_BOOL, "false", 0, 1, NULL,                                       \
+      "make a topic when a client first names it; always on with --dev")                           \
+    X("partitions.default", CONFIG_COUNT, "1", 1, TOPIC_PARTITIONS_MAX, NULL,                      \
+      "partitions of a topic whose maker does not say how many")                                   \
+    X("connections.max", CONFIG_COUNT, "10000", 1, 1000000, NULL, "client connections of a core")  \
+    X("meta.log.bytes", CONFIG_BYTES, "64MiB", KIB(256), GIB(16), NULL,                            \
+      "size of each of the two files that the map's log is written to")                            \
+    X("idle.poll.us", CONFIG_COUNT, "0", 0, 1000, NULL,                                            \
+      "microseconds that an idle core looks for work before it sleeps; 0: chosen by the plan")     \
+    X("log.level", CONFIG_CHOICE, "info", 0, 0, "error|warn|info|debug", "least level logged")
+
+extern const struct config_option options_table[];
+extern const uint32_t options_count;

@@ -1,0 +1,565 @@
+/* floe serve: settings -> plan of cores -> one pinned thread per core -> a node; then waits for a
+ * signal.
+ *
+ *     main thread     reads settings, makes the threads, waits for SIGTERM or SIGINT, stops the
+ * node core threads    open their reactor (io_uring wants its own thread), then turn it until the
+ * end
+ *
+ * What goes wrong before "floe ready" is one sentence on stderr and exit code 1. */
+#include "core/assert.h"
+#include "core/config.h"
+#include "core/log.h"
+#include "core/topology.h"
+#include "tools/cmd.h"
+#include "tools/node.h"
+#include "tools/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct serve;
+
+struct serve_thread {
+    struct serve *serve;
+    struct reactor *reactor;
+    struct topology_core place;
+    pthread_t thread;
+    bool started;
+    enum err err; /* Of reactor_open(). */
+    char engine[256];
+};
+
+struct serve {
+    struct config *config;
+    bool dev;
+    bool data_temporary;
+    char data_dir[4096];
+    struct topology_plan plan;
+    struct node_options node_options;
+    char listen_text[1024];
+    const struct io_engine *engine; /* NULL: auto. */
+    struct io_helper *helper;
+    uint32_t thread_count;
+    struct serve_thread *threads;
+    struct reactor **reactors;
+    struct node *node;
+    struct completion done;
+    sem_t event; /* A thread is open, or the node has answered. */
+    int32_t result;
+};
+
+/* The words of `floe serve`. */
+struct serve_flags {
+    const char *file;
+    const char *set[64];
+    uint32_t set_count;
+    bool dev;
+};
+
+static int serve_usage(const char *what, const char *value)
+{
+    fprintf(
+        stderr,
+        "floe serve: %s%s%s. Usage: floe serve [--dev] [-c FILE] [--data DIR] [--listen URL[,URL]] "
+        "[--node-id N] [--set key=value]...\n",
+        what, value != NULL ? " " : "", value != NULL ? value : "");
+    return 2;
+}
+
+static bool serve_set(struct config *config, const char *key, const char *value, const char *place)
+{
+    char message[CONFIG_MESSAGE_BYTES];
+    if (config_set(config, key, value, CONFIG_FROM_FLAG, place, message) == OK) {
+        return true;
+    }
+    fprintf(stderr, "floe serve: %s\n", message);
+    return false;
+}
+
+/* One --set key=value. */
+static bool serve_set_pair(struct config *config, const char *pair)
+{
+    const char *equals = strchr(pair, '=');
+    char key[128];
+    if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key)) {
+        fprintf(stderr, "floe serve: --set %s: expected key=value\n", pair);
+        return false;
+    }
+    memcpy(key, pair, (size_t)(equals - pair));
+    key[equals - pair] = 0;
+    return serve_set(config, key, equals + 1, "--set");
+}
+
+/* 0, or an exit code. */
+static int serve_read_flags(struct serve *serve, int argc, char **argv)
+{
+    static const struct {
+        const char *flag, *key;
+    } direct[] = {{"--data", "data.dir"}, {"--listen", "listen"}, {"--node-id", "node.id"}};
+    struct serve_flags flags = {0};
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "--dev") == 0) {
+            serve->dev = true;
+            continue;
+        }
+        if (strcmp(word, "--join") == 0) {
+            return serve_usage("--join: clusters of more than one node are not there yet", NULL);
+        }
+        if (i + 1 == argc) {
+            return serve_usage("unknown flag, or its value is missing:", word);
+        }
+        const char *value = argv[++i];
+        bool known = false;
+        if (strcmp(word, "-c") == 0 || strcmp(word, "--config") == 0) {
+            flags.file = value;
+            known = true;
+        } else if (strcmp(word, "--set") == 0 && flags.set_count < ARRAY_COUNT(flags.set)) {
+            flags.set[flags.set_count++] = value;
+            known = true;
+        }
+        for (size_t j = 0; j < ARRAY_COUNT(direct) && !known; j++) {
+            if (strcmp(word, direct[j].flag) == 0) {
+                known = true;
+                if (!serve_set(serve->config, direct[j].key, value, word)) {
+                    return 2;
+                }
+            }
+        }
+        if (!known) {
+            return serve_usage("unknown flag", word);
+        }
+    }
+    for (uint32_t i = 0; i < flags.set_count; i++) {
+        if (!serve_set_pair(serve->config, flags.set[i])) {
+            return 2;
+        }
+    }
+    char message[CONFIG_MESSAGE_BYTES] = "";
+
+    if ((flags.file != NULL && config_read_file(serve->config, flags.file, message) != OK) ||
+        config_read_environment(serve->config, environ, message) != OK) {
+        fprintf(stderr, "floe serve: %s\n", message);
+        return 2;
+    }
+    return 0;
+}
+
+static bool serve_choose_data(struct serve *serve)
+{
+    const char *dir = config_text(serve->config, "data.dir");
+    bool given = config_source(serve->config, "data.dir") != CONFIG_FROM_DEFAULT;
+    if (!given && serve->dev) {
+        const char *tmp = getenv("TMPDIR");
+        snprintf(serve->data_dir, sizeof(serve->data_dir), "%s/floe-dev-XXXXXX",
+                 tmp != NULL ? tmp : "/tmp");
+        if (mkdtemp(serve->data_dir) == NULL) {
+            fprintf(stderr, "floe serve: cannot make a temporary directory %s: %s\n",
+                    serve->data_dir, strerror(errno));
+            return false;
+        }
+        serve->data_temporary = true;
+        return true;
+    }
+    snprintf(serve->data_dir, sizeof(serve->data_dir), "%s", dir);
+    return true;
+}
+
+static void serve_read_boot_id(uint8_t boot_id[16])
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file == NULL) {
+        return;
+    }
+    uint32_t digits = 0;
+    int c;
+    while (digits < 32 && (c = fgetc(file)) != EOF) {
+        int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (value >= 0) {
+            boot_id[digits / 2] = (uint8_t)(boot_id[digits / 2] << 4 | value);
+            digits++;
+        }
+    }
+    fclose(file);
+}
+
+static enum durability serve_durability(const char *text)
+{
+    return strcmp(text, "os") == 0       ? DURABILITY_OS
+           : strcmp(text, "memory") == 0 ? DURABILITY_MEMORY
+                                         : DURABILITY_DISK;
+}
+
+static bool serve_plan(struct serve *serve)
+{
+    char message[512] = "";
+    char cpuset[1024] = "";
+    struct topology_options options = {
+        .cores = config_text(serve->config, "cpu.cores"),
+        .smt = config_bool(serve->config, "cpu.smt"),
+        .numa = strcmp(config_text(serve->config, "numa.policy"), "none") != 0,
+        .dev = serve->dev,
+        .memory_limit = (uint64_t)config_number(serve->config, "memory.limit"),
+    };
+    topology_read_machine(&options, cpuset, sizeof(cpuset));
+    if (topology_plan(&options, NULL, &serve->plan, message) != OK) {
+        fprintf(stderr, "floe serve: %s\n", message);
+        return false;
+    }
+    return true;
+}
+
+static bool serve_fill_options(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    struct node_options *node = &serve->node_options;
+    char message[NET_MESSAGE_BYTES] = "";
+    *node = (struct node_options){
+        .data_dir = serve->data_dir,
+        .version = FLOE_VERSION,
+        .node_id = (uint32_t)config_number(config, "node.id"),
+        .direct = strcmp(config_text(config, "storage.engine"), "direct") == 0,
+        .partitions_max = 100000,
+        .connections_max = (uint32_t)config_number(config, "connections.max"),
+        .meta_log_file_bytes = (uint64_t)config_number(config, "meta.log.bytes"),
+        .config_default =
+            {
+                .segment_records = (uint64_t)config_number(config, "segment.records"),
+                .segment_bytes = (uint64_t)config_number(config, "segment.bytes"),
+                .batch_bytes_max = BATCH_BYTES_MAX_DEFAULT,
+                .durability = serve_durability(config_text(config, "durability")),
+                .timestamp_before_max_ms = INT64_MAX,
+                .timestamp_after_max_ms = 3600000,
+                .producer_expiry_ms = 86400000,
+                .deep_validation = true,
+            },
+        .topic_auto_create = serve->dev || config_bool(config, "topic.auto.create"),
+        .partitions_default = (uint32_t)config_number(config, "partitions.default"),
+    };
+    const char *advertise = config_text(config, "advertise");
+    node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
+    serve_read_boot_id(node->boot_id);
+    if (net_parse_listen(config_text(config, "listen"), node->listen, &node->listen_count,
+                         message) != OK) {
+        fprintf(stderr, "floe serve: %s\n", message);
+        return false;
+    }
+    return true;
+}
+
+/* io.engine: the one asked for, or uring with a loud fallback. */
+static enum err serve_open_reactor(struct serve_thread *thread)
+{
+    struct serve *serve = thread->serve;
+    struct reactor_options options = {
+        .index = (uint32_t)(thread - serve->threads),
+        .io = {.entries = 512, .recv_count = 64, .recv_size = 65536, .helper = serve->helper},
+        .memory = {.limit_bytes = thread->place.memory_bytes,
+                   .numa_node = thread->place.numa_node,
+                   .prefault = config_bool(serve->config, "memory.prefault")},
+        .idle_poll_us = serve->plan.idle_poll_us,
+    };
+    if (!prng_entropy(options.seed)) {
+        return ERR_IO;
+    }
+    const char *wanted = config_text(serve->config, "io.engine");
+    enum err err = ERR_UNSUPPORTED;
+#ifdef FLOE_HAS_URING
+    if (strcmp(wanted, "posix") != 0) {
+        options.engine = &io_engine_uring;
+        err = reactor_open(thread->reactor, &options);
+        if (err == OK || strcmp(wanted, "uring") == 0) {
+            return err;
+        }
+        if (options.index == 0) {
+            LOG_WARN(
+                "io_uring is not available, using the posix engine reason=\"%s\" hint=\"a "
+                "container's seccomp profile or the sysctl io_uring_disabled usually forbids it\"",
+                err_text(err));
+        }
+    }
+#endif
+    if (strcmp(wanted, "uring") == 0) {
+        return err;
+    }
+    options.engine = &io_engine_posix;
+    options.io.helper = NULL;
+    return reactor_open(thread->reactor, &options);
+}
+
+static void *serve_thread_main(void *argument)
+{
+    struct serve_thread *thread = argument;
+    if (thread->serve->plan.pinned) {
+        enum err err = topology_pin(&thread->place);
+        if (err != OK) {
+            LOG_WARN("cannot pin core cpu=%u reason=\"%s\"", thread->place.cpu, err_text(err));
+        }
+    }
+    thread->err = serve_open_reactor(thread);
+    if (thread->err == OK) {
+        thread->reactor->engine->describe(thread->reactor, thread->engine, sizeof(thread->engine));
+    }
+    sem_post(&thread->serve->event);
+    if (thread->err != OK) {
+        return NULL;
+    }
+    reactor_run(thread->reactor);
+    return NULL;
+}
+
+static void serve_wait(struct serve *serve)
+{
+    while (sem_wait(&serve->event) != 0) {
+        ASSERT(errno == EINTR);
+    }
+}
+
+static bool serve_start_threads(struct serve *serve)
+{
+    serve->thread_count = serve->plan.core_count + 1;
+    serve->threads = calloc(serve->thread_count, sizeof(*serve->threads));
+    serve->reactors = calloc(serve->thread_count, sizeof(*serve->reactors));
+    serve->helper = io_helper_start();
+    if (serve->threads == NULL || serve->reactors == NULL || serve->helper == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < serve->thread_count; i++) {
+        serve->reactors[i] = aligned_alloc(CACHE_LINE_BYTES, sizeof(struct reactor));
+        if (serve->reactors[i] == NULL) {
+            return false;
+        }
+        memset(serve->reactors[i], 0, sizeof(struct reactor));
+        serve->reactors[i]->index = i;
+        serve->threads[i].serve = serve;
+        serve->threads[i].reactor = serve->reactors[i];
+        serve->threads[i].place =
+            i < serve->plan.core_count ? serve->plan.cores[i] : serve->plan.meta;
+    }
+    if (reactor_connect(serve->reactors, serve->thread_count) != OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < serve->thread_count; i++) {
+        if (pthread_create(&serve->threads[i].thread, NULL, serve_thread_main,
+                           &serve->threads[i]) != 0) {
+            return false;
+        }
+        serve->threads[i].started = true;
+    }
+    bool ok = true;
+    for (uint32_t i = 0; i < serve->thread_count; i++) {
+        serve_wait(serve);
+    }
+    for (uint32_t i = 0; i < serve->thread_count; i++) {
+        if (serve->threads[i].err != OK) {
+            ok = false;
+        }
+    }
+    return ok;
+}
+
+/* The first reactor that did not open tells why. */
+static void serve_explain_threads(const struct serve *serve)
+{
+    for (uint32_t i = 0; i < serve->thread_count && serve->threads != NULL; i++) {
+        enum err err = serve->threads[i].err;
+        if (err != OK) {
+            fprintf(stderr,
+                    "floe serve: cannot open core %u: %s (io.engine=%s, memory of this core %llu "
+                    "bytes). Try --set io.engine=posix, or a smaller --set memory.limit=...\n",
+                    i, err_text(err), config_text(serve->config, "io.engine"),
+                    (unsigned long long)serve->threads[i].place.memory_bytes);
+            return;
+        }
+    }
+    fprintf(stderr, "floe serve: cannot start %u threads: %s\n", serve->thread_count,
+            strerror(errno));
+}
+
+static void serve_answered(struct completion *completion)
+{
+    struct serve *serve = CONTAINER_OF(completion, struct serve, done);
+    serve->result = completion->result;
+    sem_post(&serve->event);
+}
+
+static void serve_stop_threads(struct serve *serve)
+{
+    for (uint32_t i = 0; i < serve->thread_count && serve->threads != NULL; i++) {
+        if (serve->threads[i].started) {
+            if (serve->threads[i].err == OK) {
+                reactor_stop(serve->reactors[i]);
+            }
+            pthread_join(serve->threads[i].thread, NULL);
+        }
+    }
+    if (serve->helper != NULL) {
+        io_helper_stop(serve->helper);
+    }
+    /* Only now can nobody wake a reactor any more. */
+    for (uint32_t i = 0; i < serve->thread_count && serve->threads != NULL; i++) {
+        if (serve->threads[i].started && serve->threads[i].err == OK) {
+            reactor_close(serve->reactors[i]);
+        }
+    }
+    if (serve->reactors != NULL) {
+        reactor_disconnect(serve->reactors, serve->thread_count);
+        for (uint32_t i = 0; i < serve->thread_count; i++) {
+            free(serve->reactors[i]);
+        }
+    }
+    free(serve->reactors);
+    free(serve->threads);
+}
+
+static void serve_say_ready(const struct serve *serve)
+{
+    char text[IO_ADDRESS_TEXT_BYTES];
+    char listen[1024] = "";
+    for (uint32_t i = 0; i < serve->node_options.listen_count; i++) {
+        const struct net_listen *at = node_listening(serve->node, i);
+        size_t used = strlen(listen);
+        snprintf(listen + used, sizeof(listen) - used, "%s%s://%s", i > 0 ? "," : "",
+                 at->protocol == NET_KAFKA ? "kafka" : "any", io_address_text(&at->address, text));
+    }
+    LOG_INFO("profile %s", serve->threads[0].engine);
+    fprintf(stderr, "floe ready listen=%s node=%u cores=%u io=%s storage=%s\n", listen,
+            node_id(serve->node), serve->plan.core_count, serve->reactors[0]->engine->name,
+            config_text(serve->config, "storage.engine"));
+    if (serve->dev) {
+        fprintf(stderr, "data in %s%s\n", serve->data_dir,
+                serve->data_temporary ? " (temporary: removed at a clean stop)" : "");
+    }
+}
+
+/* SIGUSR1: one line of counters per core, for operators and tests. The counters are their cores'
+ * own; a read from here may be a turn old. */
+struct serve_dump {
+    struct completion done;
+    struct reactor *reactor;
+    sem_t *event;
+};
+
+static void serve_dump_core(struct completion *completion)
+{
+    struct serve_dump *dump = CONTAINER_OF(completion, struct serve_dump, done);
+    char line[3072];
+    size_t used = 0;
+    for (int i = 0; i < STAT_COUNT && used < sizeof(line); i++) {
+        used += (size_t)snprintf(line + used, sizeof(line) - used, " %s=%llu",
+                                 stat_name((enum stat_id)i),
+                                 (unsigned long long)dump->reactor->stats.counters[i]);
+    }
+    LOG_INFO("counters%s", line);
+    sem_post(dump->event);
+}
+
+static void serve_dump(struct serve *serve)
+{
+    struct serve_dump dump = {.event = &serve->event};
+    for (uint32_t i = 0; i < serve->thread_count; i++) {
+        completion_init(&dump.done, serve_dump_core);
+        dump.reactor = serve->reactors[i];
+        reactor_post(serve->reactors[i], &dump.done, OK);
+        serve_wait(serve);
+    }
+}
+
+static int serve_remove_entry(const char *path, const struct stat *stat, int type, struct FTW *walk)
+{
+    (void)stat;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+/* Starts the node, serves until a signal, stops it. The exit code. */
+static int serve_run(struct serve *serve, const sigset_t *signals)
+{
+    int code = 0;
+    completion_init(&serve->done, serve_answered);
+    node_start(serve->node, &serve->done);
+    serve_wait(serve);
+    if (serve->result < 0) {
+        fprintf(stderr, "floe serve: %s\n", node_message(serve->node));
+        code = 1;
+    } else {
+        serve_say_ready(serve);
+        int signal = 0;
+        while (sigwait(signals, &signal) != 0 || signal == SIGUSR1) {
+            serve_dump(serve);
+        }
+        LOG_INFO("stopping signal=%d", signal);
+    }
+    completion_init(&serve->done, serve_answered);
+    node_stop(serve->node, &serve->done);
+    serve_wait(serve);
+    return code;
+}
+
+/* Everything after the settings are read. */
+static int serve_with(struct serve *serve)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR1);
+    /* Before any thread: they all inherit the mask, and only sigwait() takes them. */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    sem_init(&serve->event, 0, 0);
+    int code = 1;
+    if (!serve_start_threads(serve)) {
+        serve_explain_threads(serve);
+    } else if (node_create(&serve->node, serve->reactors, serve->plan.core_count,
+                           &serve->node_options) != OK) {
+        fprintf(stderr, "floe serve: out of memory\n");
+    } else {
+        code = serve_run(serve, &signals);
+    }
+    serve_stop_threads(serve);
+    node_destroy(serve->node);
+    sem_destroy(&serve->event);
+    if (serve->data_temporary) {
+        (void)nftw(serve->data_dir, serve_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    }
+    return code;
+}
+
+int serve_main(int argc, char **argv)
+{
+    struct serve *serve = calloc(1, sizeof(*serve));
+    if (serve == NULL) {
+        return 1;
+    }
+    serve->config = config_create(options_table, options_count);
+    if (serve->config == NULL) {
+        free(serve);
+        return 1;
+    }
+    int code = serve_read_flags(serve, argc, argv);
+    if (code == 0) {
+        (void)log_set_level_text(config_text(serve->config, "log.level"));
+        code = serve_choose_data(serve) && serve_plan(serve) && serve_fill_options(serve)
+                   ? serve_with(serve)
+                   : 1;
+    }
+    config_destroy(serve->config);
+    free(serve);
+    return code;
+}
