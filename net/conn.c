@@ -74,12 +74,12 @@ static bool conn_gather(struct conn_send *send, struct call *call)
     while (call->vector_next < call->vector_count) {
         struct iovec *from = &call->vectors[call->vector_next];
         uint64_t room = CONN_SEND_BYTES_MAX - send->bytes;
-        if (room == 0 || send->io.send.count == CONN_SEND_VECTORS_MAX) {
+        if (room == 0 || send->count == CONN_SEND_VECTORS_MAX) {
             return false;
         }
         uint64_t size = min_u64(room, from->iov_len);
         if (size > 0) {
-            send->vectors[send->io.send.count++] =
+            send->vectors[send->count++] =
                 (struct iovec){.iov_base = from->iov_base, .iov_len = (size_t)size};
         }
         send->bytes += size;
@@ -114,10 +114,11 @@ static void conn_sent(struct completion *completion)
     struct io *io = CONTAINER_OF(completion, struct io, done);
     struct conn_send *send = CONTAINER_OF(io, struct conn_send, io);
     struct conn *conn = send->conn;
+    bool failed = completion->result < 0;
     conn->send = NULL;
     conn->active_ns = conn->net->reactor->now_ns;
     pool_release(&conn->net->pool_send, send);
-    if (completion->result < 0) {
+    if (failed) {
         conn_kill(conn);
     }
     if (conn->state == CONN_DEAD) {
@@ -151,14 +152,12 @@ static void conn_send_ready(struct conn *conn)
     struct conn_send *send = pool_acquire(&conn->net->pool_send);
     ASSERT(send != NULL); /* One per connection, and as many as there are connections. */
     send->conn = conn;
-    completion_init(&send->io.done, conn_sent);
-    io_send(&send->io, conn->fd, send->vectors, 0);
     for (struct call *call = conn->first; call != NULL && call->ready; call = call->next) {
         if (!conn_gather(send, call) || call->last) {
             break;
         }
     }
-    if (send->io.send.count == 0) {
+    if (send->count == 0) {
         pool_release(&conn->net->pool_send, send);
         conn_retire(conn);
         conn_pump(conn);
@@ -166,6 +165,8 @@ static void conn_send_ready(struct conn *conn)
     }
     conn->send = send;
     conn_watch_send(conn);
+    completion_init(&send->io.done, conn_sent);
+    io_send(&send->io, conn->fd, send->vectors, send->count);
     io_submit(conn->net->reactor, &send->io);
 }
 

@@ -25,6 +25,7 @@ struct conn_send {
     struct io io;
     struct conn *conn;
     uint64_t bytes;
+    uint32_t count;
     struct iovec vectors[CONN_SEND_VECTORS_MAX];
 };
 

@@ -63,7 +63,7 @@ static bool create_read(struct create_topics *op)
 {
     struct kafka_reader body = op->request.body;
     uint32_t configs = 0;
-    op->topic_count = kafka_read_count(&body, 16);
+    op->topic_count = kafka_read_count(&body, 10);
     for (uint32_t i = 0; i < op->topic_count && !body.bytes.failed; i++) {
         struct create_topic topic = {.name = kafka_read_string(&body)};
         topic.partitions = kafka_read_i32(&body);

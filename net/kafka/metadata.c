@@ -30,6 +30,7 @@ static void metadata_read_topic(struct kafka_reader *body, int16_t version,
     *topic = (struct metadata_topic){0};
     if (version < 10) {
         topic->name = kafka_read_string(body);
+        kafka_read_tags(body);
         return;
     }
     kafka_read_id(body, &topic->id);
