@@ -26,6 +26,7 @@ void io_listen(struct io *io, const struct io_address *address, bool shared)
     io_prepare(io, IO_LISTEN, -1);
     io->listen.address = *address;
     io->listen.shared = shared;
+    io->listen.first = false;
 }
 
 void io_accept(struct io *io, int fd)

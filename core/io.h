@@ -72,8 +72,9 @@ struct io {
     union {
         struct {
             struct io_address address; /* Port 0 is replaced by the chosen one. */
-            bool shared; /* SO_REUSEPORT, after a probe bind without it: a foreign server is an
-                            error. */
+            bool shared;               /* SO_REUSEPORT: several listeners of ours on one port. */
+            bool first; /* Set by the caller after io_listen(): the first of them, so a port that
+                            somebody else shares is ERR_ADDRESS_IN_USE, too. */
         } listen;
 
         struct {

@@ -336,7 +336,8 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
         io->next = NULL;
         switch (io->op) {
         case IO_LISTEN:
-            io_complete(reactor, io, socket_listen(&io->listen.address, io->listen.shared));
+            io_complete(reactor, io,
+                        socket_listen(&io->listen.address, io->listen.shared, io->listen.first));
             break;
         case IO_ACCEPT:
         case IO_RECV:

@@ -297,7 +297,8 @@ static void uring_submit(struct reactor *reactor, struct io *batch)
         if (io_is_helper_op(io->op)) {
             io_helper_submit(engine->helper, reactor, io);
         } else if (io->op == IO_LISTEN) {
-            io_complete(reactor, io, socket_listen(&io->listen.address, io->listen.shared));
+            io_complete(reactor, io,
+                        socket_listen(&io->listen.address, io->listen.shared, io->listen.first));
         } else if (io->op == IO_CLOSE) {
             close(io->fd);
             io_complete(reactor, io, OK);

@@ -76,8 +76,15 @@ static int socket_bound(const struct io_address *address, bool shared)
     return fd;
 }
 
-int32_t socket_listen(struct io_address *address, bool shared)
+int32_t socket_listen(struct io_address *address, bool shared, bool first)
 {
+    if (shared && first) {
+        int probe = socket_bound(address, false);
+        if (probe < 0) {
+            return io_err_from_errno(errno);
+        }
+        close(probe);
+    }
     int fd = socket_bound(address, shared);
     if (fd < 0 || listen(fd, SOCKET_BACKLOG) != 0) {
         int number = errno;

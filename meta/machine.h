@@ -20,9 +20,9 @@ struct machine_watch {
                     uint32_t partition);
 };
 
-/* Applies the command at log index `version`. A duplicate {origin, sequence} changes nothing and
- * gets the result of its first time. Errors are results, never failures: the map is then unchanged.
- */
+/* Applies a command; `version` is the map's afterwards, greater than before. A duplicate {origin,
+ * sequence} changes nothing and gets the result of its first time. Errors are results, never
+ * failures: the map is then unchanged. */
 void machine_apply(struct map *map, uint64_t version, const struct command *command,
                    struct command_result *result, const struct machine_watch *watch);
 

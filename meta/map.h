@@ -55,7 +55,7 @@ uint32_t map_node_count(const struct map *map);
 const struct map_node *map_node_at(const struct map *map, uint32_t index);
 
 const uint8_t *map_cluster_id(const struct map *map); /* 16 bytes; zero before CLUSTER_INIT. */
-uint64_t map_version(const struct map *map);          /* Index of the last applied command. */
+uint64_t map_version(const struct map *map);          /* How many commands were applied, ever. */
 
 /* The value that was set for `key`, or NULL. */
 const char *map_topic_config(const struct map_topic *topic, const char *key);

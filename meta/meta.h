@@ -13,6 +13,7 @@ struct meta_options {
     const char *dir; /* data/meta, exists. */
     uint32_t node_id;
     uint32_t data_core_count; /* Agents live on reactors 0..count-1 of the group. */
+    uint64_t boot;            /* Boot number from the superblock. */
     uint64_t log_file_bytes;  /* Size of each of the two preallocated raft log files. */
 
     /* What raft's contract makes blocking (term, vote, load) runs by this: NULL = io_execute(). The

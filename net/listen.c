@@ -226,6 +226,7 @@ static void listen_step(struct net *net)
     timer_init(&listener->pause, listen_resume);
     completion_init(&listener->io.done, listen_stands);
     io_listen(&listener->io, &listener->listen.address, net->options.core_count > 1);
+    listener->io.listen.first = net->options.core_index == 0;
     io_submit(net->reactor, &listener->io);
 }
 

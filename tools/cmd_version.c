@@ -2,10 +2,16 @@
 #include "tools/cmd.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdio.h>
 
 int cmd_version(const struct cmd *cmd)
 {
     static const char *const columns[] = {"name", "version", "librdkafka", "compiler"};
+    if (cmd->output == CMD_TABLE) {
+        printf("floe %s (librdkafka %s, compiler %s)\n", FLOE_VERSION, rd_kafka_version_str(),
+               __VERSION__);
+        return CMD_OK;
+    }
     struct cmd_rows rows;
     cmd_rows_begin(&rows, cmd, columns, ARRAY_COUNT(columns));
     cmd_rows_text(&rows, "floe");

@@ -300,6 +300,7 @@ static void node_start_meta(struct node *node)
         .dir = node->meta_dir,
         .node_id = node->directory_open.identity.node_id,
         .data_core_count = node->core_count,
+        .boot = node->directory_open.identity.boot,
         .log_file_bytes = node->options.meta_log_file_bytes,
         .execute = node->options.execute,
     };

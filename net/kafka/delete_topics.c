@@ -3,9 +3,10 @@
 #include "net/kafka/kafka.h"
 
 struct delete_topic {
-    struct bytes name; /* .data NULL: by id. */
+    struct bytes name; /* .data NULL: by id, and unknown. */
     struct topic_id id;
     int16_t code;
+    char found[TOPIC_NAME_BYTES_MAX]; /* The name of what was asked by id: the map forgets it. */
 };
 
 struct delete_topics {
@@ -85,6 +86,10 @@ static void delete_next(struct delete_topics *op)
             topic->code = named ? KAFKA_UNKNOWN_TOPIC : KAFKA_UNKNOWN_TOPIC_ID;
         } else {
             topic->id = found->id;
+            if (!named) {
+                topic->name = bytes_of(topic->found, (uint32_t)strlen(found->name));
+                memcpy(topic->found, found->name, topic->name.size);
+            }
             op->proposal = (struct proposal){.command.kind = COMMAND_TOPIC_DELETE};
             op->proposal.command.time_ms = op->request.net->reactor->now_ms;
             op->proposal.command.topic_delete.id = found->id;

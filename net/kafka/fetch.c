@@ -1,18 +1,19 @@
 /* Fetch (1): every partition is asked at its owner core at once; without enough data the request
  * is parked at all of them until the first has some, or until max_wait is over.
  *
- *     LOOK --- enough, an error, no time left ------------------------------> REPLY
- *       ^ \--- too little: what it brought goes back (RELEASE) --> PARK         |
- *       |                                                           |           v
- *       +--- too little yet, or newer data only <- all are home <---+         sent, then
- *                      (first one home or the timer cancels the rest)         RETURN -> done
+ *     LOOK --- enough, an error, no time left -------------------------------> REPLY
+ *       ^ \ \--- the first batch is too large: FIRST asks for it whole ------->  |
+ *       |  \---- too little: what it brought goes back (RELEASE) --> PARK        |
+ *       |                                                             |          v
+ *       +--- too little yet, or newer data only <- all are home <-----+        sent, then
+ *                      (first one home or the timer cancels the rest)          RETURN -> done
  *
  * A parked request asks from the high watermark that LOOK saw, so it wakes for newer data only. The
  * records are never copied: pieces are lent by the owner cores and leave in the connection's send.
  *
- * Limits: the shares of the partitions together stay within the total, and each brings its first
- * batch whole; the answer then takes all of the first partition with data, and of later ones only
- * what fits (KIP-74). */
+ * Limits: the shares of the partitions together stay within the total, and none brings more than
+ * its share. Only if the first partition with data has a batch that does not fit, that one is asked
+ * again, for that batch whole (KIP-74); of later ones the answer then takes what still fits. */
 #include "net/kafka/fetch.h"
 
 #include "core/assert.h"
@@ -94,6 +95,20 @@ static void fetch_submit(struct fetch *op, struct fetch_item *item)
     route_submit(op->request.net, &item->request);
 }
 
+static void fetch_ask_item(struct fetch *op, struct fetch_item *item, bool park, bool whole_first)
+{
+    struct request_fetch *fetch = &item->request.fetch;
+    ASSERT(fetch->piece_count == 0);
+    item->request.kind = REQUEST_FETCH;
+    fetch->offset = park ? max_u64(item->offset, item->high_watermark) : item->offset;
+    fetch->park = park;
+    fetch->parked = false;
+    fetch->whole_first = whole_first;
+    fetch->size_bytes = 0;
+    item->size = 0;
+    fetch_submit(op, item);
+}
+
 /* Asks all partitions that have no error. */
 static void fetch_ask(struct fetch *op, bool park)
 {
@@ -101,21 +116,35 @@ static void fetch_ask(struct fetch *op, bool park)
     op->canceling = false;
     op->awaited = 1; /* This function. */
     for (uint32_t i = 0; i < op->item_count; i++) {
-        struct fetch_item *item = &op->items[i];
-        struct request_fetch *fetch = &item->request.fetch;
-        if (item->code != KAFKA_NONE) {
-            continue;
+        if (op->items[i].code == KAFKA_NONE) {
+            fetch_ask_item(op, &op->items[i], park, false);
         }
-        ASSERT(fetch->piece_count == 0);
-        item->request.kind = REQUEST_FETCH;
-        fetch->offset = park ? max_u64(item->offset, item->high_watermark) : item->offset;
-        fetch->park = park;
-        fetch->parked = false;
-        fetch->size_bytes = 0;
-        item->size = 0;
-        fetch_submit(op, item);
     }
     fetch_home(op);
+}
+
+/* There are records, but the next batch is larger than what the partition may bring. */
+static bool fetch_too_large(const struct fetch_item *item)
+{
+    return item->code == KAFKA_NONE && item->known && item->size == 0 &&
+           item->offset < item->high_watermark;
+}
+
+/* Asks for the first batch of the first partition with data, if that did not fit; false: it did. */
+static bool fetch_ask_first(struct fetch *op)
+{
+    for (uint32_t i = 0; i < op->item_count; i++) {
+        struct fetch_item *item = &op->items[i];
+        if (fetch_too_large(item)) {
+            op->state = FETCH_FIRST;
+            fetch_ask_item(op, item, false, true);
+            return true;
+        }
+        if (item->code == KAFKA_NONE && item->size > 0) {
+            return false;
+        }
+    }
+    return false;
 }
 
 /* Gives back what was brought; then fetch_step() goes on in `next`. */
@@ -143,7 +172,7 @@ static bool fetch_enough(const struct fetch *op)
     uint64_t size = 0;
     for (uint32_t i = 0; i < op->item_count; i++) {
         const struct fetch_item *item = &op->items[i];
-        if (item->code != KAFKA_NONE ||
+        if (item->code != KAFKA_NONE || fetch_too_large(item) ||
             item->request.fetch.piece_count == item->request.fetch.piece_capacity) {
             return true;
         }
@@ -315,6 +344,9 @@ static void fetch_step(struct fetch *op)
 {
     switch (op->state) {
     case FETCH_LOOK:
+        if (fetch_ask_first(op)) {
+            return;
+        }
         if (fetch_enough(op) || fetch_no_time(op)) {
             fetch_reply(op);
             return;
@@ -330,6 +362,9 @@ static void fetch_step(struct fetch *op)
         return;
     case FETCH_PARK:
         timer_stop(op->request.net->reactor, &op->timer);
+        if (!op->partial && fetch_ask_first(op)) {
+            return;
+        }
         if (!op->partial && (fetch_enough(op) || fetch_no_time(op))) {
             fetch_reply(op);
             return;
@@ -338,6 +373,9 @@ static void fetch_step(struct fetch *op)
         return;
     case FETCH_RELEASE_TO_LOOK:
         fetch_ask(op, false);
+        return;
+    case FETCH_FIRST:
+        fetch_reply(op);
         return;
     case FETCH_RETURN:
         call_done(op->request.call);
@@ -389,7 +427,6 @@ static void fetch_prepare(struct fetch *op)
             if (wanted > op->bytes_max) {
                 fetch->bytes_max = min_u32(fetch->bytes_max, share);
             }
-            fetch->whole_first = true;
             fetch->pieces = piece;
             fetch->piece_capacity = op->piece_capacity;
             piece += op->piece_capacity;

@@ -5,6 +5,7 @@
 
 enum fetch_state {
     FETCH_LOOK,
+    FETCH_FIRST,
     FETCH_RELEASE_TO_PARK,
     FETCH_PARK,
     FETCH_RELEASE_TO_LOOK,

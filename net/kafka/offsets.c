@@ -1,6 +1,9 @@
 /* ListOffsets (2): latest, earliest, the newest timestamp, or the first record at a time. */
 #include "core/assert.h"
+#include "core/limits.h"
 #include "net/kafka/kafka.h"
+
+enum { OFFSETS_WORDS = TOPIC_PARTITIONS_MAX / 64 + 1 };
 
 struct offsets_item {
     struct request request;
@@ -19,6 +22,8 @@ struct offsets {
     struct offsets_topic *topics;
     struct offsets_item *items;
     uint32_t topic_count, item_count, awaited;
+    /* A bit for each partition of the topic that is being looked at; zero between topics. */
+    uint64_t named[OFFSETS_WORDS], twice[OFFSETS_WORDS];
 };
 
 /* Reads the body; fills topics and items if there are any yet, else only counts them. */
@@ -106,27 +111,43 @@ static void offsets_item_done(struct completion *completion)
     }
 }
 
-/* Whether an earlier item of the same topic names the same partition. Partitions are few in a
- * request; the quadratic walk is bounded by what a frame of a real client holds. */
-static bool offsets_duplicate(const struct offsets_item *first, uint32_t index)
+/* Which partitions a topic's items name, once and more often. Those that cannot exist are refused
+ * for that alone. */
+static void offsets_mark(struct offsets *op, const struct offsets_item *first, uint32_t count)
 {
-    enum { OFFSETS_LOOK_BACK_MAX = 1024 };
-
-    uint32_t from = index > OFFSETS_LOOK_BACK_MAX ? index - OFFSETS_LOOK_BACK_MAX : 0;
-    for (uint32_t i = from; i < index; i++) {
-        if (first[i].partition == first[index].partition) {
-            return true;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t partition = (uint32_t)first[i].partition;
+        if (partition < TOPIC_PARTITIONS_MAX) {
+            uint64_t bit = (uint64_t)1 << partition % 64;
+            op->twice[partition / 64] |= op->named[partition / 64] & bit;
+            op->named[partition / 64] |= bit;
         }
     }
-    return false;
+}
+
+static void offsets_unmark(struct offsets *op, const struct offsets_item *first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t partition = (uint32_t)first[i].partition;
+        if (partition < TOPIC_PARTITIONS_MAX) {
+            op->named[partition / 64] = 0;
+            op->twice[partition / 64] = 0;
+        }
+    }
+}
+
+static bool offsets_named_twice(const struct offsets *op, const struct offsets_item *item)
+{
+    uint32_t partition = (uint32_t)item->partition;
+    return partition < TOPIC_PARTITIONS_MAX &&
+           (op->twice[partition / 64] >> partition % 64 & 1) != 0;
 }
 
 static int16_t offsets_check(const struct offsets *op, const struct map_topic *topic,
-                             struct offsets_item *first, uint32_t index)
+                             struct offsets_item *item)
 {
-    struct offsets_item *item = &first[index];
     int64_t timestamp = item->request.offsets.timestamp;
-    if (offsets_duplicate(first, index)) {
+    if (offsets_named_twice(op, item)) {
         return KAFKA_INVALID_REQUEST;
     }
     int64_t least = op->request.version >= 7 ? OFFSETS_MAX_TIMESTAMP : OFFSETS_EARLIEST;
@@ -144,8 +165,9 @@ static void offsets_submit(struct offsets *op)
     op->awaited = 1; /* This function. */
     for (uint32_t i = 0; i < op->topic_count; i++) {
         const struct map_topic *topic = map_topic_by_name(map, op->topics[i].name);
+        offsets_mark(op, first, op->topics[i].count);
         for (uint32_t j = 0; j < op->topics[i].count; j++) {
-            first[j].code = offsets_check(op, topic, first, j);
+            first[j].code = offsets_check(op, topic, &first[j]);
             if (first[j].code == KAFKA_NONE) {
                 first[j].request.kind = REQUEST_OFFSETS;
                 completion_init(&first[j].request.done, offsets_item_done);
@@ -153,6 +175,7 @@ static void offsets_submit(struct offsets *op)
                 route_submit(op->request.net, &first[j].request);
             }
         }
+        offsets_unmark(op, first, op->topics[i].count);
         first += op->topics[i].count;
     }
     if (--op->awaited == 0) {

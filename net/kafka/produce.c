@@ -1,5 +1,9 @@
 /* Produce (0): each partition's batch goes to its owner core as it stands in the frame; the answer
- * is in the client's order. acks = 0 has no answer; there an error closes the connection. */
+ * is in the client's order. acks = 0 has no answer; there an error closes the connection.
+ *
+ * The request's timeout bounds how long a leader waits for its followers: there are none, and an
+ * append that is under way is never given up, because "timed out" would leave open what is stored.
+ */
 #include "core/assert.h"
 #include "net/kafka/kafka.h"
 
@@ -31,7 +35,7 @@ static bool produce_read(struct produce *op)
     struct kafka_reader body = op->request.body;
     op->transactional = kafka_read_string_or_null(&body).data != NULL;
     op->acks = kafka_read_i16(&body);
-    (void)kafka_read_i32(&body); /* The client's timeout: the commit is bounded by the disk. */
+    (void)kafka_read_i32(&body); /* The timeout. */
     uint32_t topics = kafka_read_count(&body, 2);
     uint32_t items = 0;
     for (uint32_t i = 0; i < topics && !body.bytes.failed; i++) {

@@ -1,4 +1,6 @@
-/* InitProducerId (22): ids come from the map in blocks of 1000 that a core uses up by itself.
+/* InitProducerId (22): ids come from the map in blocks of 1000 that a core uses up by itself. An
+ * idempotent producer always gets a fresh one, also if it names the one it had: only transactions
+ * could tell whether that is its own.
  *
  *     call -> cached id? -> answer
  *          -> waits -> one proposal per core at a time -> all that wait are served, in order
@@ -105,8 +107,6 @@ static bool producer_id_decide(struct producer_id *op, bool transactional)
         op->code = KAFKA_COORDINATOR_NOT_AVAILABLE;
     } else if ((op->id == -1) != (op->epoch == -1)) {
         op->code = KAFKA_INVALID_REQUEST;
-    } else if (op->id >= 0 && op->epoch >= 0 && op->epoch < INT16_MAX - 1) {
-        op->epoch++;
     } else if (core->id_next < core->id_end) {
         op->id = (int64_t)core->id_next++;
         op->epoch = 0;

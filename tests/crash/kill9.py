@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+"""Kills the server again and again while one idempotent producer goes on, then reads all back.
+
+    tests/crash/kill9.py [--binary build/release/floe] [--cycles 20] [--acks 1000] [--seed N]
+
+After every kill: what was acked is there, at the offset that the ack named; offsets are dense; nothing
+stands there twice, though the producer sends again what it did not hear about; order is kept.
+"""
+import argparse
+import collections
+import os
+import random
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+sys.dont_write_bytecode = True
+
+from fixture import ROOT, World, check, equal  # noqa: E402
+
+TOPIC, PARTITIONS, CYCLE_SECONDS = "crash", 3, 60
+
+
+class Workload:
+    """Numbers its records; remembers what was acked, and where."""
+
+    def __init__(self, address, prng):
+        from confluent_kafka import Producer
+        self.prng = prng
+        self.next = [0] * PARTITIONS
+        self.acked = [{} for _ in range(PARTITIONS)]  # Number -> offset.
+        self.ack_count, self.errors = 0, []
+        self.producer = Producer({
+            "bootstrap.servers": address, "enable.idempotence": True, "message.timeout.ms": 300000,
+            "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 50,
+            "linger.ms": 1, "batch.num.messages": 50, "queue.buffering.max.messages": 2000,
+            "error_cb": self.hears})
+
+    def hears(self, error):
+        if error.fatal():
+            self.errors.append(f"fatal: {error}")
+
+    def delivered(self, error, message):
+        if error:
+            self.errors.append(f"not delivered: {error}")
+            return
+        number = int(message.value().split(b" ")[0])
+        self.acked[message.partition()][number] = message.offset()
+        self.ack_count += 1
+
+    def step(self):
+        """Some records more, if the queue has room."""
+        for _ in range(20):
+            partition = self.prng.randrange(PARTITIONS)
+            value = b"%d %s" % (self.next[partition], b"x" * self.prng.randrange(400))
+            try:
+                self.producer.produce(TOPIC, value, partition=partition, callback=self.delivered)
+            except BufferError:
+                self.producer.poll(0.01)
+                return
+            self.next[partition] += 1
+        self.producer.poll(0)
+
+    def until(self, acks, alive):
+        deadline = time.monotonic() + CYCLE_SECONDS
+        while self.ack_count < acks and not self.errors:
+            check(alive(), "the server died by itself")
+            check(time.monotonic() < deadline,
+                  f"only {self.ack_count} of {acks} acks after {CYCLE_SECONDS} s")
+            self.step()
+
+
+def read_all(address, partition):
+    """Every record of a partition: (offset, number)."""
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "unused",
+                         "enable.auto.commit": False, "enable.partition.eof": True,
+                         "auto.offset.reset": "error", "check.crcs": True})
+    consumer.assign([TopicPartition(TOPIC, partition, 0)])
+    found = []
+    deadline = time.monotonic() + CYCLE_SECONDS
+    while True:
+        check(time.monotonic() < deadline, f"partition {partition} does not end")
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        if message.error():
+            if message.error().code() == KafkaError._PARTITION_EOF:
+                break
+            check(message.error().retriable() or message.error().code() < 0, message.error())
+            continue
+        found.append((message.offset(), int(message.value().split(b" ")[0])))
+    consumer.close()
+    return found
+
+
+def verify(workload, address, complete):
+    for partition in range(PARTITIONS):
+        found = read_all(address, partition)
+        equal([offset for offset, _ in found], list(range(len(found))), "offsets are not dense")
+        numbers = [number for _, number in found]
+        twice = [n for n, count in collections.Counter(numbers).items() if count > 1]
+        equal(twice[:10], [], f"partition {partition}: records that stand twice")
+        equal(numbers, list(range(len(numbers))), f"partition {partition}: order or a gap")
+        stored = dict(found)
+        for number, offset in workload.acked[partition].items():
+            if stored.get(offset) != number:
+                raise AssertionError(f"partition {partition}: record {number} was acked at offset "
+                                     f"{offset}, where stands {stored.get(offset)} of {len(found)}")
+        if complete:
+            equal(len(found), workload.next[partition], f"partition {partition}: records")
+
+
+def cycles(world, options):
+    prng = random.Random(options.seed)
+    # The first start chooses a port; the producer outlives the server, so the others must take it too.
+    server = world.server(settings={"segment.records": "5000", "segment.bytes": "8MiB"})
+    server.port_wanted = server.port
+    address = server.address
+    done = world.floe("topic", "create", TOPIC, "-p", str(PARTITIONS), "-b", address)
+    equal(done.returncode, 0, f"topic create: {done.stderr!r}")
+    workload = Workload(address, prng)
+    for cycle in range(options.cycles):
+        before = workload.ack_count
+        workload.until(before + options.acks, server.alive)
+        for _ in range(prng.randrange(30)):
+            workload.step()  # The kill shall hit appends of all ages.
+        equal(workload.errors, [], "the producer")
+        server.kill()
+        server.start()
+        print(f"cycle {cycle + 1}: {workload.ack_count - before} acks, killed, started again",
+              flush=True)
+        if cycle % 5 == 4:
+            verify(workload, address, complete=False)
+    deadline = time.monotonic() + 2 * CYCLE_SECONDS
+    while len(workload.producer) > 0 and not workload.errors and time.monotonic() < deadline:
+        workload.producer.poll(0.1)
+    equal(workload.errors, [], "the producer")
+    equal(len(workload.producer), 0, "records without a report")
+    verify(workload, address, complete=True)
+    equal(server.stop(), 0, "exit code of SIGTERM")
+    server.start()
+    verify(workload, address, complete=True)
+    print(f"{options.cycles} kills, {workload.ack_count} acks: none lost, none twice, offsets dense")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--binary", default=os.path.join(ROOT, "build", "release", "floe"))
+    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--acks", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    options = parser.parse_args()
+    for key in [key for key in os.environ if key.startswith("FLOE_")]:
+        del os.environ[key]
+    world = World(os.path.abspath(options.binary))
+    print(f"seed {options.seed}", flush=True)
+    try:
+        cycles(world, options)
+    except AssertionError as error:
+        for server in world.servers:
+            print(server.text[-4000:])
+        print(f"FAIL with --seed {options.seed}: {error}")
+        return 1
+    finally:
+        world.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

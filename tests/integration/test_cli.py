@@ -1,0 +1,156 @@
+"""floe's own verbs against its own server: what they print and the codes they end with."""
+import json
+import os
+import subprocess
+
+from fixture import check, equal, lines
+
+
+def ends(done, code, words=b""):
+    equal(done.returncode, code, f"exit code, stderr {done.stderr!r}")
+    check(words in done.stderr, f"{words!r} is not in {done.stderr!r}")
+    return done.stdout
+
+
+def test_topic_verbs(world):
+    server = world.server(settings={"topic.auto.create": "false"})
+    at = ("-b", server.address)
+    ends(world.floe("topic", "create", "orders", "--partitions", "3", *at), 0)
+    ends(world.floe("topic", "create", "orders", *at), 7, b"orders")
+    ends(world.floe("topic", "create", "bad name", *at), 1)
+    ends(world.floe("topic", "create", "x", "--config", "no.such.key=1", *at), 1, b"no.such.key")
+    ends(world.floe("topic", "create", "x", "--rf", "3", *at), 1)
+    rows = json.loads(ends(world.floe("topic", "list", "-o", "json", *at), 0))
+    equal(rows, {"schema": 1, "rows": [{"topic": "orders", "partitions": 3, "replicas": 1}]})
+    rows = json.loads(ends(world.floe("topic", "describe", "orders", "-o", "json", *at), 0))["rows"]
+    equal([(r["partition"], r["first"], r["next_offset"]) for r in rows],
+          [(0, 0, 0), (1, 0, 0), (2, 0, 0)])
+    ends(world.floe("topic", "describe", "nope", *at), 3, b"nope")
+    ends(world.floe("topic", "alter", "orders", *at), 2)
+    ends(world.floe("topic", "alter", "orders"), 1, b"not available yet")
+    ends(world.floe("topic", "delete", "orders", *at), 0)
+    ends(world.floe("topic", "delete", "orders", *at), 3)
+    equal(json.loads(world.floe("topic", "list", "-o", "json", *at).stdout)["rows"], [])
+
+
+def test_produce_and_consume(world):
+    server = world.server()
+    at = ("-b", server.address)
+    ends(world.floe("produce", "t", *at, input=b"one\n\nthree\nfour"), 0)
+    equal(ends(world.floe("consume", "t", "--until", "end", *at), 0), b"one\n\nthree\nfour\n")
+    equal(ends(world.floe("consume", "t", "--from", "2", "-n", "1", *at), 0), b"three\n")
+    equal(ends(world.floe("consume", "t", "--from", "-1", "--until", "end", *at), 0), b"four\n")
+    equal(ends(world.floe("consume", "t", "--from", "1", "--until", "3", *at), 0), b"\nthree\n")
+    equal(ends(world.floe("consume", "t", "--from", "@0", "--until", "end", "-f", "%t %p %o %v\\t",
+                          *at), 0), b"t 0 0 one\tt 0 1 \tt 0 2 three\tt 0 3 four\t")
+    equal(ends(world.floe("consume", "t", "--from", "@2100-01-01", "--until", "end", *at), 0), b"")
+    ends(world.floe("consume", "t", "--from", "99", "--until", "100", *at), 1)
+    ends(world.floe("consume", "t", "-p", "5", *at), 3, b"no partition 5")
+
+
+def test_keys_headers_delimiters_and_files(world):
+    server = world.server()
+    at = ("-b", server.address)
+    ends(world.floe("produce", "h", "-k", "key", "-H", "a=1", "-H", "b=2", "-D", ";", *at,
+                    input=b"x\ny;;z"), 0)
+    rows = [json.loads(row) for row in
+            ends(world.floe("consume", "h", "--until", "end", "-o", "jsonl", *at), 0).splitlines()]
+    equal([row["value"] for row in rows], ["x\ny", "", "z"])
+    equal({row["key"] for row in rows}, {"key"})
+    equal(rows[0]["headers"], [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}])
+    path = os.path.join(world.dir, "binary")
+    with open(path, "wb") as file:
+        file.write(bytes(range(256)))
+    ends(world.floe("produce", "f", path, path, *at), 0)
+    equal(ends(world.floe("consume", "f", "--until", "end", "-f", "%v", *at), 0),
+          bytes(range(256)) * 2)
+    ends(world.floe("produce", "f", path + "-not-there", *at), 3)
+
+
+def test_a_million_bytes_of_lines_come_back(world):
+    server = world.server()
+    at = ("-b", server.address)
+    data = ("\n".join(lines(7000)) + "\n").encode()
+    ends(world.floe("produce", "many", "-z", "lz4", *at, input=data), 0)
+    equal(ends(world.floe("consume", "many", "--until", "end", *at), 0), data)
+
+
+def test_an_unknown_topic_is_not_found(world):
+    server = world.server(settings={"topic.auto.create": "false"})
+    at = ("-b", server.address)
+    ends(world.floe("produce", "nope", *at, input=b"x\n"), 3, b"floe topic create nope")
+    ends(world.floe("consume", "nope", *at), 3, b"nope")
+
+
+def test_a_record_that_is_too_large_fails(world):
+    server = world.server()
+    at = ("-b", server.address)
+    huge = b"x" * 2_000_000
+    ends(world.floe("produce", "huge", *at, input=huge), 1)
+    ends(world.floe("produce", "huge", "-D", ";", "--acks", "1", *at, input=b"small;" + huge), 6,
+         b"1 of 2")
+
+
+def test_no_server_is_unavailable(world):
+    for verb in (("topic", "list"), ("produce", "t"), ("consume", "t")):
+        ends(world.floe(*verb, "-b", "127.0.0.1:1", input=b"x\n"), 5, b"127.0.0.1:1")
+
+
+def test_usage_errors(world):
+    for words, hint in (((), b"--help"), (("topik", "list"), b"topic"),
+                        (("topic", "lst"), b"topic list"),
+                        (("topic", "create", "t", "--partition", "3"), b"--partitions"),
+                        (("topic", "create", "t", "--partitions", "many"), b"many"),
+                        (("topic", "list", "-o", "xml"), b"jsonl"),
+                        (("consume", "t", "--from", "somewhere", "--until", "never"), b""),
+                        (("produce", "t", "--acks", "2"), b"all"),
+                        (("serve", "--dtaa", "x"), b"--data"),
+                        (("serve", "--set", "cpu.corse=1"), b"cpu.cores")):
+        done = world.floe(*words)
+        if words[:1] == ("consume",):
+            check(done.returncode in (2, 5), done)
+            continue
+        ends(done, 2, hint)
+
+
+def test_help_of_every_verb(world):
+    for verb in ("serve", "topic create", "topic list", "topic describe", "topic delete", "produce",
+                 "consume", "config show", "config check", "version"):
+        out = ends(world.floe(*verb.split(), "--help"), 0)
+        check(out.startswith(b"floe " + verb.encode() + b": "), out)
+        check(b"Exit codes" in out and b"Examples" in out, out)
+    check(b"consume" in ends(world.floe("--help"), 0), "no list of verbs")
+
+
+def test_config_show_names_the_source(world):
+    path = os.path.join(world.dir, "floe.ini")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("[segment]\nbytes = 64MiB\nrecords = 10\n")
+    env = {**os.environ, "FLOE_CPU_CORES": "1", "FLOE_SEGMENT_RECORDS": "20"}
+    out = ends(world.floe("config", "show", "-c", path, "--set", "log.level=warn", "-o", "json",
+                          env=env), 0)
+    rows = {row["key"]: (row["value"], row["source"]) for row in json.loads(out)["rows"]}
+    equal(rows["segment.bytes"], ("64MiB", "file"))
+    equal(rows["segment.records"], ("20", "environment"))
+    equal(rows["cpu.cores"], ("1", "environment"))
+    equal(rows["log.level"], ("warn", "flag"))
+    equal(rows["durability"], ("disk", "default"))
+    ends(world.floe("config", "check", "-c", path, env=env), 0)
+    ends(world.floe("config", "check", "-c", path, env={**env, "FLOE_CPU_CROES": "1"}), 2,
+         b"FLOE_CPU_CORES")
+    ends(world.floe("config", "check", "-c", path + "x"), 3)
+    ends(world.floe("config", "check", "--set", "segment.bytes=big"), 2, b"big")
+
+
+def test_version(world):
+    check(ends(world.floe("version"), 0).startswith(b"floe "), "floe version")
+    check("version" in json.loads(ends(world.floe("version", "-o", "json"), 0))["rows"][0], "json")
+
+
+def test_a_closed_pipe_ends_consume(world):
+    server = world.server()
+    data = ("\n".join(lines(5000)) + "\n").encode()
+    ends(world.floe("produce", "piped", "-b", server.address, input=data), 0)
+    done = subprocess.run(f"{world.binary} consume piped --until end -b {server.address} | head -n 1",
+                          shell=True, capture_output=True, timeout=60, check=False)
+    equal(done.stdout.decode().strip(), lines(1)[0])

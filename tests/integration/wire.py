@@ -1,0 +1,102 @@
+"""Just enough of the Kafka protocol to say things that no client library would."""
+import socket
+import struct
+
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def varint(number):
+    """Zigzag."""
+    number = (number << 1) ^ (number >> 63)
+    out = b""
+    while number >= 0x80:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def batch(values, time_ms=1700000000000):
+    """A record batch v2, uncompressed, without producer."""
+    records = b""
+    for index, value in enumerate(values):
+        body = b"\0" + varint(0) + varint(index) + varint(-1) + varint(len(value)) + value + varint(0)
+        records += varint(len(body)) + body
+    count = len(values)
+    after = struct.pack(">hiqqqhii", 0, count - 1, time_ms, time_ms, -1, -1, -1, count) + records
+    head = struct.pack(">iBI", -1, 2, crc32c(after))
+    return struct.pack(">qi", 0, len(head) + len(after)) + head + after
+
+
+def text(value):
+    return struct.pack(">h", len(value)) + value.encode()
+
+
+def request(key, version, body=b"", correlation=1, client="wire"):
+    """With its length; request header v1."""
+    frame = struct.pack(">hhi", key, version, correlation) + text(client) + body
+    return struct.pack(">i", len(frame)) + frame
+
+
+def produce_request(topic, records, partition=0, acks=-1, correlation=1, version=7):
+    body = struct.pack(">hhii", -1, acks, 30000, 1) + text(topic)
+    body += struct.pack(">iii", 1, partition, len(records)) + records
+    return request(PRODUCE, version, body, correlation)
+
+
+def fetch_request(topic, offset, partition=0, wait_ms=0, correlation=1):
+    body = struct.pack(">iiiib", -1, wait_ms, 1, 1 << 20, 0)  # v4
+    body += struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, 1 << 20)
+    return request(FETCH, 4, body, correlation)
+
+
+def read_exactly(connection, size):
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise ConnectionError(f"closed after {len(data)} of {size} bytes")
+        data += part
+    return data
+
+
+def answer(connection):
+    """One response: correlation id and body."""
+    size = struct.unpack(">i", read_exactly(connection, 4))[0]
+    data = read_exactly(connection, size)
+    return struct.unpack(">i", data[:4])[0], data[4:]
+
+
+def fetched(body, topic):
+    """Of a Fetch v4 response with one partition: error, high watermark, record bytes."""
+    at = 4 + 4 + 2 + len(topic) + 4 + 4
+    error, high, _, aborted = struct.unpack(">hqqi", body[at:at + 22])
+    at += 22 + max(aborted, 0) * 16
+    size = struct.unpack(">i", body[at:at + 4])[0]
+    return error, high, body[at + 4:at + 4 + max(size, 0)]
+
+
+def produced(body, topic):
+    """Of a Produce v7 response with one partition: error, base offset."""
+    at = 4 + 2 + len(topic) + 4 + 4
+    return struct.unpack(">hq", body[at:at + 10])
+
+
+def is_closed(connection):
+    """Waits until the peer closes; what it still says is thrown away."""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionError:
+        return True
+    except socket.timeout:
+        return False
+    return True

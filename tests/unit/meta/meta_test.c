@@ -1,0 +1,433 @@
+/* The metadata core and its agents: what was answered is in every core's map and survives a
+ * restart; shards follow the map; a small log goes round. */
+#include "core/log.h"
+#include "meta/entry.h"
+#include "tests/unit/meta/cluster_fixture.h"
+#include "tests/unit/shard/engine_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef void cluster_test(struct cluster *cluster);
+
+static void each_engine(cluster_test *test, uint64_t log_file_bytes)
+{
+    uint32_t count;
+    const struct io_engine *const *engines = cluster_engines(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct cluster cluster;
+        cluster_make(&cluster, engines[i], log_file_bytes);
+        cluster_start(&cluster);
+        test(&cluster);
+        cluster_stop(&cluster);
+        cluster_remove(&cluster);
+    }
+}
+
+static void restart(struct cluster *cluster)
+{
+    cluster_stop(cluster);
+    cluster_start(cluster);
+}
+
+/* The whole map as bytes; the caller frees them. */
+static uint8_t *map_bytes(const struct map *map, uint64_t *size)
+{
+    *size = machine_encode(map, NULL, 0);
+    uint8_t *data = malloc(*size);
+    assert_non_null(data);
+    assert_int_equal(machine_encode(map, data, *size), *size);
+    return data;
+}
+
+static void assert_maps_equal(struct cluster *cluster)
+{
+    uint64_t size;
+    uint8_t *wanted = map_bytes(meta_map(cluster->meta), &size);
+    for (uint32_t i = 0; i < CLUSTER_CORES; i++) {
+        uint64_t found_size;
+        uint8_t *found = map_bytes(agent_map(cluster->agents[i]), &found_size);
+        assert_int_equal(found_size, size);
+        assert_memory_equal(found, wanted, size);
+        free(found);
+    }
+    free(wanted);
+}
+
+static uint32_t partitions_served(const struct cluster *cluster)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < CLUSTER_CORES; i++) {
+        count += shard_partition_count(cluster->shards[i]);
+    }
+    return count;
+}
+
+static void introduces(struct cluster *cluster)
+{
+    static const uint8_t none[16];
+    uint8_t id[16];
+    memcpy(id, map_cluster_id(meta_map(cluster->meta)), 16);
+    assert_memory_not_equal(id, none, 16);
+    const struct map_node *node = map_node_by_id(meta_map(cluster->meta), cluster->node_id);
+    assert_non_null(node);
+    assert_int_equal(node->core_count, CLUSTER_CORES);
+    assert_maps_equal(cluster);
+    restart(cluster);
+    assert_memory_equal(map_cluster_id(meta_map(cluster->meta)), id, 16);
+    assert_maps_equal(cluster);
+}
+
+static void test_a_new_cluster_gets_an_id_that_stays(void **state)
+{
+    (void)state;
+    each_engine(introduces, MIB(1));
+}
+
+static void creates(struct cluster *cluster)
+{
+    struct command_result made = cluster_create_topic(cluster, 0, "orders", 5);
+    assert_int_equal(made.err, OK);
+    /* The answer came: every core has it, and every partition is served by its owner. */
+    for (uint32_t i = 0; i < CLUSTER_CORES; i++) {
+        const struct map_topic *topic =
+            map_topic_by_name(agent_map(cluster->agents[i]), bytes_text("orders"));
+        assert_non_null(topic);
+        assert_true(topic_id_equal(&topic->id, &made.topic));
+    }
+    assert_int_equal(partitions_served(cluster), 5);
+    assert_int_equal(cluster_create_topic(cluster, 1, "orders", 1).err, ERR_EXISTS);
+    assert_int_equal(cluster_create_topic(cluster, 1, "no good", 1).err, ERR_TOPIC_INVALID);
+    assert_maps_equal(cluster);
+    restart(cluster);
+    assert_int_equal(partitions_served(cluster), 5);
+    const struct map_topic *topic =
+        map_topic_by_name(agent_map(cluster->agents[1]), bytes_text("orders"));
+    assert_non_null(topic);
+    assert_true(topic_id_equal(&topic->id, &made.topic));
+    struct command command = {.kind = COMMAND_TOPIC_DELETE, .topic_delete = {.id = made.topic}};
+    assert_int_equal(cluster_propose(cluster, 1, &command).err, OK);
+    assert_int_equal(partitions_served(cluster), 0);
+    struct command_result again = cluster_create_topic(cluster, 1, "orders", 2);
+    assert_int_equal(again.err, OK);
+    assert_false(topic_id_equal(&again.topic, &made.topic));
+    assert_int_equal(partitions_served(cluster), 2);
+    assert_maps_equal(cluster);
+}
+
+static void test_topics_come_and_go_on_every_core(void **state)
+{
+    (void)state;
+    each_engine(creates, MIB(1));
+}
+
+static enum err append(struct cluster *cluster, struct topic_id topic, uint64_t *offset)
+{
+    uint8_t batch[512];
+    struct batch_spec spec = {.records = 1,
+                              .value_bytes = 100,
+                              .timestamp = 1000,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    uint32_t size = batch_make(&spec, batch, sizeof(batch));
+    struct request request = {.kind = REQUEST_PRODUCE, .partition = {.topic = topic}};
+    request.produce.batch = bytes_of(batch, size);
+    enum err err = cluster_request(cluster, &request);
+    *offset = request.produce.base_offset;
+    return err;
+}
+
+static void rolls(struct cluster *cluster)
+{
+    struct command command = {.kind = COMMAND_TOPIC_CREATE};
+    memset(command.topic_create.id.bytes, 0x42, 16);
+    command.topic_create.name = bytes_text("rolling");
+    command.topic_create.partition_count = 1;
+    command.topic_create.config_count = 1;
+    command.topic_create.configs[0] =
+        (struct command_config){bytes_text("segment.records"), bytes_text("3")};
+    struct topic_id topic = cluster_propose(cluster, 0, &command).topic;
+    uint64_t offset;
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(append(cluster, topic, &offset), OK);
+        assert_int_equal(offset, i);
+    }
+    const struct map_topic *found = map_topic_by_id(agent_map(cluster->agents[1]), &topic);
+    assert_int_equal(found->partitions[0].segment_count, 4);
+    assert_int_equal(found->partitions[0].segments[1].base_offset, 3);
+    assert_int_equal(found->partitions[0].segments[1].state, SEGMENT_SEALED);
+    assert_maps_equal(cluster);
+    restart(cluster);
+    /* Sealed at the stop, and the map has heard of it by now; the next append opens another. */
+    assert_int_equal(append(cluster, topic, &offset), OK);
+    assert_int_equal(offset, 10);
+    found = map_topic_by_id(agent_map(cluster->agents[0]), &topic);
+    assert_int_equal(found->partitions[0].segment_count, 5);
+    assert_maps_equal(cluster);
+}
+
+static void test_segments_roll_through_the_map(void **state)
+{
+    (void)state;
+    each_engine(rolls, MIB(1));
+}
+
+enum { MANY = 600 };
+
+struct many {
+    struct proposal proposal;
+    bool fired;
+};
+
+static uint32_t many_fired;
+
+static void many_done(struct completion *done)
+{
+    (void)done;
+    many_fired++;
+}
+
+/* Proposals of one turn share entries; each gets its own answer. */
+static void proposes_many(struct cluster *cluster)
+{
+    struct many *all = calloc(MANY, sizeof(*all));
+    many_fired = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        all[i].proposal.command.kind = COMMAND_PRODUCER_IDS;
+        all[i].proposal.command.producer_ids.count = 10;
+        completion_init(&all[i].proposal.done, many_done);
+        agent_propose(cluster->agents[i % CLUSTER_CORES], &all[i].proposal);
+    }
+    for (uint32_t i = 0; many_fired < MANY; i++) {
+        assert_true(i < 100000);
+        cluster_turns(cluster, 1);
+    }
+    static bool taken[MANY * 10];
+    memset(taken, 0, sizeof(taken));
+    uint64_t base = UINT64_MAX;
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_int_equal(all[i].proposal.result.err, OK);
+        base = min_u64(base, all[i].proposal.result.producer_id_first);
+    }
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint64_t first = all[i].proposal.result.producer_id_first - base;
+        assert_true(first < MANY * 10 && first % 10 == 0);
+        assert_false(taken[first]);
+        taken[first] = true;
+    }
+    /* CLUSTER_INIT and NODE_REGISTER came before. */
+    assert_int_equal(map_version(meta_map(cluster->meta)), MANY + 2);
+    assert_maps_equal(cluster);
+    free(all);
+}
+
+static void test_proposals_share_entries(void **state)
+{
+    (void)state;
+    each_engine(proposes_many, MIB(1));
+}
+
+/* 256 KiB files and some MB of entries: snapshots must make room, and the state survive. */
+static void goes_round(struct cluster *cluster)
+{
+    assert_int_equal(cluster_create_topic(cluster, 0, "kept", 3).err, OK);
+    char value[240];
+    memset(value, 'x', sizeof(value));
+    for (uint32_t i = 0; i < 150; i++) {
+        struct command command = {.kind = COMMAND_TOPIC_CREATE};
+        char name[32];
+        (void)snprintf(name, sizeof(name), "topic-%u", i);
+        prng_fill(&cluster->reactors[0].prng, command.topic_create.id.bytes, 16);
+        command.topic_create.name = bytes_text(name);
+        command.topic_create.partition_count = 1;
+        command.topic_create.config_count = 60;
+        for (uint32_t k = 0; k < 60; k++) {
+            command.topic_create.configs[k] =
+                (struct command_config){bytes_text("retention.ms"), bytes_of(value, sizeof(value))};
+        }
+        struct command_result made = cluster_propose(cluster, i % CLUSTER_CORES, &command);
+        assert_int_equal(made.err, OK);
+        struct command drop = {.kind = COMMAND_TOPIC_DELETE, .topic_delete = {.id = made.topic}};
+        assert_int_equal(cluster_propose(cluster, 0, &drop).err, OK);
+        if (i % 40 == 39) {
+            uint64_t version = map_version(meta_map(cluster->meta));
+            restart(cluster);
+            assert_int_equal(map_version(meta_map(cluster->meta)), version + 1);
+        }
+    }
+    assert_int_equal(map_topic_count(meta_map(cluster->meta)), 1);
+    assert_int_equal(partitions_served(cluster), 3);
+    assert_maps_equal(cluster);
+}
+
+static void test_a_small_log_goes_round(void **state)
+{
+    (void)state;
+    each_engine(goes_round, KIB(256));
+}
+
+static void test_after_the_stop_nothing_is_proposed(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    uint32_t count;
+    cluster_make(&cluster, cluster_engines(&count)[0], MIB(1));
+    cluster_start(&cluster);
+    struct outcome stopped;
+    outcome_init(&stopped);
+    agent_stop(cluster.agents[0], &stopped.done);
+    assert_int_equal(cluster_create_topic(&cluster, 0, "late", 1).err, ERR_NOT_READY);
+    outcome_wait(&cluster, &stopped);
+    /* The others go on, and nobody waits for the one that has left. */
+    assert_int_equal(cluster_create_topic(&cluster, 1, "orders", 1).err, OK);
+    agent_close(cluster.agents[0]);
+    outcome_init(&stopped);
+    shard_stop(cluster.shards[0], &stopped.done);
+    outcome_wait(&cluster, &stopped);
+    shard_close(cluster.shards[0]);
+    cluster.agents[0] = NULL;
+    cluster_stop(&cluster);
+    cluster_remove(&cluster);
+}
+
+static void test_another_nodes_metadata_is_refused(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    uint32_t count;
+    cluster_make(&cluster, cluster_engines(&count)[0], MIB(1));
+    assert_int_equal(cluster_start_meta(&cluster), OK);
+    cluster_stop(&cluster);
+    cluster.node_id = 8;
+    assert_int_equal(cluster_start_meta(&cluster), ERR_FOREIGN);
+    assert_non_null(strstr(cluster.meta_start.message, "node 8"));
+    cluster_stop(&cluster);
+    cluster_remove(&cluster);
+}
+
+static void test_a_directory_that_is_missing_is_an_error(void **state)
+{
+    (void)state;
+    struct cluster cluster;
+    uint32_t count;
+    cluster_make(&cluster, cluster_engines(&count)[0], MIB(1));
+    cluster_remove(&cluster);
+    assert_int_not_equal(cluster_start_meta(&cluster), OK);
+    assert_non_null(strstr(cluster.meta_start.message, cluster.meta_dir));
+    cluster_stop(&cluster);
+}
+
+static enum err check_config(const char *key, const char *value)
+{
+    char message[256];
+    return agent_check_topic_config(bytes_text(key),
+                                    value != NULL ? bytes_text(value) : (struct bytes){0}, message);
+}
+
+static void test_topic_configs_are_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(check_config("segment.bytes", "65536"), OK);
+    assert_int_equal(check_config("segment.bytes", "1MiB"), OK);
+    assert_int_equal(check_config("segment.bytes", "1"), ERR_CONFIG_INVALID);
+    assert_int_equal(check_config("segment.bytes", NULL), OK);
+    assert_int_equal(check_config("retention.ms", "-1"), OK);
+    assert_int_equal(check_config("retention.ms", "-2"), ERR_CONFIG_INVALID);
+    assert_int_equal(check_config("cleanup.policy", "compact,delete"), OK);
+    assert_int_equal(check_config("cleanup.policy", "keep"), ERR_CONFIG_INVALID);
+    assert_int_equal(check_config("durability", "os"), OK);
+    assert_int_equal(check_config("min.insync.replicas", "1"), OK);
+    assert_int_equal(check_config("compression.type", "gzip"), ERR_CONFIG_INVALID);
+    char message[256];
+    assert_int_equal(agent_check_topic_config(bytes_text("segment.byte"), bytes_text("1"), message),
+                     ERR_CONFIG_INVALID);
+    assert_non_null(strstr(message, "did you mean \"segment.bytes\"?"));
+    char huge[400];
+    memset(huge, 'k', sizeof(huge));
+    assert_int_equal(
+        agent_check_topic_config(bytes_of(huge, sizeof(huge)), bytes_text("1"), message),
+        ERR_CONFIG_INVALID);
+    assert_int_equal(agent_check_topic_config(bytes_of("a\0b", 3), bytes_text("1"), message),
+                     ERR_CONFIG_INVALID);
+}
+
+static void test_topic_configs_become_the_shards(void **state)
+{
+    (void)state;
+    struct partition_config fallback = {
+        .segment_records = 10, .segment_bytes = 20, .batch_bytes_max = 30};
+    struct map_config_entry configs[] = {
+        {(char[]){"cleanup.policy"}, (char[]){"compact"}},
+        {(char[]){"durability"}, (char[]){"memory"}},
+        {(char[]){"max.message.bytes"}, (char[]){"2048"}},
+        {(char[]){"message.timestamp.type"}, (char[]){"LogAppendTime"}},
+        {(char[]){"segment.records"}, (char[]){"77"}},
+    };
+    struct map_topic topic = {.config_count = ARRAY_COUNT(configs), .configs = configs};
+    struct partition_config config;
+    agent_partition_config(&fallback, &topic, &config);
+    assert_true(config.compacted);
+    assert_int_equal(config.durability, DURABILITY_MEMORY);
+    assert_int_equal(config.batch_bytes_max, 2048);
+    assert_int_equal(config.timestamp_type, TIMESTAMP_APPEND);
+    assert_int_equal(config.segment_records, 77);
+    assert_int_equal(config.segment_bytes, 20);
+}
+
+static void test_an_entry_holds_what_fits(void **state)
+{
+    (void)state;
+    uint8_t data[200];
+    struct bytes_writer writer = bytes_writer(data, sizeof(data));
+    struct command command = {
+        .kind = COMMAND_PRODUCER_IDS, .origin = 1, .producer_ids = {.count = 5}};
+    entry_begin(&writer);
+    uint32_t added = 0;
+    while (entry_add(&writer, &command)) {
+        command.sequence = ++added;
+    }
+    assert_in_range(added, 2, 8);
+    struct entry_reader entry;
+    assert_int_equal(entry_open(&entry, bytes_of(data, writer.position)), OK);
+    assert_int_equal(entry.left, added);
+    for (uint32_t i = 0; i < added; i++) {
+        assert_int_equal(entry_next(&entry, &command), OK);
+        assert_int_equal(command.sequence, i);
+    }
+    assert_int_equal(entry.left, 0);
+    assert_int_equal(writer.position % 8, 0);
+    assert_int_equal(entry_open(&entry, bytes_of(data, writer.position - 8)), OK);
+    enum err err = OK;
+    while (err == OK && entry.left > 0) {
+        err = entry_next(&entry, &command);
+    }
+    assert_int_equal(err, ERR_CORRUPT);
+    data[0] = 2;
+    assert_int_equal(entry_open(&entry, bytes_of(data, writer.position)), ERR_VERSION);
+    assert_int_equal(entry_open(&entry, bytes_of(data, 3)), ERR_CORRUPT);
+}
+
+int main(void)
+{
+    log_set_level(LOG_LEVEL_ERROR);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_new_cluster_gets_an_id_that_stays),
+        cmocka_unit_test(test_topics_come_and_go_on_every_core),
+        cmocka_unit_test(test_segments_roll_through_the_map),
+        cmocka_unit_test(test_proposals_share_entries),
+        cmocka_unit_test(test_a_small_log_goes_round),
+        cmocka_unit_test(test_after_the_stop_nothing_is_proposed),
+        cmocka_unit_test(test_another_nodes_metadata_is_refused),
+        cmocka_unit_test(test_a_directory_that_is_missing_is_an_error),
+        cmocka_unit_test(test_topic_configs_are_checked),
+        cmocka_unit_test(test_topic_configs_become_the_shards),
+        cmocka_unit_test(test_an_entry_holds_what_fits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
