@@ -24,6 +24,19 @@
 
 static void load_step(struct completion *done);
 
+/* The segment gets what was read, unless another load of it came first: two readers may scan one
+ * file at the same time, each for itself. */
+static void load_index(struct load *load)
+{
+    struct segment *segment = load->segment;
+    if (!segment->loaded) {
+        segment_index_deinit(&segment->index);
+        segment->index = load->index;
+        segment->timestamp_max = load->timestamp_max;
+        segment_index_init(&load->index);
+    }
+}
+
 static void load_finish(struct load *load, enum err err)
 {
     struct segment *segment = load->segment;
@@ -33,6 +46,7 @@ static void load_finish(struct load *load, enum err err)
         load->block = NULL;
     }
     if (err == OK) {
+        load_index(load);
         segment->loaded = true;
         segment->position_end = load->position;
     } else if (err == ERR_DAMAGED) {
@@ -42,6 +56,7 @@ static void load_finish(struct load *load, enum err err)
                   segment->partition->name, segment->partition->id.partition, segment->info.id,
                   load->offset, load->evidence);
     }
+    segment_index_deinit(&load->index);
     if (load->pinned) {
         load->pinned = false;
         segment_unpin(segment);
@@ -96,9 +111,9 @@ static void load_scan_start(struct load *load)
     load->offset = segment->info.base_offset;
     load->chain = segment->info.salt;
     load->evidence = load->offset;
-    segment_index_deinit(&segment->index);
-    segment_index_init(&segment->index);
-    segment->timestamp_max = INT64_MIN;
+    segment_index_deinit(&load->index);
+    segment_index_init(&load->index);
+    load->timestamp_max = INT64_MIN;
     load_read(load, LOAD_SCAN, load->position, READ_BYTES);
 }
 
@@ -152,12 +167,12 @@ static enum err load_frame(struct load *load, const struct extent_header *extent
     if (err != OK) {
         return err;
     }
-    if (timestamp_max > segment->timestamp_max) {
-        segment->timestamp_max = timestamp_max;
+    if (timestamp_max > load->timestamp_max) {
+        load->timestamp_max = timestamp_max;
     }
     struct frame_row row = {0};
     frame_row_decode(body, &row);
-    err = segment_index_add(&segment->index, frame->offset_first, load->position, row.ms, row.seq,
+    err = segment_index_add(&load->index, frame->offset_first, load->position, row.ms, row.seq,
                             timestamp_max, extent->padded_size);
     load->offset += frame->records;
     load->chain = frame_chain(header);
@@ -274,20 +289,20 @@ static void load_trailer(struct load *load, uint32_t size)
     struct extent_header extent;
     uint32_t body = (uint32_t)load->seal.trailer_bytes;
     const uint8_t *at = load->block->data;
-    segment_index_deinit(&segment->index);
-    segment_index_init(&segment->index);
+    segment_index_deinit(&load->index);
+    segment_index_init(&load->index);
     bool sound = size >= EXTENT_HEADER_BYTES + body && extent_header_decode(at, &extent) == OK &&
                  extent.type == EXTENT_TRAILER && extent.salt == segment->info.salt &&
                  extent.position == load->seal.trailer_position &&
                  crc32c(0, at + EXTENT_HEADER_BYTES, body) == extent.frames_or_crc &&
-                 trailer_decode(bytes_of(at + EXTENT_HEADER_BYTES, body), &segment->index,
+                 trailer_decode(bytes_of(at + EXTENT_HEADER_BYTES, body), &load->index,
                                 load->producers) == OK;
     if (!sound) {
         COVER("trailer is bad, the file is scanned");
         load_scan_start(load);
         return;
     }
-    segment->timestamp_max = load->seal.timestamp_max;
+    load->timestamp_max = load->seal.timestamp_max;
     load->offset = load->seal.end_offset;
     load->chain = load->seal.digest;
     load->position = load->seal.trailer_position;
@@ -481,11 +496,20 @@ static void recover_loaded(struct partition *partition, enum err err)
         }
         return;
     }
+    if (err != OK && err != ERR_DAMAGED && is_open) {
+        /* Where it ends is not known: no answer is better than a wrong one. */
+        LOG_ERROR("segment cannot be recovered topic=%s partition=%u err=%s", partition->name,
+                  partition->id.partition, err_name(err));
+        recover_finish(partition, err);
+        return;
+    }
     if (err != OK) {
         LOG_ERROR("segment cannot be read, no more appends topic=%s partition=%u err=%s",
                   partition->name, partition->id.partition, err_name(err));
         partition->damaged = true;
-        partition->high_watermark = is_open ? recover->load.offset : partition->high_watermark;
+        if (is_open) {
+            partition->high_watermark = max_u64(segment->info.base_offset, recover->load.offset);
+        }
         partition->offset_next = partition->high_watermark;
         recover_finish(partition, OK);
         return;

@@ -172,6 +172,8 @@ struct load {
     uint32_t buffer_bytes, block_bytes, boot;
     uint64_t read_position;
     struct segment_seal seal;
+    struct segment_index index; /* The segment's, once it is complete. */
+    int64_t timestamp_max;
     uint64_t position, offset, chain, evidence;
     uint64_t last_ms, last_seq;
     char path[SHARD_PATH_BYTES];

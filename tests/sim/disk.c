@@ -336,6 +336,7 @@ static uint64_t page_cut(struct disk *disk, struct page *page, enum cut_mode mod
             end = at + DISK_SECTOR_BYTES;
         } else {
             memcpy(page->now + at, page->before + at, DISK_SECTOR_BYTES);
+            disk->losses.sectors++;
         }
         page->dirty[s] = 0;
     }
@@ -376,6 +377,7 @@ void disk_cut(struct disk *disk)
                     : mode == CUT_ALL   ? disk->change_count
                                         : (uint32_t)prng_below(disk->prng, disk->change_count + 1);
     disk_settle(disk, keep);
+    disk->losses.names += disk->change_count;
     disk->change_count = 0;
     for (uint32_t i = 0; i < disk->inode_count; i++) {
         struct inode *inode = disk->inodes[i];
@@ -386,6 +388,11 @@ void disk_cut(struct disk *disk)
         disk_names_cut(inode);
     }
     disk_collect(disk);
+}
+
+struct disk_losses disk_losses(const struct disk *disk)
+{
+    return disk->losses;
 }
 
 void disk_rot(struct disk *disk, int32_t index, uint32_t count)

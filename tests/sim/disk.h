@@ -79,5 +79,12 @@ int32_t disk_list(const struct disk *disk, struct io *io);
 /* The power fails: the cache is lost in part. Nobody has a file open any more. */
 void disk_cut(struct disk *disk);
 
+/* What all cuts took so far: changes of names, and sectors. */
+struct disk_losses {
+    uint64_t names, sectors;
+};
+
+struct disk_losses disk_losses(const struct disk *disk);
+
 /* Turns `count` bytes at random places of a file into noise, durable: bit rot. */
 void disk_rot(struct disk *disk, int32_t inode, uint32_t count);

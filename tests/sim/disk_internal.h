@@ -43,6 +43,7 @@ struct disk {
     uint32_t change_count, change_capacity;
     uint64_t moment;
     uint64_t capacity, used;
+    struct disk_losses losses;
 };
 
 /* disk.c */

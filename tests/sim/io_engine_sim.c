@@ -288,6 +288,7 @@ static int32_t sim_write(struct sim_node *node, const struct io *io)
     struct disk_write write = sim_disk_write(node, io);
     if (sim_fault_hits(&node->manners.write_fail_in)) {
         disk_write_torn(node->disk, &write);
+        node->faults++;
         return ERR_IO;
     }
     enum err err = disk_write(node->disk, &write);
@@ -307,6 +308,7 @@ static int32_t sim_read(struct sim_node *node, const struct io *io)
 static int32_t sim_sync(struct sim_node *node, const struct io *io)
 {
     if (sim_fault_hits(&node->manners.sync_fail_in)) {
+        node->faults++;
         return ERR_IO; /* What was dirty stays so: lost at a cut, or written by luck. */
     }
     disk_sync(node->disk, sim_fd(node, io->fd)->number, io->engine[NOTE_MOMENT]);

@@ -46,6 +46,7 @@ struct sim_node *sim_node_add(struct sim_world *world);
 uint32_t sim_node_number(const struct sim_node *node);
 struct disk *sim_node_disk(const struct sim_node *node);
 void sim_node_set_manners(struct sim_node *node, const struct sim_disk_manners *manners);
+uint64_t sim_node_faults(const struct sim_node *node); /* Writes and syncs that failed so far. */
 
 /* The n-th I/O event from now is the last. */
 void sim_node_crash_in(struct sim_node *node, uint64_t events);

@@ -51,6 +51,16 @@ uint64_t mutant_hits(void)
     return mutant_asked;
 }
 
+uint64_t cover_hits(const char *name)
+{
+    for (uint32_t i = 0; i < marks_used; i++) {
+        if (strcmp(marks[i].name, name) == 0) {
+            return marks[i].hits;
+        }
+    }
+    return 0;
+}
+
 uint32_t cover_count(void)
 {
     return marks_used;

@@ -10,5 +10,6 @@ bool mutant_active(const char *name);
 void mutant_choose(const char *name);
 uint64_t mutant_hits(void); /* How often the chosen one was met. */
 
-uint32_t cover_count(void); /* Different marks hit. */
+uint64_t cover_hits(const char *name); /* Of one mark. */
+uint32_t cover_count(void);            /* Different marks hit. */
 void cover_print(void);

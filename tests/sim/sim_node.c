@@ -13,6 +13,11 @@ void sim_node_crash_in(struct sim_node *node, uint64_t events)
     node->crash_in = events;
 }
 
+uint64_t sim_node_faults(const struct sim_node *node)
+{
+    return node->faults;
+}
+
 bool sim_node_crashed(const struct sim_node *node)
 {
     return node->crashed;

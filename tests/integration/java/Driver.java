@@ -1,0 +1,320 @@
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.Future;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.zip.CRC32;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.Metric;
+import org.apache.kafka.common.MetricName;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * The Java client as a command. Each sub-command prints what it saw, a line for each thing, words
+ * with a space between; test_java.py judges. Whatever the client throws ends it with code 1.
+ */
+public final class Driver {
+    /** Record n says that it is of second n after this: what offsetsForTimes is asked for. */
+    private static final long TIME_BASE = 1_700_000_000_000L;
+    private static final int ALIVE_MAX = 300;
+
+    private static final PrintStream OUT =
+            new PrintStream(new BufferedOutputStream(System.out, 1 << 16), false, StandardCharsets.UTF_8);
+
+    private final String address;
+    private final String[] words;
+
+    private Driver(String[] words) {
+        this.address = words[1];
+        this.words = words;
+    }
+
+    private String word(int index) {
+        return words[index + 2];
+    }
+
+    private int number(int index) {
+        return Integer.parseInt(word(index));
+    }
+
+    private TopicPartition partition(int index) {
+        return new TopicPartition(word(index), number(index + 1));
+    }
+
+    /** With the settings that stand at the end of the command line as key=value. */
+    private Map<String, Object> settings() {
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("bootstrap.servers", address);
+        for (String text : words) {
+            int at = text.indexOf('=');
+            if (at > 0) {
+                settings.put(text.substring(0, at), text.substring(at + 1));
+            }
+        }
+        return settings;
+    }
+
+    private KafkaProducer<byte[], byte[]> producer() {
+        Map<String, Object> settings = settings();
+        settings.put("enable.idempotence", "true");
+        settings.put("acks", "all");
+        return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+    }
+
+    private KafkaConsumer<byte[], byte[]> consumer() {
+        Map<String, Object> settings = settings();
+        settings.put("auto.offset.reset", "none");
+        return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    /** Record n: of `size` bytes and some more, so that no two neighbours have the same size. */
+    private static ProducerRecord<byte[], byte[]> record(TopicPartition to, int n, int size) {
+        byte[] piece = (n + ":").getBytes(StandardCharsets.US_ASCII);
+        byte[] value = new byte[size + n % 50];
+        for (int at = 0; at < value.length; at += piece.length) {
+            System.arraycopy(piece, 0, value, at, Math.min(piece.length, value.length - at));
+        }
+        byte[] key = ("k" + n).getBytes(StandardCharsets.US_ASCII);
+        return new ProducerRecord<>(to.topic(), to.partition(), TIME_BASE + n * 1000L, key, value);
+    }
+
+    private static void print(ConsumerRecord<byte[], byte[]> record) {
+        CRC32 crc = new CRC32();
+        crc.update(record.value());
+        String key = record.key() == null ? "-" : new String(record.key(), StandardCharsets.US_ASCII);
+        OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + key
+                + " " + record.value().length + " " + crc.getValue());
+    }
+
+    /** produce TOPIC PARTITIONS FIRST COUNT SIZE: round robin; PARTITION OFFSET of each, in order. */
+    private void produce() throws Exception {
+        int partitions = number(1);
+        int first = number(2);
+        int count = number(3);
+        int size = number(4);
+        try (KafkaProducer<byte[], byte[]> producer = producer()) {
+            List<Future<RecordMetadata>> sent = new ArrayList<>();
+            for (int n = first; n < first + count; n++) {
+                TopicPartition to = new TopicPartition(word(0), n % partitions);
+                sent.add(producer.send(record(to, n, size)));
+            }
+            for (Future<RecordMetadata> future : sent) {
+                RecordMetadata metadata = future.get();
+                OUT.println(metadata.partition() + " " + metadata.offset());
+            }
+        }
+    }
+
+    /**
+     * flow TOPIC PARTITION SIZE: records without end, a line OFFSET for each that was acked, until
+     * standard input ends; then "sent COUNT". A few at a time are on their way, so that the reader
+     * of the lines decides in the middle of what it does a thing.
+     */
+    private void flow() throws Exception {
+        TopicPartition to = partition(0);
+        int size = number(2);
+        AtomicBoolean stop = new AtomicBoolean();
+        Thread reader = new Thread(() -> {
+            try {
+                while (System.in.read() >= 0) {
+                }
+            } catch (IOException error) {
+                System.err.println(error);
+            }
+            stop.set(true);
+        });
+        reader.setDaemon(true);
+        reader.start();
+        Semaphore alive = new Semaphore(ALIVE_MAX);
+        int n = 0;
+        try (KafkaProducer<byte[], byte[]> producer = producer()) {
+            for (; !stop.get(); n++) {
+                alive.acquire();
+                producer.send(record(to, n, size), (metadata, error) -> {
+                    OUT.println(error == null ? metadata.offset() : "failed " + error);
+                    OUT.flush();
+                    alive.release();
+                });
+            }
+        }
+        OUT.println("sent " + n);
+    }
+
+    /** consume TOPIC PARTITION FROM COUNT; does not end before it has them. */
+    private void consume() {
+        TopicPartition from = partition(0);
+        int count = number(3);
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+            consumer.assign(List.of(from));
+            consumer.seek(from, number(2));
+            for (int found = 0; found < count;) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                    print(record);
+                    found++;
+                }
+            }
+        }
+    }
+
+    /** consume-all TOPIC PARTITIONS COUNT: one consumer of them all, from their beginnings. */
+    private void consumeAll() {
+        List<TopicPartition> from = partitions(word(0), number(1));
+        int count = number(2);
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+            consumer.assign(from);
+            consumer.seekToBeginning(from);
+            for (int found = 0; found < count;) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                    print(record);
+                    found++;
+                }
+            }
+        }
+    }
+
+    private static List<TopicPartition> partitions(String topic, int count) {
+        List<TopicPartition> all = new ArrayList<>();
+        for (int n = 0; n < count; n++) {
+            all.add(new TopicPartition(topic, n));
+        }
+        return all;
+    }
+
+    /** offsets TOPIC PARTITIONS: PARTITION BEGINNING END. */
+    private void offsets() {
+        List<TopicPartition> all = partitions(word(0), number(1));
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+            Map<TopicPartition, Long> beginnings = consumer.beginningOffsets(all);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(all);
+            for (TopicPartition one : all) {
+                OUT.println(one.partition() + " " + beginnings.get(one) + " " + ends.get(one));
+            }
+        }
+    }
+
+    /** times TOPIC PARTITION MILLISECONDS...: OFFSET TIME, or none; times count from TIME_BASE. */
+    private void times() {
+        TopicPartition of = partition(0);
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+            for (int i = 4; i < words.length && words[i].indexOf('=') < 0; i++) {
+                long time = TIME_BASE + Long.parseLong(words[i]);
+                OffsetAndTimestamp found = consumer.offsetsForTimes(Map.of(of, time)).get(of);
+                OUT.println(found == null
+                        ? "none"
+                        : found.offset() + " " + (found.timestamp() - TIME_BASE));
+            }
+        }
+    }
+
+    private static long metric(Map<MetricName, ? extends Metric> all, String group, String name) {
+        for (Map.Entry<MetricName, ? extends Metric> entry : all.entrySet()) {
+            MetricName found = entry.getKey();
+            // Those of one node or one topic have tags besides the client's name.
+            if (found.group().equals(group) && found.name().equals(name) && found.tags().size() == 1) {
+                return ((Double) entry.getValue().metricValue()).longValue();
+            }
+        }
+        throw new IllegalStateException("no metric " + group + " " + name);
+    }
+
+    private static boolean fetchIsOut(KafkaConsumer<byte[], byte[]> consumer) {
+        Map<MetricName, ? extends Metric> all = consumer.metrics();
+        return metric(all, "consumer-metrics", "request-total")
+                > metric(all, "consumer-metrics", "response-total");
+    }
+
+    /**
+     * wait TOPIC PARTITION ROUNDS: in each, a fetch that finds nothing is sent first and a record
+     * is appended then. Prints each record, and "fetches N": how many answers that took.
+     */
+    private void waitForAppend() throws Exception {
+        TopicPartition of = partition(0);
+        try (KafkaProducer<byte[], byte[]> producer = producer();
+                KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+            consumer.assign(List.of(of));
+            consumer.seek(of, 0);
+            for (int n = 0; n < number(2); n++) {
+                do {
+                    if (!consumer.poll(Duration.ofMillis(20)).isEmpty()) {
+                        throw new IllegalStateException("a record before there was one");
+                    }
+                } while (!fetchIsOut(consumer));
+                producer.send(record(of, n, 10)).get();
+                int found = 0;
+                while (found == 0) {
+                    for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                        print(record);
+                        found++;
+                    }
+                }
+            }
+            OUT.println("fetches "
+                    + metric(consumer.metrics(), "consumer-fetch-manager-metrics", "fetch-total"));
+        }
+    }
+
+    /** create TOPIC PARTITIONS; describe TOPIC; delete TOPIC; list. */
+    private void admin() throws Exception {
+        try (Admin admin = Admin.create(settings())) {
+            switch (words[0]) {
+                case "create" -> admin.createTopics(
+                        List.of(new NewTopic(word(0), number(1), (short) 1))).all().get();
+                case "delete" -> admin.deleteTopics(List.of(word(0))).all().get();
+                case "list" -> admin.listTopics().names().get().stream().sorted()
+                        .forEach(OUT::println);
+                default -> {
+                    TopicDescription found =
+                            admin.describeTopics(List.of(word(0))).allTopicNames().get().get(word(0));
+                    Map<Integer, Integer> leaders = new TreeMap<>();
+                    found.partitions().forEach(one -> leaders.put(one.partition(), one.leader().id()));
+                    leaders.forEach((partition, leader) -> OUT.println(partition + " " + leader));
+                }
+            }
+        }
+    }
+
+    private void run() throws Exception {
+        switch (words[0]) {
+            case "produce" -> produce();
+            case "flow" -> flow();
+            case "consume" -> consume();
+            case "consume-all" -> consumeAll();
+            case "offsets" -> offsets();
+            case "times" -> times();
+            case "wait" -> waitForAppend();
+            case "create", "describe", "delete", "list" -> admin();
+            default -> throw new IllegalArgumentException(Arrays.toString(words));
+        }
+    }
+
+    public static void main(String[] words) {
+        int code = 0;
+        try {
+            new Driver(words).run();
+        } catch (Exception error) {
+            error.printStackTrace();
+            code = 1;
+        }
+        OUT.flush();
+        System.exit(code);
+    }
+}

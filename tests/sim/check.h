@@ -1,0 +1,89 @@
+/* What must be true of every partition's log, and what is known of it so far.
+ *
+ *     arrival   a batch reached the owner's core, in this order, in this life
+ *     fact      a batch stands at an offset: it was acked, or a reader was given it. Either way it
+ *               is there for ever, byte for byte
+ *
+ * Every fact is held against the others and against the map when it is learned: no batch that was
+ * never submitted, none twice that came once, order of arrival, the epoch of its segment, and only
+ * batches of the life that opened the segment. When a log was read from start to end (an audit), it
+ * has no holes, and what arrived in an earlier life is there as a prefix. The first contradiction
+ * is kept; the rest is not looked at. */
+#pragma once
+
+#include "tests/sim/sim_map.h"
+
+/* A batch that a client made; it may be submitted more than once. */
+struct sim_batch {
+    uint64_t number;
+    uint32_t partition, size, records;
+    bool idempotent;
+    int64_t timestamp; /* Of the first record; +1 each. */
+    uint8_t *data;     /* As submitted. */
+};
+
+struct check;
+
+struct check_counts {
+    uint64_t acked;     /* Batches acked for the first time. */
+    uint64_t read;      /* Batches that readers were given. */
+    uint64_t saved;     /* Facts about batches that were never acked. */
+    uint64_t lost;      /* Arrived, never acked, gone after a crash. */
+    uint64_t duplicate; /* Acks of batches that were known to be there. */
+};
+
+struct check *check_create(const struct sim_map *map);
+void check_destroy(struct check *check);
+
+/* The first contradiction, or NULL. */
+const char *check_failure(const struct check *check);
+void check_fail(struct check *check, const char *format, ...) PRINTF_LIKE(2, 3);
+
+const struct check_counts *check_counts(const struct check *check);
+
+/* A new life: what is under way is unknown from here on. */
+void check_life(struct check *check, uint32_t life);
+
+/* Faults were injected or asked for in this life: an append that came after a failed one may have
+ * been taken. */
+void check_life_is_faulty(struct check *check);
+
+/* Nothing is appended from here on: recovery has to find the same again. */
+void check_settle(struct check *check);
+
+/* Takes over `batch->data`. The batch lives as long as `check`. */
+const struct sim_batch *check_batch(struct check *check, const struct sim_batch *batch);
+
+/* At the owner's core; the arrival's number. */
+uint32_t check_arrived(struct check *check, const struct sim_batch *batch);
+void check_acked(struct check *check, const struct sim_batch *batch, uint64_t offset);
+void check_refused(struct check *check, const struct sim_batch *batch, uint32_t arrival);
+
+/* End of what is known to be there. */
+uint64_t check_end(const struct check *check, uint32_t partition);
+
+/* Somebody was told this high watermark; it was asked for when `end` was known. */
+void check_watermark(struct check *check, uint32_t partition, uint64_t watermark, uint64_t end);
+
+/* Whole batches from a fetch at *offset, which moves behind them. */
+void check_fetched(struct check *check, uint32_t partition, struct bytes data, uint64_t *offset);
+
+/* The map seals the open segment here. */
+void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset);
+
+/* The log was read from its start to `end`, which is at least what recovery had found. */
+void check_audited(struct check *check, uint32_t partition, uint64_t end);
+
+/* The greatest time in one of the batches that are there, as drawn; 0: there is none. */
+int64_t check_some_time(const struct check *check, uint32_t partition, struct prng *prng);
+
+/* An answer to a look-up by time, asked when `end` was known; offset -1: none. */
+struct check_lookup {
+    uint32_t partition;
+    uint64_t end;
+    int64_t wanted; /* Or OFFSETS_MAX_TIMESTAMP. */
+    int64_t offset, timestamp;
+    int32_t epoch;
+};
+
+void check_looked_up(struct check *check, const struct check_lookup *lookup);

@@ -1,0 +1,46 @@
+/* What check.c (facts) and check_read.c (answers) share. */
+#pragma once
+
+#include "tests/sim/check.h"
+
+enum { CHECK_TEXT_BYTES = 400 };
+
+struct arrival {
+    const struct sim_batch *batch;
+    uint32_t life;
+    bool acked, refused, found, faulty;
+};
+
+struct fact {
+    uint64_t offset, end;
+    const struct sim_batch *batch;
+    uint32_t arrival;
+};
+
+struct check_partition {
+    struct arrival *arrivals;
+    uint32_t arrival_count, arrival_capacity;
+    struct fact *facts; /* By offset. */
+    uint32_t fact_count, fact_capacity;
+    uint64_t watermark; /* The greatest that anybody was told. */
+    uint32_t audited;   /* The last life in which the whole log was read. */
+};
+
+struct check {
+    const struct sim_map *map;
+    struct check_counts counts;
+    struct sim_batch **batches;
+    uint32_t batch_count, batch_capacity;
+    struct check_partition **partitions;
+    uint32_t partition_count, partition_capacity;
+    uint32_t life;
+    bool faulty, failed, settled;
+    char text[CHECK_TEXT_BYTES];
+};
+
+/* check.c */
+struct check_partition *check_of(struct check *check, uint32_t partition);
+void check_fact(struct check *check, const struct sim_batch *batch, uint64_t offset);
+
+/* The first fact that ends behind `offset`; the count if there is none. */
+uint32_t check_fact_at(const struct check_partition *partition, uint64_t offset);

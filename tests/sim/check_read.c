@@ -1,0 +1,205 @@
+/* What the log answers, held against what is known of it. */
+#include "core/assert.h"
+#include "shard/batch.h"
+#include "tests/sim/batch_maker.h"
+#include "tests/sim/check_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void check_watermark(struct check *check, uint32_t number, uint64_t watermark, uint64_t end)
+{
+    struct check_partition *partition = check_of(check, number);
+    if (watermark < end) {
+        check_fail(check, "partition %u: high watermark %" PRIu64 ", but %" PRIu64 " was there",
+                   number, watermark, end);
+        return;
+    }
+    if (check->settled && watermark != check_end(check, number)) {
+        check_fail(check, "partition %u: recovered to %" PRIu64 ", before it was %" PRIu64, number,
+                   watermark, check_end(check, number));
+        return;
+    }
+    partition->watermark = max_u64(partition->watermark, watermark);
+}
+
+void check_sealed(struct check *check, uint32_t number, uint64_t end_offset)
+{
+    uint64_t end = check_end(check, number);
+    if (end_offset < end) {
+        check_fail(check, "partition %u: sealed at %" PRIu64 ", but %" PRIu64 " was there", number,
+                   end_offset, end);
+    }
+}
+
+/* Is this batch, but for what the broker stamps, the one that was submitted? */
+static bool same_bytes(const struct sim_batch *batch, const uint8_t *stored, bool append_time)
+{
+    const uint8_t *made = batch->data;
+    bool same = memcmp(stored + 8, made + 8, 4) == 0 && stored[16] == made[16] &&
+                memcmp(stored + 23, made + 23, 12) == 0 &&
+                memcmp(stored + 43, made + 43, batch->size - 43) == 0;
+    if (!append_time) {
+        same = same && memcmp(stored + 17, made + 17, 26) == 0;
+    }
+    return same;
+}
+
+static const struct sim_batch *stored_batch(struct check *check, uint32_t number,
+                                            struct bytes bytes, const struct batch *parsed)
+{
+    const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
+    const struct batch_rules rules = {
+        .bytes_max = UINT32_MAX, .timestamp_type = TIMESTAMP_APPEND, .deep = true};
+    struct batch again;
+    uint64_t key;
+    bool ours = batch_maker_number(bytes, &key) && key < check->batch_count;
+    const struct sim_batch *batch = ours ? check->batches[key] : NULL;
+    if (!ours || batch->partition != number || batch->size != parsed->length ||
+        !same_bytes(batch, bytes.data, mapped->config.timestamp_type == TIMESTAMP_APPEND) ||
+        batch_check(bytes, &rules, &again) != OK) {
+        check_fail(check, "partition %u: the batch at %" PRId64 " is not one that was submitted",
+                   number, parsed->base_offset);
+        return NULL;
+    }
+    return batch;
+}
+
+static void check_stored(struct check *check, uint32_t number, struct bytes bytes,
+                         const struct batch *parsed)
+{
+    const struct sim_batch *batch = stored_batch(check, number, bytes, parsed);
+    if (batch == NULL) {
+        return;
+    }
+    check_fact(check, batch, (uint64_t)parsed->base_offset);
+    const struct sim_map_segment *segment =
+        sim_map_segment_of(sim_map_partition(check->map, number), (uint64_t)parsed->base_offset);
+    if (!check->failed && (uint32_t)parsed->leader_epoch != segment->info.epoch) {
+        check_fail(check, "partition %u: epoch %d at %" PRId64 ", the map says %u", number,
+                   parsed->leader_epoch, parsed->base_offset, segment->info.epoch);
+    }
+}
+
+void check_fetched(struct check *check, uint32_t number, struct bytes data, uint64_t *offset)
+{
+    bool first = true;
+    for (uint32_t at = 0; at < data.size && !check->failed;) {
+        struct batch parsed;
+        struct bytes rest = bytes_of(data.data + at, data.size - at);
+        if (batch_parse(rest, &parsed) != OK) {
+            check_fail(check, "partition %u: a fetch at %" PRIu64 " is not of whole batches",
+                       number, *offset);
+            return;
+        }
+        uint64_t base = (uint64_t)parsed.base_offset;
+        uint64_t end = base + (uint32_t)parsed.record_count;
+        if ((first ? base > *offset : base != *offset) || end <= *offset) {
+            check_fail(check, "partition %u: wanted %" PRIu64 ", got %" PRIu64 "..%" PRIu64, number,
+                       *offset, base, end);
+            return;
+        }
+        rest.size = parsed.length;
+        check_stored(check, number, rest, &parsed);
+        check->counts.read++;
+        *offset = end;
+        first = false;
+        at += parsed.length;
+    }
+}
+
+/* Everything that arrived in an earlier life before something that is there is there. */
+void check_audited(struct check *check, uint32_t number, uint64_t end)
+{
+    struct check_partition *partition = check_of(check, number);
+    uint64_t next = 0;
+    for (uint32_t i = 0; i < partition->fact_count && next < end; i++) {
+        if (partition->facts[i].offset != next) {
+            break;
+        }
+        next = partition->facts[i].end;
+    }
+    if (next < end) {
+        check_fail(check, "partition %u: read to %" PRIu64 ", and %" PRIu64 " is unknown", number,
+                   end, next);
+        return;
+    }
+    uint32_t life = UINT32_MAX;
+    for (uint32_t i = partition->arrival_count; i-- > 0;) {
+        const struct arrival *arrival = &partition->arrivals[i];
+        if (arrival->life <= partition->audited) {
+            break;
+        }
+        if (arrival->life == check->life) {
+            continue;
+        }
+        bool known = arrival->found || arrival->refused || arrival->faulty;
+        for (uint32_t o = 0; !known && arrival->batch->idempotent && o < i; o++) {
+            known = partition->arrivals[o].batch == arrival->batch && partition->arrivals[o].found;
+        }
+        if (!known && arrival->life == life) {
+            check_fail(check,
+                       "partition %u: batch %" PRIu64 " arrived before others and is not there",
+                       number, arrival->batch->number);
+            return;
+        }
+        check->counts.lost += !known;
+        life = arrival->found ? arrival->life : life;
+    }
+    partition->audited = check->life - 1;
+}
+
+int64_t check_some_time(const struct check *check, uint32_t number, struct prng *prng)
+{
+    if (number >= check->partition_count || check->partitions[number]->fact_count == 0) {
+        return 0;
+    }
+    const struct check_partition *partition = check->partitions[number];
+    const struct fact *fact = &partition->facts[prng_below(prng, partition->fact_count)];
+    return fact->batch->timestamp + fact->batch->records - 1;
+}
+
+static bool look_up_contradicts(const struct check *check, const struct check_partition *partition,
+                                const struct check_lookup *lookup)
+{
+    bool greatest = lookup->wanted == OFFSETS_MAX_TIMESTAMP;
+    const struct sim_map_partition *mapped = sim_map_partition(check->map, lookup->partition);
+    for (uint32_t i = 0; i < partition->fact_count; i++) {
+        const struct fact *fact = &partition->facts[i];
+        int64_t first = fact->batch->timestamp;
+        int64_t last = first + fact->batch->records - 1;
+        bool holds = lookup->offset >= (int64_t)fact->offset && lookup->offset < (int64_t)fact->end;
+        if (holds && first + lookup->offset - (int64_t)fact->offset != lookup->timestamp) {
+            return true;
+        }
+        if (holds &&
+            sim_map_segment_of(mapped, fact->offset)->info.epoch != (uint32_t)lookup->epoch) {
+            return true;
+        }
+        if (fact->end > lookup->end) {
+            continue; /* Perhaps it was not there yet. */
+        }
+        if (greatest) {
+            if (last > lookup->timestamp) {
+                return true;
+            }
+        } else if (last >= lookup->wanted) {
+            int64_t skip = lookup->wanted > first ? lookup->wanted - first : 0;
+            if (lookup->offset < 0 || lookup->offset > (int64_t)fact->offset + skip) {
+                return true;
+            }
+        }
+    }
+    return lookup->offset >= 0 && !greatest && lookup->timestamp < lookup->wanted;
+}
+
+void check_looked_up(struct check *check, const struct check_lookup *lookup)
+{
+    if (look_up_contradicts(check, check_of(check, lookup->partition), lookup)) {
+        check_fail(check,
+                   "partition %u: the time %" PRId64 " is at offset %" PRId64 " (time %" PRId64
+                   ", epoch %d), the log says otherwise",
+                   lookup->partition, lookup->wanted, lookup->offset, lookup->timestamp,
+                   lookup->epoch);
+    }
+}

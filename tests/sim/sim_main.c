@@ -1,0 +1,194 @@
+/* floe_sim: seed after seed through the simulator.
+ *
+ *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose]
+ *
+ * Ends with one line of counts and exit code 0, or with the seed that failed, why, the line that
+ * runs it again, and exit code 1. The seeds run in a child process, so that whatever ends it, an
+ * assertion or a sanitizer, the parent still says which seed it was. */
+#include "core/base.h"
+#include "core/log.h"
+#include "tests/sim/mutant.h"
+#include "tests/sim/run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    EXIT_USAGE = 2,
+    SEEDS_DEFAULT = 100,
+    /* From so many seeds on everything that happens sometimes must have happened. */
+    SEEDS_TELLING = 500,
+    PROGRESS_STEP = 10,
+};
+
+struct arguments {
+    uint64_t first, seeds;
+    const char *mutant;
+    bool verbose;
+};
+
+/* Shared with the child. */
+struct progress {
+    uint64_t seed, done;
+    bool said; /* The child has said what failed. */
+};
+
+static bool parse_number(const char *text, uint64_t *number)
+{
+    char *end;
+    *number = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == 0;
+}
+
+static bool parse_arguments(int count, char **values, struct arguments *arguments)
+{
+    *arguments = (struct arguments){.first = 1, .seeds = SEEDS_DEFAULT};
+    for (int i = 1; i < count; i++) {
+        const char *next = i + 1 < count ? values[i + 1] : "";
+        bool good = true;
+        if (strcmp(values[i], "--verbose") == 0) {
+            arguments->verbose = true;
+            continue;
+        }
+        if (strcmp(values[i], "--first") == 0) {
+            good = parse_number(next, &arguments->first);
+        } else if (strcmp(values[i], "--seeds") == 0) {
+            good = parse_number(next, &arguments->seeds) && arguments->seeds > 0;
+        } else if (strcmp(values[i], "--mutant") == 0) {
+            arguments->mutant = next;
+            good = next[0] != 0;
+        } else {
+            good = false;
+        }
+        if (!good) {
+            return false;
+        }
+        i++;
+    }
+    return true;
+}
+
+static void say_failure(const struct arguments *arguments, const struct progress *progress,
+                        const char *what)
+{
+    printf("seed %" PRIu64 " failed after %" PRIu64 " good ones: %s\n", progress->seed,
+           progress->done, what);
+    printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s --verbose\n", progress->seed,
+           arguments->mutant != NULL ? " --mutant " : "",
+           arguments->mutant != NULL ? arguments->mutant : "");
+    (void)fflush(stdout);
+}
+
+/* Returns how many never happened. */
+static uint32_t say_counts(const struct sim_counts *counts, bool telling)
+{
+    uint32_t missing = 0;
+    printf("%" PRIu64 " seeds, %" PRIu64 " crashes (%" PRIu64 " power cuts), %" PRIu64
+           " acked appends, %" PRIu64 " read back, %" PRIu64 " recoveries, %" PRIu64 " rolls",
+           counts->seeds, counts->crashes, counts->power_cuts, counts->acked, counts->read,
+           counts->recoveries, counts->rolls);
+
+#define X(name, text)                                                                              \
+    printf(", %" PRIu64 " " text, counts->name);                                                   \
+    missing += counts->name == 0;
+    SIM_SOMETIMES(X)
+#undef X
+    missing = telling ? missing : 0;
+    printf(", %u failures\n", missing);
+    if (missing > 0) {
+        printf("what should happen sometimes never did: the simulator looks away\n");
+    }
+    return missing;
+}
+
+static int run_seeds(const struct arguments *arguments, struct progress *progress)
+{
+    struct sim_counts counts = {0};
+    struct sim_result result;
+    bool terminal = isatty(STDOUT_FILENO) == 1 && !arguments->verbose;
+    for (uint64_t i = 0; i < arguments->seeds; i++) {
+        progress->seed = arguments->first + i;
+        sim_run(progress->seed, arguments->verbose, &counts, &result);
+        if (i == 0 && !result.failed) {
+            struct sim_counts unused = {0};
+            uint64_t digest = result.digest;
+            sim_run(progress->seed, false, &unused, &result);
+            if (result.digest != digest) {
+                result.failed = true;
+                (void)snprintf(result.text, sizeof(result.text),
+                               "the same seed is not the same run");
+            }
+        }
+        if (terminal && (i % PROGRESS_STEP == 0 || result.failed)) {
+            printf("\r%" PRIu64 " of %" PRIu64 " seeds\r", i + 1, arguments->seeds);
+            (void)fflush(stdout);
+        }
+        if (result.failed) {
+            say_failure(arguments, progress, result.text);
+            progress->said = true;
+            return EXIT_FAILURE;
+        }
+        progress->done++;
+    }
+    if (arguments->verbose) {
+        cover_print();
+    }
+    bool telling = arguments->seeds >= SEEDS_TELLING && arguments->mutant == NULL;
+    if (say_counts(&counts, telling) > 0) {
+        progress->said = true;
+        return EXIT_FAILURE;
+    }
+    if (arguments->mutant != NULL && mutant_hits() == 0) {
+        printf("no code asked for the mutant \"%s\"\n", arguments->mutant);
+    }
+    return EXIT_SUCCESS;
+}
+
+static void log_nothing(void *context, const char *line, uint32_t size)
+{
+    (void)context;
+    (void)line;
+    (void)size;
+}
+
+int main(int count, char **values)
+{
+    struct arguments arguments;
+    if (!parse_arguments(count, values, &arguments)) {
+        (void)fprintf(stderr,
+                      "usage: floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose]\n");
+        return EXIT_USAGE;
+    }
+    struct progress *progress =
+        mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (progress == MAP_FAILED) {
+        perror("floe_sim");
+        return EXIT_FAILURE;
+    }
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    mutant_choose(arguments.mutant);
+    if (!arguments.verbose) {
+        log_set_sink(log_nothing, NULL);
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        return run_seeds(&arguments, progress);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        perror("floe_sim");
+        return EXIT_FAILURE;
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS) {
+        return EXIT_SUCCESS;
+    }
+    if (!progress->said) {
+        say_failure(&arguments, progress, "the process died, see above");
+    }
+    return EXIT_FAILURE;
+}

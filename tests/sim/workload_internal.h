@@ -1,0 +1,109 @@
+/* What the clients share: operations on their way, and who is there. */
+#pragma once
+
+#include "tests/sim/batch_maker.h"
+#include "tests/sim/workload.h"
+
+enum {
+    OP_PIECES = 8,
+    PRODUCER_DEPTH = 5, /* What brokers remember of an idempotent producer. */
+    CLIENTS_MAX = 24,
+};
+
+struct workload;
+
+/* A request, at most once on its way. */
+struct op {
+    struct request request;
+    struct workload *workload;
+    void (*home)(struct op *op, enum err err); /* It came home. */
+    bool away;
+    bool early; /* Sent before all partitions were recovered. */
+    uint32_t partition;
+    uint64_t end;                  /* Known to be there when it was sent. */
+    const struct sim_batch *batch; /* PRODUCE. */
+    uint32_t arrival;              /* PRODUCE: UINT32_MAX until it arrived. */
+    struct fetch_piece pieces[OP_PIECES];
+};
+
+struct producer_client {
+    struct workload *workload;
+    struct timer timer;
+    uint32_t partition, home, depth;
+    bool idempotent;
+    int64_t id;
+    int32_t sequence;
+    bool rewinding; /* Something failed: when all are home, from the oldest again. */
+    bool tainted;   /* Something failed before: the broker may refuse the order. */
+    const struct sim_batch *queue[PRODUCER_DEPTH]; /* Not acked, oldest first. */
+    uint32_t queued, sent;
+    struct op ops[PRODUCER_DEPTH + 1];
+};
+
+struct reader_client {
+    struct workload *workload;
+    struct timer timer;
+    uint32_t partition, home;
+    uint64_t offset;
+    bool at_tail; /* The operation moves `offset`. */
+    struct op op;
+};
+
+enum agent_state {
+    AGENT_ASSIGNING,
+    AGENT_ASKING,
+    AGENT_READING,
+    AGENT_DONE,
+};
+
+struct agent {
+    enum agent_state state;
+    struct segment_info *segments; /* Lent with ASSIGN. */
+    uint64_t offset, end;
+    struct op op;
+    struct op drop;
+};
+
+struct workload {
+    struct sim_map *map;
+    struct check *check;
+    struct prng *prng;
+    struct sim_life *life;
+    struct workload_counts counts;
+    struct producer_client *producers;
+    struct reader_client *readers;
+    uint32_t producer_count, reader_count;
+    struct agent **agents; /* By partition. */
+    uint32_t agent_count, agent_capacity;
+    struct timer admin;
+    uint64_t batch_next;
+    int64_t producer_next;
+    uint32_t made, failures; /* Batches in this life. */
+    uint32_t value_bytes_max, delete_chance;
+    bool stopping;
+};
+
+/* workload.c */
+void op_reset(struct workload *workload, struct op *op, void (*home)(struct op *op, enum err err));
+/* Sends from core `home` to the owner; kind and the fields of its kind are set. */
+void op_send(struct op *op, uint32_t home, uint32_t partition);
+bool op_partition_deleted(const struct op *op);
+uint32_t workload_pick(struct workload *workload); /* A partition that is not deleted. */
+/* A client's next moment: some milliseconds, or none, from now. */
+void workload_think(struct workload *workload, struct timer *timer, uint32_t home);
+
+/* workload_produce.c */
+void producer_client_init(struct workload *workload, struct producer_client *client);
+void producer_client_start(struct workload *workload, struct producer_client *client);
+bool producer_client_idle(const struct producer_client *client);
+
+/* workload_read.c */
+void reader_client_init(struct workload *workload, struct reader_client *client);
+void reader_client_start(struct workload *workload, struct reader_client *client);
+/* True: releases the pieces; the op is away again. */
+bool fetch_take(struct op *op, uint32_t home, uint64_t *offset);
+void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max);
+
+/* workload_agent.c */
+void agent_start(struct workload *workload, uint32_t partition);
+void agent_drop(struct workload *workload, uint32_t partition);

@@ -1,0 +1,198 @@
+/* Readers: consumers and look-ups. */
+#include "core/assert.h"
+#include "tests/sim/workload_internal.h"
+
+#include <inttypes.h>
+
+enum { FETCH_BYTES = 1 << 20, CANCEL_CHANCE = 10 };
+
+static void reader_tick(struct completion *done);
+
+void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max)
+{
+    op->request.kind = REQUEST_FETCH;
+    op->request.fetch = (struct request_fetch){
+        .offset = offset,
+        .bytes_max = bytes_max,
+        .epoch = -1,
+        .whole_first = true,
+        .pieces = op->pieces,
+        .piece_capacity = OP_PIECES,
+    };
+}
+
+bool fetch_take(struct op *op, uint32_t home, uint64_t *offset)
+{
+    const struct request_fetch *fetch = &op->request.fetch;
+    struct check *check = op->workload->check;
+    uint64_t next = fetch->offset;
+    bool deleted = op_partition_deleted(op);
+    for (uint32_t i = 0; i < fetch->piece_count && !deleted; i++) {
+        check_fetched(check, op->partition, bytes_of(fetch->pieces[i].data, fetch->pieces[i].size),
+                      &next);
+    }
+    if (!deleted) {
+        check_watermark(check, op->partition, fetch->high_watermark, op->end);
+        if (next > fetch->high_watermark) {
+            check_fail(check, "partition %u: got %" PRIu64 ", above the high watermark %" PRIu64,
+                       op->partition, next, fetch->high_watermark);
+        }
+        if (fetch->piece_count == 0 && fetch->whole_first && fetch->offset < op->end) {
+            check_fail(check, "partition %u: nothing at %" PRIu64 ", but %" PRIu64 " was there",
+                       op->partition, fetch->offset, op->end);
+        }
+    }
+    *offset = next;
+    if (fetch->piece_count == 0) {
+        return false;
+    }
+    op->request.kind = REQUEST_RELEASE;
+    op_send(op, home, op->partition);
+    return true;
+}
+
+static struct reader_client *reader_of(struct op *op)
+{
+    return CONTAINER_OF(op, struct reader_client, op);
+}
+
+static void reader_home(struct op *op, enum err err)
+{
+    struct reader_client *client = reader_of(op);
+    struct workload *workload = op->workload;
+    const struct request_offsets *offsets = &op->request.offsets;
+    bool deleted = op_partition_deleted(op);
+    if (op->request.kind == REQUEST_RELEASE) {
+        ASSERT(err == OK);
+        return;
+    }
+    if (err != OK) {
+        bool canceled =
+            op->request.kind == REQUEST_FETCH && op->request.fetch.park && err == ERR_CANCELED;
+        bool early = err == ERR_NOT_READY && op->early;
+        if (!deleted && !canceled && !early && !workload->life->faulty && !workload->stopping) {
+            check_fail(workload->check, "partition %u: a %s fails: %s", op->partition,
+                       op->request.kind == REQUEST_FETCH ? "fetch" : "look-up", err_name(err));
+        }
+        return;
+    }
+    if (op->request.kind == REQUEST_FETCH) {
+        uint64_t next;
+        workload->counts.fetches++;
+        workload->counts.parked += op->request.fetch.park;
+        (void)fetch_take(op, client->home, &next);
+        client->offset = client->at_tail && !deleted ? next : client->offset;
+        return;
+    }
+    workload->counts.lookups++;
+    if (deleted) {
+        return;
+    }
+    if (offsets->timestamp == OFFSETS_LATEST) {
+        check_watermark(workload->check, op->partition, (uint64_t)offsets->offset, op->end);
+    } else if (offsets->timestamp == OFFSETS_EARLIEST) {
+        if (offsets->offset != 0) {
+            check_fail(workload->check, "partition %u: the log starts at %" PRId64, op->partition,
+                       offsets->offset);
+        }
+    } else if (sim_map_partition(workload->map, op->partition)->config.timestamp_type ==
+               TIMESTAMP_CREATE) {
+        struct check_lookup lookup = {
+            .partition = op->partition,
+            .end = op->end,
+            .wanted = offsets->timestamp,
+            .offset = offsets->offset,
+            .timestamp = offsets->timestamp_found,
+            .epoch = offsets->epoch_found,
+        };
+        check_looked_up(workload->check, &lookup);
+    }
+}
+
+static void reader_fetch(struct reader_client *client)
+{
+    struct workload *workload = client->workload;
+    struct prng *prng = workload->prng;
+    uint64_t end = check_end(workload->check, client->partition);
+    uint64_t offset = client->offset;
+    client->at_tail = prng_chance(prng, 60);
+    if (!client->at_tail) {
+        offset = end == 0 ? 0 : prng_below(prng, end);
+    }
+    uint32_t bytes_max = prng_chance(prng, 50) ? FETCH_BYTES : 1 + (uint32_t)prng_below(prng, 4000);
+    fetch_prepare(&client->op, offset, bytes_max);
+    client->op.request.fetch.park = prng_chance(prng, 60);
+    client->op.request.fetch.whole_first = bytes_max == FETCH_BYTES || prng_chance(prng, 50);
+}
+
+static void reader_look_up(struct reader_client *client)
+{
+    struct prng *prng = client->workload->prng;
+    struct reactor *reactor = client->workload->life->reactors[client->home];
+    struct request_offsets *offsets = &client->op.request.offsets;
+    client->op.request.kind = REQUEST_OFFSETS;
+    *offsets = (struct request_offsets){.epoch = -1};
+    switch (prng_below(prng, 6)) {
+    case 0:
+        offsets->timestamp = OFFSETS_LATEST;
+        return;
+    case 1:
+        offsets->timestamp = OFFSETS_EARLIEST;
+        return;
+    case 2:
+        offsets->timestamp = OFFSETS_MAX_TIMESTAMP;
+        return;
+    case 3:
+        offsets->timestamp = check_some_time(client->workload->check, client->partition, prng);
+        return;
+    default:
+        offsets->timestamp = (int64_t)reactor->now_ms - (int64_t)prng_below(prng, 2000);
+    }
+}
+
+static void reader_tick(struct completion *done)
+{
+    struct timer *timer = CONTAINER_OF(done, struct timer, done);
+    struct reader_client *client = CONTAINER_OF(timer, struct reader_client, timer);
+    struct workload *workload = client->workload;
+    struct op *op = &client->op;
+    if (sim_node_crashed(workload->life->node) || workload->stopping) {
+        return;
+    }
+    workload_think(workload, &client->timer, client->home);
+    if (op->away) {
+        struct reactor *home = workload->life->reactors[client->home];
+        uint32_t owner = partition_core(&op->request.partition, workload->life->core_count);
+        if (op->request.kind == REQUEST_FETCH && owner == client->home &&
+            prng_chance(workload->prng, CANCEL_CHANCE)) {
+            shard_cancel(home->owner[REACTOR_SHARD], &op->request);
+        }
+        return;
+    }
+    bool gone = sim_map_partition(workload->map, client->partition)->deleted;
+    if (gone || prng_chance(workload->prng, 5)) {
+        client->partition = workload_pick(workload);
+        client->offset = 0;
+    }
+    op_reset(workload, op, reader_home);
+    if (prng_chance(workload->prng, 75)) {
+        reader_fetch(client);
+    } else {
+        reader_look_up(client);
+    }
+    op_send(op, client->home, client->partition);
+}
+
+void reader_client_init(struct workload *workload, struct reader_client *client)
+{
+    client->workload = workload;
+    client->partition = workload_pick(workload);
+}
+
+void reader_client_start(struct workload *workload, struct reader_client *client)
+{
+    client->home = (uint32_t)prng_below(workload->prng, workload->life->core_count);
+    op_reset(workload, &client->op, reader_home);
+    timer_init(&client->timer, reader_tick);
+    workload_think(workload, &client->timer, client->home);
+}

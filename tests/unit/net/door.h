@@ -1,0 +1,45 @@
+/* A door (struct net) on a reactor of its own, with a clock that a test can move on, and the
+ * protocol of conn_test.c in the place of Kafka's. */
+#pragma once
+
+#include "net/server.h"
+#include "tests/unit/net/client.h"
+
+enum { DOOR_HELD_MAX = 256, DOOR_BLOCKS_MAX = 256 };
+
+/* What the test's protocol was asked, and the calls that it holds. */
+struct spy {
+    struct call *held[DOOR_HELD_MAX];
+    uint32_t held_count;
+    uint32_t started, canceled, sent, starved;
+    bool busy; /* As if a producer id was on its way. */
+};
+
+struct door {
+    struct reactor reactor;
+    struct io_helper *helper;
+    struct net_shared *shared;
+    struct net *net;
+    uint16_t port;
+    struct spy spy;
+    struct block *hoard[DOOR_BLOCKS_MAX];
+    uint32_t hoard_count;
+    struct completion stopped;
+    bool stop_fired;
+};
+
+const struct io_engine *const *door_engines(uint32_t *count);
+
+void door_open(struct door *door, const struct io_engine *engine, uint32_t connections_max);
+void door_close(struct door *door); /* Stops if nobody did; asserts that all memory is home. */
+void door_stop(struct door *door);  /* Begins; door->stop_fired tells. */
+void door_settle(struct door *door);
+void door_pass(struct door *door, uint64_t ms); /* The clock moves on by as much. */
+struct conn *door_conn(struct door *door);      /* The only one. */
+
+/* Takes all memory of a class, and gives it back. */
+void door_hoard(struct door *door, enum memory_class class);
+void door_unhoard(struct door *door);
+
+/* Answers the call as an echo, with `mark` as its first byte if it is not 0. */
+void door_finish(struct door *door, uint32_t held, uint8_t mark);

@@ -1,0 +1,661 @@
+/* Records through the Kafka protocol: what Produce checks, idempotence, Fetch with its limits and
+ * waits, ListOffsets. */
+#include "tests/unit/net/node.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BATCH_BYTES = 8192 };
+
+static void on_each_engine(void (*claim)(struct node *node))
+{
+    uint32_t count;
+    const struct io_engine *const *list = node_engines(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct node *node = aligned_alloc(_Alignof(struct node), sizeof(*node));
+        assert_non_null(node);
+        node_open(node, list[i]);
+        node_topic(node, "t", 3, 0x5a, NULL);
+        claim(node);
+        node_close(node);
+        free(node);
+    }
+}
+
+/* --- Produce. --- */
+
+/* One batch to one partition in version 7; the answer has this code and, without one, this offset.
+ */
+static void ask_produce(struct node *node, const char *topic, uint32_t partition,
+                        struct bytes batch)
+{
+    char body[256];
+    (void)snprintf(body, sizeof(body), "ffff ffff 00007530 00000001 %04zx'%s' 00000001 %08x $4",
+                   strlen(topic), topic, partition);
+    node_ask_with(node, 0, 7, body, batch);
+}
+
+static void expect_produced(struct node *node, const char *topic, uint32_t partition, int16_t code,
+                            uint64_t offset)
+{
+    char body[256];
+    if (code == 0) {
+        (void)snprintf(body, sizeof(body),
+                       "00000001 %04zx'%s' 00000001 %08x 0000 %016llx ffffffffffffffff "
+                       "0000000000000000 00000000",
+                       strlen(topic), topic, partition, (unsigned long long)offset);
+    } else {
+        (void)snprintf(body, sizeof(body),
+                       "00000001 %04zx'%s' 00000001 %08x %04x ffffffffffffffff ffffffffffffffff "
+                       "ffffffffffffffff 00000000",
+                       strlen(topic), topic, partition, (unsigned)code);
+    }
+    node_expect(node, 0, 7, body);
+}
+
+static void check_produced(struct node *node, struct bytes batch, int16_t code, uint64_t offset)
+{
+    ask_produce(node, "t", 0, batch);
+    expect_produced(node, "t", 0, code, offset);
+}
+
+static void expect_latest(struct node *node, uint32_t partition, uint64_t offset)
+{
+    char body[256];
+    (void)snprintf(body, sizeof(body), "ffffffff 00000001 0001't' 00000001 %08x ffffffffffffffff",
+                   partition);
+    node_ask(node, 2, 1, body);
+    (void)snprintf(body, sizeof(body),
+                   "00000001 0001't' 00000001 %08x 0000 ffffffffffffffff %016llx", partition,
+                   (unsigned long long)offset);
+    node_expect(node, 2, 1, body);
+}
+
+/* Overwrites `size` bytes of a good batch and mends its checksum. */
+struct damage {
+    uint32_t at, size;
+    uint64_t value;
+    int16_t code;
+    bool mend;
+};
+
+static void check_damages(struct node *node)
+{
+    static const struct damage rows[] = {
+        {8, 4, 0xffffffff, 87, true},  /* Length: negative, */
+        {8, 4, 48, 87, true},          /* below a header, */
+        {8, 4, 62, 87, true},          /* one byte more than there is, */
+        {8, 4, 60, 87, true},          /* and one less. */
+        {16, 1, 1, 87, true},          /* The old magic. */
+        {16, 1, 3, 87, true},          /* One of the future. */
+        {17, 4, 0x01020304, 2, false}, /* CRC. */
+        {70, 1, 'b', 2, false},        /* A record, against the CRC. */
+        {21, 2, 0x20, 87, true},       /* A control batch. */
+        {21, 2, 0x08, 32, true},       /* Append time on a topic of create time. */
+        {21, 2, 0x05, 87, true},       /* A codec that is none. */
+        {21, 2, 0x40, 87, true},       /* Delete horizon. */
+        {21, 2, 0x8000, 87, true},     /* Reserved. */
+        {21, 2, 0x10, 87, true},       /* Transactional without a producer. */
+        {57, 4, 0, 87, true},          /* No records, */
+        {57, 4, 2, 87, true},          /* more than the last delta says, */
+        {57, 4, 0xffffffff, 87, true}, /* less than none. */
+        {23, 4, 1, 87, true},          /* The last delta itself. */
+        {23, 4, 0xffffffff, 87, true},
+        {0, 8, 1, 87, false},                  /* Base offset. */
+        {43, 8, 7, 87, true},                  /* A producer without an epoch or a sequence. */
+        {35, 8, 0x7fffffff00000000, 32, true}, /* In the far future. */
+    };
+    uint8_t batch[BATCH_BYTES];
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct bytes sent = wire_plain_batch(1, 1000, batch, sizeof(batch));
+        assert_int_equal(sent.size, 61 + 12);
+        uint8_t value[8];
+        store_be64(value, rows[i].value);
+        memcpy(batch + rows[i].at, value + 8 - rows[i].size, rows[i].size);
+        if (rows[i].mend) {
+            wire_mend_crc(batch, sent.size);
+        }
+        check_produced(node, sent, rows[i].code, 0);
+    }
+    expect_latest(node, 0, 0);
+    check_produced(node, wire_plain_batch(1, 1000, batch, sizeof(batch)), 0, 0);
+    expect_latest(node, 0, 1);
+}
+
+static void a_batch_that_is_damaged_is_refused_by_its_code(void **state)
+{
+    (void)state;
+    on_each_engine(check_damages);
+}
+
+static void check_shapes(struct node *node)
+{
+    static const char one[] = "00000001 0001't' 00000001 00000000 ";
+    uint8_t batch[BATCH_BYTES];
+    char body[128];
+    struct bytes sent = wire_plain_batch(1, 1000, batch, sizeof(batch));
+    /* Too short for a header; with a byte behind; two at once; null; empty. */
+    check_produced(node, bytes_of(batch, 60), 87, 0);
+    batch[sent.size] = 0;
+    check_produced(node, bytes_of(batch, sent.size + 1), 87, 0);
+    memcpy(batch + sent.size, batch, sent.size);
+    check_produced(node, bytes_of(batch, 2 * sent.size), 87, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        (void)snprintf(body, sizeof(body), "ffff ffff 00007530 %s %s", one,
+                       i == 0 ? "ffffffff" : "00000000");
+        node_ask(node, 0, 7, body);
+        expect_produced(node, "t", 0, 87, 0);
+    }
+    /* acks that are none; a transaction; partitions that are not there. */
+    node_ask_with(node, 0, 7, "ffff 0002 00007530 00000001 0001't' 00000001 00000000 $4", sent);
+    expect_produced(node, "t", 0, 21, 0);
+    node_ask_with(node, 0, 7, "ffff fffe 00007530 00000001 0001't' 00000001 00000000 $4", sent);
+    expect_produced(node, "t", 0, 21, 0);
+    node_ask_with(node, 0, 7, "0001'x' ffff 00007530 00000001 0001't' 00000001 00000000 $4", sent);
+    expect_produced(node, "t", 0, 48, 0);
+    ask_produce(node, "t", 3, sent);
+    expect_produced(node, "t", 3, 3, 0);
+    ask_produce(node, "t", 0xffffffff, sent);
+    expect_produced(node, "t", 0xffffffff, 3, 0);
+    ask_produce(node, "u", 0, sent);
+    expect_produced(node, "u", 0, 3, 0);
+    /* zstd before version 7. */
+    batch[22] = 4;
+    wire_mend_crc(batch, sent.size);
+    node_ask_with(node, 0, 6, "ffff ffff 00007530 00000001 0001't' 00000001 00000000 $4", sent);
+    node_expect(node, 0, 6, "00000001 0001't' 00000001 00000000 004c *");
+    expect_latest(node, 0, 0);
+}
+
+static void a_request_of_the_wrong_shape_is_refused_by_its_code(void **state)
+{
+    (void)state;
+    on_each_engine(check_shapes);
+}
+
+static void check_topic_settings(struct node *node)
+{
+    uint8_t plain[BATCH_BYTES];
+    uint8_t batch[BATCH_BYTES];
+    node_topic(node, "small", 1, 0x51, "max.message.bytes=100");
+    node_topic(node, "compact", 1, 0x52, "cleanup.policy=compact");
+    node_topic(node, "append", 1, 0x53, "message.timestamp.type=LogAppendTime");
+    struct wire_batch spec = {.records = 1,
+                              .value_bytes = 32,
+                              .timestamp = 1000,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    struct bytes sent = wire_batch(&spec, plain, sizeof(plain));
+    assert_int_equal(sent.size, 100);
+    ask_produce(node, "small", 0, sent);
+    expect_produced(node, "small", 0, 0, 0);
+    spec.value_bytes++;
+    ask_produce(node, "small", 0, wire_batch(&spec, batch, sizeof(batch)));
+    expect_produced(node, "small", 0, 10, 0);
+    ask_produce(node, "compact", 0, sent);
+    expect_produced(node, "compact", 0, 87, 0);
+    spec.keys = true;
+    ask_produce(node, "compact", 0, wire_batch(&spec, batch, sizeof(batch)));
+    expect_produced(node, "compact", 0, 0, 0);
+    /* The time of the append is told, and is what consumers get. */
+    ask_produce(node, "append", 0, sent);
+    node_expect(node, 0, 7,
+                "00000001 0006'append' 00000001 00000000 0000 0000000000000000 000001.......... "
+                "0000000000000000 00000000");
+}
+
+static void a_topics_settings_decide_what_it_takes(void **state)
+{
+    (void)state;
+    on_each_engine(check_topic_settings);
+}
+
+static void check_acks(struct node *node)
+{
+    static const char *const acks[] = {"ffff", "0001", "0000"};
+    uint8_t batch[BATCH_BYTES];
+    char body[128];
+    struct bytes sent = wire_plain_batch(1, 1000, batch, sizeof(batch));
+    for (uint32_t i = 0; i < 6; i++) {
+        (void)snprintf(body, sizeof(body), "ffff %s 00007530 00000001 0001't' 00000001 00000000 $4",
+                       acks[i % 3]);
+        node_ask_with(node, 0, 7, body, sent);
+        if (i % 3 == 2) {
+            node->answered++; /* Nothing is said; the next answer is that of the next request. */
+            node_settle(node);
+            expect_latest(node, 0, i + 1);
+        } else {
+            expect_produced(node, "t", 0, 0, i);
+        }
+    }
+    /* Its errors close the connection, behind what was asked before. */
+    node_ask(node, 18, 0, "");
+    node_ask_with(node, 0, 7, "ffff 0000 00007530 00000001 0001't' 00000001 00000009 $4", sent);
+    node_ask(node, 18, 0, "");
+    node_expect(node, 18, 0, "0000 *");
+    node_expect_end(node);
+    expect_latest(node, 0, 6);
+}
+
+static void acks_say_who_is_answered(void **state)
+{
+    (void)state;
+    on_each_engine(check_acks);
+}
+
+static struct bytes sequenced(uint8_t *batch, int16_t epoch, int32_t sequence, uint32_t records)
+{
+    struct wire_batch spec = {.records = records,
+                              .value_bytes = 5,
+                              .timestamp = 1000,
+                              .producer_id = 77,
+                              .producer_epoch = epoch,
+                              .sequence = sequence};
+    return wire_batch(&spec, batch, BATCH_BYTES);
+}
+
+static void check_idempotence(struct node *node)
+{
+    uint8_t batch[BATCH_BYTES];
+    /* Five in flight, then each of them again, in flight too: the offsets of the first time. */
+    for (uint32_t round = 0; round < 2; round++) {
+        for (int32_t i = 0; i < 5; i++) {
+            ask_produce(node, "t", 0, sequenced(batch, 0, 2 * i, 2));
+        }
+        for (uint32_t i = 0; i < 5; i++) {
+            expect_produced(node, "t", 0, 0, 2 * i);
+        }
+    }
+    expect_latest(node, 0, 10);
+    assert_int_equal(node->reactor.stats.counters[STAT_APPEND_DUPLICATES], 5);
+    /* A gap; part of a batch; what fell out of the window of five. */
+    check_produced(node, sequenced(batch, 0, 11, 1), 45, 0);
+    check_produced(node, sequenced(batch, 0, 8, 1), 45, 0);
+    check_produced(node, sequenced(batch, 0, 10, 1), 0, 10);
+    check_produced(node, sequenced(batch, 0, 0, 2), 45, 0);
+    check_produced(node, sequenced(batch, 0, 2, 2), 0, 2);
+    /* Another partition has a window of its own, and takes any first sequence. */
+    ask_produce(node, "t", 1, sequenced(batch, 0, 500, 1));
+    expect_produced(node, "t", 1, 0, 0);
+    /* A newer epoch begins at 0 and fences the older one. */
+    check_produced(node, sequenced(batch, 1, 11, 1), 45, 0);
+    check_produced(node, sequenced(batch, 1, 0, 1), 0, 11);
+    check_produced(node, sequenced(batch, 0, 11, 1), 47, 0);
+    expect_latest(node, 0, 12);
+    /* After 2^31-1 comes 0. */
+    ask_produce(node, "t", 2, sequenced(batch, 0, INT32_MAX - 1, 2));
+    expect_produced(node, "t", 2, 0, 0);
+    ask_produce(node, "t", 2, sequenced(batch, 0, 0, 1));
+    expect_produced(node, "t", 2, 0, 2);
+}
+
+static void sequences_are_appended_once_and_in_order(void **state)
+{
+    (void)state;
+    on_each_engine(check_idempotence);
+}
+
+/* --- ListOffsets. --- */
+
+static void ask_offset(struct node *node, int16_t version, uint32_t partition, int32_t epoch,
+                       int64_t timestamp)
+{
+    char body[256];
+    if (version < 6) {
+        (void)snprintf(body, sizeof(body),
+                       "ffffffff 00 00000001 0001't' 00000001 %08x %08x %016llx", partition,
+                       (unsigned)epoch, (unsigned long long)timestamp);
+    } else {
+        (void)snprintf(body, sizeof(body), "ffffffff 00 02 02't' 02 %08x %08x %016llx 00 00 00",
+                       partition, (unsigned)epoch, (unsigned long long)timestamp);
+    }
+    node_ask(node, 2, version, body);
+}
+
+static void check_offset(struct node *node, int16_t version, int64_t timestamp, const char *found)
+{
+    char body[256];
+    ask_offset(node, version, 0, -1, timestamp);
+    if (version < 6) {
+        (void)snprintf(body, sizeof(body), "00000000 00000001 0001't' 00000001 00000000 %s", found);
+    } else {
+        (void)snprintf(body, sizeof(body), "00000000 02 02't' 02 00000000 %s 00 00 00", found);
+    }
+    node_expect(node, 2, version, body);
+}
+
+static void check_list_offsets(struct node *node)
+{
+    static const char none[] = "0000 ffffffffffffffff ffffffffffffffff ffffffff";
+    static const char refused[] = "0023 ffffffffffffffff ffffffffffffffff ffffffff";
+    uint8_t batch[BATCH_BYTES];
+    /* Offsets 0 to 2 at 1000 to 1002, then 3 and 4 at 500 and 501. */
+    check_produced(node, wire_plain_batch(3, 1000, batch, sizeof(batch)), 0, 0);
+    check_produced(node, wire_plain_batch(2, 500, batch, sizeof(batch)), 0, 3);
+    check_offset(node, 4, -1, "0000 ffffffffffffffff 0000000000000005 00000001");
+    check_offset(node, 4, -2, "0000 ffffffffffffffff 0000000000000000 00000001");
+    check_offset(node, 7, -3, "0000 00000000000003ea 0000000000000002 00000001");
+    check_offset(node, 4, -3, refused);
+    check_offset(node, 6, -3, refused);
+    check_offset(node, 7, -4, refused);
+    check_offset(node, 4, 0, "0000 00000000000003e8 0000000000000000 00000001");
+    check_offset(node, 4, 1000, "0000 00000000000003e8 0000000000000000 00000001");
+    check_offset(node, 4, 1001, "0000 00000000000003e9 0000000000000001 00000001");
+    check_offset(node, 4, 1002, "0000 00000000000003ea 0000000000000002 00000001");
+    check_offset(node, 4, 1003, none);
+    check_offset(node, 4, INT64_MAX, none);
+    /* A leader epoch that is newer than ours; partitions and topics that are not there. */
+    ask_offset(node, 4, 0, 2, -1);
+    node_expect(node, 2, 4, "00000000 00000001 0001't' 00000001 00000000 004b *");
+    ask_offset(node, 4, 3, -1, -1);
+    node_expect(node, 2, 4, "00000000 00000001 0001't' 00000001 00000003 0003 *");
+    ask_offset(node, 4, 0xffffffff, -1, -1);
+    node_expect(node, 2, 4, "00000000 00000001 0001't' 00000001 ffffffff 0003 *");
+    /* An empty partition. */
+    ask_offset(node, 7, 1, -1, -3);
+    node_expect(node, 2, 7,
+                "00000000 02 02't' 02 00000001 0000 ffffffffffffffff ffffffffffffffff ........ 00 "
+                "00 00");
+}
+
+static void list_offsets_finds_ends_and_times(void **state)
+{
+    (void)state;
+    on_each_engine(check_list_offsets);
+}
+
+/* Two items of one number are two, however many others lie between: both are refused. */
+static void check_duplicates(struct node *node)
+{
+    enum { BETWEEN = 3000, ITEM_HEX = 25, CODE_HEX = 44 };
+
+    char *body = malloc((BETWEEN + 8) * ITEM_HEX);
+    char *answer = malloc((BETWEEN + 8) * CODE_HEX);
+    assert_non_null(body);
+    assert_non_null(answer);
+    int at = snprintf(body, 64, "ffffffff 00000001 0001't' %08x", BETWEEN + 3);
+    int to = snprintf(answer, 64, "00000001 0001't' %08x", BETWEEN + 3);
+    for (uint32_t i = 0; i < BETWEEN + 3; i++) {
+        bool twice = i == 0 || i == BETWEEN + 1;
+        uint32_t partition = twice ? 1 : i == BETWEEN + 2 ? 2 : 100 + i;
+        const char *code = twice ? "002a" : partition == 2 ? "0000" : "0003";
+        at += snprintf(body + at, 32, "%08xffffffffffffffff", partition);
+        to += snprintf(answer + to, 64, "%08x%sffffffffffffffff%s", partition, code,
+                       partition == 2 ? "0000000000000000" : "ffffffffffffffff");
+    }
+    node_check(node, 2, 1, body, answer);
+    free(body);
+    free(answer);
+    /* Marks do not outlive their topic. */
+    node_check(node, 2, 1,
+               "ffffffff 00000002 0001't' 00000001 00000001 ffffffffffffffff 0001't' 00000001 "
+               "00000001 ffffffffffffffff",
+               "00000002 0001't' 00000001 00000001 0000 ffffffffffffffff 0000000000000000 0001't' "
+               "00000001 00000001 0000 ffffffffffffffff 0000000000000000");
+}
+
+static void a_partition_named_twice_is_refused(void **state)
+{
+    (void)state;
+    on_each_engine(check_duplicates);
+}
+
+/* --- Fetch. --- */
+
+/* Of version 4: the limits, then each partition's offset and limit. */
+static void ask_fetch(struct node *node, uint32_t wait_ms, uint32_t bytes_min, uint32_t bytes_max,
+                      const char *partitions)
+{
+    char body[512];
+    (void)snprintf(body, sizeof(body), "ffffffff %08x %08x %08x 00 00000001 0001't' %s", wait_ms,
+                   bytes_min, bytes_max, partitions);
+    node_ask(node, 1, 4, body);
+}
+
+static void expect_fetched(struct node *node, const char *partitions, struct bytes stored)
+{
+    char body[512];
+    (void)snprintf(body, sizeof(body), "00000000 00000001 0001't' %s", partitions);
+    node_expect_with(node, 1, 4, body, stored);
+}
+
+#define NO_RECORDS "00000000 00000000"
+#define HIGH(n)    "000000000000000" #n " 000000000000000" #n " "
+
+static void check_fetch_errors(struct node *node)
+{
+    uint8_t batch[BATCH_BYTES];
+    check_produced(node, wire_plain_batch(2, 1000, batch, sizeof(batch)), 0, 0);
+    /* Beyond the end and before the beginning; partitions that are not there. Nobody waits then. */
+    ask_fetch(node, 100000000, 1, 1 << 20,
+              "00000002 00000000 0000000000000003 00100000 00000001 0000000000000000 00100000");
+    expect_fetched(node,
+                   "00000002 00000000 0001" HIGH(2) NO_RECORDS "00000001 0000" HIGH(0) NO_RECORDS,
+                   (struct bytes){0});
+    ask_fetch(node, 100000000, 1, 1 << 20, "00000001 00000000 ffffffffffffffff 00100000");
+    expect_fetched(node, "00000001 00000000 0001 ffffffffffffffff ffffffffffffffff" NO_RECORDS,
+                   (struct bytes){0});
+    ask_fetch(node, 100000000, 1, 1 << 20, "00000001 00000007 0000000000000000 00100000");
+    expect_fetched(node, "00000001 00000007 0003 ffffffffffffffff ffffffffffffffff" NO_RECORDS,
+                   (struct bytes){0});
+    /* Nothing asked, nothing waited for. */
+    node_check(node, 1, 4, "ffffffff 05f5e100 00000001 00100000 00 00000000", "00000000 00000000");
+    /* An epoch of the future; a session that we never gave, and a new one, which we decline. */
+    node_check(node, 1, 9,
+               "ffffffff 05f5e100 00000001 00100000 00 00000000 ffffffff 00000001 0001't' 00000001 "
+               "00000000 00000002 0000000000000000 ffffffffffffffff 00100000 00000000",
+               "00000000 0000 00000000 00000001 0001't' 00000001 00000000 004b *");
+    node_check(node, 1, 7,
+               "ffffffff 05f5e100 00000001 00100000 00 00000005 00000001 00000001 0001't' 00000001 "
+               "00000000 0000000000000000 ffffffffffffffff 00100000 00000000",
+               "00000000 0046 00000000 00000000");
+    node_check(node, 1, 7,
+               "ffffffff 05f5e100 00000001 00100000 00 00000000 00000000 00000000 "
+               "00000000",
+               "00000000 0000 00000000 00000000");
+}
+
+static void fetch_tells_errors_at_once(void **state)
+{
+    (void)state;
+    on_each_engine(check_fetch_errors);
+}
+
+static void check_fetch_waits(struct node *node)
+{
+    uint8_t first[BATCH_BYTES];
+    uint8_t second[BATCH_BYTES];
+    struct bytes one = wire_plain_batch(1, 1000, first, sizeof(first));
+    struct bytes two = wire_plain_batch(2, 2000, second, sizeof(second));
+    struct node writer = *node;
+    client_open(&writer.client, &node->reactor, node->port, 0);
+    ask_fetch(node, 100000000, 1, 1 << 20,
+              "00000002 00000000 0000000000000000 00100000 00000001 0000000000000000 00100000");
+    node_ask(node, 18, 0, "");
+    node_settle(node);
+    /* What was asked behind it waits as well: answers keep their order. */
+    assert_int_equal(client_available(&node->client), 0);
+    assert_int_equal(node->reactor.stats.counters[STAT_FETCH_PARKED], 2);
+    ask_produce(&writer, "t", 1, one);
+    expect_produced(&writer, "t", 1, 0, 0);
+    wire_stamp(first, 0, 1);
+    expect_fetched(
+        node, "00000002 00000000 0000" HIGH(0) NO_RECORDS "00000001 0000" HIGH(1) "00000000 $4",
+        one);
+    node_expect(node, 18, 0, "0000 *");
+    /* Too little to satisfy: it waits for more, and then gets all. */
+    ask_fetch(node, 100000000, one.size + two.size, 1 << 20,
+              "00000001 00000001 0000000000000000 00100000");
+    node_settle(node);
+    assert_int_equal(client_available(&node->client), 0);
+    ask_produce(&writer, "t", 1, two);
+    expect_produced(&writer, "t", 1, 0, 1);
+    wire_stamp(second, 1, 1);
+    memcpy(first + one.size, second, two.size);
+    expect_fetched(node, "00000001 00000001 0000" HIGH(3) "00000000 $4",
+                   bytes_of(first, one.size + two.size));
+    /* The time is over: what there is, be it nothing. */
+    ask_fetch(node, 1, 1 << 20, 1 << 20, "00000001 00000001 0000000000000001 00100000");
+    expect_fetched(node, "00000001 00000001 0000" HIGH(3) "00000000 $4", two);
+    ask_fetch(node, 1, 1, 1 << 20, "00000001 00000001 0000000000000003 00100000");
+    expect_fetched(node, "00000001 00000001 0000" HIGH(3) NO_RECORDS, two);
+    client_close(&writer.client);
+}
+
+static void a_fetch_waits_for_records_and_no_longer_than_asked(void **state)
+{
+    (void)state;
+    on_each_engine(check_fetch_waits);
+}
+
+static void check_fetch_left(struct node *node)
+{
+    /* Parked at two partitions, and its client gone; parked, and its client half gone. */
+    const char *both =
+        "00000002 00000000 0000000000000000 00100000 00000001 0000000000000000 00100000";
+    ask_fetch(node, 100000000, 1, 1 << 20, both);
+    node_settle(node);
+    client_reset(&node->client);
+    node_settle(node);
+    assert_int_equal(net_connection_count(node->net), 0);
+    client_open(&node->client, &node->reactor, node->port, 0);
+    node->answered = node->asked;
+    ask_fetch(node, 100000000, 1, 1 << 20, both);
+    ask_fetch(node, 100000000, 1, 1 << 20, both);
+    client_end(&node->client);
+    for (uint32_t i = 0; i < 2; i++) {
+        expect_fetched(
+            node, "00000002 00000000 0000" HIGH(0) NO_RECORDS "00000001 0000" HIGH(0) NO_RECORDS,
+            (struct bytes){0});
+    }
+    node_expect_end(node);
+    /* Its topic is deleted. */
+    struct node other = *node;
+    client_open(&other.client, &node->reactor, node->port, 0);
+    ask_fetch(node, 100000000, 1, 1 << 20, both);
+    node_settle(node);
+    node_check(&other, 20, 1, "00000001 0001't' 00007530", "00000000 00000001 0001't' 0000");
+    node_expect(node, 1, 4, "00000000 00000001 0001't' 00000002 00000000 0003 *");
+    client_close(&other.client);
+    node_topic(node, "t", 1, 0x5b, NULL);
+    /* Parked when the node stops: node_close(). */
+    ask_fetch(node, 100000000, 1, 1 << 20, "00000001 00000000 0000000000000000 00100000");
+    node_settle(node);
+}
+
+static void a_parked_fetch_comes_home_when_nobody_waits_for_it(void **state)
+{
+    (void)state;
+    on_each_engine(check_fetch_left);
+}
+
+/* Batches of about 1000 bytes; `stored` is how partition and offset hold one. */
+static struct bytes large(uint8_t *batch)
+{
+    struct wire_batch spec = {.records = 1,
+                              .value_bytes = 1000,
+                              .timestamp = 1000,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    return wire_batch(&spec, batch, BATCH_BYTES);
+}
+
+static void check_fetch_limits(struct node *node)
+{
+    uint8_t batch[BATCH_BYTES];
+    for (uint32_t i = 0; i < 4; i++) {
+        ask_produce(node, "t", 1 + i % 2, large(batch));
+        expect_produced(node, "t", 1 + i % 2, 0, i / 2);
+    }
+    struct bytes stored = large(batch);
+    wire_stamp(batch, 0, 1);
+    const char *empty_first =
+        "00000003 00000000 0000000000000000 00000064 00000001 0000000000000000 00000064 00000002 "
+        "0000000000000000 00000064";
+    /* No limit would let a batch through: the first with data brings one whole (KIP-74). */
+    for (uint32_t i = 0; i < 2; i++) {
+        ask_fetch(node, i == 0 ? 0 : 100000000, 1, i == 0 ? 1 : 1 << 20, empty_first);
+        expect_fetched(node,
+                       "00000003 00000000 0000" HIGH(0) NO_RECORDS
+                       "00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
+                       stored);
+    }
+    /* The total lets one batch of each through, then one of the first alone. */
+    const char *both =
+        "00000002 00000001 0000000000000000 00100000 00000002 0000000000000000 00100000";
+    ask_fetch(node, 0, 1, 2 * stored.size + 10, both);
+    expect_fetched(
+        node, "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) "00000000 $4",
+        stored);
+    ask_fetch(node, 0, 1, stored.size + 10, both);
+    expect_fetched(node,
+                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
+                   stored);
+    /* A later partition is never above its own limit, whatever the total. */
+    ask_fetch(node, 0, 1, 1 << 20,
+              "00000002 00000001 0000000000000000 00000064 00000002 0000000000000000 00000064");
+    expect_fetched(node,
+                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
+                   stored);
+    /* Behind one that fits, one that does not stays behind, and holds nobody up. */
+    ask_fetch(node, 100000000, 1 << 19, 1 << 20,
+              "00000002 00000001 0000000000000001 00100000 00000002 0000000000000000 00000064");
+    wire_stamp(batch, 1, 1);
+    expect_fetched(node,
+                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
+                   stored);
+}
+
+static void only_the_first_batch_of_an_answer_may_be_above_the_limits(void **state)
+{
+    (void)state;
+    on_each_engine(check_fetch_limits);
+}
+
+static void check_parked_large(struct node *node)
+{
+    uint8_t batch[BATCH_BYTES];
+    struct node writer = *node;
+    client_open(&writer.client, &node->reactor, node->port, 0);
+    ask_fetch(node, 100000000, 1, 100, "00000001 00000000 0000000000000000 00000064");
+    node_settle(node);
+    ask_produce(&writer, "t", 0, large(batch));
+    expect_produced(&writer, "t", 0, 0, 0);
+    struct bytes stored = large(batch);
+    wire_stamp(batch, 0, 1);
+    expect_fetched(node, "00000001 00000000 0000" HIGH(1) "00000000 $4", stored);
+    client_close(&writer.client);
+}
+
+static void a_parked_fetch_wakes_for_a_batch_above_its_limit(void **state)
+{
+    (void)state;
+    on_each_engine(check_parked_large);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_that_is_damaged_is_refused_by_its_code),
+        cmocka_unit_test(a_request_of_the_wrong_shape_is_refused_by_its_code),
+        cmocka_unit_test(a_topics_settings_decide_what_it_takes),
+        cmocka_unit_test(acks_say_who_is_answered),
+        cmocka_unit_test(sequences_are_appended_once_and_in_order),
+        cmocka_unit_test(list_offsets_finds_ends_and_times),
+        cmocka_unit_test(a_partition_named_twice_is_refused),
+        cmocka_unit_test(fetch_tells_errors_at_once),
+        cmocka_unit_test(a_fetch_waits_for_records_and_no_longer_than_asked),
+        cmocka_unit_test(a_parked_fetch_comes_home_when_nobody_waits_for_it),
+        cmocka_unit_test(only_the_first_batch_of_an_answer_may_be_above_the_limits),
+        cmocka_unit_test(a_parked_fetch_wakes_for_a_batch_above_its_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,487 @@
+/* What the Kafka protocol refuses, and its requests about topics and producer ids. */
+#include "tests/unit/net/node.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void on_each_engine(void (*claim)(struct node *node))
+{
+    uint32_t count;
+    const struct io_engine *const *list = node_engines(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct node *node = aligned_alloc(_Alignof(struct node), sizeof(*node));
+        assert_non_null(node);
+        node_open(node, list[i]);
+        node_topic(node, "t", 1, 0x5a, NULL);
+        claim(node);
+        node_close(node);
+        free(node);
+    }
+}
+
+/* --- Refused requests close the connection without an answer. --- */
+
+static void check_versions(struct node *node)
+{
+    static const struct {
+        int16_t key, version;
+    } unknown[] = {{0, 2},  {0, 12}, {0, -1}, {1, 3},  {1, 13}, {2, 0},  {2, 8},   {3, -1},
+                   {3, 13}, {4, 0},  {8, 2},  {10, 5}, {10, 6}, {11, 0}, {18, -1}, {19, 1},
+                   {19, 8}, {20, 0}, {20, 7}, {22, 5}, {99, 0}, {127, 0}};
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(unknown); i++) {
+        node_ask(node, unknown[i].key, unknown[i].version, "ffff 0000ea60 00000000 00000000");
+        node_expect_end(node);
+    }
+    assert_int_equal(node->reactor.stats.counters[STAT_REQUESTS_REFUSED], ARRAY_COUNT(unknown));
+}
+
+static void unknown_keys_and_versions_close(void **state)
+{
+    (void)state;
+    on_each_engine(check_versions);
+}
+
+static void check_first_frames(struct node *node)
+{
+    static const char *const foreign[] = {
+        "'GET / HTTP/1.1'0d0a", "160301 0200 01 0001fc 0303", "'*1'0d0a'$4'0d0a'PING'0d0a",
+        "ffffffff 0012 0000",   "00000007 0012 0000 000000",  "06400001 0012 0000",
+        "00000010 0080 0000",   "00000000 0000 0000",
+    };
+    for (uint32_t i = 0; i < ARRAY_COUNT(foreign); i++) {
+        struct wire wire = wire_open(64);
+        wire_add(&wire, foreign[i], (struct bytes){0});
+        client_send(&node->client, wire.data, wire.size);
+        wire_close(&wire);
+        node_expect_end(node);
+    }
+}
+
+static void other_protocols_and_frames_out_of_bounds_close(void **state)
+{
+    (void)state;
+    on_each_engine(check_first_frames);
+}
+
+struct request_row {
+    int16_t key, version;
+    const char *body;
+};
+
+/* One request of each kind in both encodings, all correct. */
+static const struct request_row correct[] = {
+    {0, 3, "ffff 0001 00007530 00000001 0001't' 00000001 00000000 00000003 ababab"},
+    {0, 9, "00 0001 00007530 02 02't' 02 00000000 04 ababab 00 00 00"},
+    {1, 7,
+     "ffffffff 00000000 00000001 03200000 00 00000000 ffffffff 00000001 0001't' 00000001 00000000 "
+     "0000000000000000 ffffffffffffffff 00100000 00000001 0001'o' 00000001 00000000"},
+    {1, 12,
+     "ffffffff 00000000 00000001 03200000 00 00000000 ffffffff 02 02't' 02 00000000 ffffffff "
+     "0000000000000000 ffffffff ffffffffffffffff 00100000 00 00 01 01 00"},
+    {2, 4, "ffffffff 00 00000001 0001't' 00000001 00000000 ffffffff ffffffffffffffff"},
+    {2, 6, "ffffffff 00 02 02't' 02 00000000 ffffffff ffffffffffffffff 00 00 00"},
+    {3, 8, "00000001 0001't' 00 00 00"},
+    {3, 12, "02 00000000000000000000000000000000 02't' 00 00 00 00"},
+    {10, 2, "0001'g' 00"},
+    {10, 4, "00 02 02'g' 00"},
+    {18, 3, "02'x' 02'1' 00"},
+    {19, 4,
+     "00000001 0001't' ffffffff ffff 00000001 00000000 00000001 00000001 00000001 0001'k' 0001'v' "
+     "00007530 01"},
+    {19, 7,
+     "02 02't' ffffffff ffff 02 00000000 02 00000001 00 02 02'k' 02'v' 00 00 00007530 01 00"},
+    {20, 3, "00000001 0001'x' 00007530"},
+    {20, 6, "02 02'x' 00000000000000000000000000000000 00 00007530 00"},
+    {22, 1, "0001'x' 0000ea60"},
+    {22, 4, "02'x' 0000ea60 ffffffffffffffff ffff 00"},
+};
+
+/* Sends the first `size` bytes of the row's request, or one zero byte more than all. */
+static bool ask_part(struct node *node, const struct request_row *row, uint32_t cut, bool more)
+{
+    struct wire wire = wire_open(1024);
+    wire_add(&wire, row->body, (struct bytes){0});
+    uint32_t size = wire.size;
+    char text[2048];
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < size - cut && cut <= size; i++) {
+        at += (uint32_t)snprintf(text + at, sizeof(text) - at, "%02x", wire.data[i]);
+    }
+    (void)snprintf(text + at, sizeof(text) - at, "%s", more ? "00" : "");
+    wire_close(&wire);
+    if (cut > size) {
+        return false;
+    }
+    node_ask(node, row->key, row->version, text);
+    return true;
+}
+
+static void check_cut(struct node *node)
+{
+    for (uint32_t i = 0; i < ARRAY_COUNT(correct); i++) {
+        for (uint32_t cut = 1; ask_part(node, &correct[i], cut, false); cut++) {
+            node_expect_end(node);
+        }
+        (void)ask_part(node, &correct[i], 0, true);
+        node_expect_end(node);
+        /* As it is, it is answered. */
+        (void)ask_part(node, &correct[i], 0, false);
+        uint8_t prefix[4];
+        assert_int_equal(client_receive(&node->client, prefix, 4), 4);
+        node_reconnect(node);
+    }
+}
+
+static void every_request_that_ends_early_or_late_closes(void **state)
+{
+    (void)state;
+    on_each_engine(check_cut);
+}
+
+static void check_lies(struct node *node)
+{
+    static const struct request_row lies[] = {
+        /* Counts and lengths beyond the frame; negative ones; nulls where none may be. */
+        {3, 1, "7fffffff 0001't'"},
+        {3, 1, "00000002 0001't'"},
+        {3, 1, "fffffffe 0001't'"},
+        {3, 0, "ffffffff"},
+        {3, 1, "00000001 0002't'"},
+        {3, 1, "00000001 7fff't'"},
+        {3, 1, "00000001 fffe't'"},
+        {3, 1, "00000001 ffff"},
+        {3, 9, "ffffffff0f 02't' 00 00 00 00 00"},
+        {3, 9, "ffffffffff7f 02't' 00 00 00 00 00"},
+        {3, 9, "02 03't' 00 00 00 00 00"},
+        {3, 9, "02 818004 't' 00 00 00 00 00"},
+        {3, 9, "02 00 00 00 00 00 00"},
+        {3, 9, "02 02't' 00 00 00 00 7f"},
+        {3, 9, "02 02't' 00 00 00 00 01 00 7f"},
+        {0, 3, "ffff 0001 00007530 00000001 0001't' 00000001 00000000 00000004 ababab"},
+        {0, 3, "ffff 0001 00007530 00000001 0001't' 00000001 00000000 fffffffe ababab"},
+        {0, 3, "ffff 0001 00007530 00000001 0001't' 10000000 00000000 00000003 ababab"},
+        {0, 3, "ffff 0001 00007530 ffffffff"},
+        {0, 9, "00 0001 00007530 02 02't' 02 00000000 7f ababab 00 00 00"},
+        {1, 7,
+         "ffffffff 00000000 00000001 03200000 00 00000000 ffffffff 00000000 00000001 0001'o' "
+         "3fffffff 00000000"},
+        {2, 1, "ffffffff 00000001 0001't' 00000002 00000000 ffffffffffffffff"},
+        {19, 4,
+         "00000001 0001't' ffffffff ffff 00000002 00000000 00000001 00000001 00000000 00007530 01"},
+        {19, 4,
+         "00000001 0001't' ffffffff ffff 00000001 00000000 0fffffff 00000001 00000000 00007530 01"},
+        {20, 1, "0000ffff 0001'x' 00007530"},
+        {22, 0, "0100'x' 0000ea60"},
+    };
+    for (uint32_t i = 0; i < ARRAY_COUNT(lies); i++) {
+        node_ask(node, lies[i].key, lies[i].version, lies[i].body);
+        node_expect_end(node);
+    }
+    node_ask_raw(node, "0012 0000 00000001 0005'test'");
+    node_expect_end(node);
+    node_ask_raw(node, "0012 0000 00000001 8000'test'");
+    node_expect_end(node);
+    assert_int_equal(node->reactor.stats.counters[STAT_REQUESTS_REFUSED], ARRAY_COUNT(lies) + 2);
+}
+
+static void lengths_that_lie_close(void **state)
+{
+    (void)state;
+    on_each_engine(check_lies);
+}
+
+static void check_pipeline(struct node *node)
+{
+    node->agent->hold = true;
+    node_ask(node, 22, 0, "ffff 0000ea60");
+    node_ask(node, 18, 0, "");
+    node_ask(node, 3, 13, "");
+    node_settle(node);
+    /* The refused one waits for its elders; they for the agent. */
+    assert_int_equal(client_available(&node->client), 0);
+    stub_release(node->agent);
+    node_expect(node, 22, 0, "00000000 0000 ........ ........ 0000");
+    node_expect(node, 18, 0, "0000 *");
+    node_expect_end(node);
+}
+
+static void a_refusal_leaves_behind_the_answers_before_it(void **state)
+{
+    (void)state;
+    on_each_engine(check_pipeline);
+}
+
+/* --- Auto-creation. --- */
+
+#define METADATA_1 "00000001 00000001 0006'b.test' 00002384 ffff 00000001 00000001 "
+#define METADATA_4                                                                                 \
+    "00000000 00000001 00000001 0006'b.test' 00002384 ffff 0016'wcHBwcHBwcHBwcHBwcHBwQ' 00000001 " \
+    "00000001 "
+
+static void check_auto_create(struct node *node)
+{
+    /* Told with live leaders in the same answer. */
+    node_check(node, 3, 1, "00000001 0003'new'",
+               METADATA_1 "0000 0003'new' 00 00000002 0000 00000000 00000001 00000001 00000001 "
+                          "00000001 00000001 0000 00000001 00000001 00000001 00000001 00000001 "
+                          "00000001");
+    assert_int_equal(node->agent->proposed, 2);
+    uint8_t batch[128];
+    node_ask_with(node, 0, 3, "ffff 0001 00007530 00000001 0003'new' 00000001 00000001 $4",
+                  wire_plain_batch(1, 5, batch, sizeof(batch)));
+    node_expect(node, 0, 3,
+                "00000001 0003'new' 00000001 00000001 0000 0000000000000000 ffffffffffffffff "
+                "00000000");
+    node_check(node, 3, 4, "00000001 0005'again' 01", METADATA_4 "0000 0005'again' 00 00000002 *");
+    assert_int_equal(node->agent->proposed, 3);
+    /* The client or the setting says no; a name that is none. */
+    node_check(node, 3, 4, "00000001 0002'no' 00", METADATA_4 "0003 0002'no' 00 00000000");
+    node_check(node, 3, 1, "00000001 0002'..'", METADATA_1 "0011 0002'..' 00 00000000");
+    node_check(node, 3, 1, "00000001 0003'a b'", METADATA_1 "0011 0003'a b' 00 00000000");
+    node->net->options.topic_auto_create = false;
+    node_check(node, 3, 1, "00000001 0002'no'", METADATA_1 "0003 0002'no' 00 00000000");
+    assert_int_equal(node->agent->proposed, 3);
+    /* What fails and may pass is 5, for which a client tries again; what lasts is told. */
+    node->net->options.topic_auto_create = true;
+    node->agent->fail = ERR_TIMEOUT;
+    node_check(node, 3, 1, "00000001 0002'no'", METADATA_1 "0005 0002'no' 00 00000000");
+    node->agent->fail = ERR_PARTITIONS_INVALID;
+    node_check(node, 3, 1, "00000001 0002'no'", METADATA_1 "0025 0002'no' 00 00000000");
+}
+
+static void metadata_creates_topics_where_both_sides_allow_it(void **state)
+{
+    (void)state;
+    on_each_engine(check_auto_create);
+}
+
+/* --- CreateTopics and DeleteTopics. --- */
+
+/* One topic in version 4; its code. */
+static void check_creation(struct node *node, const char *topic, bool validate_only,
+                           const char *answer)
+{
+    char body[1024];
+    (void)snprintf(body, sizeof(body), "00000001 %s 00007530 %s", topic,
+                   validate_only ? "01" : "00");
+    node_ask(node, 19, 4, body);
+    (void)snprintf(body, sizeof(body), "00000000 00000001 %s *", answer);
+    node_expect(node, 19, 4, body);
+}
+
+static void check_create_refusals(struct node *node)
+{
+    static const char *const rows[][2] = {
+        {"0000 00000001 0001 00000000 00000000", "0000 0011 00"},
+        {"0001'.' 00000001 0001 00000000 00000000", "0001'.' 0011 00"},
+        {"0002'..' 00000001 0001 00000000 00000000", "0002'..' 0011 00"},
+        {"0003'a/b' 00000001 0001 00000000 00000000", "0003'a/b' 0011 00"},
+        {"0002 c3a4 00000001 0001 00000000 00000000", "0002 c3a4 0011 00"},
+        {"0001't' 00000001 0001 00000000 00000000", "0001't' 0024 00"},
+        {"0001'n' 00000000 0001 00000000 00000000", "0001'n' 0025 00"},
+        {"0001'n' fffffffe 0001 00000000 00000000", "0001'n' 0025 00"},
+        {"0001'n' 00002711 0001 00000000 00000000", "0001'n' 0025 00"},
+        {"0001'n' 00000001 0000 00000000 00000000", "0001'n' 0026 00"},
+        {"0001'n' 00000001 0002 00000000 00000000", "0001'n' 0026 00"},
+        {"0001'n' 00000001 0001 00000000 00000001 0003'bad' 0001'1'", "0001'n' 0028 00"},
+        {"0001'n' 00000001 0001 00000000 00000001 000c'retention.ms' 0000", "0001'n' 0028 00"},
+        /* By hand: not from 0 on, not on this node, and together with numbers. */
+        {"0001'n' ffffffff ffff 00000001 00000001 00000001 00000001 00000000", "0001'n' 0027 00"},
+        {"0001'n' ffffffff ffff 00000001 00000000 00000001 00000002 00000000", "0001'n' 0027 00"},
+        {"0001'n' ffffffff ffff 00000001 00000000 00000000 00000000", "0001'n' 0027 00"},
+        {"0001'n' 00000001 ffff 00000001 00000000 00000001 00000001 00000000", "0001'n' 002a 00"},
+    };
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        check_creation(node, rows[i][0], i % 2 == 0, rows[i][1]);
+    }
+    /* Each name once in a request. */
+    node_check(node, 19, 2,
+               "00000003 0001'n' 00000001 0001 00000000 00000000 0001'm' 00000001 0001 00000000 "
+               "00000000 0001'n' 00000001 0001 00000000 00000000 00007530 01",
+               "00000000 00000003 0001'n' 002a 0028'the topic is named twice in this request' "
+               "0001'm' 0000 ffff 0001'n' 002a *");
+    assert_int_equal(node->agent->proposed, 1);
+    assert_int_equal(map_topic_count(node->agent->map), 1);
+    /* The agent's own refusals. */
+    node->agent->fail = ERR_TIMEOUT;
+    check_creation(node, "0001'n' 00000001 0001 00000000 00000000", false, "0001'n' 0007 00");
+    node->agent->fail = ERR_EXISTS;
+    check_creation(node, "0001'n' 00000001 0001 00000000 00000000", false, "0001'n' 0024 00");
+    node_check(node, 20, 1, "00000001 0001't' 00007530", "00000000 00000001 0001't' 0024");
+    node->agent->fail = ERR_NOT_READY;
+    node_check(node, 20, 1, "00000001 0001't' 00007530", "00000000 00000001 0001't' 0007");
+}
+
+static void create_topics_refuses_with_reasons(void **state)
+{
+    (void)state;
+    on_each_engine(check_create_refusals);
+}
+
+static void check_create_and_use(struct node *node)
+{
+    char name[TOPIC_NAME_BYTES_MAX + 1] = {0};
+    char body[1024];
+    memset(name, 'x', TOPIC_NAME_BYTES_MAX);
+    (void)snprintf(body, sizeof(body),
+                   "00f9'%s' 00000003 0001 00000000 00000002 000c'retention.ms' 0001'7' "
+                   "000e'cleanup.policy' ffff",
+                   name);
+    check_creation(node, body, true, "");
+    assert_int_equal(map_topic_count(node->agent->map), 1);
+    check_creation(node, body, false, "");
+    const struct map_topic *topic = map_topic_by_name(node->agent->map, bytes_text(name));
+    assert_non_null(topic);
+    assert_string_equal(map_topic_config(topic, "retention.ms"), "7");
+    assert_null(map_topic_config(topic, "cleanup.policy"));
+    assert_int_equal(topic->id.bytes[6] >> 4, 4);
+    uint8_t batch[128];
+    struct bytes sent = wire_plain_batch(1, 5, batch, sizeof(batch));
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)snprintf(body, sizeof(body), "ffff 0001 00007530 00000001 00f9'%s' 00000001 %08x $4",
+                       name, i);
+        node_ask_with(node, 0, 3, body, sent);
+        (void)snprintf(body, sizeof(body), "00000001 00f9'%s' 00000001 %08x 0000 *", name, i);
+        node_expect(node, 0, 3, body);
+    }
+    (void)snprintf(body, sizeof(body), "00000001 00f9'%s' 00007530", name);
+    node_ask(node, 20, 3, body);
+    (void)snprintf(body, sizeof(body), "00000000 00000001 00f9'%s' 0000", name);
+    node_expect(node, 20, 3, body);
+    assert_int_equal(map_topic_count(node->agent->map), 1);
+}
+
+static void a_created_topic_is_ready_when_it_is_answered(void **state)
+{
+    (void)state;
+    on_each_engine(check_create_and_use);
+}
+
+static void check_many_topics(struct node *node)
+{
+    node->agent->hold = true;
+    node_ask(node, 19, 4,
+             "00000003 0001'a' 00000001 0001 00000000 00000000 0001't' 00000001 0001 00000000 "
+             "00000000 0001'b' 00000002 0001 00000000 00000000 00007530 00");
+    node_ask(node, 20, 3, "00000002 0001'a' 0001'b' 00007530");
+    node_settle(node);
+    assert_int_equal(client_available(&node->client), 0);
+    /* Both are under way at once: what is not there yet is unknown. */
+    stub_release(node->agent);
+    node_expect(node, 19, 4,
+                "00000000 00000003 0001'a' 0000 ffff 0001't' 0024 0023'a topic of this name exists "
+                "already' 0001'b' 0000 ffff");
+    node_expect(node, 20, 3, "00000000 00000002 0001'a' 0003 0001'b' 0003");
+    assert_int_equal(map_topic_count(node->agent->map), 3);
+}
+
+static void topics_of_a_request_are_created_in_order(void **state)
+{
+    (void)state;
+    on_each_engine(check_many_topics);
+}
+
+static void check_gone_client(struct node *node)
+{
+    node->agent->hold = true;
+    node_ask(node, 19, 4, "00000001 0001'a' 00000001 0001 00000000 00000000 00007530 00");
+    node_ask(node, 22, 0, "ffff 0000ea60");
+    node_ask(node, 3, 1, "00000002 0001'b' 0001'c'");
+    node_settle(node);
+    client_reset(&node->client);
+    node_settle(node);
+    /* The proposals are out: the calls live until they are back. */
+    assert_int_equal(net_connection_count(node->net), 1);
+    stub_release(node->agent);
+    node_settle(node);
+    assert_int_equal(net_connection_count(node->net), 0);
+    assert_non_null(map_topic_by_name(node->agent->map, bytes_text("a")));
+    /* Nothing new is begun for a client that has left. */
+    assert_null(map_topic_by_name(node->agent->map, bytes_text("c")));
+    client_open(&node->client, &node->reactor, node->port, 0);
+}
+
+static void a_client_that_left_is_kept_until_its_proposals_are_home(void **state)
+{
+    (void)state;
+    on_each_engine(check_gone_client);
+}
+
+/* --- InitProducerId. --- */
+
+static void check_producer_ids(struct node *node)
+{
+    node->agent->hold = true;
+    for (uint32_t i = 0; i < 3; i++) {
+        node_ask(node, 22, 0, "ffff 0000ea60");
+    }
+    node_settle(node);
+    stub_release(node->agent);
+    for (uint32_t i = 0; i < 3; i++) {
+        char answer[64];
+        (void)snprintf(answer, sizeof(answer), "00000000 0000 %016x 0000", i + 1);
+        node_expect(node, 22, 0, answer);
+    }
+    assert_int_equal(node->agent->proposed, 2);
+    /* Transactions: 15. Half of a pair: 42. A pair: a fresh one. */
+    node_check(node, 22, 0, "0001'x' 0000ea60", "00000000 000f ffffffffffffffff ffff");
+    node_check(node, 22, 3, "00 0000ea60 0000000000000001 ffff 00",
+               "00000000 002a ffffffffffffffff ffff 00");
+    node_check(node, 22, 3, "00 0000ea60 ffffffffffffffff 0001 00",
+               "00000000 002a ffffffffffffffff ffff 00");
+    node_check(node, 22, 3, "00 0000ea60 0000000000000001 0004 00",
+               "00000000 0000 0000000000000004 0000 00");
+}
+
+static void producer_ids_are_handed_out_in_blocks(void **state)
+{
+    (void)state;
+    on_each_engine(check_producer_ids);
+}
+
+static void check_producer_ids_fail(struct node *node)
+{
+    node->agent->fail = ERR_TIMEOUT;
+    node_check(node, 22, 0, "ffff 0000ea60", "00000000 000f ffffffffffffffff ffff");
+    node->agent->fail = OK;
+    node_check(node, 22, 0, "ffff 0000ea60", "00000000 0000 0000000000000001 0000");
+    /* The block ends: the next one follows. */
+    for (uint32_t i = 2; i <= 1001; i++) {
+        char answer[64];
+        (void)snprintf(answer, sizeof(answer), "00000000 0000 %016x 0000", i);
+        node_check(node, 22, 0, "ffff 0000ea60", answer);
+    }
+    assert_int_equal(node->agent->proposed, 4);
+}
+
+static void a_block_of_producer_ids_that_failed_is_asked_for_again(void **state)
+{
+    (void)state;
+    on_each_engine(check_producer_ids_fail);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_keys_and_versions_close),
+        cmocka_unit_test(other_protocols_and_frames_out_of_bounds_close),
+        cmocka_unit_test(every_request_that_ends_early_or_late_closes),
+        cmocka_unit_test(lengths_that_lie_close),
+        cmocka_unit_test(a_refusal_leaves_behind_the_answers_before_it),
+        cmocka_unit_test(metadata_creates_topics_where_both_sides_allow_it),
+        cmocka_unit_test(create_topics_refuses_with_reasons),
+        cmocka_unit_test(a_created_topic_is_ready_when_it_is_answered),
+        cmocka_unit_test(topics_of_a_request_are_created_in_order),
+        cmocka_unit_test(a_client_that_left_is_kept_until_its_proposals_are_home),
+        cmocka_unit_test(producer_ids_are_handed_out_in_blocks),
+        cmocka_unit_test(a_block_of_producer_ids_that_failed_is_asked_for_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
