@@ -313,6 +313,37 @@ static void node_start_meta(struct node *node)
     meta_start(node->meta, &node->meta_start);
 }
 
+static void node_finish(struct node *node, enum node_state state, int32_t result)
+{
+    struct completion *done = node->done;
+    node->state = state;
+    node->done = NULL;
+    ASSERT(done != NULL);
+    completion_fire(node->reactor, done, result);
+}
+
+/* Its own map, or the first one of a new directory. Another one, or a new one where a map was, has
+ * none of this directory's topics: going on would hide every record. */
+static void node_join_cluster(struct node *node)
+{
+    static const uint8_t none[16];
+    const uint8_t *own = node->directory_open.identity.cluster_id;
+    const uint8_t *cluster_id = map_cluster_id(meta_map(node->meta));
+    if (memcmp(own, none, sizeof(none)) != 0 && memcmp(own, cluster_id, sizeof(none)) != 0) {
+        char message[NODE_MESSAGE_BYTES];
+        snprintf(
+            message, sizeof(message),
+            "the metadata in %.250s is not that of the data directory: it was lost, or is another "
+            "directory's. Put back the files that belong together",
+            node->meta_dir);
+        node_fail(node, ERR_FOREIGN, message);
+        node_finish(node, NODE_FAILED, node->err);
+        return;
+    }
+    node->state = NODE_CLUSTER;
+    directory_join_cluster(node->directory, cluster_id, &node->wait);
+}
+
 static void node_start_cores(struct node *node)
 {
     node->state = NODE_CORES;
@@ -334,15 +365,6 @@ static void node_start_doors(struct node *node)
         }
     }
     node_order(node, node_core_open_door, 1, node->core_count - 1);
-}
-
-static void node_finish(struct node *node, enum node_state state, int32_t result)
-{
-    struct completion *done = node->done;
-    node->state = state;
-    node->done = NULL;
-    ASSERT(done != NULL);
-    completion_fire(node->reactor, done, result);
 }
 
 static void node_stop_meta(struct node *node)
@@ -379,8 +401,7 @@ static void node_step_start(struct node *node)
     if (node->state == NODE_DIRECTORY) {
         node_start_meta(node);
     } else if (node->state == NODE_META) {
-        node->state = NODE_CLUSTER;
-        directory_join_cluster(node->directory, map_cluster_id(meta_map(node->meta)), &node->wait);
+        node_join_cluster(node);
     } else if (node->state == NODE_CLUSTER) {
         node_start_cores(node);
     } else if (node->state == NODE_CORES) {
