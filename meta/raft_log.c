@@ -2,10 +2,10 @@
  *
  *     append, truncate, restart -> waiting -> frame in flight -> fired, in order
  *
- * All that came in a turn is gathered at its end: records from the head of `waiting`, as many as fit
- * a frame and the active file. When not even the first fits, the other file is begun anew; if it
- * still holds entries that no snapshot covers, the log is stalled until one does. A long append may
- * take several frames; it fires with the last. */
+ * All that came in a turn is gathered at its end: records from the head of `waiting`, as many as
+ * fit a frame and the active file. When not even the first fits, the other file is begun anew; if
+ * it still holds entries that no snapshot covers, the log is stalled until one does. A long append
+ * may take several frames; it fires with the last. */
 #include "core/assert.h"
 #include "core/bytes.h"
 #include "core/cover.h"
@@ -87,10 +87,40 @@ struct raft_log_fill {
     bool full; /* The next record needs more room. */
 };
 
+/* Whether all of `wish` fits behind `used` bytes of a frame at `position`. */
+static bool raft_log_fits_whole(const struct raft_log_store *store,
+                                const struct raft_log_append *wish, uint64_t used,
+                                uint64_t position)
+{
+    for (uint32_t i = 0; i < wish->count; i++) {
+        uint64_t size = raft_log_record_bytes(wish->entries[i].size);
+        if (align_up(used + size, RAFT_LOG_BLOCK_BYTES) > store->buffer_size) {
+            position += align_up(used, RAFT_LOG_BLOCK_BYTES);
+            used = RAFT_LOG_FRAME_BYTES;
+        }
+        used += size;
+    }
+    position += align_up(used, RAFT_LOG_BLOCK_BYTES);
+    return position + RAFT_LOG_RESERVE_APPEND <= store->file_bytes;
+}
+
+/* An append that can is kept in one file: were it cut by a stall, its first entries would hold a
+ * file that no snapshot can free, since they are not acknowledged before its last. */
+static bool raft_log_may_begin(const struct raft_log_store *store,
+                               const struct raft_log_append *wish, uint64_t used)
+{
+    return raft_log_fits_whole(store, wish, used, store->files[store->active].position) ||
+           !raft_log_fits_whole(store, wish, RAFT_LOG_FRAME_BYTES, 0);
+}
+
 /* True when all of it is in the frame. */
 static bool raft_log_fill_append(struct raft_log_store *store, struct raft_log_append *wish,
                                  struct raft_log_fill *fill)
 {
+    if (wish->taken == 0 && !raft_log_may_begin(store, wish, fill->used)) {
+        fill->full = true;
+        return false;
+    }
     while (wish->taken < wish->count) {
         const struct raft_log_entry *entry = &wish->entries[wish->taken];
         uint32_t size = (uint32_t)raft_log_record_bytes(entry->size);
@@ -110,6 +140,18 @@ static bool raft_log_fill_append(struct raft_log_store *store, struct raft_log_a
     return true;
 }
 
+/* What a record of the log's own must leave of the file. */
+static uint64_t raft_log_own_reserve(const struct raft_log_store *store,
+                                     const struct raft_log_append *wish)
+{
+    if (wish->restart) {
+        return 0;
+    }
+    uint64_t other = store->files[1 - store->active].last_index;
+    bool frees = min_u64(other, wish->truncate - 1) <= store->snapshot_index;
+    return frees ? RAFT_LOG_RESERVE_TRUNCATE : RAFT_LOG_RESERVE_APPEND;
+}
+
 /* A restart is written only when the snapshot that it names is durable. */
 static bool raft_log_fill_own(struct raft_log_store *store, const struct raft_log_append *wish,
                               struct raft_log_fill *fill)
@@ -117,7 +159,7 @@ static bool raft_log_fill_own(struct raft_log_store *store, const struct raft_lo
     if (wish->restart && store->snapshot_index + 1 < wish->truncate) {
         return false;
     }
-    uint64_t reserve = wish->restart ? 0 : RAFT_LOG_RESERVE_TRUNCATE;
+    uint64_t reserve = raft_log_own_reserve(store, wish);
     if (!raft_log_fits(store, (uint64_t)fill->used + RAFT_LOG_RECORD_BYTES, reserve)) {
         fill->full = true;
         return false;
@@ -197,14 +239,37 @@ static void raft_log_cancel(struct raft_log_store *store, struct raft_log_append
     }
 }
 
-/* Before a restart whose snapshot is durable nothing needs to be written: it is void. */
-static void raft_log_cancel_void(struct raft_log_store *store)
+/* The last wish of the log's own that voids all that waits before it; NULL: there is none. Behind a
+ * restart the same index means another entry. */
+static const struct raft_log_append *raft_log_last_void(const struct raft_log_store *store)
 {
-    COVER("a restart voids appends that wait for a file");
-    while (store->waiting.head != NULL && !store->waiting.head->restart) {
+    const struct raft_log_append *last = NULL;
+    uint64_t lowest = store->index_written; /* Of what waits so far. */
+    for (const struct raft_log_append *wish = store->waiting.head; wish != NULL;
+         wish = wish->next) {
+        if (wish->restart) {
+            return wish->truncate <= store->snapshot_index + 1 ? wish : last;
+        }
+        if (wish->truncate != 0 && wish->truncate <= lowest) {
+            lowest = wish->truncate;
+            last = wish;
+        }
+    }
+    return last;
+}
+
+/* What is void anyway need not wait for a file, nor hold up what voids it. False: nothing is. */
+static bool raft_log_cancel_void(struct raft_log_store *store)
+{
+    const struct raft_log_append *last = raft_log_last_void(store);
+    if (last == NULL || last == store->waiting.head) {
+        return false;
+    }
+    COVER("appends that wait for a file are void");
+    while (store->waiting.head != last) {
         raft_log_cancel(store, raft_log_pop(&store->waiting));
     }
-    ASSERT(store->waiting.head != NULL);
+    return true;
 }
 
 /* Makes the next frame and prepares its write; false: there is none. */
@@ -213,13 +278,7 @@ static bool raft_log_gather(struct raft_log_store *store, struct io *io)
     struct raft_log_fill fill;
     ASSERT(store->flying.head == NULL);
     raft_log_fill(store, &fill);
-    bool again = fill.count == 0 && fill.full && raft_log_switch(store);
-    if (fill.count == 0 && fill.full && !again &&
-        store->snapshot.state == RAFT_SNAPSHOT_RESTARTING) {
-        raft_log_cancel_void(store);
-        again = true;
-    }
-    if (again) {
+    if (fill.count == 0 && fill.full && (raft_log_switch(store) || raft_log_cancel_void(store))) {
         raft_log_fill(store, &fill);
     }
     store->stalled = fill.count == 0 && fill.full;

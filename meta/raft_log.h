@@ -72,8 +72,10 @@ struct raft_log_found {
     struct raft_log_entry *entries;
 };
 
-/* One wish: entries behind the last one. `done` fires when they are durable; in order. ERR_CANCELED:
- * the log was stopped, or a snapshot of another node took their place, before they were. */
+/* One wish: entries behind the last one. `done` fires when they are durable; in order.
+ * ERR_CANCELED: they waited for a file, and the log was stopped or what waits behind them voids
+ * them; its first entries may be stored. One that is longer than a file may wait for a snapshot
+ * that only its own end makes possible: divide it. */
 struct raft_log_append {
     struct completion done;
     struct raft_log_append *next;
@@ -98,8 +100,9 @@ struct raft_log_put {
 struct raft_log_store;
 
 /* Opens or makes the directory's files and reads all. On an error `message`
- * (RAFT_LOG_MESSAGE_BYTES) tells the operator what is wrong and what to do: ERR_DAMAGED, ERR_FOREIGN
- * (files of another directory), ERR_VERSION (newer), ERR_INVALID (options), or what the disk said. */
+ * (RAFT_LOG_MESSAGE_BYTES) tells the operator what is wrong and what to do: ERR_DAMAGED,
+ * ERR_FOREIGN (files of another directory), ERR_VERSION (newer), ERR_INVALID (options), or what
+ * the disk said. */
 NODISCARD enum err raft_log_open(struct raft_log_store **store, struct reactor *reactor,
                                  const struct raft_log_options *options, char *message);
 
@@ -124,13 +127,13 @@ void raft_log_truncate(struct raft_log_store *store, uint64_t index);
 /* One at a time; an index not below the last one's. Ends the process when it cannot be written. */
 void raft_log_put(struct raft_log_store *store, struct raft_log_put *put);
 
-/* The newest snapshot into found->snapshot (malloc), its size, index and term; blocking.
- * ERR_NOT_FOUND without one, ERR_DAMAGED. */
+/* The newest snapshot into found->snapshot (malloc; what was there is freed), its size, index and
+ * term; blocking. ERR_NOT_FOUND without one, ERR_DAMAGED. */
 NODISCARD enum err raft_log_get(struct raft_log_store *store, struct raft_log_found *found,
                                 char *message);
 
-/* The log has grown by a quarter of a file since the last snapshot, or appends wait until one lets a
- * file be begun anew: it is time for the next. */
+/* The log has grown by a quarter of a file since the last snapshot, or appends wait until one lets
+ * a file be begun anew: it is time for the next. */
 bool raft_log_wants_snapshot(const struct raft_log_store *store);
 
 /* Ends what is under way (appends that wait for a free file get ERR_CANCELED), closes the files,

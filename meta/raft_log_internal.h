@@ -24,9 +24,11 @@ enum raft_log_kind {
     RAFT_LOG_RESTART = 3,
 };
 
-/* What appends leave free at the end of a file: three truncations, and one block that only a
- * restart takes. Behind a restart both files are free, so it always has room. */
-enum { RAFT_LOG_RESERVE_APPEND = 4 * 4096, RAFT_LOG_RESERVE_TRUNCATE = 4096 };
+/* What is left free at the end of a file: two blocks by appends, one by truncations, which take the
+ * other only if the other file is free then. A restart takes the last, and frees both files. So
+ * each of them is followed by a file that is begun anew, and none is ever without room for good.
+ */
+enum { RAFT_LOG_RESERVE_APPEND = 2 * 4096, RAFT_LOG_RESERVE_TRUNCATE = 4096 };
 
 #define RAFT_LOG_MAGIC      "FLOERAFT"
 #define RAFT_TERM_MAGIC     "FLOETERM"
@@ -102,7 +104,8 @@ int32_t raft_log_run(struct raft_log_store *store, struct io *io);
 /* Into `path` of RAFT_LOG_PATH_BYTES. */
 void raft_log_path(const struct raft_log_store *store, const char *name, char *path);
 
-/* `what` happened with file `name`: into `message`, with what the operator can do. Returns `err`. */
+/* `what` happened with file `name`: into `message`, with what the operator can do. Returns `err`.
+ */
 enum err raft_log_fail(const struct raft_log_store *store, char *message, enum err err,
                        const char *what, const char *name);
 

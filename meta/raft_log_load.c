@@ -1,10 +1,10 @@
 /* The raft log: reading both files when they are opened.
  *
- * The file whose first frame has the lower generation is replayed first, then the other. Three ends:
+ * The file whose first frame has the lower generation is replayed first, then the other. Ends:
  *
  *     the last frame does not check   it was never acknowledged: cut, and written over
- *     a file was being begun anew     its old frames do not lead to the other file's first one; they
- *                                     are not needed, if what is left reaches back to the snapshot
+ *     a file was being begun anew     its old frames do not lead to the other file's first one;
+ *                                     they are not needed if the rest reaches the snapshot
  *     anything else                   a later frame says that what is missing was durable: damage
  *
  * Then the rest of both files is searched for such a later frame. */

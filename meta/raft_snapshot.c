@@ -267,12 +267,12 @@ static void raft_snapshot_durable(struct raft_log_store *store)
         store->snapshot_previous = store->snapshot_index;
         store->snapshot_index = index;
     }
+    raft_log_kick(store); /* Before this ends: who stops the log must see that it goes on. */
     if (work->put->drop_all) {
         work->state = RAFT_SNAPSHOT_RESTARTING;
     } else {
         raft_snapshot_drop_surplus(store);
     }
-    raft_log_kick(store);
 }
 
 void raft_snapshot_restarted(struct raft_log_store *store)

@@ -196,7 +196,8 @@ static void directory_locked(struct directory *directory)
 
 static void directory_found(struct directory *directory, int32_t result)
 {
-    directory->fresh = result == ERR_NOT_FOUND || (result == OK && directory->io.stat.size == 0);
+    bool empty = result == OK && directory->io.stat.size == 0;
+    directory->fresh = result == ERR_NOT_FOUND || (empty && !directory->furnished);
     if (result < 0 && result != ERR_NOT_FOUND) {
         directory_fail(directory, (enum err)result, "cannot look at the superblock of", "");
         return;

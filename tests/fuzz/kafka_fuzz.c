@@ -5,7 +5,9 @@
  * receives the input in pieces, the agent's stub, and logs in memory. The first byte chooses how:
  *
  *     1  the rest is frames {size u16, key u8, version u8, body}: lengths, keys and versions are
- *        made right, or few inputs would come past them; else it is the stream as it is
+ *        made right, or few inputs would come past them. With the highest bit of the size set it is
+ *        a sample instead, {size u16, which u8, 0}, and size % 4 changes {position u8, value u8} to
+ *        it. Without the flag the rest is the stream as it is
  *     2  record batches get their lengths and checksums made right
  *     4  pieces of 7 bytes, else of 4096
  *     8  time passes between pieces
@@ -16,13 +18,15 @@
 #include "net/kafka/kafka.h"
 #include "tests/unit/net/memory_shard.h"
 #include "tests/unit/net/stub.h"
+#include "tests/unit/net/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     FUZZ_INPUT_BYTES_MAX = 2048,
-    FUZZ_STREAM_BYTES_MAX = 3 * FUZZ_INPUT_BYTES_MAX,
+    FUZZ_STREAM_BYTES_MAX = 4 * FUZZ_INPUT_BYTES_MAX,
+    FUZZ_FRAME_BYTES_MAX = 600,
     FUZZ_PIECE_BYTES = 4096,
     FUZZ_TURNS_MAX = 200000,
     FUZZ_FD = 3,
@@ -40,11 +44,35 @@ enum fuzz_flag {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Correct requests about topic "t", so that few changes suffice to come far. */
+static const struct fuzz_sample {
+    int16_t key, version;
+    const char *body;
+} fuzz_samples[] = {
+    {0, 3, "ffff ffff 00007530 00000001 0001't' 00000001 00000000 $4"},
+    {0, 9, "00 0000 00007530 02 02't' 02 00000000 $v 00 00 00"},
+    {1, 4,
+     "ffffffff 000001f4 00000001 03200000 00 00000002 0001't' 00000001 00000000 0000000000000000 "
+     "00100000 0001't' 00000001 00000000 0000000000000001 00000010"},
+    {1, 12,
+     "ffffffff 000001f4 00000001 03200000 00 00000000 ffffffff 02 02't' 02 00000000 ffffffff "
+     "0000000000000000 ffffffff ffffffffffffffff 00100000 00 00 01 01 00"},
+    {2, 1, "ffffffff 00000001 0001't' 00000001 00000000 00000000000003e8"},
+    {2, 7, "ffffffff 00 02 02't' 02 00000000 ffffffff fffffffffffffffd 00 00 00"},
+    {3, 1, "00000001 0001'n'"},
+    {3, 12, "02 7474747474747474 7474747474747474 00 00 00 00 00"},
+    {19, 4,
+     "00000001 0001'n' 00000002 ffff 00000000 00000001 000c'retention.ms' 0001'1' 00007530 00"},
+    {20, 6, "02 00 7474747474747474 7474747474747474 00 00007530 00"},
+    {22, 0, "ffff 0000ea60"},
+};
+
 /* The one client, and the world around the one reactor. */
 static struct {
     bool open;
     struct reactor reactor;
     struct memory_shard shard;
+    struct wire samples[ARRAY_COUNT(fuzz_samples)];
     struct agent *agent;
     struct net_shared *shared;
     struct net *net;
@@ -242,6 +270,9 @@ static const struct io_engine fuzz_engine = {
 
 static void fuzz_end_world(void)
 {
+    for (uint32_t i = 0; i < ARRAY_COUNT(fuzz_samples); i++) {
+        wire_close(&fuzz.samples[i]);
+    }
     net_close(fuzz.net);
     net_shared_destroy(fuzz.shared);
     stub_close(fuzz.agent);
@@ -251,8 +282,19 @@ static void fuzz_end_world(void)
     reactor_disconnect(&self, 1);
 }
 
+static void fuzz_begin_samples(void)
+{
+    uint8_t batch[128];
+    struct bytes insert = wire_plain_batch(1, 1000, batch, sizeof(batch));
+    for (uint32_t i = 0; i < ARRAY_COUNT(fuzz_samples); i++) {
+        fuzz.samples[i] = wire_open(FUZZ_FRAME_BYTES_MAX / 2);
+        wire_add(&fuzz.samples[i], fuzz_samples[i].body, insert);
+    }
+}
+
 static void fuzz_begin_world(void)
 {
+    fuzz_begin_samples();
     struct reactor *self = &fuzz.reactor;
     struct reactor_options reactor = {
         .engine = &fuzz_engine,
@@ -310,28 +352,58 @@ static void fuzz_reset(void)
 
 /* --- One input. --- */
 
-/* {size, key, version, body} -> length, key, version, correlation, client id, body. */
+static void fuzz_frame(struct bytes_writer *out, const struct kafka_api *api, uint32_t version,
+                       struct bytes body)
+{
+    bool flexible = (int32_t)version >= api->flexible_from;
+    write_be32(out, 10 + (flexible ? 1 : 0) + body.size);
+    write_be16(out, (uint16_t)api->key);
+    write_be16(out, (uint16_t)version);
+    write_be32(out, out->position);
+    write_be16(out, 0);
+    if (flexible) {
+        write_u8(out, 0);
+    }
+    write_bytes(out, body.data, body.size);
+}
+
+static void fuzz_sample_frame(struct bytes_writer *out, uint32_t which, uint32_t changes,
+                              struct bytes_reader *in)
+{
+    const struct fuzz_sample *sample = &fuzz_samples[which % ARRAY_COUNT(fuzz_samples)];
+    const struct wire *wire = &fuzz.samples[which % ARRAY_COUNT(fuzz_samples)];
+    uint32_t count;
+    const struct kafka_api *api = kafka_apis(&count);
+    while (api->key != sample->key) {
+        api++;
+    }
+    fuzz_frame(out, api, (uint32_t)sample->version, bytes_of(wire->data, wire->size));
+    uint8_t *body = out->data + out->position - wire->size;
+    for (uint32_t i = 0; i < changes; i++) {
+        uint32_t place = read_u8(in) % wire->size;
+        body[place] = read_u8(in);
+    }
+}
+
+/* The input's frames -> length, key, version, correlation, client id, body. */
 static void fuzz_mend_frames(const uint8_t *data, uint32_t size)
 {
     uint32_t count;
     const struct kafka_api *apis = kafka_apis(&count);
     struct bytes_reader in = bytes_reader(bytes_of(data, size));
     struct bytes_writer out = bytes_writer(fuzz.stream, sizeof(fuzz.stream));
-    for (uint32_t correlation = 0; bytes_left(&in) >= 4; correlation++) {
-        uint32_t body = read_be16(&in) % 512;
-        const struct kafka_api *api = &apis[read_u8(&in) % count];
-        uint32_t version = read_u8(&in) % (uint32_t)(api->max + 2);
-        bool flexible = (int32_t)version >= api->flexible_from;
-        body = min_u32(body, bytes_left(&in));
-        write_be32(&out, 10 + (flexible ? 1 : 0) + body);
-        write_be16(&out, (uint16_t)api->key);
-        write_be16(&out, (uint16_t)version);
-        write_be32(&out, correlation);
-        write_be16(&out, 0);
-        if (flexible) {
-            write_u8(&out, 0);
+    while (bytes_left(&in) >= 4 && out.size - out.position >= FUZZ_FRAME_BYTES_MAX) {
+        uint32_t head = read_be16(&in);
+        uint32_t which = read_u8(&in);
+        uint32_t version = read_u8(&in);
+        if ((head & 0x8000) != 0) {
+            fuzz_sample_frame(&out, which, head % 4, &in);
+            continue;
         }
-        write_bytes(&out, read_bytes(&in, body).data, body);
+        const struct kafka_api *api = &apis[which % count];
+        uint32_t body = min_u32(head % 512, bytes_left(&in));
+        fuzz_frame(&out, api, version % (uint32_t)(api->max + 2),
+                   bytes_of(read_bytes(&in, body).data, body));
     }
     ASSERT(!out.failed);
     fuzz.stream_size = out.position;

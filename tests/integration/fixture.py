@@ -23,8 +23,9 @@ class Skip(Exception):
 class World:
     """What one test gets: the binary, a directory that goes away, servers that are ended."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, client=None):
         self.binary = binary
+        self.client = client or binary
         base = os.path.join(ROOT, "build", "integration")
         os.makedirs(base, exist_ok=True)
         self.dir = tempfile.mkdtemp(dir=base)
@@ -40,7 +41,7 @@ class World:
 
     def floe(self, *words, input=None, env=None, timeout=60):
         """Runs the command line; bytes in and out."""
-        return subprocess.run([self.binary, *words], input=input, capture_output=True,
+        return subprocess.run([self.client, *words], input=input, capture_output=True,
                               timeout=timeout, env=env, check=False)
 
     def close(self):
@@ -133,6 +134,26 @@ def equal(found, wanted, what=""):
 def check(condition, what):
     if not condition:
         raise AssertionError(what)
+
+
+def memory_kib(server, field="VmRSS"):
+    """VmRSS, or VmHWM: the most there ever was."""
+    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as file:
+        return int(re.search(rf"^{field}:\s+(\d+) kB", file.read(), re.M)[1])
+
+
+def counters(server):
+    """SIGUSR1's lines, a dict per core; the last one is the metadata core's."""
+    at, cores = len(server.text), int(server.ready["cores"]) + 1
+    server.process.send_signal(signal.SIGUSR1)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        rows = re.findall(r"counters (.*)\n", server.text[at:])
+        if len(rows) == cores:
+            return [{key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", row)}
+                    for row in rows]
+        time.sleep(0.02)
+    raise AssertionError(f"no counters: {server.text[at:]}")
 
 
 def need(command):

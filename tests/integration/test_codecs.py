@@ -3,7 +3,7 @@ import gzip
 import struct
 
 import wire
-from fixture import check, consume, equal, kcat, lines, produce
+from fixture import check, consume, equal, lines, produce
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 # What the compressed records begin with. Snappy's plain form begins with a length: no magic.
@@ -51,7 +51,7 @@ def stored(server, topic, partition=0):
 
 
 def check_codec(batches, codec):
-    equal({batch.codec for batch in batches}, {CODECS[codec]}, f"codecs of the batches with {codec}")
+    equal({batch.codec for batch in batches}, {CODECS[codec]}, f"codecs with {codec}")
     for batch in batches:
         magic = MAGIC.get(codec, b"")
         equal(batch.records[:len(magic)], magic, f"what records in {codec} begin with")
@@ -149,7 +149,7 @@ def test_batches_are_stored_byte_for_byte(world):
     for _ in range(2):
         batches = stored(server, "bytes")
         equal([b.base for b in batches], [0, 200, 400, 401], "base offsets")
-        # Only the base offset and the leader's epoch, which the checksum leaves out, are the broker's.
+        # The base offset and the leader's epoch, which the checksum leaves out, are the broker's.
         equal([b.data[16:] for b in batches], [data[16:] for data in sent])
         equal([b.length + 12 for b in batches], [len(data) for data in sent], "lengths")
         server.kill()
@@ -171,4 +171,4 @@ def test_a_wrong_checksum_is_refused(world):
         connection.sendall(wire.produce_request("crc", good))
         equal(wire.produced(wire.answer(connection)[1], "crc"), (0, 0))
     equal(len(stored(server, "crc")), 1, "batches")
-    equal(kcat("-C", "-b", server.address, "-t", "crc", "-o", "beginning", "-e"), b"x" * 500 + b"\n")
+    equal(consume(server, "crc"), ["x" * 500])

@@ -85,6 +85,7 @@ static void entry_seal(struct map_entry *entry, const struct shard_roll *roll)
 {
     const struct sim_map_options *options = &entry->map->options;
     struct sim_map_segment *open = entry_open(entry);
+    ASSERT(open != NULL);
     options->sealed(options->context, entry->seen.number, roll->end_offset);
     if (roll->end_offset == open->info.base_offset) {
         entry->seen.segment_count--; /* An empty one leaves no trace but its epoch. */

@@ -8,7 +8,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -16,6 +15,7 @@ import java.util.zip.CRC32;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.CloseOptions;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
@@ -25,6 +25,7 @@ import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.Metric;
 import org.apache.kafka.common.MetricName;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -37,8 +38,8 @@ public final class Driver {
     private static final long TIME_BASE = 1_700_000_000_000L;
     private static final int ALIVE_MAX = 300;
 
-    private static final PrintStream OUT =
-            new PrintStream(new BufferedOutputStream(System.out, 1 << 16), false, StandardCharsets.UTF_8);
+    private static final PrintStream OUT = new PrintStream(
+            new BufferedOutputStream(System.out, 1 << 16), false, StandardCharsets.UTF_8);
 
     private final String address;
     private final String[] words;
@@ -83,7 +84,8 @@ public final class Driver {
     private KafkaConsumer<byte[], byte[]> consumer() {
         Map<String, Object> settings = settings();
         settings.put("auto.offset.reset", "none");
-        return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        return new KafkaConsumer<>(settings, new ByteArrayDeserializer(),
+                new ByteArrayDeserializer());
     }
 
     /** Record n: of `size` bytes and some more, so that no two neighbours have the same size. */
@@ -100,12 +102,13 @@ public final class Driver {
     private static void print(ConsumerRecord<byte[], byte[]> record) {
         CRC32 crc = new CRC32();
         crc.update(record.value());
-        String key = record.key() == null ? "-" : new String(record.key(), StandardCharsets.US_ASCII);
-        OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + key
-                + " " + record.value().length + " " + crc.getValue());
+        byte[] key = record.key();
+        OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " "
+                + (key == null ? "-" : new String(key, StandardCharsets.US_ASCII)) + " "
+                + record.value().length + " " + crc.getValue());
     }
 
-    /** produce TOPIC PARTITIONS FIRST COUNT SIZE: round robin; PARTITION OFFSET of each, in order. */
+    /** produce TOPIC PARTITIONS FIRST COUNT SIZE: round robin; PARTITION OFFSET, in that order. */
     private void produce() throws Exception {
         int partitions = number(1);
         int first = number(2);
@@ -159,18 +162,25 @@ public final class Driver {
         OUT.println("sent " + n);
     }
 
-    /** consume TOPIC PARTITION FROM COUNT; does not end before it has them. */
+    /** Polls until there are `count` records more; prints the first `count`. */
+    private static void print(KafkaConsumer<byte[], byte[]> consumer, int count) {
+        for (int found = 0; found < count;) {
+            for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                if (found++ < count) {
+                    print(record);
+                }
+            }
+        }
+    }
+
+    /** consume TOPIC PARTITION COUNT FROM...: so many records from each of these offsets. */
     private void consume() {
         TopicPartition from = partition(0);
-        int count = number(3);
         try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
             consumer.assign(List.of(from));
-            consumer.seek(from, number(2));
-            for (int found = 0; found < count;) {
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
-                    print(record);
-                    found++;
-                }
+            for (int i = 3; i + 2 < words.length; i++) {
+                consumer.seek(from, number(i));
+                print(consumer, number(2));
             }
         }
     }
@@ -178,16 +188,10 @@ public final class Driver {
     /** consume-all TOPIC PARTITIONS COUNT: one consumer of them all, from their beginnings. */
     private void consumeAll() {
         List<TopicPartition> from = partitions(word(0), number(1));
-        int count = number(2);
         try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
             consumer.assign(from);
             consumer.seekToBeginning(from);
-            for (int found = 0; found < count;) {
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
-                    print(record);
-                    found++;
-                }
-            }
+            print(consumer, number(2));
         }
     }
 
@@ -229,27 +233,29 @@ public final class Driver {
         for (Map.Entry<MetricName, ? extends Metric> entry : all.entrySet()) {
             MetricName found = entry.getKey();
             // Those of one node or one topic have tags besides the client's name.
-            if (found.group().equals(group) && found.name().equals(name) && found.tags().size() == 1) {
+            if (found.group().equals(group) && found.name().equals(name)
+                    && found.tags().size() == 1) {
                 return ((Double) entry.getValue().metricValue()).longValue();
             }
         }
         throw new IllegalStateException("no metric " + group + " " + name);
     }
 
-    private static boolean fetchIsOut(KafkaConsumer<byte[], byte[]> consumer) {
+    private static boolean requestIsOut(KafkaConsumer<byte[], byte[]> consumer) {
         Map<MetricName, ? extends Metric> all = consumer.metrics();
         return metric(all, "consumer-metrics", "request-total")
                 > metric(all, "consumer-metrics", "response-total");
     }
 
     /**
-     * wait TOPIC PARTITION ROUNDS: in each, a fetch that finds nothing is sent first and a record
-     * is appended then. Prints each record, and "fetches N": how many answers that took.
+     * wait TOPIC PARTITION ROUNDS: in each, a request of the consumer (after the first round: its
+     * fetch, which finds nothing) is out, and a record is appended then. Prints each record, and
+     * "fetches N": how many answers that took.
      */
     private void waitForAppend() throws Exception {
         TopicPartition of = partition(0);
-        try (KafkaProducer<byte[], byte[]> producer = producer();
-                KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+        KafkaConsumer<byte[], byte[]> consumer = consumer();
+        try (KafkaProducer<byte[], byte[]> producer = producer()) {
             consumer.assign(List.of(of));
             consumer.seek(of, 0);
             for (int n = 0; n < number(2); n++) {
@@ -257,18 +263,15 @@ public final class Driver {
                     if (!consumer.poll(Duration.ofMillis(20)).isEmpty()) {
                         throw new IllegalStateException("a record before there was one");
                     }
-                } while (!fetchIsOut(consumer));
+                } while (!requestIsOut(consumer));
                 producer.send(record(of, n, 10)).get();
-                int found = 0;
-                while (found == 0) {
-                    for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
-                        print(record);
-                        found++;
-                    }
-                }
+                print(consumer, 1);
             }
             OUT.println("fetches "
                     + metric(consumer.metrics(), "consumer-fetch-manager-metrics", "fetch-total"));
+        } finally {
+            // The next fetch is out already; close() alone would wait for its answer.
+            consumer.close(CloseOptions.timeout(Duration.ZERO));
         }
     }
 
@@ -281,14 +284,16 @@ public final class Driver {
                 case "delete" -> admin.deleteTopics(List.of(word(0))).all().get();
                 case "list" -> admin.listTopics().names().get().stream().sorted()
                         .forEach(OUT::println);
-                default -> {
-                    TopicDescription found =
-                            admin.describeTopics(List.of(word(0))).allTopicNames().get().get(word(0));
-                    Map<Integer, Integer> leaders = new TreeMap<>();
-                    found.partitions().forEach(one -> leaders.put(one.partition(), one.leader().id()));
-                    leaders.forEach((partition, leader) -> OUT.println(partition + " " + leader));
-                }
+                default -> describe(admin);
             }
+        }
+    }
+
+    private void describe(Admin admin) throws Exception {
+        TopicDescription found =
+                admin.describeTopics(List.of(word(0))).allTopicNames().get().get(word(0));
+        for (TopicPartitionInfo one : found.partitions()) {
+            OUT.println(one.partition() + " " + one.leader().id());
         }
     }
 

@@ -388,7 +388,7 @@ static void check_stop_without_memory(struct door *door)
     connect_to(&hungry, door);
     door_settle(door);
     door_hoard(door, MEMORY_SEND);
-    ask(&hungry, 'e', "answered yet");
+    ask(&hungry, 'h', "answered yet");
     door_settle(door);
     door_hoard(door, MEMORY_RECEIVE);
     connect_to(&thirsty, door);
@@ -398,7 +398,8 @@ static void check_stop_without_memory(struct door *door)
     door_settle(door);
     assert_false(door->stop_fired);
     door_unhoard(door);
-    expect(&hungry, 'e', "answered yet");
+    /* Canceled before it began. */
+    expect(&hungry, 'C', "answered yet");
     assert_true(client_ended(&hungry));
     assert_true(client_ended(&thirsty));
     door_settle(door);
@@ -411,6 +412,37 @@ static void a_stop_waits_for_those_that_wait_for_memory(void **state)
 {
     (void)state;
     on_each_engine(check_stop_without_memory);
+}
+
+static void check_lent_buffers(struct door *door)
+{
+    struct client client;
+    /* More often than there are buffers to lend. */
+    for (uint32_t i = 0; i <= DOOR_LENT_MAX; i++) {
+        connect_to(&client, door);
+        door_settle(door);
+        door_hoard(door, MEMORY_RECEIVE);
+        ask(&client, 'e', "never begun");
+        door_settle(door);
+        assert_true(door_conn(door)->lent_held);
+        door_pass(door, 700000);
+        assert_int_equal(door_conn(door)->state, CONN_DEAD);
+        door_unhoard(door);
+        door_settle(door);
+        assert_int_equal(net_connection_count(door->net), 0);
+        client_close(&client);
+    }
+    assert_int_equal(door->spy.started, 0);
+    connect_to(&client, door);
+    ask(&client, 'e', "buffers are left");
+    expect(&client, 'e', "buffers are left");
+    client_close(&client);
+}
+
+static void who_dies_waiting_for_memory_gives_its_buffer_back(void **state)
+{
+    (void)state;
+    on_each_engine(check_lent_buffers);
 }
 
 /* --- Ends. --- */
@@ -658,6 +690,7 @@ int main(void)
         cmocka_unit_test(without_memory_to_receive_a_request_waits),
         cmocka_unit_test(without_memory_to_answer_a_call_waits),
         cmocka_unit_test(a_stop_waits_for_those_that_wait_for_memory),
+        cmocka_unit_test(who_dies_waiting_for_memory_gives_its_buffer_back),
         cmocka_unit_test(a_half_open_client_gets_all_its_answers),
         cmocka_unit_test(a_close_in_the_middle_of_a_request_leaves_nothing),
         cmocka_unit_test(a_reset_takes_what_is_in_flight_home),

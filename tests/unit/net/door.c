@@ -206,7 +206,10 @@ static void door_open_reactor(struct door *door, const struct io_engine *engine)
     ASSERT(err == OK);
     struct reactor_options options = {
         .engine = &bench.engine,
-        .io = {.entries = 256, .recv_count = 8, .recv_size = 4096, .helper = door->helper},
+        .io = {.entries = 256,
+               .recv_count = DOOR_LENT_MAX,
+               .recv_size = 4096,
+               .helper = door->helper},
         .memory = {.limit_bytes = MIB(64), .numa_node = -1},
         .seed = {1, 2, 3, 4},
     };

@@ -5,7 +5,7 @@
 #include "net/server.h"
 #include "tests/unit/net/client.h"
 
-enum { DOOR_HELD_MAX = 256, DOOR_BLOCKS_MAX = 256 };
+enum { DOOR_HELD_MAX = 256, DOOR_BLOCKS_MAX = 256, DOOR_LENT_MAX = 8 };
 
 /* What the test's protocol was asked, and the calls that it holds. */
 struct spy {

@@ -612,6 +612,14 @@ static void check_fetch_limits(struct node *node)
     expect_fetched(node,
                    "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
                    stored);
+    /* What came within its share gives way, if the first whole batch takes all of the total. */
+    uint8_t small[BATCH_BYTES];
+    check_produced(node, wire_plain_batch(1, 1000, small, sizeof(small)), 0, 0);
+    ask_fetch(node, 0, 1, 1000,
+              "00000002 00000001 0000000000000001 00100000 00000000 0000000000000000 00100000");
+    expect_fetched(node,
+                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000000 0000" HIGH(1) NO_RECORDS,
+                   stored);
 }
 
 static void only_the_first_batch_of_an_answer_may_be_above_the_limits(void **state)

@@ -467,6 +467,42 @@ static void a_block_of_producer_ids_that_failed_is_asked_for_again(void **state)
     on_each_engine(check_producer_ids_fail);
 }
 
+static void check_more_than_a_block(struct node *node)
+{
+    enum { CLIENTS = 16 }; /* Times 64: a block has 1000. */
+
+    struct node clients[CLIENTS];
+    bool seen[CLIENTS * CONN_CALLS_MAX + 1] = {false};
+    node->agent->hold = true;
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i] = *node;
+        client_open(&clients[i].client, &node->reactor, node->port, 0);
+        for (uint32_t j = 0; j < CONN_CALLS_MAX; j++) {
+            node_ask(&clients[i], 22, 0, "ffff 0000ea60");
+        }
+    }
+    node_settle(node);
+    assert_int_equal(node->agent->proposed, 2);
+    stub_release(node->agent);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        for (uint32_t j = 0; j < CONN_CALLS_MAX; j++) {
+            uint8_t answer[24];
+            assert_int_equal(client_receive(&clients[i].client, answer, 24), 24);
+            uint64_t id = load_be64(answer + 14);
+            assert_true(id > 0 && id < ARRAY_COUNT(seen) && !seen[id]);
+            seen[id] = true;
+        }
+        client_close(&clients[i].client);
+    }
+    assert_int_equal(node->agent->proposed, 3);
+}
+
+static void more_may_wait_than_a_block_of_producer_ids_serves(void **state)
+{
+    (void)state;
+    on_each_engine(check_more_than_a_block);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +518,7 @@ int main(void)
         cmocka_unit_test(a_client_that_left_is_kept_until_its_proposals_are_home),
         cmocka_unit_test(producer_ids_are_handed_out_in_blocks),
         cmocka_unit_test(a_block_of_producer_ids_that_failed_is_asked_for_again),
+        cmocka_unit_test(more_may_wait_than_a_block_of_producer_ids_serves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,7 +112,7 @@ static void node_open_net(struct node *node)
         .advertise = "b.test:9092",
         .topic_auto_create = true,
         .partitions_default = 2,
-        .connections_max = 16,
+        .connections_max = 64,
         .shared = node->shared,
     };
     options.listen[0].address = (struct io_address){.bytes = {127, 0, 0, 1}, .family = 4};
