@@ -137,7 +137,7 @@ def test_four_cores(world):
     cores_round_trip(world, 4)
 
 
-def test_data_of_four_cores_opens_with_one(world):
+def test_data_of_four_cores_opens_with_one_and_back(world):
     server = run_with(world, world.data, cpu_cores="4")
     equal(world.floe("topic", "create", "wide", "-p", "8", "-b", server.address).returncode, 0)
     records = lines(400)
@@ -145,10 +145,13 @@ def test_data_of_four_cores_opens_with_one(world):
         equal(world.floe("produce", "wide", "-p", str(partition), "-b", server.address,
                          input="\n".join(records[partition::8]).encode()).returncode, 0)
     equal(server.stop(), 0)
-    for cores in ("1", "2"):
+    for cores in ("1", "2", "4"):
         server = run_with(world, world.data, cpu_cores=cores)
+        produce(server, "wide", [f"more-{cores}"])
+        written = [records[partition::8] for partition in range(8)]
+        written[0] = written[0] + [f"more-{n}" for n in ("1", "2", "4") if n <= cores]
         for partition in range(8):
-            equal(consume(server, "wide", partition=str(partition)), records[partition::8],
+            equal(consume(server, "wide", partition=str(partition)), written[partition],
                   f"partition {partition} with {cores} cores")
         equal(server.stop(), 0)
 
