@@ -136,7 +136,7 @@ NODISCARD enum err raft_log_get(struct raft_log_store *store, struct raft_log_fo
  * a file be begun anew: it is time for the next. */
 bool raft_log_wants_snapshot(const struct raft_log_store *store);
 
-/* Ends what is under way (appends that wait for a free file get ERR_CANCELED), closes the files,
- * fires `done`. */
+/* Ends what is under way, but for what waits for a free file: such appends get ERR_CANCELED, such
+ * truncations are not stored. Closes the files, fires `done`. */
 void raft_log_stop(struct raft_log_store *store, struct completion *done);
 void raft_log_close(struct raft_log_store *store); /* After raft_log_stop(). */

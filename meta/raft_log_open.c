@@ -2,8 +2,8 @@
  *
  * A directory is made in an order that a crash may end anywhere: log files, flush the directory,
  * term.tmp, rename to term, flush the directory. Without `term` it is made anew, and with `term`
- * all files are there. At every open the files are flushed before they are read: what a killed process
- * wrote may stand in a cache only, and must not decide anything before it is durable. */
+ * all files are there. At every open the files are flushed before they are read: what a killed
+ * process wrote may stand in a cache only, and must not decide anything before it is durable. */
 #include "core/assert.h"
 #include "core/bytes.h"
 #include "core/crc32c.h"
