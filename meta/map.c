@@ -196,7 +196,7 @@ bool map_set_config(struct map_topic *topic, struct bytes key, struct bytes valu
     while (place < topic->config_count && compare_key(topic->configs[place].key, key) < 0) {
         place++;
     }
-    struct map_config_entry *at = topic->configs + place;
+    struct map_config_entry *at = topic->configs != NULL ? topic->configs + place : NULL;
     bool found = place < topic->config_count && compare_key(at->key, key) == 0;
     if (value.data == NULL) {
         if (found) {
