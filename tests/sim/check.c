@@ -158,23 +158,37 @@ uint32_t check_fact_at(const struct check_partition *partition, uint64_t offset)
     return low;
 }
 
-/* Which arrival became the fact: one of the segment's life, between those of the facts around it.
- * One that was refused only if no other is left: a write that failed may have landed. */
-static uint32_t fact_arrival(const struct check_partition *partition, const struct sim_batch *batch,
-                             uint32_t life, uint32_t from, uint32_t end)
+/* The first arrival of the batch in [from, end) that can have become the fact; UINT32_MAX: none. */
+static uint32_t fact_arrival(const struct check_partition *partition, const struct fact *fact,
+                             uint32_t from, uint32_t end)
 {
-    uint32_t refused = UINT32_MAX;
     for (uint32_t i = from; i < end; i++) {
         const struct arrival *arrival = &partition->arrivals[i];
-        if (arrival->batch != batch || arrival->life != life || arrival->found) {
-            continue;
-        }
-        if (!arrival->refused) {
+        if (arrival->batch == fact->batch && arrival->life == fact->life) {
             return i;
         }
-        refused = min_u32(refused, i);
     }
-    return refused;
+    return UINT32_MAX;
+}
+
+/* Gives each fact an arrival, in order and of its segment's life. The first that fits is right if
+ * any is; facts that were learned out of order may have to give theirs up. False: none fits. */
+static bool facts_arrive(struct check_partition *partition)
+{
+    uint32_t from = 0;
+    for (uint32_t i = 0; i < partition->arrival_count; i++) {
+        partition->arrivals[i].found = false;
+    }
+    for (uint32_t i = 0; i < partition->fact_count; i++) {
+        struct fact *fact = &partition->facts[i];
+        fact->arrival = fact_arrival(partition, fact, from, partition->arrival_count);
+        if (fact->arrival == UINT32_MAX) {
+            return false;
+        }
+        partition->arrivals[fact->arrival].found = true;
+        from = fact->arrival + 1;
+    }
+    return true;
 }
 
 /* An idempotent batch stands in the log once. */
@@ -194,18 +208,18 @@ static bool fact_is_second(struct check *check, const struct check_partition *pa
     return false;
 }
 
-/* A batch nobody knew of at its offset: is it one that can be there? */
-static uint32_t fact_admit(struct check *check, struct check_partition *partition,
-                           const struct sim_batch *batch, const struct fact *fact, uint32_t place)
+/* A batch nobody knew of at its offset: can it be there? */
+static bool fact_admit(struct check *check, const struct check_partition *partition,
+                       struct fact *fact, uint32_t place)
 {
-    const struct sim_map_partition *mapped = sim_map_partition(check->map, batch->partition);
-    const struct sim_map_segment *segment = sim_map_segment_of(mapped, fact->offset);
-    const struct fact *before = place > 0 ? &partition->facts[place - 1] : NULL;
+    const struct sim_batch *batch = fact->batch;
+    const struct sim_map_segment *segment =
+        sim_map_segment_of(sim_map_partition(check->map, batch->partition), fact->offset);
     const struct fact *after = place < partition->fact_count ? &partition->facts[place] : NULL;
     if (segment == NULL) {
         check_fail(check, "partition %u: a batch at %" PRIu64 ", where the map has no segment",
                    batch->partition, fact->offset);
-        return UINT32_MAX;
+        return false;
     }
     if (after != NULL && after->offset < fact->end) {
         check_fail(check,
@@ -213,22 +227,21 @@ static uint32_t fact_admit(struct check *check, struct check_partition *partitio
                    ", where batch %" PRIu64 " stands at %" PRIu64,
                    batch->partition, batch->number, fact->offset, fact->end, after->batch->number,
                    after->offset);
-        return UINT32_MAX;
+        return false;
     }
-    if (fact_is_second(check, partition, batch, fact->offset)) {
-        return UINT32_MAX;
+    fact->life = segment->life;
+    return !fact_is_second(check, partition, batch, fact->offset);
+}
+
+static void fact_insert(struct check_partition *partition, const struct fact *fact, uint32_t place)
+{
+    if (partition->fact_count == partition->fact_capacity) {
+        partition->facts = grow(partition->facts, &partition->fact_capacity, sizeof(struct fact));
     }
-    uint32_t from = before == NULL ? 0 : before->arrival + 1;
-    uint32_t end = after == NULL ? partition->arrival_count : after->arrival;
-    uint32_t arrival = fact_arrival(partition, batch, segment->life, from, end);
-    if (arrival == UINT32_MAX) {
-        check_fail(check,
-                   "partition %u: batch %" PRIu64 " at %" PRIu64
-                   " did not arrive in life %u, came out of order, or is there too often",
-                   batch->partition, batch->number, fact->offset, segment->life);
-        return UINT32_MAX;
-    }
-    return arrival;
+    memmove(&partition->facts[place + 1], &partition->facts[place],
+            (partition->fact_count - place) * sizeof(struct fact));
+    partition->fact_count++;
+    partition->facts[place] = *fact;
 }
 
 void check_fact(struct check *check, const struct sim_batch *batch, uint64_t offset)
@@ -236,24 +249,28 @@ void check_fact(struct check *check, const struct sim_batch *batch, uint64_t off
     struct check_partition *partition = check_of(check, batch->partition);
     struct fact fact = {.offset = offset, .end = offset + batch->records, .batch = batch};
     uint32_t place = check_fact_at(partition, offset);
-    if (place < partition->fact_count && partition->facts[place].offset == offset &&
-        partition->facts[place].batch == batch) {
+    uint32_t from = place == 0 ? 0 : partition->facts[place - 1].arrival + 1;
+    uint32_t end = partition->arrival_count;
+    if (place < partition->fact_count) {
+        end = partition->facts[place].arrival;
+        if (partition->facts[place].offset == offset && partition->facts[place].batch == batch) {
+            return;
+        }
+    }
+    if (!fact_admit(check, partition, &fact, place)) {
         return;
     }
-    fact.arrival = fact_admit(check, partition, batch, &fact, place);
-    if (fact.arrival == UINT32_MAX) {
-        return;
+    check->counts.saved += fact.life < check->life;
+    fact.arrival = fact_arrival(partition, &fact, from, end);
+    fact_insert(partition, &fact, place);
+    if (fact.arrival != UINT32_MAX) {
+        partition->arrivals[fact.arrival].found = true;
+    } else if (!facts_arrive(partition)) {
+        check_fail(check,
+                   "partition %u: batch %" PRIu64 " at %" PRIu64
+                   " did not arrive in life %u, came out of order, or is there too often",
+                   batch->partition, batch->number, offset, fact.life);
     }
-    struct arrival *arrival = &partition->arrivals[fact.arrival];
-    arrival->found = true;
-    check->counts.saved += arrival->life < check->life;
-    if (partition->fact_count == partition->fact_capacity) {
-        partition->facts = grow(partition->facts, &partition->fact_capacity, sizeof(struct fact));
-    }
-    memmove(&partition->facts[place + 1], &partition->facts[place],
-            (partition->fact_count - place) * sizeof(struct fact));
-    partition->fact_count++;
-    partition->facts[place] = fact;
 }
 
 void check_acked(struct check *check, const struct sim_batch *batch, uint64_t offset)

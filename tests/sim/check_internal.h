@@ -14,7 +14,8 @@ struct arrival {
 struct fact {
     uint64_t offset, end;
     const struct sim_batch *batch;
-    uint32_t arrival;
+    uint32_t life;    /* Of its segment. */
+    uint32_t arrival; /* Which became it. */
 };
 
 struct check_partition {
