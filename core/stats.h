@@ -34,7 +34,8 @@
     X(FETCH_BYTES, "bytes handed to readers")                                                      \
     X(FETCH_FROM_CACHE, "frames served from memory")                                               \
     X(FETCH_FROM_FILE, "frames served from files")                                                 \
-    X(FETCH_PARKED, "fetches that waited for data")                                                \
+    X(FETCH_PARKED, "fetches that waited for data or for memory")                                  \
+    X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
     X(RECOVERED_BYTES, "bytes scanned at start")                                                   \
     X(LOG_DROPPED, "log lines dropped")

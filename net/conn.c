@@ -8,9 +8,11 @@
  *     DEAD --- recv, send, waits and all calls are home ---> CLOSING ---> gone
  *
  * Reading stops (nothing is received, so TCP slows the peer) while CONN_CALLS_MAX calls are alive,
- * CONN_QUEUED_BYTES_MAX wait to be sent, or memory is out. Out of memory for a lent buffer is the
- * one case in which it is kept over a wait: the bytes have nowhere else to be. What frees memory
- * (calls that finish, frames received into blocks of their own) needs no lent buffer, so this ends.
+ * CONN_QUEUED_BYTES_MAX wait to be sent, memory is out, or a call waits to be alone: a Fetch does,
+ * so that a peer which sends many and reads nothing holds the memory of one. Out of memory for a
+ * lent buffer is the one case in which it is kept over a wait: the bytes have nowhere else to be.
+ * What frees memory (calls that finish, frames received into blocks of their own) needs no lent
+ * buffer, so this ends.
  */
 #include "net/conn.h"
 
@@ -47,6 +49,11 @@ static void conn_finish_first(struct conn *conn)
 {
     struct call *call = conn_pop(conn);
     ASSERT(call->ready || !call->started);
+    if (conn->starting == call) {
+        ASSERT(conn->held && conn->state == CONN_DEAD);
+        conn->starting = NULL;
+        conn->held = false;
+    }
     conn->queued_bytes -= call->reply_bytes;
     if (call->started) {
         conn->protocol->sent(call);
@@ -93,6 +100,19 @@ static bool conn_gather(struct conn_send *send, struct call *call)
     return true;
 }
 
+static bool conn_start_call(struct conn *conn, struct call *call);
+
+/* Every reply before the call that wants to be alone has left. */
+static void conn_start_held(struct conn *conn)
+{
+    struct call *call = conn->starting;
+    if (conn->held && conn->first == call) {
+        conn->held = false;
+        conn->starting = NULL;
+        (void)conn_start_call(conn, call);
+    }
+}
+
 /* Pops the calls whose every byte has left. */
 static void conn_retire(struct conn *conn)
 {
@@ -107,6 +127,7 @@ static void conn_retire(struct conn *conn)
     if (conn->state == CONN_ENDING && conn->first == NULL) {
         conn_kill(conn);
     }
+    conn_start_held(conn);
 }
 
 static void conn_sent(struct completion *completion)
@@ -179,7 +200,7 @@ void conn_drop(struct conn *conn)
     }
     while (conn->first != NULL) {
         struct call *call = conn->first;
-        if (!call->ready && (call->started || conn->starting == call)) {
+        if (!call->ready && (call->started || (conn->starting == call && conn->waiting))) {
             break;
         }
         conn_finish_first(conn);
@@ -320,7 +341,7 @@ static bool conn_take_long(struct conn *conn, uint64_t total)
 
 static void conn_call_again(struct completion *completion);
 
-/* Begins the call; false: it waits for memory, or was malformed. */
+/* Begins the call; false: it waits for memory or to be alone, or was malformed. */
 static bool conn_start_call(struct conn *conn, struct call *call)
 {
     call->started = true;
@@ -334,6 +355,13 @@ static bool conn_start_call(struct conn *conn, struct call *call)
     if (call->arena != NULL) {
         block_unref(call->arena);
         call->arena = NULL;
+    }
+    if (err == ERR_BUSY) {
+        ASSERT(conn->first != call);
+        conn->starting = call;
+        conn->held = true;
+        call->started = false;
+        return false;
     }
     if (err == ERR_NO_MEMORY) {
         conn->starting = call;
@@ -441,6 +469,18 @@ void conn_read(struct conn *conn)
     io_submit(conn->net->reactor, &conn->recv);
 }
 
+static bool conn_may_read(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && !conn->waiting && conn_has_room(conn);
+}
+
+/* Nothing more is begun behind a call that waits to be alone. One buffer is read all the same: the
+ * peer's end is seen, and ends the wait. */
+static bool conn_may_cut(const struct conn *conn)
+{
+    return conn->input != NULL && !conn->held;
+}
+
 /* Makes calls of what has arrived while there is room, then reads on. */
 static void conn_pump(struct conn *conn)
 {
@@ -449,17 +489,18 @@ static void conn_pump(struct conn *conn)
     }
     conn->pumping = true;
     bool more = true;
-    while (more && conn->state == CONN_OPEN && !conn->waiting && conn_has_room(conn)) {
+    while (more && conn_may_read(conn)) {
         if (conn->lent_held) {
             conn_take_lent(conn);
-        } else if (conn->input != NULL) {
-            more = conn_cut(conn);
         } else {
-            more = false;
+            more = conn_may_cut(conn) && conn_cut(conn);
         }
     }
     conn->pumping = false;
-    if (!more && conn->state == CONN_OPEN && !conn->waiting && conn_has_room(conn)) {
+    if (conn->held && conn->input != NULL && conn->input_position == conn->input_filled) {
+        conn_input_drop(conn);
+    }
+    if (!more && conn_may_read(conn) && (!conn->held || conn->input == NULL)) {
         conn_read(conn);
     }
 }

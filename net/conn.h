@@ -40,13 +40,14 @@ struct conn {
     bool waiting;       /* For memory or a call: `waiter` or the first unstarted call's is out. */
     bool flush_pending; /* `flush` is queued for the end of the turn. */
     bool dying;         /* `die` is queued. */
+    bool held;          /* `starting` wants to be alone: until it is the first. */
     bool lent_held;     /* Memory ran out: the lent buffer is kept until it can be copied. */
     uint8_t head[PROTOCOL_PREFIX_BYTES_MAX];
     uint32_t head_size; /* Bytes of a frame too short to tell its length. */
     struct block *input;
     uint32_t input_size, input_filled, input_position;
     struct call *first, *tail; /* In order of arrival; the first is sent next. */
-    struct call *starting;     /* Waits for memory before it can start. */
+    struct call *starting;     /* The newest one, while it waits to be started. */
     uint32_t call_count;       /* Alive, those being given back included. */
     uint64_t queued_bytes;
     struct conn_send *send;

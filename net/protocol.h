@@ -4,7 +4,7 @@
  *
  *     frame() -> call -> start() ... call_reply() -> [sent in the order of arrival] -> sent()
  *                          |                                                            |
- *                          +-- ERR_NO_MEMORY: again later              call_done() <----+
+ *                          +-- ERR_NO_MEMORY, ERR_BUSY: again later              call_done() <----+
  */
 #pragma once
 
@@ -27,8 +27,9 @@ struct protocol {
     int64_t (*frame)(struct bytes input);
 
     /* Begins `call`, whose frame is whole. ERR_NO_MEMORY: nothing was begun, start() is called
-     * again when there is memory of call->memory_wanted bytes. Any other err: the frame is
-     * malformed, the connection closes behind the replies before it. */
+     * again when there is memory of call->memory_wanted bytes. ERR_BUSY: the call wants to be
+     * alone, start() is called again when every reply before it has left. Any other err: the frame
+     * is malformed, the connection closes behind the replies before it. */
     enum err (*start)(struct call *call);
 
     /* Nobody waits for the answer any more, or not for long: what is parked comes back now. The

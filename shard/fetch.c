@@ -2,6 +2,7 @@
  *
  *     fetch -> cache has the offset -> pieces                        (no wait)
  *           -> offset = high watermark -> parked -> fetch again      (the turn of the next ack)
+ *           -> readers hold too much (lend.c) -> parked -> fetch again
  *           -> reader: OPEN/LOAD (recovery.c) -> READ -> parse -> pieces
  *                                                 ^  |
  *                                                 +--+ next extent, or a larger buffer
@@ -27,8 +28,8 @@ static void fetch_finish(struct partition *partition, struct request *request, e
 
 /* Adds from the batches at `data` those that hold or follow *offset, within the limits. False when
  * the request takes no more. */
-static bool fetch_take(struct request_fetch *fetch, struct block *block, struct bytes data,
-                       uint64_t *offset)
+static bool fetch_take(struct shard *shard, struct request_fetch *fetch, struct block *block,
+                       struct bytes data, uint64_t *offset)
 {
     const uint8_t *first = NULL;
     uint32_t taken = 0;
@@ -55,29 +56,49 @@ static bool fetch_take(struct request_fetch *fetch, struct block *block, struct 
         at += batch.length;
     }
     if (first != NULL) {
-        fetch->pieces[fetch->piece_count++] =
-            (struct fetch_piece){.data = first, .size = taken, .block = block_ref(block)};
-        fetch->size_bytes += taken;
+        lend_block(shard, fetch, bytes_of(first, taken), block);
     }
     return room;
 }
 
 static bool fetch_from_tail(struct partition *partition, struct request_fetch *fetch)
 {
+    struct shard *shard = partition->shard;
     uint64_t offset = fetch->offset;
     bool room = true;
     bool found = false;
     while (room && offset < partition->high_watermark) {
         struct tail_frame *frame = tail_find(partition, offset);
-        if (frame == NULL) {
+        if (frame == NULL || (frame->block->lent == 0 && lend_full(shard))) {
             break;
         }
         found = true;
-        stats_add(&partition->shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
+        stats_add(&shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
         struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
-        room = fetch_take(fetch, frame->block, data, &offset);
+        room = fetch_take(shard, fetch, frame->block, data, &offset);
     }
     return found;
+}
+
+static void fetch_park(struct partition *partition, struct request_queue *queue,
+                       struct request *request)
+{
+    request->fetch.parked = true;
+    stats_add(&partition->shard->reactor->stats, STAT_FETCH_PARKED, 1);
+    request_queue_push(queue, request);
+}
+
+/* There are records, and no memory in which they could be lent. */
+static void fetch_press(struct partition *partition, struct request *request)
+{
+    COVER("readers hold all the memory that they may");
+    stats_add(&partition->shard->reactor->stats, STAT_FETCH_PRESSED, 1);
+    if (request->fetch.park) {
+        fetch_park(partition, &partition->shard->pressed, request);
+        return;
+    }
+    request->fetch.pressed = true;
+    fetch_finish(partition, request, OK);
 }
 
 void fetch_submit(struct partition *partition, struct request *request)
@@ -85,6 +106,7 @@ void fetch_submit(struct partition *partition, struct request *request)
     struct request_fetch *fetch = &request->fetch;
     struct shard *shard = partition->shard;
     fetch->parked = false;
+    fetch->pressed = false;
     stats_add(&shard->reactor->stats, STAT_FETCHES, 1);
     enum err err = OK;
     if (!partition->ready) {
@@ -103,15 +125,18 @@ void fetch_submit(struct partition *partition, struct request *request)
             fetch_finish(partition, request, OK);
             return;
         }
-        fetch->parked = true;
-        stats_add(&shard->reactor->stats, STAT_FETCH_PARKED, 1);
-        request_queue_push(&partition->parked, request);
+        fetch_park(partition, &partition->parked, request);
         return;
     }
     if (fetch->piece_capacity == 0 || fetch_from_tail(partition, fetch)) {
         fetch_finish(partition, request, OK);
         return;
     }
+    if (lend_full(shard)) {
+        fetch_press(partition, request);
+        return;
+    }
+    shard->lend_reads++;
     request->owner_state = partition;
     shard_enter(shard, partition);
     reader_submit(shard, request);
@@ -119,11 +144,7 @@ void fetch_submit(struct partition *partition, struct request *request)
 
 void fetch_release(struct shard *shard, struct request *request)
 {
-    for (uint32_t i = 0; i < request->fetch.piece_count; i++) {
-        block_unref(request->fetch.pieces[i].block);
-    }
-    request->fetch.piece_count = 0;
-    request->fetch.size_bytes = 0;
+    lend_return(shard, &request->fetch);
     request_finish(shard->reactor, request, OK);
 }
 
@@ -193,7 +214,10 @@ void reader_finish(struct reader *reader, enum err err)
         err = ERR_TOPIC_UNKNOWN;
     }
     if (request->kind == REQUEST_FETCH) {
+        ASSERT(shard->lend_reads > 0);
+        shard->lend_reads--;
         fetch_finish(partition, request, err);
+        lend_wake(shard);
     } else {
         request_finish(shard->reactor, request, err);
     }
@@ -306,7 +330,7 @@ static void fetch_parse(struct reader *reader, uint32_t size)
             }
             uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
             stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
-            room = fetch_take(fetch, reader->block,
+            room = fetch_take(reader->shard, fetch, reader->block,
                               bytes_of(body + table, frame.body_bytes - table), &offset);
         }
         at += extent.padded_size;

@@ -189,12 +189,28 @@ void partition_idle(struct partition *partition)
     completion_fire(partition->shard->reactor, &partition->drop.io.done, OK);
 }
 
+/* Those of its fetches that wait until other readers give memory back. */
+static void partition_fail_pressed(struct partition *partition, enum err err)
+{
+    struct shard *shard = partition->shard;
+    struct request_queue pressed = shard->pressed;
+    struct request_queue failed = {0};
+    shard->pressed = (struct request_queue){0};
+    struct request *request;
+    while ((request = request_queue_pop(&pressed)) != NULL) {
+        bool mine = shard_partition(shard, &request->partition) == partition;
+        request_queue_push(mine ? &failed : &shard->pressed, request);
+    }
+    request_queue_fail(shard, &failed, err);
+}
+
 void partition_drop(struct partition *partition, struct request *request)
 {
     ASSERT(!partition->dropping);
     partition->dropping = true;
     partition->drop.request = request;
     request_queue_fail(partition->shard, &partition->parked, ERR_TOPIC_UNKNOWN);
+    partition_fail_pressed(partition, ERR_TOPIC_UNKNOWN);
     append_fail_waiting(partition, ERR_TOPIC_UNKNOWN);
     append_fail_staged(partition, ERR_TOPIC_UNKNOWN);
     if (partition->active == 0) {

@@ -111,6 +111,7 @@ struct request_fetch {
     bool whole_first; /* Return the first batch whole even above bytes_max (KIP-74). */
     bool park;        /* Without data: wait until there is some, or for request_cancel(). */
     bool parked;      /* The owner's: it waits. */
+    bool pressed;     /* Out: there are records, but readers hold all the memory they may. */
     uint64_t high_watermark, log_start; /* Out, also on errors when known. */
     uint32_t size_bytes;                /* Out: sum over pieces. */
     uint32_t piece_capacity;

@@ -43,6 +43,29 @@ void request_queue_fail(struct shard *shard, struct request_queue *queue, enum e
     }
 }
 
+bool request_queue_remove(struct request_queue *queue, const struct request *request)
+{
+    struct request *before = NULL;
+    struct request *at = queue->head;
+    while (at != NULL && at != request) {
+        before = at;
+        at = at->next;
+    }
+    if (at == NULL) {
+        return false;
+    }
+    if (before == NULL) {
+        queue->head = at->next;
+    } else {
+        before->next = at->next;
+    }
+    if (queue->tail == at) {
+        queue->tail = before;
+    }
+    at->next = NULL;
+    return true;
+}
+
 void shard_enter(struct shard *shard, struct partition *partition)
 {
     ASSERT(!shard->stopped);
@@ -81,6 +104,11 @@ static struct partition **shard_find(struct shard *shard, const struct partition
         at = &(*at)->next;
     }
     return at;
+}
+
+struct partition *shard_partition(struct shard *shard, const struct partition_id *id)
+{
+    return *shard_find(shard, id);
 }
 
 static void shard_stop_sealed(struct completion *done)
@@ -156,6 +184,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     }
     list_init(&made->files);
     tail_init(made);
+    lend_init(made);
     for (uint32_t i = 0; i < SHARD_READERS; i++) {
         made->readers[i].next = made->readers_free;
         made->readers_free = &made->readers[i];
@@ -233,6 +262,7 @@ void shard_submit(struct shard *shard, struct request *request)
         request->fetch.piece_count = 0;
         request->fetch.size_bytes = 0;
         request->fetch.parked = false;
+        request->fetch.pressed = false;
     }
     if (shard->stopping) {
         request_finish(shard->reactor, request, ERR_NOT_READY);
@@ -258,19 +288,14 @@ void shard_cancel(struct shard *shard, struct request *fetch)
     if (partition == NULL || !fetch->fetch.parked) {
         return;
     }
-    struct request_queue kept = {0};
-    struct request *request;
-    while ((request = request_queue_pop(&partition->parked)) != NULL) {
-        if (request != fetch) {
-            request_queue_push(&kept, request);
-            continue;
-        }
-        fetch->fetch.parked = false;
-        fetch->fetch.high_watermark = partition->high_watermark;
-        fetch->fetch.log_start = partition->log_start;
-        request_finish(shard->reactor, fetch, ERR_CANCELED);
+    if (!request_queue_remove(&partition->parked, fetch) &&
+        !request_queue_remove(&shard->pressed, fetch)) {
+        return; /* A stop or a drop was first. */
     }
-    partition->parked = kept;
+    fetch->fetch.parked = false;
+    fetch->fetch.high_watermark = partition->high_watermark;
+    fetch->fetch.log_start = partition->log_start;
+    request_finish(shard->reactor, fetch, ERR_CANCELED);
 }
 
 void shard_stop(struct shard *shard, struct completion *done)
@@ -278,6 +303,7 @@ void shard_stop(struct shard *shard, struct completion *done)
     ASSERT(!shard->stopping);
     shard->stopping = true;
     shard->stop_done = done;
+    request_queue_fail(shard, &shard->pressed, ERR_CANCELED);
     for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
         for (struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
             p->stopped = true;

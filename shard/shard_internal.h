@@ -266,6 +266,9 @@ struct shard {
     uint32_t files_open;
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
+    uint64_t lent_bytes, lent_bytes_max; /* Blocks that readers hold; see lend.c. */
+    uint32_t lend_reads;                 /* Fetches on their way to a file, each a block more. */
+    struct request_queue pressed;        /* Parked until readers give something back. */
     struct completion_list recoveries;
     uint32_t recovering;
     uint32_t active; /* As a partition's, and closes. */
@@ -280,6 +283,8 @@ void shard_leave(struct shard *shard, struct partition *partition);
 void request_queue_push(struct request_queue *queue, struct request *request);
 struct request *request_queue_pop(struct request_queue *queue);
 void request_queue_fail(struct shard *shard, struct request_queue *queue, enum err err);
+bool request_queue_remove(struct request_queue *queue, const struct request *request);
+struct partition *shard_partition(struct shard *shard, const struct partition_id *id);
 
 /* partition.c */
 NODISCARD enum err partition_create(struct shard *shard, const struct request *request,
@@ -315,6 +320,14 @@ void tail_drop(struct tail_frame *frame);
 void tail_trim(struct shard *shard);
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset);
 bool tail_reclaim(void *context, uint64_t bytes);
+
+/* lend.c */
+void lend_init(struct shard *shard);
+bool lend_full(const struct shard *shard);
+void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
+                struct block *block);
+void lend_return(struct shard *shard, struct request_fetch *fetch);
+void lend_wake(struct shard *shard); /* Looks whether those who are pressed can go on. */
 
 /* segment_file.c */
 void segment_path(const struct segment *segment, char *path);

@@ -8,8 +8,9 @@
  *       +--- too little yet, or newer data only <- all are home <-----+        sent, then
  *                      (first one home or the timer cancels the rest)          RETURN -> done
  *
- * A parked request asks from the high watermark that LOOK saw, so it wakes for newer data only. The
- * records are never copied: pieces are lent by the owner cores and leave in the connection's send.
+ * A parked request asks from the high watermark that LOOK saw, so it wakes for newer data only; one
+ * whose core had no memory to lend (shard/lend.c) asks again for what is there. The records are
+ * never copied: pieces are lent by the owner cores and leave in the connection's send.
  *
  * Limits: the shares of the partitions together stay within the total, and none brings more than
  * its share. Only if the first partition with data has a batch that does not fit, that one is asked
@@ -78,6 +79,7 @@ static void fetch_item_done(struct completion *completion)
     } else {
         item->code = kafka_code_fetch(err);
         item->known = err == OK || err == ERR_OFFSET_RANGE;
+        item->pressed = request->fetch.pressed;
         item->high_watermark = request->fetch.high_watermark;
         item->log_start = request->fetch.log_start;
         item->size = request->fetch.size_bytes;
@@ -100,7 +102,8 @@ static void fetch_ask_item(struct fetch *op, struct fetch_item *item, bool park,
     struct request_fetch *fetch = &item->request.fetch;
     ASSERT(fetch->piece_count == 0);
     item->request.kind = REQUEST_FETCH;
-    fetch->offset = park ? max_u64(item->offset, item->high_watermark) : item->offset;
+    bool newer = park && !item->pressed;
+    fetch->offset = newer ? max_u64(item->offset, item->high_watermark) : item->offset;
     fetch->park = park;
     fetch->parked = false;
     fetch->whole_first = whole_first;
@@ -126,7 +129,7 @@ static void fetch_ask(struct fetch *op, bool park)
 /* There are records, but the next batch is larger than what the partition may bring. */
 static bool fetch_too_large(const struct fetch_item *item)
 {
-    return item->code == KAFKA_NONE && item->known && item->size == 0 &&
+    return item->code == KAFKA_NONE && item->known && !item->pressed && item->size == 0 &&
            item->offset < item->high_watermark;
 }
 
@@ -339,6 +342,29 @@ static void fetch_park(struct fetch *op)
     fetch_ask(op, true);
 }
 
+/* What was brought is not enough. */
+static void fetch_wait(struct fetch *op)
+{
+    op->partial = false;
+    for (uint32_t i = 0; i < op->item_count; i++) {
+        op->partial = op->partial || op->items[i].size > 0;
+    }
+    fetch_release(op, FETCH_RELEASE_TO_PARK);
+}
+
+static bool fetch_first_pressed(const struct fetch *op)
+{
+    for (uint32_t i = 0; i < op->item_count; i++) {
+        if (op->items[i].size > 0) {
+            return false;
+        }
+        if (op->items[i].pressed) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* All partitions have come home. */
 static void fetch_step(struct fetch *op)
 {
@@ -351,11 +377,7 @@ static void fetch_step(struct fetch *op)
             fetch_reply(op);
             return;
         }
-        op->partial = false;
-        for (uint32_t i = 0; i < op->item_count; i++) {
-            op->partial = op->partial || op->items[i].size > 0;
-        }
-        fetch_release(op, FETCH_RELEASE_TO_PARK);
+        fetch_wait(op);
         return;
     case FETCH_RELEASE_TO_PARK:
         fetch_park(op);
@@ -375,6 +397,10 @@ static void fetch_step(struct fetch *op)
         fetch_ask(op, false);
         return;
     case FETCH_FIRST:
+        if (fetch_first_pressed(op) && !fetch_no_time(op)) {
+            fetch_wait(op);
+            return;
+        }
         fetch_reply(op);
         return;
     case FETCH_RETURN:

@@ -27,6 +27,7 @@ struct fetch_item {
     int32_t partition;
     int16_t code;
     bool away, known, negative;
+    bool pressed; /* There are records, but its core has no memory to lend them from. */
 };
 
 struct fetch_topic {

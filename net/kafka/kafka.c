@@ -103,6 +103,9 @@ static enum err kafka_start(struct call *call)
         kafka_log_refused(&request, "unsupported version");
         return ERR_VERSION;
     }
+    if (request.key == KAFKA_FETCH && call->conn->first != call) {
+        return ERR_BUSY;
+    }
     request.flexible = request.version >= api->flexible_from;
     kafka_read_client(&request);
     enum err err = request.body.bytes.failed ? ERR_CORRUPT : api->start(&request);

@@ -445,6 +445,86 @@ static void who_dies_waiting_for_memory_gives_its_buffer_back(void **state)
     on_each_engine(check_lent_buffers);
 }
 
+/* --- Calls that want to be alone. --- */
+
+static void check_alone(struct door *door)
+{
+    struct client client;
+    connect_to(&client, door);
+    ask(&client, 'h', "1");
+    ask(&client, 'a', "2");
+    ask(&client, 'a', "3");
+    ask(&client, 'e', "4");
+    door_settle(door);
+    assert_int_equal(door->spy.started, 1);
+    assert_false(door_conn(door)->recv_pending);
+    door_finish(door, 0, 0);
+    expect(&client, 'h', "1");
+    door_settle(door);
+    assert_int_equal(door->spy.started, 2);
+    door_finish(door, 1, 0);
+    expect(&client, 'a', "2");
+    door_settle(door);
+    assert_int_equal(door->spy.started, 4); /* What follows needs nobody's end to begin. */
+    assert_int_equal(client_available(&client), 0);
+    door_finish(door, 2, 0);
+    expect(&client, 'a', "3");
+    expect(&client, 'e', "4");
+    assert_true(door_conn(door)->recv_pending);
+    client_close(&client);
+}
+
+static void a_call_may_wait_until_it_is_the_first(void **state)
+{
+    (void)state;
+    on_each_engine(check_alone);
+}
+
+static void check_alone_ends(struct door *door)
+{
+    struct client client;
+    connect_to(&client, door);
+    ask(&client, 'h', "1");
+    ask(&client, 'a', "2");
+    door_settle(door);
+    client_end(&client); /* Seen, and both are still answered. */
+    expect(&client, 'C', "1");
+    expect(&client, 'C', "2");
+    assert_true(client_ended(&client));
+    client_close(&client);
+    door_settle(door);
+    /* One that dies before it has begun; and one that a stop finds waiting. */
+    connect_to(&client, door);
+    ask(&client, 's', "3");
+    ask(&client, 'a', "4");
+    door_settle(door);
+    conn_kill(door_conn(door));
+    door_settle(door);
+    door_finish(door, 2, 0);
+    door_settle(door);
+    assert_int_equal(net_connection_count(door->net), 0);
+    client_close(&client);
+    uint32_t started = door->spy.started;
+    connect_to(&client, door);
+    ask(&client, 'h', "5");
+    ask(&client, 'a', "6");
+    door_settle(door);
+    door_stop(door);
+    expect(&client, 'C', "5");
+    expect(&client, 'C', "6");
+    assert_true(client_ended(&client));
+    door_settle(door);
+    assert_true(door->stop_fired);
+    assert_int_equal(door->spy.started, started + 2);
+    client_close(&client);
+}
+
+static void a_call_that_waits_to_be_the_first_ends_with_its_connection(void **state)
+{
+    (void)state;
+    on_each_engine(check_alone_ends);
+}
+
 /* --- Ends. --- */
 
 static void check_half_open(struct door *door)
@@ -691,6 +771,8 @@ int main(void)
         cmocka_unit_test(without_memory_to_answer_a_call_waits),
         cmocka_unit_test(a_stop_waits_for_those_that_wait_for_memory),
         cmocka_unit_test(who_dies_waiting_for_memory_gives_its_buffer_back),
+        cmocka_unit_test(a_call_may_wait_until_it_is_the_first),
+        cmocka_unit_test(a_call_that_waits_to_be_the_first_ends_with_its_connection),
         cmocka_unit_test(a_half_open_client_gets_all_its_answers),
         cmocka_unit_test(a_close_in_the_middle_of_a_request_leaves_nothing),
         cmocka_unit_test(a_reset_takes_what_is_in_flight_home),

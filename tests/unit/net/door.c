@@ -1,8 +1,8 @@
 /* See the header. The protocol: frames are be32 size, kind, anything. The kinds:
  *
  *     e echo    h held until the test (or a cancel) answers    s the same, deaf to cancels
- *     n no reply    l echo and close    x malformed    b be32 n: a reply of n bytes    v be32 n: a
- *     reply of n bytes, each a vector of its own */
+ *     a held, and wants to be alone    n no reply    l echo and close    x malformed
+ *     b be32 n: a reply of n bytes     v be32 n: the same, each byte a vector of its own */
 #include "tests/unit/net/door.h"
 
 #include "core/assert.h"
@@ -100,6 +100,8 @@ static enum err spy_begin(struct call *call)
     case 'h':
     case 's':
         return spy_hold(call);
+    case 'a':
+        return call->conn->first == call ? spy_hold(call) : ERR_BUSY;
     case 'b':
     case 'v':
         return spy_fill(call, spy_kind(call) == 'v');
@@ -116,7 +118,7 @@ static enum err spy_start(struct call *call)
     enum err err = spy_begin(call);
     if (err == ERR_NO_MEMORY) {
         bench.door->spy.starved++;
-    } else {
+    } else if (err != ERR_BUSY) {
         bench.door->spy.started++;
     }
     return err;
@@ -135,7 +137,7 @@ static void spy_cancel(struct call *call)
 {
     struct spy *spy = &bench.door->spy;
     for (uint32_t i = 0; i < spy->held_count; i++) {
-        if (spy->held[i] == call && spy_kind(call) == 'h') {
+        if (spy->held[i] == call && spy_kind(call) != 's') {
             spy->canceled++;
             door_finish(bench.door, i, 'C');
         }

@@ -154,6 +154,92 @@ static void limits_and_ranges_are_obeyed(void **state)
     on_each_engine(check_limits);
 }
 
+/* --- What readers may hold. --- */
+
+enum { HOLDERS = 200 };
+
+/* Fetches whole files' worth of blocks until no more are lent; how many were. */
+static uint32_t hold_all(struct engine *engine, struct call *holders)
+{
+    for (uint32_t i = 0; i < HOLDERS; i++) {
+        call_fetch(&holders[i], engine, 0, false);
+        call_wait(&holders[i]);
+        assert_int_equal(holders[i].err, OK);
+        assert_int_equal(holders[i].request.fetch.high_watermark, 4);
+        if (holders[i].request.fetch.pressed) {
+            assert_int_equal(holders[i].request.fetch.size_bytes, 0);
+            return i;
+        }
+        assert_true(holders[i].request.fetch.size_bytes > 0);
+    }
+    return HOLDERS;
+}
+
+static void check_lending(struct engine *engine)
+{
+    struct call *holders = calloc(HOLDERS, sizeof(*holders));
+    assert_non_null(holders);
+    engine_append_each(engine, 4, 60000);
+    restart(engine); /* From the file: each fetch brings a block of its own. */
+    uint32_t held = hold_all(engine, holders);
+    assert_int_equal(held, MIB(128) / 4 / (256 << 10));
+    struct call parked, canceled;
+    call_fetch(&parked, engine, 0, true);
+    call_fetch(&canceled, engine, 0, true);
+    engine_turns(engine, 5);
+    assert_int_equal(parked.finished, 0);
+    assert_true(parked.request.fetch.parked);
+    /* Appends go on, and more readers of what one has already are no burden. */
+    engine_append_each(engine, 200, 100000);
+    shard_cancel(engine->shard, &canceled.request);
+    call_wait(&canceled);
+    assert_int_equal(canceled.err, ERR_CANCELED);
+    call_release(&holders[0]);
+    call_wait(&parked);
+    assert_int_equal(parked.err, OK);
+    assert_true(parked.request.fetch.size_bytes > 0);
+    assert_int_equal(parked.request.fetch.high_watermark, 204);
+    call_release(&parked);
+    for (uint32_t i = 1; i < held; i++) {
+        call_release(&holders[i]);
+    }
+    assert_int_equal(read_all(engine, 0), 204);
+    free(holders);
+}
+
+static void readers_hold_a_quarter_of_the_memory_and_appends_go_on(void **state)
+{
+    (void)state;
+    on_each_engine(check_lending);
+}
+
+static void check_lending_ends(struct engine *engine)
+{
+    struct call *holders = calloc(HOLDERS, sizeof(*holders));
+    assert_non_null(holders);
+    engine_append_each(engine, 4, 60000);
+    restart(engine);
+    uint32_t held = hold_all(engine, holders);
+    struct call parked, drop;
+    call_fetch(&parked, engine, 0, true);
+    engine_turns(engine, 5);
+    assert_int_equal(parked.finished, 0);
+    call_drop(&drop, engine);
+    call_wait(&parked);
+    assert_int_equal(parked.err, ERR_TOPIC_UNKNOWN);
+    call_wait(&drop);
+    for (uint32_t i = 0; i < held; i++) {
+        call_release(&holders[i]);
+    }
+    free(holders);
+}
+
+static void who_waits_for_readers_ends_with_the_topic(void **state)
+{
+    (void)state;
+    on_each_engine(check_lending_ends);
+}
+
 static void check_times(struct engine *engine)
 {
     engine->config.segment_records = 100;
@@ -195,6 +281,8 @@ int main(void)
         cmocka_unit_test(what_was_appended_reads_back_from_memory_and_from_files),
         cmocka_unit_test(next_append_answers_the_parked_in_order),
         cmocka_unit_test(limits_and_ranges_are_obeyed),
+        cmocka_unit_test(readers_hold_a_quarter_of_the_memory_and_appends_go_on),
+        cmocka_unit_test(who_waits_for_readers_ends_with_the_topic),
         cmocka_unit_test(offsets_are_found_by_time_across_segments_and_restarts),
     };
     return cmocka_run_group_tests_name("shard/fetch", tests, NULL, NULL);
