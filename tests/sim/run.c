@@ -16,6 +16,8 @@
 enum {
     STEPS_MAX = 400000, /* Of a life; some thousands are usual. */
     QUIET_LIVES = 2,
+    SCRIPT_LIVES = 2,
+    SCRIPT_BATCHES = 24,
     TROUBLE_CHANCE = 20,
     PARTITIONS_OF_CORE = 64,
 };
@@ -41,7 +43,7 @@ struct shard_stopping {
 };
 
 struct run {
-    bool verbose;
+    const struct sim_options *options;
     struct sim_counts *counts;
     struct prng *prng;
     struct sim_world *world;
@@ -69,7 +71,7 @@ static void run_say(const struct run *run, const char *format, ...) PRINTF_LIKE(
 
 static void run_say(const struct run *run, const char *format, ...)
 {
-    if (run->verbose) {
+    if (run->options->verbose) {
         va_list arguments;
         va_start(arguments, format);
         printf("%12.6f ", (double)sim_now_ns(run->world) / 1e9);
@@ -139,16 +141,20 @@ static void life_begin(struct run *run, uint32_t number)
     };
     sim_node_set_manners(run->node, &run->manners);
     disk_set_capacity(sim_node_disk(run->node), UINT64_MAX / 2);
-    bool troubled = !quiet && prng_chance(prng, TROUBLE_CHANCE);
+    bool scripted = run->options->script_at > 0;
+    bool troubled = !scripted && !quiet && prng_chance(prng, TROUBLE_CHANCE);
     run->trouble = !troubled ? TROUBLE_NEVER : prng_chance(prng, 50) ? TROUBLE_EARLY : TROUBLE_LATE;
     sim_node_start(run->node, life->reactors, cores);
     sim_map_start(run->map, run->node, number);
     check_life(run->check, number);
     uint64_t crash = 0;
-    if (number < run->lives) {
+    if (scripted) {
+        life->batches_max = quiet ? 0 : SCRIPT_BATCHES;
+        crash = number == 1 ? run->options->script_at : 0;
+    } else if (number < run->lives) {
         crash = 1 + prng_below(prng, prng_chance(prng, 30) ? 100 : 700);
-        sim_node_crash_in(run->node, crash);
     }
+    sim_node_crash_in(run->node, crash);
     run_say(run, "life %u cores=%u crash_in=%" PRIu64, number, cores, crash);
     completion_init(&run->open.done, life_opened);
     sim_node_enter(run->node);
@@ -340,7 +346,8 @@ static void life_run(struct run *run, uint32_t number)
             check_fail(run->check, "a life without end in phase %d", (int)run->phase);
         }
     }
-    bool power = prng_chance(run->prng, 70);
+    bool scripted = run->options->script_at > 0 && number == 1;
+    bool power = scripted ? run->options->script_power : prng_chance(run->prng, 70);
     if (run->phase == LIFE_OVER) {
         run->counts->stops++;
     } else {
@@ -393,26 +400,29 @@ static uint64_t run_digest(const struct run *run)
     return digest;
 }
 
-void sim_run(uint64_t seed, bool verbose, struct sim_counts *counts, struct sim_result *result)
+void sim_run(const struct sim_options *options, struct sim_counts *counts,
+             struct sim_result *result)
 {
-    struct run run = {.verbose = verbose, .counts = counts};
+    struct run run = {.options = options, .counts = counts};
+    *result = (struct sim_result){0};
     uint64_t torn = cover_hits("recovery meets a bad extent");
-    run.world = sim_world_create(seed);
+    run.world = sim_world_create(options->seed);
     run.prng = sim_prng(run.world);
     run.node = sim_node_add(run.world);
-    struct sim_map_options options = {.prng = run.prng, .context = &run, .sealed = run_sealed};
-    run.map = sim_map_create(&options);
+    struct sim_map_options map_options = {.prng = run.prng, .context = &run, .sealed = run_sealed};
+    run.map = sim_map_create(&map_options);
     run.check = check_create(run.map);
     run.workload = workload_create(run.map, run.check, run.prng);
-    run.lives = 4 + (uint32_t)prng_below(run.prng, 6);
+    run.lives = options->script_at > 0 ? SCRIPT_LIVES : 4 + (uint32_t)prng_below(run.prng, 6);
     for (uint32_t i = 0; i < run.lives + QUIET_LIVES && check_failure(run.check) == NULL; i++) {
         if (i == run.lives + 1) {
             check_settle(run.check);
         }
         life_run(&run, i + 1);
+        result->script_over = result->script_over || (i == 0 && run.phase == LIFE_OVER);
     }
     run_count(&run, torn);
-    *result = (struct sim_result){.digest = run_digest(&run)};
+    result->digest = run_digest(&run);
     const char *failure = check_failure(run.check);
     if (failure != NULL) {
         result->failed = true;

@@ -7,7 +7,10 @@
  *     CLOSING    the directory
  *     OVER       every byte of memory is back
  *
- * The last lives are without crash: one that works, two that find what is there. */
+ * The last lives are without crash: one that works, two that find what is there.
+ *
+ * As a script: one life that crashes at a given event, with a healthy disk, then a life that works
+ * and the two that look. Up to the crash it is the same life, whichever event is given. */
 #pragma once
 
 #include "core/base.h"
@@ -43,11 +46,20 @@ struct sim_counts {
 #undef X
 };
 
+struct sim_options {
+    uint64_t seed;
+    bool verbose;       /* Says what happens, to stdout. */
+    uint64_t script_at; /* 0: no script; else the event at which its first life crashes. */
+    bool script_power;  /* By a power cut, else by a kill. */
+};
+
 struct sim_result {
     bool failed;
+    bool script_over;          /* The script's first life had fewer events. */
     uint64_t digest;           /* Of what happened: the same for the same seed. */
     char text[SIM_TEXT_BYTES]; /* If it failed. */
 };
 
-/* Adds to `counts`. `verbose`: says what happens, to stdout. */
-void sim_run(uint64_t seed, bool verbose, struct sim_counts *counts, struct sim_result *result);
+/* Adds to `counts`. */
+void sim_run(const struct sim_options *options, struct sim_counts *counts,
+             struct sim_result *result);

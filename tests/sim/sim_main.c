@@ -1,6 +1,9 @@
 /* floe_sim: seed after seed through the simulator.
  *
- *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose]
+ *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] [--every-step [--at EVENT]]
+ *
+ * With --every-step a seed is a script, one life, which crashes at its first I/O event, then at its
+ * second, and so on to its end; at each by a power cut and by a kill.
  *
  * Ends with one line of counts and exit code 0, or with the seed that failed, why, the line that
  * runs it again, and exit code 1. The seeds run in a child process, so that whatever ends it, an
@@ -27,15 +30,16 @@ enum {
 };
 
 struct arguments {
-    uint64_t first, seeds;
+    uint64_t first, seeds, at;
     const char *mutant;
-    bool verbose;
+    bool verbose, every_step;
 };
 
 /* Shared with the child. */
 struct progress {
     uint64_t seed, done;
-    bool said; /* The child has said what failed. */
+    uint64_t at; /* Of a script: the event. */
+    bool said;   /* The child has said what failed. */
 };
 
 static bool parse_number(const char *text, uint64_t *number)
@@ -55,10 +59,16 @@ static bool parse_arguments(int count, char **values, struct arguments *argument
             arguments->verbose = true;
             continue;
         }
+        if (strcmp(values[i], "--every-step") == 0) {
+            arguments->every_step = true;
+            continue;
+        }
         if (strcmp(values[i], "--first") == 0) {
             good = parse_number(next, &arguments->first);
         } else if (strcmp(values[i], "--seeds") == 0) {
             good = parse_number(next, &arguments->seeds) && arguments->seeds > 0;
+        } else if (strcmp(values[i], "--at") == 0) {
+            good = parse_number(next, &arguments->at) && arguments->at > 0;
         } else if (strcmp(values[i], "--mutant") == 0) {
             arguments->mutant = next;
             good = next[0] != 0;
@@ -78,9 +88,13 @@ static void say_failure(const struct arguments *arguments, const struct progress
 {
     printf("seed %" PRIu64 " failed after %" PRIu64 " good ones: %s\n", progress->seed,
            progress->done, what);
-    printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s --verbose\n", progress->seed,
+    printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s --verbose", progress->seed,
            arguments->mutant != NULL ? " --mutant " : "",
            arguments->mutant != NULL ? arguments->mutant : "");
+    if (arguments->every_step) {
+        printf(" --every-step --at %" PRIu64, progress->at);
+    }
+    printf("\n");
     (void)fflush(stdout);
 }
 
@@ -106,6 +120,53 @@ static uint32_t say_counts(const struct sim_counts *counts, bool telling)
     return missing;
 }
 
+/* The same seed must be the same run. */
+static void run_again(const struct sim_options *options, struct sim_result *result)
+{
+    struct sim_counts unused = {0};
+    struct sim_options silent = *options;
+    uint64_t digest = result->digest;
+    silent.verbose = false;
+    sim_run(&silent, &unused, result);
+    if (result->digest != digest) {
+        result->failed = true;
+        (void)snprintf(result->text, sizeof(result->text), "the same seed is not the same run");
+    }
+}
+
+/* One script: crashes at every event of its life, or at arguments->at. */
+static void run_script(const struct arguments *arguments, struct progress *progress,
+                       struct sim_counts *counts, struct sim_result *result)
+{
+    uint64_t at = arguments->at > 0 ? arguments->at : 1;
+    do {
+        for (uint32_t power = 0; power < 2 && !result->failed; power++) {
+            progress->at = at;
+            struct sim_options options = {.seed = progress->seed,
+                                          .verbose = arguments->verbose,
+                                          .script_at = at,
+                                          .script_power = power == 1};
+            sim_run(&options, counts, result);
+        }
+        at++;
+    } while (!result->failed && !result->script_over && arguments->at == 0);
+}
+
+static void run_seed(const struct arguments *arguments, struct progress *progress,
+                     struct sim_counts *counts, struct sim_result *result)
+{
+    *result = (struct sim_result){0};
+    if (arguments->every_step) {
+        run_script(arguments, progress, counts, result);
+        return;
+    }
+    struct sim_options options = {.seed = progress->seed, .verbose = arguments->verbose};
+    sim_run(&options, counts, result);
+    if (progress->done == 0 && !result->failed) {
+        run_again(&options, result);
+    }
+}
+
 static int run_seeds(const struct arguments *arguments, struct progress *progress)
 {
     struct sim_counts counts = {0};
@@ -113,17 +174,7 @@ static int run_seeds(const struct arguments *arguments, struct progress *progres
     bool terminal = isatty(STDOUT_FILENO) == 1 && !arguments->verbose;
     for (uint64_t i = 0; i < arguments->seeds; i++) {
         progress->seed = arguments->first + i;
-        sim_run(progress->seed, arguments->verbose, &counts, &result);
-        if (i == 0 && !result.failed) {
-            struct sim_counts unused = {0};
-            uint64_t digest = result.digest;
-            sim_run(progress->seed, false, &unused, &result);
-            if (result.digest != digest) {
-                result.failed = true;
-                (void)snprintf(result.text, sizeof(result.text),
-                               "the same seed is not the same run");
-            }
-        }
+        run_seed(arguments, progress, &counts, &result);
         if (terminal && (i % PROGRESS_STEP == 0 || result.failed)) {
             printf("\r%" PRIu64 " of %" PRIu64 " seeds\r", i + 1, arguments->seeds);
             (void)fflush(stdout);
@@ -138,7 +189,8 @@ static int run_seeds(const struct arguments *arguments, struct progress *progres
     if (arguments->verbose) {
         cover_print();
     }
-    bool telling = arguments->seeds >= SEEDS_TELLING && arguments->mutant == NULL;
+    bool telling =
+        arguments->seeds >= SEEDS_TELLING && arguments->mutant == NULL && !arguments->every_step;
     if (say_counts(&counts, telling) > 0) {
         progress->said = true;
         return EXIT_FAILURE;
@@ -161,7 +213,8 @@ int main(int count, char **values)
     struct arguments arguments;
     if (!parse_arguments(count, values, &arguments)) {
         (void)fprintf(stderr,
-                      "usage: floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose]\n");
+                      "usage: floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] "
+                      "[--every-step [--at EVENT]]\n");
         return EXIT_USAGE;
     }
     struct progress *progress =
