@@ -30,6 +30,9 @@ enum { TOPIC_NAME_BYTES_MAX = 249 };
 /* librdkafka refuses more than 100 k partitions of a topic. */
 enum { TOPIC_PARTITIONS_MAX = 10000 };
 
+/* Of all topics together: what one core can serve, so that any number of cores can. */
+enum { PARTITIONS_MAX = 100000 };
+
 /* Smallest memory of one core: one block of each class of the largest default batch, with room. */
 #define MEMORY_LIMIT_MIN MIB(64)
 

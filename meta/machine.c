@@ -3,6 +3,7 @@
 #include "meta/machine.h"
 
 #include "core/assert.h"
+#include "core/limits.h"
 #include "meta/map_internal.h"
 
 #include <stdlib.h>
@@ -57,6 +58,9 @@ static enum err topic_create_check(const struct map *map, const struct command *
     if (command->topic_create.partition_count == 0 ||
         command->topic_create.partition_count > TOPIC_PARTITIONS_MAX) {
         return ERR_PARTITIONS_INVALID;
+    }
+    if (map->partition_count + command->topic_create.partition_count > PARTITIONS_MAX) {
+        return ERR_PARTITIONS_INVALID; /* No core could serve them all, and no node start. */
     }
     uint32_t nodes = max_u32(1, map->node_count);
     return command->topic_create.replication_factor > nodes ? ERR_REPLICATION_INVALID : OK;

@@ -129,6 +129,7 @@ bool map_insert_topic(struct map *map, struct map_topic *topic)
     insert_at(map->by_name, map->topic_count, place, topic);
     insert_at(map->by_id, map->topic_count, place_id, topic);
     map->topic_count++;
+    map->partition_count += topic->partition_count;
     return true;
 }
 
@@ -140,6 +141,8 @@ void map_remove_topic(struct map *map, struct map_topic *topic)
     remove_at(map->by_name, map->topic_count, place);
     remove_at(map->by_id, map->topic_count, place_id);
     map->topic_count--;
+    ASSERT(map->partition_count >= topic->partition_count);
+    map->partition_count -= topic->partition_count;
 }
 
 void map_free_topic(struct map_topic *topic)

@@ -28,6 +28,7 @@ struct map {
     uint64_t segment_next;  /* Without the bit. */
     uint64_t producer_next; /* First producer id not handed out. */
     uint32_t topic_count, topic_capacity;
+    uint32_t partition_count; /* Of all topics. */
     struct map_topic **by_name, **by_id;
     uint32_t node_count, node_capacity;
     struct map_node *nodes; /* By id. */

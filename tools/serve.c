@@ -8,6 +8,7 @@
  * What goes wrong before "floe ready" is one sentence on stderr and exit code 1. */
 #include "core/assert.h"
 #include "core/config.h"
+#include "core/limits.h"
 #include "core/log.h"
 #include "core/topology.h"
 #include "tools/cmd.h"
@@ -228,7 +229,7 @@ static bool serve_fill_options(struct serve *serve)
         .version = FLOE_VERSION,
         .node_id = (uint32_t)config_number(config, "node.id"),
         .direct = strcmp(config_text(config, "storage.engine"), "direct") == 0,
-        .partitions_max = 100000,
+        .partitions_max = PARTITIONS_MAX,
         .connections_max = (uint32_t)config_number(config, "connections.max"),
         .meta_log_file_bytes = (uint64_t)config_number(config, "meta.log.bytes"),
         .config_default =

@@ -1,5 +1,6 @@
 /* The machine: each command's effect and refusals, duplicates, and that two maps which saw the same
  * commands, one of them through bytes and snapshots, are equal to the byte. */
+#include "core/limits.h"
 #include "core/prng.h"
 #include "meta/machine.h"
 
@@ -125,6 +126,25 @@ static void a_bad_topic_is_refused_with_its_reason(void **state)
     command.topic_create.replication_factor = 2;
     assert_int_equal(apply(fixture, &command), ERR_REPLICATION_INVALID);
     assert_int_equal(map_topic_count(fixture->map), 1);
+}
+
+static void no_more_partitions_than_a_core_can_serve(void **state)
+{
+    struct fixture *fixture = *state;
+    char name[8];
+    uint8_t topics = PARTITIONS_MAX / TOPIC_PARTITIONS_MAX;
+    for (uint8_t i = 1; i < topics; i++) {
+        (void)snprintf(name, sizeof(name), "t%u", i);
+        assert_int_equal(create(fixture, name, i, TOPIC_PARTITIONS_MAX), OK);
+    }
+    assert_int_equal(create(fixture, "t", topics, TOPIC_PARTITIONS_MAX - 1), OK);
+    assert_int_equal(create(fixture, "u", topics + 1, 2), ERR_PARTITIONS_INVALID);
+    assert_int_equal(create(fixture, "u", topics + 1, 1), OK);
+    struct command command = {.kind = COMMAND_TOPIC_DELETE};
+    command.topic_delete.id = id_of(1);
+    assert_int_equal(create(fixture, "v", topics + 2, 1), ERR_PARTITIONS_INVALID);
+    assert_int_equal(apply(fixture, &command), OK);
+    assert_int_equal(create(fixture, "v", topics + 2, TOPIC_PARTITIONS_MAX), OK);
 }
 
 static void segments_follow_each_other_and_a_late_roll_is_refused(void **state)
@@ -303,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_topic_is_found_by_name_and_by_id_until_it_is_deleted),
         T(a_bad_topic_is_refused_with_its_reason),
+        T(no_more_partitions_than_a_core_can_serve),
         T(segments_follow_each_other_and_a_late_roll_is_refused),
         T(a_command_that_arrives_twice_is_done_once),
         T(the_cluster_id_is_set_once),
