@@ -131,6 +131,7 @@ void agent_on_update(struct reactor *receiver, const struct mail *mail)
     }
     agent_update_done(agent, update);
     agent_work_issue(agent);
+    agent_deliver_waiting(agent);
     if (whole && agent->works_head == NULL) {
         agent_idle(agent);
     }
@@ -249,6 +250,7 @@ void agent_stop(struct agent *agent, struct completion *done)
 void agent_close(struct agent *agent)
 {
     ASSERT(agent->pending == 0 && agent->works_head == NULL);
+    ASSERT(agent->waiting.head == NULL);
     if (agent->reactor->owner[REACTOR_META] == agent) {
         agent->reactor->owner[REACTOR_META] = NULL;
     }

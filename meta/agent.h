@@ -43,6 +43,13 @@ void agent_propose(struct agent *agent, struct proposal *proposal);
 
 const struct map *agent_map(const struct agent *agent);
 
+/* On the owner's core: hands `request` to the shard, once the shard has followed the map of
+ * request->map_version or serves the partition. As shard_submit() from then on. */
+void agent_deliver(struct agent *agent, struct request *request);
+
+/* On the owner's core: as shard_cancel(), also for a FETCH that agent_deliver() holds. */
+void agent_cancel(struct agent *agent, struct request *fetch);
+
 /* shard_hooks.roll: `context` is the agent. */
 void agent_roll(void *context, struct shard_roll *roll);
 

@@ -42,7 +42,11 @@ struct agent {
     struct agent_request requests[AGENT_REQUESTS_MAX];
     struct agent_request *requests_free;
     uint32_t requests_used;
+    struct completion_list waiting; /* Requests that are ahead of the map: agent_deliver.c. */
 };
+
+/* The map or the shard has changed: those that wait look again. */
+void agent_deliver_waiting(struct agent *agent);
 
 void agent_work_init(struct agent *agent);
 

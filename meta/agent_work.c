@@ -56,6 +56,7 @@ static void work_finish(struct agent *agent, struct agent_work *work)
     }
     struct map_update *update = work->update;
     free(work);
+    agent_deliver_waiting(agent);
     if (update != NULL) {
         agent_update_done(agent, update);
     }
@@ -74,8 +75,9 @@ static void work_answered(struct completion *done)
         enum err err = (enum err)done->result;
         LOG_ERROR("partition is not served topic=%s partition=%u reason=\"%s\"", work->name,
                   request->partition.partition, err_text(err));
-        /* A damaged partition keeps nobody else from starting. */
-        if (agent->start_err == OK && err != ERR_DAMAGED && err != ERR_CORRUPT) {
+        /* A damaged partition, or one too many, keeps nobody else from starting. */
+        if (agent->start_err == OK && err != ERR_DAMAGED && err != ERR_CORRUPT &&
+            err != ERR_LIMIT) {
             agent->start_err = err;
         }
     }

@@ -6,12 +6,12 @@
 static void route_arrived(struct reactor *owner, const struct mail *mail)
 {
     struct request *request = mail->object;
-    struct shard *shard = owner->owner[REACTOR_SHARD];
-    if (shard == NULL) {
+    struct agent *agent = owner->owner[REACTOR_META];
+    if (agent == NULL) {
         request_finish(owner, request, ERR_NOT_READY);
         return;
     }
-    shard_submit(shard, request);
+    agent_deliver(agent, request);
 }
 
 void route_submit(struct net *net, struct request *request)
@@ -19,10 +19,12 @@ void route_submit(struct net *net, struct request *request)
     ASSERT(request->done.fn != NULL);
     ASSERT(!request->done.queued);
     request->home = net->reactor;
+    request->map_version = map_version(agent_map(net->options.agent));
+    request->owner_state = NULL;
     request->next = NULL;
     uint32_t core = partition_core(&request->partition, net->options.core_count);
     if (core == net->options.core_index) {
-        shard_submit(net->options.shard, request);
+        agent_deliver(net->options.agent, request);
         return;
     }
     request->mail.fn = route_arrived;
@@ -40,9 +42,9 @@ static void route_cancel_home(struct reactor *home, const struct mail *mail)
 static void route_cancel_arrived(struct reactor *owner, const struct mail *mail)
 {
     struct route_cancel *cancel = mail->object;
-    struct shard *shard = owner->owner[REACTOR_SHARD];
-    if (shard != NULL) {
-        shard_cancel(shard, cancel->request);
+    struct agent *agent = owner->owner[REACTOR_META];
+    if (agent != NULL) {
+        agent_cancel(agent, cancel->request);
     }
     cancel->mail.fn = route_cancel_home;
     mail_send(owner, cancel->home, &cancel->mail);
@@ -56,7 +58,7 @@ void route_cancel(struct net *net, struct route_cancel *cancel, struct request *
     cancel->request = fetch;
     uint32_t core = partition_core(&fetch->partition, net->options.core_count);
     if (core == net->options.core_index) {
-        shard_cancel(net->options.shard, fetch);
+        agent_cancel(net->options.agent, fetch);
         completion_fire(net->reactor, &cancel->done, OK);
         return;
     }

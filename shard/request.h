@@ -147,6 +147,7 @@ struct request {
     enum request_kind kind;
     struct partition_id partition;
     struct reactor *home; /* Set by route_submit(). */
+    uint64_t map_version; /* Of the map in which the sender found the partition. */
     void *owner_state;    /* The owner's, from submit to finish. */
     struct request *next; /* In the owner's queue. */
 

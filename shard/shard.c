@@ -281,6 +281,12 @@ void shard_submit(struct shard *shard, struct request *request)
     shard_dispatch(shard, *at, request);
 }
 
+bool shard_serves(struct shard *shard, const struct partition_id *id)
+{
+    const struct partition *partition = *shard_find(shard, id);
+    return partition != NULL && partition->ready;
+}
+
 void shard_cancel(struct shard *shard, struct request *fetch)
 {
     ASSERT(fetch->kind == REQUEST_FETCH);

@@ -44,6 +44,9 @@ void shard_submit(struct shard *shard, struct request *request);
 /* Sends a request home (or fires `done` when this is home). */
 void request_finish(struct reactor *reactor, struct request *request, enum err err);
 
+/* Whether the partition is here and recovered, so that a request finds it. */
+bool shard_serves(struct shard *shard, const struct partition_id *id);
+
 /* On the owner's core: a parked FETCH of this partition comes home with ERR_CANCELED now; nothing
  * happens if it does not wait (any more). */
 void shard_cancel(struct shard *shard, struct request *fetch);

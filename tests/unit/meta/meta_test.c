@@ -178,6 +178,94 @@ static void test_segments_roll_through_the_map(void **state)
     each_engine(rolls, MIB(1));
 }
 
+/* --- Requests that are ahead of the map. --- */
+
+struct ahead {
+    struct request request;
+    bool fired;
+};
+
+static void ahead_done(struct completion *done)
+{
+    struct request *request = CONTAINER_OF(done, struct request, done);
+    CONTAINER_OF(request, struct ahead, request)->fired = true;
+}
+
+/* Hands `ahead` to the owner of its partition, as the door does that found it in core 0's map. */
+static void deliver(struct cluster *cluster, struct ahead *ahead, enum request_kind kind)
+{
+    uint32_t core = partition_core(&ahead->request.partition, CLUSTER_CORES);
+    ahead->fired = false;
+    ahead->request.kind = kind;
+    ahead->request.home = &cluster->reactors[core];
+    ahead->request.map_version = map_version(agent_map(cluster->agents[0]));
+    completion_init(&ahead->request.done, ahead_done);
+    agent_deliver(cluster->agents[core], &ahead->request);
+}
+
+static void ahead_wait(struct cluster *cluster, struct ahead *ahead)
+{
+    for (uint32_t i = 0; !ahead->fired; i++) {
+        assert_true(i < 100000);
+        cluster_turns(cluster, 1);
+    }
+}
+
+static void ahead_nobody(struct completion *done)
+{
+    (void)done;
+}
+
+static void delivers(struct cluster *cluster)
+{
+    struct proposal creation = {.command = {.kind = COMMAND_TOPIC_CREATE, .time_ms = 1}};
+    struct command *command = &creation.command;
+    memset(command->topic_create.id.bytes, 0x42, 16);
+    command->topic_create.name = bytes_text("ahead");
+    command->topic_create.partition_count = 2;
+    completion_init(&creation.done, ahead_nobody);
+    agent_propose(cluster->agents[0], &creation);
+    /* Core 1 sleeps, and core 0 knows the topic already. */
+    for (uint32_t i = 0; map_topic_count(agent_map(cluster->agents[0])) == 0; i++) {
+        assert_true(i < 100000);
+        (void)reactor_turn(&cluster->reactors[CLUSTER_CORES], NS_PER_MS);
+        (void)reactor_turn(&cluster->reactors[0], NS_PER_MS);
+    }
+    uint8_t batch[512];
+    struct batch_spec spec = {
+        .records = 1, .timestamp = 1000, .producer_id = 7, .producer_epoch = 0, .sequence = 0};
+    struct ahead produce = {0};
+    struct ahead fetch = {0};
+    produce.request.partition.topic = command->topic_create.id;
+    while (partition_core(&produce.request.partition, CLUSTER_CORES) != 1) {
+        produce.request.partition.partition++;
+    }
+    fetch.request.partition = produce.request.partition;
+    produce.request.produce.batch = bytes_of(batch, batch_make(&spec, batch, sizeof(batch)));
+    fetch.request.fetch.epoch = -1;
+    fetch.request.fetch.park = true;
+    deliver(cluster, &fetch, REQUEST_FETCH);
+    deliver(cluster, &produce, REQUEST_PRODUCE);
+    agent_cancel(cluster->agents[1], &fetch.request);
+    ahead_wait(cluster, &produce);
+    assert_int_equal(produce.request.done.result, OK);
+    assert_int_equal(produce.request.produce.base_offset, 0);
+    ahead_wait(cluster, &fetch);
+    assert_int_equal(fetch.request.done.result, OK);
+    /* One that no map has is told so at once. */
+    cluster_turns(cluster, 10);
+    memset(produce.request.partition.topic.bytes, 0x43, 16);
+    deliver(cluster, &produce, REQUEST_PRODUCE);
+    ahead_wait(cluster, &produce);
+    assert_int_equal(produce.request.done.result, ERR_TOPIC_UNKNOWN);
+}
+
+static void test_a_request_that_is_ahead_of_the_map_waits_for_it(void **state)
+{
+    (void)state;
+    each_engine(delivers, MIB(1));
+}
+
 enum { MANY = 600 };
 
 struct many {
@@ -420,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_a_new_cluster_gets_an_id_that_stays),
         cmocka_unit_test(test_topics_come_and_go_on_every_core),
         cmocka_unit_test(test_segments_roll_through_the_map),
+        cmocka_unit_test(test_a_request_that_is_ahead_of_the_map_waits_for_it),
         cmocka_unit_test(test_proposals_share_entries),
         cmocka_unit_test(test_a_small_log_goes_round),
         cmocka_unit_test(test_after_the_stop_nothing_is_proposed),

@@ -187,6 +187,16 @@ const struct map *agent_map(const struct agent *agent)
     return agent->map;
 }
 
+void agent_deliver(struct agent *agent, struct request *request)
+{
+    shard_submit(agent->shard, request);
+}
+
+void agent_cancel(struct agent *agent, struct request *fetch)
+{
+    shard_cancel(agent->shard, fetch);
+}
+
 void agent_roll(void *context, struct shard_roll *roll)
 {
     struct agent *agent = context;
