@@ -6,6 +6,7 @@ struct delete_topic {
     struct bytes name; /* .data NULL: by id, and unknown. */
     struct topic_id id;
     int16_t code;
+    bool by_name;
     char found[TOPIC_NAME_BYTES_MAX]; /* The name of what was asked by id: the map forgets it. */
 };
 
@@ -67,7 +68,12 @@ static void delete_answered(struct completion *completion)
 {
     struct proposal *proposal = CONTAINER_OF(completion, struct proposal, done);
     struct delete_topics *op = CONTAINER_OF(proposal, struct delete_topics, proposal);
-    op->topics[op->next].code = kafka_code_admin((enum err)completion->result);
+    struct delete_topic *topic = &op->topics[op->next];
+    enum err err = (enum err)completion->result;
+    if (err == ERR_TOPIC_ID_UNKNOWN && topic->by_name) {
+        err = ERR_TOPIC_UNKNOWN; /* Somebody else was first. */
+    }
+    topic->code = kafka_code_admin(err);
     op->next++;
     delete_next(op);
 }
@@ -86,6 +92,7 @@ static void delete_next(struct delete_topics *op)
             topic->code = named ? KAFKA_UNKNOWN_TOPIC : KAFKA_UNKNOWN_TOPIC_ID;
         } else {
             topic->id = found->id;
+            topic->by_name = named;
             if (!named) {
                 topic->name = bytes_of(topic->found, (uint32_t)strlen(found->name));
                 memcpy(topic->found, found->name, topic->name.size);

@@ -29,6 +29,9 @@ enum {
 
 #define FETCH_BYTES_MAX ((uint32_t)MIB(55)) /* Kafka's fetch.max.bytes. */
 
+/* Nobody is waited for longer, whatever max_wait: a peer that has left is seen by an answer. */
+#define FETCH_WAIT_MS_MAX ((uint64_t)60000)
+
 static void fetch_step(struct fetch *op);
 
 static void fetch_home(struct fetch *op)
@@ -491,7 +494,8 @@ enum err kafka_fetch_start(const struct kafka_request *request)
     op->bytes_max = min_u32(op->bytes_max, FETCH_BYTES_MAX);
     op->bytes_min = min_u32(op->bytes_min, op->bytes_max);
     timer_init(&op->timer, fetch_timeout);
-    op->deadline_ns = request->net->reactor->now_ns + op->wait_ms * NS_PER_MS;
+    op->deadline_ns =
+        request->net->reactor->now_ns + min_u64(op->wait_ms, FETCH_WAIT_MS_MAX) * NS_PER_MS;
     call->state = op;
     if (op->error != KAFKA_NONE) {
         op->item_count = 0;

@@ -173,6 +173,22 @@ static enum err kafka_answer_try(struct kafka_request *request, kafka_encode_fn 
     return OK;
 }
 
+static void kafka_answer_again(struct completion *completion);
+
+/* What becomes of a try: an answer that can never be given closes the connection. The map may have
+ * grown since an earlier try, and the answer with it. */
+static void kafka_answer_or_wait(const struct kafka_request *request, enum err err)
+{
+    struct call *call = request->call;
+    if (err == ERR_NO_MEMORY) {
+        call_await_memory(call, kafka_answer_again);
+    } else if (err != OK) {
+        kafka_log_refused(request, "the answer is larger than the largest block of memory");
+        call->last = true;
+        call_reply(call);
+    }
+}
+
 static void kafka_answer_again(struct completion *completion)
 {
     struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
@@ -180,30 +196,20 @@ static void kafka_answer_again(struct completion *completion)
     /* The arena's last bytes; see kafka_answer(). */
     void *at = call->arena->data + call->arena_used - KAFKA_ANSWER_BYTES;
     const struct kafka_answer *answer = at;
-    enum err err = kafka_answer_try(answer->request, answer->encode, answer->state);
-    ASSERT(err == OK || err == ERR_NO_MEMORY);
-    if (err == ERR_NO_MEMORY) {
-        call_await_memory(call, kafka_answer_again);
-    }
+    kafka_answer_or_wait(answer->request,
+                         kafka_answer_try(answer->request, answer->encode, answer->state));
 }
 
 void kafka_answer(struct kafka_request *request, kafka_encode_fn *encode, void *state)
 {
     struct call *call = request->call;
     enum err err = kafka_answer_try(request, encode, state);
-    if (err == OK) {
-        return;
+    if (err == ERR_NO_MEMORY) {
+        _Static_assert(sizeof(struct kafka_answer) <= KAFKA_ANSWER_BYTES, "room of an answer");
+        struct kafka_answer *answer = call_take(call, KAFKA_ANSWER_BYTES);
+        *answer = (struct kafka_answer){.request = request, .encode = encode, .state = state};
     }
-    if (err != ERR_NO_MEMORY) {
-        kafka_log_refused(request, "the answer is larger than the largest block of memory");
-        call->last = true;
-        call_reply(call);
-        return;
-    }
-    _Static_assert(sizeof(struct kafka_answer) <= KAFKA_ANSWER_BYTES, "room of an answer");
-    struct kafka_answer *answer = call_take(call, KAFKA_ANSWER_BYTES);
-    *answer = (struct kafka_answer){.request = request, .encode = encode, .state = state};
-    call_await_memory(call, kafka_answer_again);
+    kafka_answer_or_wait(request, err);
 }
 
 bool kafka_topic_name_valid(struct bytes name)

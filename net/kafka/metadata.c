@@ -9,17 +9,22 @@
 #include "net/kafka/kafka.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
+
+/* There cannot be more topics than partitions: nobody who is well asks for more. */
+enum { METADATA_TOPICS_MAX = PARTITIONS_MAX };
 
 struct metadata_topic {
     struct bytes name; /* .data NULL: asked by id. */
     struct topic_id id;
-    int16_t code; /* Of a creation that failed, or of the request. */
+    int16_t code;  /* Of a creation that failed, or of the request. */
+    bool repeated; /* Asked before: answered once, as Kafka does, so no answer exceeds the map. */
 };
 
 struct metadata {
     struct kafka_request request;
     struct metadata_topic *topics;
-    uint32_t topic_count, topic_next;
+    uint32_t topic_count, topic_next, repeated_count;
     bool all, create;
     struct proposal proposal;
 };
@@ -242,9 +247,12 @@ static void metadata_write_topics(const struct metadata *op, const struct map *m
         }
         return;
     }
-    kafka_write_count(writer, op->topic_count);
+    kafka_write_count(writer, op->topic_count - op->repeated_count);
     for (uint32_t i = 0; i < op->topic_count; i++) {
         struct metadata_topic asked = op->topics[i];
+        if (asked.repeated) {
+            continue;
+        }
         const struct map_topic *topic = metadata_find(map, &asked);
         if (asked.code == KAFKA_NONE) {
             asked.code = asked.name.data == NULL ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC;
@@ -315,7 +323,7 @@ static void metadata_next(struct metadata *op)
     bool create = op->create && op->request.net->options.topic_auto_create;
     for (; op->topic_next < op->topic_count; op->topic_next++) {
         struct metadata_topic *topic = &op->topics[op->topic_next];
-        if (topic->code != KAFKA_NONE || topic->name.data == NULL) {
+        if (topic->code != KAFKA_NONE || topic->name.data == NULL || topic->repeated) {
             continue;
         }
         if (!kafka_topic_name_valid(topic->name)) {
@@ -331,15 +339,46 @@ static void metadata_next(struct metadata *op)
     kafka_answer(&op->request, metadata_encode, op);
 }
 
+static struct bytes metadata_key(const struct metadata_topic *topic)
+{
+    return topic->name.data != NULL ? topic->name
+                                    : bytes_of(topic->id.bytes, sizeof(topic->id.bytes));
+}
+
+/* Marks what was asked before. `table` is zeroed and has room for twice as many topics. */
+static void metadata_mark_repeated(struct metadata *op, uint32_t *table, uint32_t table_size)
+{
+    uint64_t seed = prng_next(&op->request.net->reactor->prng);
+    for (uint32_t i = 0; i < op->topic_count; i++) {
+        struct metadata_topic *topic = &op->topics[i];
+        struct bytes key = metadata_key(topic);
+        uint64_t at = XXH3_64bits_withSeed(key.data, key.size, seed) & (table_size - 1);
+        while (table[at] != 0 && !topic->repeated) {
+            topic->repeated = bytes_equal(metadata_key(&op->topics[table[at] - 1]), key);
+            at = (at + 1) & (table_size - 1);
+        }
+        if (topic->repeated) {
+            op->repeated_count++;
+        } else {
+            table[at] = i + 1;
+        }
+    }
+}
+
 enum err kafka_metadata_start(const struct kafka_request *request)
 {
     struct metadata counted = {.request = *request};
-    if (!metadata_read(&counted)) {
+    if (!metadata_read(&counted) || counted.topic_count > METADATA_TOPICS_MAX) {
         return ERR_CORRUPT;
     }
     struct call *call = request->call;
     uint64_t topics = counted.topic_count * (uint64_t)sizeof(struct metadata_topic);
-    enum err err = call_arena(call, sizeof(struct metadata) + topics);
+    uint32_t table_size = 1;
+    while (table_size < 2 * counted.topic_count) {
+        table_size *= 2;
+    }
+    enum err err = call_arena(call, sizeof(struct metadata) + topics +
+                                        table_size * (uint64_t)sizeof(uint32_t));
     if (err != OK) {
         return err;
     }
@@ -348,6 +387,7 @@ enum err kafka_metadata_start(const struct kafka_request *request)
     op->topics = call_take(call, topics);
     bool read = metadata_read(op);
     ASSERT(read && op->topic_count == counted.topic_count);
+    metadata_mark_repeated(op, call_take(call, table_size * sizeof(uint32_t)), table_size);
     call->state = op;
     metadata_next(op);
     return OK;

@@ -86,7 +86,8 @@ static void producer_ids_handed_out(struct completion *completion)
     while ((wait = completion_list_pop(&core->waiters)) != NULL) {
         struct producer_id *op = CONTAINER_OF(wait, struct producer_id, wait);
         if (completion->result != OK) {
-            op->code = KAFKA_COORDINATOR_NOT_AVAILABLE;
+            /* Tried again. Java takes 15 as: look the coordinator up, and here there is none. */
+            op->code = KAFKA_COORDINATOR_LOADING;
         } else if (core->id_next == core->id_end) {
             completion_list_push(&core->waiters, wait);
             producer_ids_propose(core);

@@ -241,6 +241,13 @@ static void check_auto_create(struct node *node)
                 "00000000");
     node_check(node, 3, 4, "00000001 0005'again' 01", METADATA_4 "0000 0005'again' 00 00000002 *");
     assert_int_equal(node->agent->proposed, 3);
+    /* Named again and again, told once. */
+    node_check(node, 3, 4, "00000004 0005'again' 0005'other' 0005'again' 0005'other' 00",
+               "00000000 00000001 00000001 0006'b.test' 00002384 ffff "
+               "0016'wcHBwcHBwcHBwcHBwcHBwQ' 00000001 00000002 0000 0005'again' 00 00000002 "
+               "0000 00000000 00000001 00000001 00000001 00000001 00000001 "
+               "0000 00000001 00000001 00000001 00000001 00000001 00000001 "
+               "0003 0005'other' 00 00000000");
     /* The client or the setting says no; a name that is none. */
     node_check(node, 3, 4, "00000001 0002'no' 00", METADATA_4 "0003 0002'no' 00 00000000");
     node_check(node, 3, 1, "00000001 0002'..'", METADATA_1 "0011 0002'..' 00 00000000");
@@ -388,6 +395,26 @@ static void topics_of_a_request_are_created_in_order(void **state)
     on_each_engine(check_many_topics);
 }
 
+static void check_deleted_twice(struct node *node)
+{
+    struct node other = *node;
+    client_open(&other.client, &node->reactor, node->port, 0);
+    node->agent->hold = true;
+    node_ask(node, 20, 1, "00000001 0001't' 00007530");
+    node_ask(&other, 20, 1, "00000001 0001't' 00007530");
+    node_settle(node);
+    stub_release(node->agent);
+    node_expect(node, 20, 1, "00000000 00000001 0001't' 0000");
+    node_expect(&other, 20, 1, "00000000 00000001 0001't' 0003");
+    client_close(&other.client);
+}
+
+static void who_deletes_a_topic_second_is_told_that_it_is_unknown(void **state)
+{
+    (void)state;
+    on_each_engine(check_deleted_twice);
+}
+
 static void check_gone_client(struct node *node)
 {
     node->agent->hold = true;
@@ -449,7 +476,7 @@ static void producer_ids_are_handed_out_in_blocks(void **state)
 static void check_producer_ids_fail(struct node *node)
 {
     node->agent->fail = ERR_TIMEOUT;
-    node_check(node, 22, 0, "ffff 0000ea60", "00000000 000f ffffffffffffffff ffff");
+    node_check(node, 22, 0, "ffff 0000ea60", "00000000 000e ffffffffffffffff ffff");
     node->agent->fail = OK;
     node_check(node, 22, 0, "ffff 0000ea60", "00000000 0000 0000000000000001 0000");
     /* The block ends: the next one follows. */
@@ -515,6 +542,7 @@ int main(void)
         cmocka_unit_test(create_topics_refuses_with_reasons),
         cmocka_unit_test(a_created_topic_is_ready_when_it_is_answered),
         cmocka_unit_test(topics_of_a_request_are_created_in_order),
+        cmocka_unit_test(who_deletes_a_topic_second_is_told_that_it_is_unknown),
         cmocka_unit_test(a_client_that_left_is_kept_until_its_proposals_are_home),
         cmocka_unit_test(producer_ids_are_handed_out_in_blocks),
         cmocka_unit_test(a_block_of_producer_ids_that_failed_is_asked_for_again),
