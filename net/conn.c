@@ -1,7 +1,7 @@
 /* Bytes in, calls, bytes out.
  *
  *     recv (lent buffer) -> copied into one block -> frames point into it -> calls, in FIFO order
- *     recv (block of the frame's size) <- a frame longer than what has arrived
+ *     recv (block of its own) <- a frame longer than what has arrived
  *
  *     OPEN --- the peer's end, a malformed frame, stop ---> ENDING --- all answered ---> DEAD
  *       +----- send failed, stalled, silent --------------------------------------------> DEAD
@@ -153,12 +153,12 @@ static void conn_sent(struct completion *completion)
     conn_pump(conn);
 }
 
-/* A peer that takes nothing is told by a send that does not end. */
-static void conn_watch_send(struct conn *conn)
+/* A peer that takes nothing is told by a send that does not end, one that stopped in the middle of
+ * a request by its silence. */
+static void conn_watch(struct conn *conn)
 {
     struct reactor *reactor = conn->net->reactor;
     uint64_t stall_ns = conn->net->options.stall_timeout_ms * NS_PER_MS;
-    conn->send_begun_ns = reactor->now_ns;
     if (stall_ns == 0 || conn->timer.done.queued) {
         return;
     }
@@ -185,7 +185,8 @@ static void conn_send_ready(struct conn *conn)
         return;
     }
     conn->send = send;
-    conn_watch_send(conn);
+    conn->send_begun_ns = conn->net->reactor->now_ns;
+    conn_watch(conn);
     completion_init(&send->io.done, conn_sent);
     io_send(&send->io, conn->fd, send->vectors, send->count);
     io_submit(conn->net->reactor, &send->io);
@@ -313,7 +314,19 @@ static void conn_take_lent(struct conn *conn)
     conn->input_position = 0;
 }
 
-/* A frame that has not arrived whole gets a block of its size; false: closed or waits. */
+/* Room for a frame of `total` bytes, `have` of which are here. All at once spares copies; but when
+ * requests hold more than they are guaranteed, a promise is not believed: the room grows with what
+ * arrives, and who promises much and sends little keeps nobody else out. */
+static uint32_t conn_long_size(const struct conn *conn, uint64_t total, uint32_t have)
+{
+    struct memory_stats stats;
+    memory_stats(conn->net->reactor->memory, &stats);
+    bool low = stats.used_bytes[MEMORY_RECEIVE] >= stats.limit_bytes / 8;
+    uint64_t grown = max_u64(2 * (uint64_t)have, CONN_GROW_BYTES_MIN);
+    return (uint32_t)(low ? min_u64(total, grown) : total);
+}
+
+/* A frame that has not arrived whole gets a block of its own; false: closed or waits. */
 static bool conn_take_long(struct conn *conn, uint64_t total)
 {
     struct memory *memory = conn->net->reactor->memory;
@@ -322,18 +335,19 @@ static bool conn_take_long(struct conn *conn, uint64_t total)
         conn_refuse(conn, "the frame is larger than the largest block of memory");
         return false;
     }
-    if (conn->input_position == 0 && conn->input_size == total) {
+    if (conn->input_position == 0 && conn->input_filled < conn->input_size) {
         return true; /* It has one already. */
     }
-    struct block *block = block_acquire(memory, MEMORY_RECEIVE, (uint32_t)total);
+    uint32_t size = conn_long_size(conn, total, have);
+    struct block *block = block_acquire(memory, MEMORY_RECEIVE, size);
     if (block == NULL) {
-        conn_await_memory(conn, (uint32_t)total);
+        conn_await_memory(conn, size);
         return false;
     }
     memcpy(block->data, conn->input->data + conn->input_position, have);
     block_unref(conn->input);
     conn->input = block;
-    conn->input_size = (uint32_t)total;
+    conn->input_size = size;
     conn->input_filled = have;
     conn->input_position = 0;
     return true;
@@ -465,6 +479,7 @@ void conn_read(struct conn *conn)
     } else {
         io_recv(&conn->recv, conn->fd, conn->input->data + conn->input_filled,
                 conn->input_size - conn->input_filled);
+        conn_watch(conn);
     }
     io_submit(conn->net->reactor, &conn->recv);
 }

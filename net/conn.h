@@ -11,6 +11,7 @@ enum {
     CONN_QUEUED_BYTES_MAX = 4 << 20, /* Replies that wait to be sent; then reading stops. */
     CONN_SEND_BYTES_MAX = 1 << 20,   /* Of one send: its end is what the peer's stall is told by. */
     CONN_SEND_VECTORS_MAX = 256,
+    CONN_GROW_BYTES_MIN = 16 << 10, /* First room of a request when memory is short. */
 };
 
 enum conn_state {

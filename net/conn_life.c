@@ -84,6 +84,12 @@ void conn_end(struct conn *conn)
     }
 }
 
+/* Its request has begun, holds memory, and nothing more comes. */
+static bool conn_is_half(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && conn->recv_pending && conn->input != NULL;
+}
+
 static void conn_tick(struct completion *completion)
 {
     struct timer *timer = CONTAINER_OF(completion, struct timer, done);
@@ -96,6 +102,14 @@ static void conn_tick(struct completion *completion)
         uint64_t since_ns = reactor->now_ns - conn->send_begun_ns;
         if (since_ns >= stall_ns) {
             LOG_WARN("connection closed: the peer takes no reply bytes");
+            conn_kill(conn);
+            return;
+        }
+        next_ns = stall_ns - since_ns;
+    } else if (conn_is_half(conn) && stall_ns > 0) {
+        uint64_t since_ns = reactor->now_ns - conn->active_ns;
+        if (since_ns >= stall_ns) {
+            LOG_WARN("connection closed: the peer stopped in the middle of a request");
             conn_kill(conn);
             return;
         }

@@ -5,7 +5,13 @@
 #include "net/server.h"
 #include "tests/unit/net/client.h"
 
-enum { DOOR_HELD_MAX = 256, DOOR_BLOCKS_MAX = 256, DOOR_LENT_MAX = 8 };
+enum {
+    DOOR_HELD_MAX = 256,
+    DOOR_BLOCKS_MAX = 256,
+    DOOR_LENT_MAX = 8,
+    DOOR_CONNECTIONS = 8,
+    DOOR_BIG = 256 << 10,
+};
 
 /* What the test's protocol was asked, and the calls that it holds. */
 struct spy {
@@ -43,3 +49,17 @@ void door_unhoard(struct door *door);
 
 /* Answers the call as an echo, with `mark` as its first byte if it is not 0. */
 void door_finish(struct door *door, uint32_t held, uint8_t mark);
+
+/* --- What a test says and hears (door_client.c). --- */
+
+void door_each_engine(void (*claim)(struct door *door));
+void door_connect(struct client *client, struct door *door);
+
+/* The frame {kind, text} or {kind, be32 number} at `at`; how long it is. */
+uint32_t door_put(uint8_t *at, char kind, const char *text);
+uint32_t door_put_number(uint8_t *at, char kind, uint32_t number);
+
+void door_ask(struct client *client, char kind, const char *text);
+void door_ask_and_never_read(struct client *client, struct door *door); /* 64 times 256 KiB. */
+void door_expect(struct client *client, char kind, const char *text);
+void door_expect_pattern(struct client *client, uint32_t size);
