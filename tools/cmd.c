@@ -301,35 +301,6 @@ int cmd_number(const struct cmd *cmd, const char *name, int64_t min, int64_t max
     return CMD_OK;
 }
 
-/* serve reads its words itself, once they are known to be right: one flag and one value a word. */
-int cmd_serve(const struct cmd *cmd)
-{
-    char *words[2 * CMD_WORDS_MAX + 2];
-    int count = 0;
-    words[count++] = strdup("serve");
-    for (uint32_t i = 0; i < cmd->given_count; i++) {
-        words[count++] = strdup(cmd->given[i].flag->name);
-        if (cmd->given[i].flag->value != NULL) {
-            words[count++] = strdup(cmd->given[i].value);
-        }
-    }
-    int code = CMD_FAILED;
-    bool complete = true;
-    for (int i = 0; i < count; i++) {
-        complete = complete && words[i] != NULL;
-    }
-    words[count] = NULL;
-    if (complete) {
-        code = serve_main(count, words);
-    } else {
-        code = cmd_fail(cmd, CMD_FAILED, "out of memory");
-    }
-    for (int i = 0; i < count; i++) {
-        free(words[i]);
-    }
-    return code;
-}
-
 static bool cmd_is_help(const char *word)
 {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;

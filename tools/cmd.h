@@ -120,7 +120,6 @@ NODISCARD int cmd_rows_end(struct cmd_rows *rows, const struct cmd *cmd);
 void cmd_json_bytes(const void *data, size_t size); /* As above, to stdout. */
 
 /* The verbs. */
-int serve_main(int argc, char **argv);
 int cmd_serve(const struct cmd *cmd);
 int cmd_topic_create(const struct cmd *cmd);
 int cmd_topic_list(const struct cmd *cmd);

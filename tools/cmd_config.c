@@ -1,55 +1,7 @@
 /* floe config: the settings that floe serve would run with, and where each comes from. */
-#include "core/config.h"
-#include "tools/cmd.h"
-#include "tools/options.h"
+#include "tools/settings.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-enum { CONFIG_SETS_MAX = 64, CONFIG_KEY_MAX = 128 };
-
-/* One --set key=value. */
-static int config_apply(const struct cmd *cmd, struct config *config, const char *pair)
-{
-    char message[CONFIG_MESSAGE_BYTES], key[CONFIG_KEY_MAX];
-    const char *equals = strchr(pair, '=');
-    if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key)) {
-        return cmd_fail(cmd, CMD_USAGE, "--set %s: write it as key=value", pair);
-    }
-    (void)snprintf(key, sizeof(key), "%.*s", (int)(equals - pair), pair);
-    if (config_set(config, key, equals + 1, CONFIG_FROM_FLAG, "--set", message) != OK) {
-        return cmd_fail(cmd, CMD_USAGE, "%s", message);
-    }
-    return CMD_OK;
-}
-
-/* What floe serve would read, in the same order of rank. */
-static int config_gather(const struct cmd *cmd, struct config *config)
-{
-    const char *pairs[CONFIG_SETS_MAX];
-    const char *file = cmd_value(cmd, "--config");
-    uint32_t count = cmd_values(cmd, "--set", pairs, CONFIG_SETS_MAX);
-    char message[CONFIG_MESSAGE_BYTES] = "";
-    for (uint32_t i = 0; i < count; i++) {
-        int code = config_apply(cmd, config, pairs[i]);
-        if (code != CMD_OK) {
-            return code;
-        }
-    }
-    enum err err = file != NULL ? config_read_file(config, file, message) : OK;
-    if (err == OK) {
-        err = config_read_environment(config, environ, message);
-    }
-    if (err != OK) {
-        int code = err == ERR_NOT_FOUND ? CMD_NOT_FOUND
-                   : err == ERR_DENIED  ? CMD_DENIED
-                   : err == ERR_INVALID ? CMD_USAGE
-                                        : CMD_FAILED;
-        return cmd_fail(cmd, code, "%s", message);
-    }
-    return CMD_OK;
-}
 
 static const char *config_source_text(enum config_source source)
 {
@@ -84,38 +36,33 @@ static int config_print(const struct cmd *cmd, const struct config *config)
     return cmd_rows_end(&rows, cmd);
 }
 
-static int config_with(const struct cmd *cmd,
-                       int (*act)(const struct cmd *cmd, const struct config *config))
+int cmd_config_show(const struct cmd *cmd)
 {
-    struct config *config = config_create(options_table, options_count);
-    if (config == NULL) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
-    }
-    int code = config_gather(cmd, config);
+    struct settings settings;
+    int code = settings_read(&settings, cmd);
     if (code == CMD_OK) {
-        code = act(cmd, config);
+        code = config_print(cmd, settings.config);
     }
-    config_destroy(config);
+    settings_close(&settings);
     return code;
 }
 
-int cmd_config_show(const struct cmd *cmd)
+static void config_say_good(const struct config *config)
 {
-    return config_with(cmd, config_print);
-}
-
-static int config_say_good(const struct cmd *cmd, const struct config *config)
-{
-    (void)cmd;
     uint32_t given = 0;
     for (uint32_t i = 0; i < config_count(config); i++) {
         given += config_source(config, config_option(config, i)->key) != CONFIG_FROM_DEFAULT;
     }
     printf("ok: %u settings given, %u at their defaults\n", given, config_count(config) - given);
-    return CMD_OK;
 }
 
 int cmd_config_check(const struct cmd *cmd)
 {
-    return config_with(cmd, config_say_good);
+    struct settings settings;
+    int code = settings_read(&settings, cmd);
+    if (code == CMD_OK) {
+        config_say_good(settings.config);
+    }
+    settings_close(&settings);
+    return code;
 }

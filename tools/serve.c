@@ -7,13 +7,12 @@
  *
  * What goes wrong before "floe ready" is one sentence on stderr and exit code 1. */
 #include "core/assert.h"
-#include "core/config.h"
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/topology.h"
 #include "tools/cmd.h"
 #include "tools/node.h"
-#include "tools/options.h"
+#include "tools/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +39,8 @@ struct serve_thread {
 };
 
 struct serve {
-    struct config *config;
+    const struct cmd *cmd;
+    struct settings settings;
     bool dev;
     bool data_temporary;
     char data_dir[4096];
@@ -58,107 +58,10 @@ struct serve {
     int32_t result;
 };
 
-/* The words of `floe serve`. */
-struct serve_flags {
-    const char *file;
-    const char *set[64];
-    uint32_t set_count;
-    bool dev;
-};
-
-static int serve_usage(const char *what, const char *value)
-{
-    fprintf(
-        stderr,
-        "floe serve: %s%s%s. Usage: floe serve [--dev] [-c FILE] [--data DIR] [--listen URL[,URL]] "
-        "[--node-id N] [--set key=value]...\n",
-        what, value != NULL ? " " : "", value != NULL ? value : "");
-    return 2;
-}
-
-static bool serve_set(struct config *config, const char *key, const char *value, const char *place)
-{
-    char message[CONFIG_MESSAGE_BYTES];
-    if (config_set(config, key, value, CONFIG_FROM_FLAG, place, message) == OK) {
-        return true;
-    }
-    fprintf(stderr, "floe serve: %s\n", message);
-    return false;
-}
-
-/* One --set key=value. */
-static bool serve_set_pair(struct config *config, const char *pair)
-{
-    const char *equals = strchr(pair, '=');
-    char key[128];
-    if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key)) {
-        fprintf(stderr, "floe serve: --set %s: expected key=value\n", pair);
-        return false;
-    }
-    memcpy(key, pair, (size_t)(equals - pair));
-    key[equals - pair] = 0;
-    return serve_set(config, key, equals + 1, "--set");
-}
-
-/* 0, or an exit code. */
-static int serve_read_flags(struct serve *serve, int argc, char **argv)
-{
-    static const struct {
-        const char *flag, *key;
-    } direct[] = {{"--data", "data.dir"}, {"--listen", "listen"}, {"--node-id", "node.id"}};
-    struct serve_flags flags = {0};
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (strcmp(word, "--dev") == 0) {
-            serve->dev = true;
-            continue;
-        }
-        if (strcmp(word, "--join") == 0) {
-            return serve_usage("--join: clusters of more than one node are not there yet", NULL);
-        }
-        if (i + 1 == argc) {
-            return serve_usage("unknown flag, or its value is missing:", word);
-        }
-        const char *value = argv[++i];
-        bool known = false;
-        if (strcmp(word, "-c") == 0 || strcmp(word, "--config") == 0) {
-            flags.file = value;
-            known = true;
-        } else if (strcmp(word, "--set") == 0 && flags.set_count < ARRAY_COUNT(flags.set)) {
-            flags.set[flags.set_count++] = value;
-            known = true;
-        }
-        for (size_t j = 0; j < ARRAY_COUNT(direct) && !known; j++) {
-            if (strcmp(word, direct[j].flag) == 0) {
-                known = true;
-                if (!serve_set(serve->config, direct[j].key, value, word)) {
-                    return 2;
-                }
-            }
-        }
-        if (!known) {
-            return serve_usage("unknown flag", word);
-        }
-    }
-    for (uint32_t i = 0; i < flags.set_count; i++) {
-        if (!serve_set_pair(serve->config, flags.set[i])) {
-            return 2;
-        }
-    }
-    char message[CONFIG_MESSAGE_BYTES] = "";
-
-    if ((flags.file != NULL && config_read_file(serve->config, flags.file, message) != OK) ||
-        config_read_environment(serve->config, environ, message) != OK) {
-        fprintf(stderr, "floe serve: %s\n", message);
-        return 2;
-    }
-    return 0;
-}
-
 static bool serve_choose_data(struct serve *serve)
 {
-    const char *dir = config_text(serve->config, "data.dir");
-    bool given = config_source(serve->config, "data.dir") != CONFIG_FROM_DEFAULT;
+    const char *dir = config_text(serve->settings.config, "data.dir");
+    bool given = config_source(serve->settings.config, "data.dir") != CONFIG_FROM_DEFAULT;
     if (!given && serve->dev) {
         const char *tmp = getenv("TMPDIR");
         snprintf(serve->data_dir, sizeof(serve->data_dir), "%s/floe-dev-XXXXXX",
@@ -205,11 +108,11 @@ static bool serve_plan(struct serve *serve)
     char message[512] = "";
     char cpuset[1024] = "";
     struct topology_options options = {
-        .cores = config_text(serve->config, "cpu.cores"),
-        .smt = config_bool(serve->config, "cpu.smt"),
-        .numa = strcmp(config_text(serve->config, "numa.policy"), "none") != 0,
+        .cores = config_text(serve->settings.config, "cpu.cores"),
+        .smt = config_bool(serve->settings.config, "cpu.smt"),
+        .numa = strcmp(config_text(serve->settings.config, "numa.policy"), "none") != 0,
         .dev = serve->dev,
-        .memory_limit = (uint64_t)config_number(serve->config, "memory.limit"),
+        .memory_limit = (uint64_t)config_number(serve->settings.config, "memory.limit"),
     };
     topology_read_machine(&options, cpuset, sizeof(cpuset));
     if (topology_plan(&options, NULL, &serve->plan, message) != OK) {
@@ -221,7 +124,7 @@ static bool serve_plan(struct serve *serve)
 
 static bool serve_fill_options(struct serve *serve)
 {
-    const struct config *config = serve->config;
+    const struct config *config = serve->settings.config;
     struct node_options *node = &serve->node_options;
     char message[NET_MESSAGE_BYTES] = "";
     *node = (struct node_options){
@@ -266,13 +169,13 @@ static enum err serve_open_reactor(struct serve_thread *thread)
         .io = {.entries = 512, .recv_count = 64, .recv_size = 65536, .helper = serve->helper},
         .memory = {.limit_bytes = thread->place.memory_bytes,
                    .numa_node = thread->place.numa_node,
-                   .prefault = config_bool(serve->config, "memory.prefault")},
+                   .prefault = config_bool(serve->settings.config, "memory.prefault")},
         .idle_poll_us = serve->plan.idle_poll_us,
     };
     if (!prng_entropy(options.seed)) {
         return ERR_IO;
     }
-    const char *wanted = config_text(serve->config, "io.engine");
+    const char *wanted = config_text(serve->settings.config, "io.engine");
     enum err err = ERR_UNSUPPORTED;
 #ifdef FLOE_HAS_URING
     if (strcmp(wanted, "posix") != 0) {
@@ -377,7 +280,7 @@ static void serve_explain_threads(const struct serve *serve)
             fprintf(stderr,
                     "floe serve: cannot open core %u: %s (io.engine=%s, memory of this core %llu "
                     "bytes). Try --set io.engine=posix, or a smaller --set memory.limit=...\n",
-                    i, err_text(err), config_text(serve->config, "io.engine"),
+                    i, err_text(err), config_text(serve->settings.config, "io.engine"),
                     (unsigned long long)serve->threads[i].place.memory_bytes);
             return;
         }
@@ -435,7 +338,7 @@ static void serve_say_ready(const struct serve *serve)
     LOG_INFO("profile %s", serve->threads[0].engine);
     fprintf(stderr, "floe ready listen=%s node=%u cores=%u io=%s storage=%s\n", listen,
             node_id(serve->node), serve->plan.core_count, serve->reactors[0]->engine->name,
-            config_text(serve->config, "storage.engine"));
+            config_text(serve->settings.config, "storage.engine"));
     if (serve->dev) {
         fprintf(stderr, "data in %s%s\n", serve->data_dir,
                 serve->data_temporary ? " (temporary: removed at a clean stop)" : "");
@@ -542,25 +445,25 @@ static int serve_with(struct serve *serve)
     return code;
 }
 
-int serve_main(int argc, char **argv)
+int cmd_serve(const struct cmd *cmd)
 {
+    if (cmd_value(cmd, "--join") != NULL) {
+        return cmd_fail(cmd, CMD_USAGE, "--join: clusters of more than one node are not there yet");
+    }
     struct serve *serve = calloc(1, sizeof(*serve));
     if (serve == NULL) {
-        return 1;
+        return cmd_fail(cmd, CMD_FAILED, "out of memory");
     }
-    serve->config = config_create(options_table, options_count);
-    if (serve->config == NULL) {
-        free(serve);
-        return 1;
-    }
-    int code = serve_read_flags(serve, argc, argv);
-    if (code == 0) {
-        (void)log_set_level_text(config_text(serve->config, "log.level"));
+    serve->cmd = cmd;
+    serve->dev = cmd_value(cmd, "--dev") != NULL;
+    int code = settings_read(&serve->settings, cmd);
+    if (code == CMD_OK) {
+        (void)log_set_level_text(config_text(serve->settings.config, "log.level"));
         code = serve_choose_data(serve) && serve_plan(serve) && serve_fill_options(serve)
                    ? serve_with(serve)
-                   : 1;
+                   : CMD_FAILED;
     }
-    config_destroy(serve->config);
+    settings_close(&serve->settings);
     free(serve);
     return code;
 }

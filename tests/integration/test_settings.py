@@ -1,0 +1,45 @@
+"""Settings by flag, variable and file: what serve takes, config check calls good, and the other way round."""
+import os
+
+from fixture import check, equal
+
+
+def ends(world, words, code, hint):
+    done = world.floe(*words)
+    equal(done.returncode, code, f"exit code of {words[:4]}, stderr {done.stderr!r}")
+    check(hint.encode() in done.stderr, f"{hint!r} is not in {done.stderr!r}")
+
+
+def a_file(world, name):
+    """As a data directory it is refused by name, so a start ends where the settings are done."""
+    path = os.path.join(world.dir, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("no directory")
+    return path
+
+
+def serve(*words):
+    return ("serve", "--listen", "kafka://127.0.0.1:0", "--set", "memory.limit=256MiB",
+            "--set", "cpu.cores=1", *words)
+
+
+def test_a_settings_file_that_is_not_there_is_not_found(world):
+    for verb in (("serve",), ("config", "show"), ("config", "check")):
+        ends(world, (*verb, "-c", os.path.join(world.dir, "nope.ini")), 3, "nope.ini")
+
+
+def test_the_last_flag_of_a_setting_wins(world):
+    one, two = a_file(world, "one"), a_file(world, "two")
+    ends(world, serve("--set", f"data.dir={one}", "--data", two), 1, two)
+    ends(world, serve("--data", one, "--set", f"data.dir={two}"), 1, two)
+
+
+def test_many_flags_are_all_read_or_refused(world):
+    many = ("--set", "log.level=info") * 70
+    ends(world, ("config", "check", *many), 0, "")
+    ends(world, ("config", "check", *many, "--set", "bogus=1"), 2, "bogus")
+    path = a_file(world, "one")
+    ends(world, serve(*many, "--data", path), 1, path)
+    ends(world, serve(*many, "--set", "bogus=1", "--data", path), 2, "bogus")
+    ends(world, ("config", "check", *many * 4), 2, "more than 256 flags")
+    ends(world, serve(*many * 4), 2, "more than 256 flags")

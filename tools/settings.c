@@ -1,0 +1,88 @@
+/* Settings, from words to a plan of cores. */
+#include "tools/settings.h"
+
+#include "tools/options.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SETTINGS_KEY_BYTES = 128 };
+
+static int settings_set(const struct settings *settings, const struct cmd *cmd, const char *key,
+                        const char *value, const char *flag)
+{
+    char message[CONFIG_MESSAGE_BYTES];
+    enum err err = config_set(settings->config, key, value, CONFIG_FROM_FLAG, flag, message);
+    if (err != OK) {
+        return cmd_fail(cmd, err == ERR_INVALID ? CMD_USAGE : CMD_FAILED, "%s", message);
+    }
+    return CMD_OK;
+}
+
+/* One --set key=value. */
+static int settings_set_pair(const struct settings *settings, const struct cmd *cmd,
+                             const char *pair)
+{
+    char key[SETTINGS_KEY_BYTES];
+    const char *equals = strchr(pair, '=');
+    if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key)) {
+        return cmd_fail(cmd, CMD_USAGE, "--set %s: write it as key=value", pair);
+    }
+    (void)snprintf(key, sizeof(key), "%.*s", (int)(equals - pair), pair);
+    return settings_set(settings, cmd, key, equals + 1, "--set");
+}
+
+/* One flag, if it is a setting. */
+static int settings_take(const struct settings *settings, const struct cmd *cmd,
+                         const struct cmd_given *given)
+{
+    static const struct {
+        const char *flag, *key;
+    } direct[] = {{"--data", "data.dir"}, {"--listen", "listen"}, {"--node-id", "node.id"}};
+
+    const char *flag = given->flag->name;
+    if (strcmp(flag, "--set") == 0) {
+        return settings_set_pair(settings, cmd, given->value);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(direct); i++) {
+        if (strcmp(flag, direct[i].flag) == 0) {
+            return settings_set(settings, cmd, direct[i].key, given->value, flag);
+        }
+    }
+    return CMD_OK;
+}
+
+int settings_read(struct settings *settings, const struct cmd *cmd)
+{
+    *settings = (struct settings){.config = config_create(options_table, options_count)};
+    if (settings->config == NULL) {
+        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+    }
+    for (uint32_t i = 0; i < cmd->given_count; i++) {
+        int code = settings_take(settings, cmd, &cmd->given[i]);
+        if (code != CMD_OK) {
+            return code;
+        }
+    }
+    const char *file = cmd_value(cmd, "--config");
+    char message[CONFIG_MESSAGE_BYTES] = "";
+    enum err err = file != NULL ? config_read_file(settings->config, file, message) : OK;
+    if (err == OK) {
+        err = config_read_environment(settings->config, environ, message);
+    }
+    if (err != OK) {
+        int code = err == ERR_NOT_FOUND ? CMD_NOT_FOUND
+                   : err == ERR_DENIED  ? CMD_DENIED
+                   : err == ERR_INVALID ? CMD_USAGE
+                                        : CMD_FAILED;
+        return cmd_fail(cmd, code, "%s", message);
+    }
+    return CMD_OK;
+}
+
+void settings_close(struct settings *settings)
+{
+    config_destroy(settings->config);
+    settings->config = NULL;
+}
