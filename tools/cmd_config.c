@@ -61,6 +61,9 @@ int cmd_config_check(const struct cmd *cmd)
     struct settings settings;
     int code = settings_read(&settings, cmd);
     if (code == CMD_OK) {
+        code = settings_judge(&settings, cmd);
+    }
+    if (code == CMD_OK) {
         config_say_good(settings.config);
     }
     settings_close(&settings);

@@ -146,7 +146,7 @@ const struct cmd_verb cmd_verbs[] = {
      .verb = "check",
      FLAGS(config_flags),
      .run = cmd_config_check,
-     .sentence = "check settings; touches no data",
+     .sentence = "check settings as serve on this machine would; touches no data",
      .examples = "  floe config check -c /etc/floe/floe.ini\n"
                  "  floe config check --set segment.bytes=64MiB\n"
                  "  FLOE_IO_ENGINE=posix floe config check\n"},

@@ -9,7 +9,6 @@
 #include "core/assert.h"
 #include "core/limits.h"
 #include "core/log.h"
-#include "core/topology.h"
 #include "tools/cmd.h"
 #include "tools/node.h"
 #include "tools/settings.h"
@@ -44,7 +43,6 @@ struct serve {
     bool dev;
     bool data_temporary;
     char data_dir[4096];
-    struct topology_plan plan;
     struct node_options node_options;
     char listen_text[1024];
     const struct io_engine *engine; /* NULL: auto. */
@@ -103,30 +101,10 @@ static enum durability serve_durability(const char *text)
                                          : DURABILITY_DISK;
 }
 
-static bool serve_plan(struct serve *serve)
-{
-    char message[512] = "";
-    char cpuset[1024] = "";
-    struct topology_options options = {
-        .cores = config_text(serve->settings.config, "cpu.cores"),
-        .smt = config_bool(serve->settings.config, "cpu.smt"),
-        .numa = strcmp(config_text(serve->settings.config, "numa.policy"), "none") != 0,
-        .dev = serve->dev,
-        .memory_limit = (uint64_t)config_number(serve->settings.config, "memory.limit"),
-    };
-    topology_read_machine(&options, cpuset, sizeof(cpuset));
-    if (topology_plan(&options, NULL, &serve->plan, message) != OK) {
-        fprintf(stderr, "floe serve: %s\n", message);
-        return false;
-    }
-    return true;
-}
-
-static bool serve_fill_options(struct serve *serve)
+static void serve_fill_options(struct serve *serve)
 {
     const struct config *config = serve->settings.config;
     struct node_options *node = &serve->node_options;
-    char message[NET_MESSAGE_BYTES] = "";
     *node = (struct node_options){
         .data_dir = serve->data_dir,
         .version = FLOE_VERSION,
@@ -152,12 +130,8 @@ static bool serve_fill_options(struct serve *serve)
     const char *advertise = config_text(config, "advertise");
     node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
     serve_read_boot_id(node->boot_id);
-    if (net_parse_listen(config_text(config, "listen"), node->listen, &node->listen_count,
-                         message) != OK) {
-        fprintf(stderr, "floe serve: %s\n", message);
-        return false;
-    }
-    return true;
+    node->listen_count = serve->settings.listen_count;
+    memcpy(node->listen, serve->settings.listen, sizeof(node->listen));
 }
 
 /* io.engine: the one asked for, or uring with a loud fallback. */
@@ -170,7 +144,7 @@ static enum err serve_open_reactor(struct serve_thread *thread)
         .memory = {.limit_bytes = thread->place.memory_bytes,
                    .numa_node = thread->place.numa_node,
                    .prefault = config_bool(serve->settings.config, "memory.prefault")},
-        .idle_poll_us = serve->plan.idle_poll_us,
+        .idle_poll_us = serve->settings.plan.idle_poll_us,
     };
     if (!prng_entropy(options.seed)) {
         return ERR_IO;
@@ -203,7 +177,7 @@ static enum err serve_open_reactor(struct serve_thread *thread)
 static void *serve_thread_main(void *argument)
 {
     struct serve_thread *thread = argument;
-    if (thread->serve->plan.pinned) {
+    if (thread->serve->settings.plan.pinned) {
         enum err err = topology_pin(&thread->place);
         if (err != OK) {
             LOG_WARN("cannot pin core cpu=%u reason=\"%s\"", thread->place.cpu, err_text(err));
@@ -230,7 +204,7 @@ static void serve_wait(struct serve *serve)
 
 static bool serve_start_threads(struct serve *serve)
 {
-    serve->thread_count = serve->plan.core_count + 1;
+    serve->thread_count = serve->settings.plan.core_count + 1;
     serve->threads = calloc(serve->thread_count, sizeof(*serve->threads));
     serve->reactors = calloc(serve->thread_count, sizeof(*serve->reactors));
     serve->helper = io_helper_start();
@@ -246,8 +220,9 @@ static bool serve_start_threads(struct serve *serve)
         serve->reactors[i]->index = i;
         serve->threads[i].serve = serve;
         serve->threads[i].reactor = serve->reactors[i];
-        serve->threads[i].place =
-            i < serve->plan.core_count ? serve->plan.cores[i] : serve->plan.meta;
+        serve->threads[i].place = i < serve->settings.plan.core_count
+                                      ? serve->settings.plan.cores[i]
+                                      : serve->settings.plan.meta;
     }
     if (reactor_connect(serve->reactors, serve->thread_count) != OK) {
         return false;
@@ -337,7 +312,7 @@ static void serve_say_ready(const struct serve *serve)
     }
     LOG_INFO("profile %s", serve->threads[0].engine);
     fprintf(stderr, "floe ready listen=%s node=%u cores=%u io=%s storage=%s\n", listen,
-            node_id(serve->node), serve->plan.core_count, serve->reactors[0]->engine->name,
+            node_id(serve->node), serve->settings.plan.core_count, serve->reactors[0]->engine->name,
             config_text(serve->settings.config, "storage.engine"));
     if (serve->dev) {
         fprintf(stderr, "data in %s%s\n", serve->data_dir,
@@ -427,10 +402,11 @@ static int serve_with(struct serve *serve)
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
     sem_init(&serve->event, 0, 0);
+    serve_fill_options(serve);
     int code = 1;
     if (!serve_start_threads(serve)) {
         serve_explain_threads(serve);
-    } else if (node_create(&serve->node, serve->reactors, serve->plan.core_count,
+    } else if (node_create(&serve->node, serve->reactors, serve->settings.plan.core_count,
                            &serve->node_options) != OK) {
         fprintf(stderr, "floe serve: out of memory\n");
     } else {
@@ -458,10 +434,11 @@ int cmd_serve(const struct cmd *cmd)
     serve->dev = cmd_value(cmd, "--dev") != NULL;
     int code = settings_read(&serve->settings, cmd);
     if (code == CMD_OK) {
+        code = settings_judge(&serve->settings, cmd);
+    }
+    if (code == CMD_OK) {
         (void)log_set_level_text(config_text(serve->settings.config, "log.level"));
-        code = serve_choose_data(serve) && serve_plan(serve) && serve_fill_options(serve)
-                   ? serve_with(serve)
-                   : CMD_FAILED;
+        code = serve_choose_data(serve) ? serve_with(serve) : CMD_FAILED;
     }
     settings_close(&serve->settings);
     free(serve);

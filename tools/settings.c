@@ -81,6 +81,30 @@ int settings_read(struct settings *settings, const struct cmd *cmd)
     return CMD_OK;
 }
 
+int settings_judge(struct settings *settings, const struct cmd *cmd)
+{
+    const struct config *config = settings->config;
+    char message[NET_MESSAGE_BYTES] = "";
+    char cpuset[1024] = "";
+    if (net_parse_listen(config_text(config, "listen"), settings->listen, &settings->listen_count,
+                         message) != OK) {
+        return cmd_fail(cmd, CMD_USAGE, "%s", message);
+    }
+    struct topology_options options = {
+        .cores = config_text(config, "cpu.cores"),
+        .smt = config_bool(config, "cpu.smt"),
+        .numa = strcmp(config_text(config, "numa.policy"), "none") != 0,
+        .dev = cmd_value(cmd, "--dev") != NULL,
+        .memory_limit = (uint64_t)config_number(config, "memory.limit"),
+    };
+    topology_read_machine(&options, cpuset, sizeof(cpuset));
+    enum err err = topology_plan(&options, NULL, &settings->plan, message);
+    if (err != OK) {
+        return cmd_fail(cmd, err == ERR_INVALID ? CMD_USAGE : CMD_FAILED, "%s", message);
+    }
+    return CMD_OK;
+}
+
 void settings_close(struct settings *settings)
 {
     config_destroy(settings->config);

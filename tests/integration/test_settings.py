@@ -5,7 +5,7 @@ from fixture import check, equal
 
 
 def ends(world, words, code, hint):
-    done = world.floe(*words)
+    done = world.floe(*words, env={**os.environ, "TMPDIR": world.dir})
     equal(done.returncode, code, f"exit code of {words[:4]}, stderr {done.stderr!r}")
     check(hint.encode() in done.stderr, f"{hint!r} is not in {done.stderr!r}")
 
@@ -43,3 +43,13 @@ def test_many_flags_are_all_read_or_refused(world):
     ends(world, serve(*many, "--set", "bogus=1", "--data", path), 2, "bogus")
     ends(world, ("config", "check", *many * 4), 2, "more than 256 flags")
     ends(world, serve(*many * 4), 2, "more than 256 flags")
+
+
+def test_check_refuses_what_serve_refuses(world):
+    for pair, hint in (("cpu.cores=abc", "cpu.cores"), ("cpu.cores=0", "cpu.cores"),
+                       ("listen=nonsense", "nonsense"), ("listen=resp://127.0.0.1:1", "resp"),
+                       ("memory.limit=1MiB", "memory.limit"), ("idle.poll.us=1001", "idle.poll.us")):
+        ends(world, ("config", "check", "--set", pair), 2, hint)
+        ends(world, ("serve", "--data", a_file(world, "one"), "--set", pair), 2, hint)
+        ends(world, ("serve", "--dev", "--set", pair), 2, hint)
+    equal([name for name in os.listdir(world.dir) if name.startswith("floe-dev")], [])
