@@ -310,7 +310,8 @@ static void serve_say_ready(const struct serve *serve)
         snprintf(listen + used, sizeof(listen) - used, "%s%s://%s", i > 0 ? "," : "",
                  at->protocol == NET_KAFKA ? "kafka" : "any", io_address_text(&at->address, text));
     }
-    LOG_INFO("profile %s", serve->threads[0].engine);
+    LOG_INFO("profile %s pinned=%d idle_poll_us=%u", serve->threads[0].engine,
+             serve->settings.plan.pinned, serve->reactors[0]->idle_poll_us);
     fprintf(stderr, "floe ready listen=%s node=%u cores=%u io=%s storage=%s\n", listen,
             node_id(serve->node), serve->settings.plan.core_count, serve->reactors[0]->engine->name,
             config_text(serve->settings.config, "storage.engine"));

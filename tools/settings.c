@@ -102,6 +102,10 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
     if (err != OK) {
         return cmd_fail(cmd, err == ERR_INVALID ? CMD_USAGE : CMD_FAILED, "%s", message);
     }
+    int64_t idle_poll_us = config_number(config, "idle.poll.us");
+    if (idle_poll_us > 0) {
+        settings->plan.idle_poll_us = (uint32_t)idle_poll_us;
+    }
     return CMD_OK;
 }
 

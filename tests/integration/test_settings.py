@@ -1,7 +1,7 @@
 """Settings by flag, variable and file: what serve takes, config check calls good, and the other way round."""
 import os
 
-from fixture import check, equal
+from fixture import check, consume, equal, lines, produce
 
 
 def ends(world, words, code, hint):
@@ -53,3 +53,11 @@ def test_check_refuses_what_serve_refuses(world):
         ends(world, ("serve", "--data", a_file(world, "one"), "--set", pair), 2, hint)
         ends(world, ("serve", "--dev", "--set", pair), 2, hint)
     equal([name for name in os.listdir(world.dir) if name.startswith("floe-dev")], [])
+
+
+def test_the_cores_poll_as_long_as_idle_poll_us_says(world):
+    server = world.server(settings={"idle.poll.us": "77"})
+    check("idle_poll_us=77" in server.text, server.text)
+    produce(server, "t", lines(100))
+    equal(consume(server, "t"), lines(100))
+    equal(server.stop(), 0)
