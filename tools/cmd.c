@@ -261,10 +261,11 @@ const char *cmd_value(const struct cmd *cmd, const char *name)
     return value;
 }
 
-uint32_t cmd_values(const struct cmd *cmd, const char *name, const char **values, uint32_t max)
+uint32_t cmd_values(const struct cmd *cmd, const char *name, const char *values[CMD_WORDS_MAX])
 {
+    ASSERT(cmd->given_count <= CMD_WORDS_MAX);
     uint32_t count = 0;
-    for (uint32_t i = 0; i < cmd->given_count && count < max; i++) {
+    for (uint32_t i = 0; i < cmd->given_count; i++) {
         if (strcmp(cmd->given[i].flag->name, name) == 0) {
             values[count++] = cmd->given[i].value;
         }

@@ -72,8 +72,8 @@ int cmd_main(int argc, char **argv);
 /* The last value given for a flag; NULL = not given; "" for a flag without a value. */
 const char *cmd_value(const struct cmd *cmd, const char *name);
 
-/* The values of a flag that may be repeated, in order; at most `max`. */
-uint32_t cmd_values(const struct cmd *cmd, const char *name, const char **values, uint32_t max);
+/* All values of a flag that may be repeated, in order; how many. */
+uint32_t cmd_values(const struct cmd *cmd, const char *name, const char *values[CMD_WORDS_MAX]);
 
 /* A whole number within min..max; `*number` keeps its value if the flag was not given. CMD_OK, or
  * CMD_USAGE after it has said what is wrong. */

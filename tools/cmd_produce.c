@@ -14,13 +14,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PRODUCE_HEADERS_MAX = 64, PRODUCE_READ_BYTES = 1 << 16, PRODUCE_DELIMITER_BYTES = 64 };
+enum { PRODUCE_READ_BYTES = 1 << 16, PRODUCE_DELIMITER_BYTES = 64 };
 
 struct produce {
     struct client client;
     const char *topic, *key;
     int32_t partition;
     rd_kafka_headers_t *headers; /* NULL: none. */
+    char delimiter[PRODUCE_DELIMITER_BYTES];
+    size_t delimiter_size; /* 0: all of the input is one record. */
     uint64_t delivered, failed;
     rd_kafka_resp_err_t err; /* The first. */
 };
@@ -162,27 +164,28 @@ static int produce_files(struct produce *produce)
     return CMD_OK;
 }
 
-/* \n \t \r \0 \\ of a delimiter; what else follows a backslash is kept as it is. */
-static size_t produce_unescape(const char *text, char *out, size_t room)
+/* Of --delimiter \n \t \r \0 \\ stand for one byte; what else follows a backslash is kept as it is.
+ */
+static int produce_set_delimiter(struct produce *produce, const struct cmd *cmd)
 {
     static const char from[] = "ntr0\\", to[] = "\n\t\r\0\\";
-    size_t size = 0;
-    for (const char *c = text; *c != '\0' && size < room; c++) {
+    const char *given = cmd_value(cmd, "--delimiter");
+    for (const char *c = given != NULL ? given : "\\n"; *c != '\0'; c++) {
         const char *found = c[0] == '\\' && c[1] != '\0' ? strchr(from, c[1]) : NULL;
-        if (found != NULL) {
-            out[size++] = to[found - from];
-            c++;
-        } else {
-            out[size++] = *c;
+        if (produce->delimiter_size == sizeof(produce->delimiter)) {
+            return cmd_fail(cmd, CMD_USAGE, "-D %s: give at most %zu bytes", given,
+                            sizeof(produce->delimiter));
         }
+        produce->delimiter[produce->delimiter_size++] = found != NULL ? to[found - from] : *c;
+        c += found != NULL;
     }
-    return size;
+    return CMD_OK;
 }
 
 static int produce_set_headers(struct produce *produce, const struct cmd *cmd)
 {
-    const char *pairs[PRODUCE_HEADERS_MAX];
-    uint32_t count = cmd_values(cmd, "--header", pairs, PRODUCE_HEADERS_MAX);
+    const char *pairs[CMD_WORDS_MAX];
+    uint32_t count = cmd_values(cmd, "--header", pairs);
     if (count == 0) {
         return CMD_OK;
     }
@@ -224,8 +227,6 @@ static int produce_finish(struct produce *produce, int code)
 static int produce_run(struct produce *produce)
 {
     const struct cmd *cmd = produce->client.cmd;
-    char delimiter[PRODUCE_DELIMITER_BYTES];
-    const char *given = cmd_value(cmd, "--delimiter");
     const struct rd_kafka_metadata *metadata;
     int code = client_metadata(&produce->client, produce->topic, &metadata);
     if (code != CMD_OK) {
@@ -241,8 +242,8 @@ static int produce_run(struct produce *produce)
     if (cmd->operand_count > 1) {
         code = produce_files(produce);
     } else {
-        size_t size = produce_unescape(given != NULL ? given : "\\n", delimiter, sizeof(delimiter));
-        code = produce_stream(produce, STDIN_FILENO, "standard input", delimiter, size);
+        code = produce_stream(produce, STDIN_FILENO, "standard input", produce->delimiter,
+                              produce->delimiter_size);
     }
     while (rd_kafka_flush(produce->client.rk, 1000) == RD_KAFKA_RESP_ERR__TIMED_OUT) {
         /* Each record ends within message.timeout.ms, so this does too. */
@@ -266,7 +267,10 @@ int cmd_produce(const struct cmd *cmd)
         return code;
     }
     produce.partition = (int32_t)partition;
-    code = produce_set_headers(&produce, cmd);
+    code = produce_set_delimiter(&produce, cmd);
+    if (code == CMD_OK) {
+        code = produce_set_headers(&produce, cmd);
+    }
     const struct client_setting settings[] = {
         {"acks", acks},
         {"enable.idempotence", strcmp(acks, "all") == 0 ? "true" : "false"},

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TOPIC_ANSWER_MS = 30000, TOPIC_CONFIGS_MAX = 64, TOPIC_QUERY_MS = 5000 };
+enum { TOPIC_ANSWER_MS = 30000, TOPIC_QUERY_MS = 5000 };
 
 /* An administration request on its way: the queue that its answer comes to, and its timeout. */
 struct topic_admin {
@@ -96,8 +96,8 @@ static rd_kafka_event_t *topic_await(struct topic_admin *admin, int *code)
 /* The --config flags into `topic`. */
 static int topic_set_configs(const struct cmd *cmd, rd_kafka_NewTopic_t *topic)
 {
-    const char *pairs[TOPIC_CONFIGS_MAX];
-    uint32_t count = cmd_values(cmd, "--config", pairs, TOPIC_CONFIGS_MAX);
+    const char *pairs[CMD_WORDS_MAX];
+    uint32_t count = cmd_values(cmd, "--config", pairs);
     for (uint32_t i = 0; i < count; i++) {
         char key[128];
         const char *equals = strchr(pairs[i], '=');

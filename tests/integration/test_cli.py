@@ -67,6 +67,25 @@ def test_keys_headers_delimiters_and_files(world):
     ends(world.floe("produce", "f", path + "-not-there", *at), 3)
 
 
+def test_what_is_repeated_often_is_taken_whole(world):
+    server = world.server()
+    at = ("-b", server.address)
+    headers = [{"name": f"n{i}", "value": str(i)} for i in range(200)]
+    words = [word for h in headers for word in ("-H", f"{h['name']}={h['value']}")]
+    ends(world.floe("produce", "h", *words, *at, input=b"x\n"), 0)
+    row = json.loads(ends(world.floe("consume", "h", "--until", "end", "-o", "jsonl", *at), 0))
+    equal(row["headers"], headers)
+    ends(world.floe("produce", "h", *words, *words, *at, input=b"x\n"), 2, b"more than 256 flags")
+    configs = ("--config", "segment.bytes=1GiB") * 64
+    ends(world.floe("topic", "create", "c", *configs, "--config", "no.such.key=1", *at), 1,
+         b"too many configs")
+    for size, code in ((64, 0), (65, 2)):
+        text = "\\t" + "=" * (size - 1)
+        done = world.floe("produce", "d", "-D", text, *at, input=b"a\t" + b"=" * (size - 1) + b"b")
+        ends(done, code, b"at most 64 bytes" if code else b"")
+    equal(ends(world.floe("consume", "d", "--until", "end", *at), 0), b"a\nb\n")
+
+
 def test_a_million_bytes_of_lines_come_back(world):
     server = world.server()
     at = ("-b", server.address)
