@@ -14,7 +14,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { CONSUME_QUERY_MS = 10000, CONSUME_POLL_MS = 100 };
+enum {
+    CONSUME_QUERY_MS = 10000,
+    CONSUME_POLL_MS = 100,
+    CONSUME_SIGNAL_RECORDS = 128, /* While records are at hand, signals are looked for so often. */
+};
 
 struct consume_partition {
     int32_t id;
@@ -383,18 +387,19 @@ static bool consume_interrupted(const struct consume *consume)
 static int consume_loop(struct consume *consume)
 {
     int code = CMD_OK;
-    while (code == CMD_OK && consume->reading > 0 && consume->left > 0) {
+    for (uint64_t taken = 1; code == CMD_OK && consume->reading > 0 && consume->left > 0; taken++) {
         rd_kafka_message_t *message = rd_kafka_consume_queue(consume->queue, 0);
-        if (message == NULL) {
+        bool waited = message == NULL;
+        if (waited) {
             /* Nothing at hand: show what there is, then wait. */
             if (fflush(stdout) != 0) {
                 return CMD_FAILED;
             }
             message = rd_kafka_consume_queue(consume->queue, CONSUME_POLL_MS);
             (void)rd_kafka_poll(consume->client.rk, 0);
-            if (consume_interrupted(consume)) {
-                code = CMD_INTERRUPTED;
-            }
+        }
+        if ((waited || taken % CONSUME_SIGNAL_RECORDS == 0) && consume_interrupted(consume)) {
+            code = CMD_INTERRUPTED;
         }
         if (message != NULL) {
             if (code == CMD_OK) {

@@ -1,7 +1,9 @@
 """floe's own verbs against its own server: what they print and the codes they end with."""
 import json
 import os
+import signal
 import subprocess
+import time
 
 from fixture import check, equal, lines
 
@@ -173,3 +175,20 @@ def test_a_closed_pipe_ends_consume(world):
     done = subprocess.run(f"{world.binary} consume piped --until end -b {server.address} | head -n 1",
                           shell=True, capture_output=True, timeout=60, check=False)
     equal(done.stdout.decode().strip(), lines(1)[0])
+
+
+def test_a_signal_ends_consume_while_records_are_at_hand(world):
+    server = world.server()
+    count = 60_000
+    value = b"x" * 100
+    ends(world.floe("produce", "long", "-b", server.address, input=(value + b"\n") * count), 0)
+    # Nobody reads its output yet, so it stands in a write while records come in behind its back.
+    with subprocess.Popen([world.client, "consume", "long", "--until", "end", "-b", server.address],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out = process.stdout.read(1)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out += process.stdout.read()
+        equal(process.wait(60), 130)
+    check(len(out) < count * (len(value) + 1), "all was printed in spite of the signal")
+    equal(len(out) % (len(value) + 1), 0, "a record was cut")
