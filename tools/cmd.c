@@ -317,7 +317,9 @@ static int cmd_run(struct cmd *cmd, int argc, char **argv)
         return cmd_help_verb(cmd->verb);
     }
     if (cmd->verb->run == NULL) {
-        return cmd_fail(cmd, CMD_FAILED, "not available yet in floe %s", FLOE_VERSION);
+        const char *later = cmd->verb->later;
+        return cmd_fail(cmd, CMD_FAILED, "not available yet in floe %s%s%s", FLOE_VERSION,
+                        later != NULL ? ": it comes with " : "", later != NULL ? later : "");
     }
     if (cmd->operand_count < cmd->verb->operand_min) {
         return cmd_fail(cmd, CMD_USAGE, "%s is missing: see --help", cmd->verb->operands);

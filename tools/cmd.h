@@ -45,9 +45,10 @@ struct cmd_verb {
     uint32_t operand_min, operand_max;
     const struct cmd_flag *flags;
     uint32_t flag_count;
-    bool client; /* Takes -b. */
-    bool rows;   /* Takes -o. */
-    int (*run)(const struct cmd *cmd);
+    bool client;                       /* Takes -b. */
+    bool rows;                         /* Takes -o. */
+    int (*run)(const struct cmd *cmd); /* NULL: not in this release, but its words are known. */
+    const char *later;                 /* Then what it comes with, or NULL. */
     const char *sentence;
     const char *examples;
 };

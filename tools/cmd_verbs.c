@@ -24,6 +24,12 @@ static const struct cmd_flag create_flags[] = {
     {"--config", "-c", "KEY=VALUE", "a setting of the topic; may be repeated"},
 };
 
+static const struct cmd_flag alter_flags[] = {
+    {"--partitions", "-p", "N", "how many from now on"},
+    {"--rf", NULL, "N", "replication factor from now on"},
+    {"--config", "-c", "KEY=VALUE", "a setting of the topic; may be repeated"},
+};
+
 static const struct cmd_flag produce_flags[] = {
     {"--key", "-k", "KEY", "the key of every record"},
     {"--header", "-H", "NAME=VALUE", "a header of every record; may be repeated"},
@@ -94,6 +100,10 @@ const struct cmd_verb cmd_verbs[] = {
     {.noun = "topic",
      .verb = "alter",
      OPERANDS("NAME", 0, 1),
+     FLAGS(alter_flags),
+     .client = true,
+     .rows = true,
+     .later = "the admin keys of the Kafka protocol (CreatePartitions, IncrementalAlterConfigs)",
      .sentence = "change a topic; not there in this release"},
     {.noun = "topic",
      .verb = "delete",

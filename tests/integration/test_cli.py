@@ -28,8 +28,10 @@ def test_topic_verbs(world):
     equal([(r["partition"], r["first"], r["next_offset"]) for r in rows],
           [(0, 0, 0), (1, 0, 0), (2, 0, 0)])
     ends(world.floe("topic", "describe", "nope", *at), 3, b"nope")
-    ends(world.floe("topic", "alter", "orders", *at), 2)
-    ends(world.floe("topic", "alter", "orders"), 1, b"not available yet")
+    for words in ((), at, ("--partitions", "3"), ("--rf", "3", "--config", "a=1", *at)):
+        ends(world.floe("topic", "alter", "orders", *words), 1, b"not available yet")
+    ends(world.floe("topic", "alter", "orders", "--partitions", "3"), 1, b"admin keys")
+    ends(world.floe("topic", "alter", "orders", "--shards", "3"), 2, b"--shards")
     ends(world.floe("topic", "delete", "orders", *at), 0)
     ends(world.floe("topic", "delete", "orders", *at), 3)
     equal(json.loads(world.floe("topic", "list", "-o", "json", *at).stdout)["rows"], [])
