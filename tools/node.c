@@ -56,7 +56,7 @@ struct node {
     uint32_t core_count;
     struct node_core *cores;
     uint32_t awaited;
-    enum err err; /* The first one; `message` explains it. */
+    enum err err; /* The first one of the start, then of the stop; `message` explains it. */
     char message[NODE_MESSAGE_BYTES];
     char meta_dir[4096];
     struct completion begin, end, wait;
@@ -88,7 +88,7 @@ static void node_core_answered(struct completion *completion)
     struct node *node = core->node;
     if (completion->result < 0) {
         char message[NODE_MESSAGE_BYTES];
-        const char *text = core->net_start.message;
+        const char *text = node->stopping ? "" : core->net_start.message;
         snprintf(message, sizeof(message), "core %u: %s", core->index,
                  err_text((enum err)completion->result));
         node_fail(node, (enum err)completion->result, text[0] != 0 ? text : message);
@@ -222,7 +222,7 @@ static void node_order(struct node *node, completion_fn *order, uint32_t first, 
 static void node_waited(struct completion *completion)
 {
     struct node *node = CONTAINER_OF(completion, struct node, wait);
-    if (completion->result < 0 && !node->stopping) {
+    if (completion->result < 0) {
         node_fail(node, (enum err)completion->result, err_text((enum err)completion->result));
     }
     node_step(node);
@@ -442,7 +442,7 @@ static void node_step(struct node *node)
         node_stop_directory(node);
         return;
     case NODE_STOP_DIRECTORY:
-        node_finish(node, NODE_STOPPED, OK);
+        node_finish(node, NODE_STOPPED, node->err);
         return;
     case NODE_IDLE:
     case NODE_READY:
@@ -472,6 +472,7 @@ static void node_end(struct completion *completion)
     struct node *node = CONTAINER_OF(completion, struct node, end);
     ASSERT(node->state == NODE_READY || node->state == NODE_FAILED || node->state == NODE_IDLE);
     node->stopping = true;
+    node->err = OK;
     node->state = NODE_STOP_DOORS;
     node_order(node, node_core_stop_door, 0, node->core_count);
 }

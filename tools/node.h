@@ -45,9 +45,12 @@ void node_destroy(struct node *node);
 /* From any thread. `done` fires on the metadata core: OK when the node serves, or an err that
  * node_message() explains; it must be stopped all the same. */
 void node_start(struct node *node, struct completion *done);
+
+/* From any thread. Goes all the way down; then OK, or the first err of it: something was not
+ * flushed or closed as it should be, and node_message() says on which core. */
 void node_stop(struct node *node, struct completion *done);
 
-const char *node_message(const struct node *node);
+const char *node_message(const struct node *node); /* Of the last err. */
 
 /* After a successful start. */
 uint32_t node_id(const struct node *node);

@@ -383,6 +383,9 @@ static int serve_run(struct serve *serve, const sigset_t *signals)
     completion_init(&serve->done, serve_answered);
     node_stop(serve->node, &serve->done);
     serve_wait(serve);
+    if (serve->result < 0) {
+        code = cmd_fail(serve->cmd, CMD_FAILED, "the stop failed: %s", node_message(serve->node));
+    }
     return code;
 }
 
