@@ -1,11 +1,10 @@
 /* floe serve: settings -> plan of cores -> one pinned thread per core -> a node; then waits for a
  * signal.
  *
- *     main thread     reads settings, makes the threads, waits for SIGTERM or SIGINT, stops the
- * node core threads    open their reactor (io_uring wants its own thread), then turn it until the
- * end
+ *     main thread      makes the threads, starts the node, waits for SIGTERM or SIGINT, stops it
+ *     core threads     open their reactor (io_uring wants its own thread), then turn it to the end
  *
- * What goes wrong before "floe ready" is one sentence on stderr and exit code 1. */
+ * What goes wrong before "floe ready" is one sentence on stderr and an exit code. */
 #include "core/assert.h"
 #include "core/limits.h"
 #include "core/log.h"
@@ -16,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -202,13 +202,13 @@ static void serve_wait(struct serve *serve)
     }
 }
 
-static bool serve_start_threads(struct serve *serve)
+/* Zeroed, placed and connected; none is open yet. */
+static bool serve_make_reactors(struct serve *serve)
 {
     serve->thread_count = serve->settings.plan.core_count + 1;
     serve->threads = calloc(serve->thread_count, sizeof(*serve->threads));
     serve->reactors = calloc(serve->thread_count, sizeof(*serve->reactors));
-    serve->helper = io_helper_start();
-    if (serve->threads == NULL || serve->reactors == NULL || serve->helper == NULL) {
+    if (serve->threads == NULL || serve->reactors == NULL) {
         return false;
     }
     for (uint32_t i = 0; i < serve->thread_count; i++) {
@@ -224,44 +224,53 @@ static bool serve_start_threads(struct serve *serve)
                                       ? serve->settings.plan.cores[i]
                                       : serve->settings.plan.meta;
     }
-    if (reactor_connect(serve->reactors, serve->thread_count) != OK) {
-        return false;
-    }
-    for (uint32_t i = 0; i < serve->thread_count; i++) {
-        if (pthread_create(&serve->threads[i].thread, NULL, serve_thread_main,
-                           &serve->threads[i]) != 0) {
-            return false;
-        }
-        serve->threads[i].started = true;
-    }
-    bool ok = true;
-    for (uint32_t i = 0; i < serve->thread_count; i++) {
-        serve_wait(serve);
-    }
-    for (uint32_t i = 0; i < serve->thread_count; i++) {
-        if (serve->threads[i].err != OK) {
-            ok = false;
-        }
-    }
-    return ok;
+    return reactor_connect(serve->reactors, serve->thread_count) == OK;
 }
 
-/* The first reactor that did not open tells why. */
-static void serve_explain_threads(const struct serve *serve)
+/* Makes a thread per core and waits until each has opened its reactor, or failed to: from then on
+ * a reactor may be stopped. 0, or the errno of the thread that could not be made. */
+static int serve_make_threads(struct serve *serve)
 {
-    for (uint32_t i = 0; i < serve->thread_count && serve->threads != NULL; i++) {
+    int error = 0;
+    uint32_t started = 0;
+    while (started < serve->thread_count && error == 0) {
+        struct serve_thread *thread = &serve->threads[started];
+        error = pthread_create(&thread->thread, NULL, serve_thread_main, thread);
+        thread->started = error == 0;
+        started += thread->started;
+    }
+    for (uint32_t i = 0; i < started; i++) {
+        serve_wait(serve);
+    }
+    return error;
+}
+
+/* CMD_OK, or CMD_FAILED after it has said why. serve_stop_threads() in any case. */
+static int serve_start_threads(struct serve *serve)
+{
+    if (!serve_make_reactors(serve)) {
+        return cmd_fail(serve->cmd, CMD_FAILED, "out of memory");
+    }
+    serve->helper = io_helper_start();
+    int error = serve->helper != NULL ? serve_make_threads(serve) : EAGAIN;
+    if (error != 0) {
+        return cmd_fail(serve->cmd, CMD_FAILED,
+                        "cannot make %u threads: %s. Raise the limit of processes and threads "
+                        "(ulimit -u), or lower cpu.cores",
+                        serve->thread_count + 1, strerror(error));
+    }
+    for (uint32_t i = 0; i < serve->thread_count; i++) {
         enum err err = serve->threads[i].err;
         if (err != OK) {
-            fprintf(stderr,
-                    "floe serve: cannot open core %u: %s (io.engine=%s, memory of this core %llu "
-                    "bytes). Try --set io.engine=posix, or a smaller --set memory.limit=...\n",
-                    i, err_text(err), config_text(serve->settings.config, "io.engine"),
-                    (unsigned long long)serve->threads[i].place.memory_bytes);
-            return;
+            return cmd_fail(serve->cmd, CMD_FAILED,
+                            "cannot open core %u: %s (io.engine=%s, memory of this core %" PRIu64
+                            " bytes). Try --set io.engine=posix, or a smaller "
+                            "--set memory.limit=...",
+                            i, err_text(err), config_text(serve->settings.config, "io.engine"),
+                            serve->threads[i].place.memory_bytes);
         }
     }
-    fprintf(stderr, "floe serve: cannot start %u threads: %s\n", serve->thread_count,
-            strerror(errno));
+    return CMD_OK;
 }
 
 static void serve_answered(struct completion *completion)
@@ -365,13 +374,12 @@ static int serve_remove_entry(const char *path, const struct stat *stat, int typ
 /* Starts the node, serves until a signal, stops it. The exit code. */
 static int serve_run(struct serve *serve, const sigset_t *signals)
 {
-    int code = 0;
+    int code = CMD_OK;
     completion_init(&serve->done, serve_answered);
     node_start(serve->node, &serve->done);
     serve_wait(serve);
     if (serve->result < 0) {
-        fprintf(stderr, "floe serve: %s\n", node_message(serve->node));
-        code = 1;
+        code = cmd_fail(serve->cmd, CMD_FAILED, "%s", node_message(serve->node));
     } else {
         serve_say_ready(serve);
         int signal = 0;
@@ -407,13 +415,13 @@ static int serve_with(struct serve *serve)
     }
     sem_init(&serve->event, 0, 0);
     serve_fill_options(serve);
-    int code = 1;
-    if (!serve_start_threads(serve)) {
-        serve_explain_threads(serve);
-    } else if (node_create(&serve->node, serve->reactors, serve->settings.plan.core_count,
-                           &serve->node_options) != OK) {
-        fprintf(stderr, "floe serve: out of memory\n");
-    } else {
+    int code = serve_start_threads(serve);
+    if (code == CMD_OK &&
+        node_create(&serve->node, serve->reactors, serve->settings.plan.core_count,
+                    &serve->node_options) != OK) {
+        code = cmd_fail(serve->cmd, CMD_FAILED, "out of memory");
+    }
+    if (code == CMD_OK) {
         code = serve_run(serve, &signals);
     }
     serve_stop_threads(serve);

@@ -5,10 +5,13 @@ import resource
 import shutil
 import stat
 import struct
+import subprocess
+import tempfile
 
 from fixture import Skip, check, consume, equal, lines, produce
 
 NOBODY = 65534
+LONELY = 54321  # Somebody without any other process: RLIMIT_NPROC counts all of a user's.
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 SYS_IO_URING_SETUP = 425
 EPERM = 1
@@ -75,6 +78,34 @@ def test_as_nobody_with_little_locked_memory(world):
     finally:
         for server in world.servers:
             server.kill()
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def test_too_few_threads_end_the_start_in_order(world):
+    if os.getuid() != 0:
+        raise Skip("needs root, to become somebody else")
+    base = tempfile.mkdtemp(prefix="floe-lonely-", dir="/tmp")
+    try:
+        os.chown(base, LONELY, LONELY)
+        binary = os.path.join(base, "floe")
+        shutil.copy(world.binary, binary)
+        os.chmod(binary, 0o755)
+        # LeakSanitizer would need a thread of its own.
+        env = {**os.environ, "TMPDIR": base, "ASAN_OPTIONS": "detect_leaks=0"}
+        for threads in (1, *(2, 3, 4) * 5):  # It wants five: two cores, meta, helper, main.
+            def preexec(threads=threads):
+                os.setgroups([])
+                os.setgid(LONELY)
+                os.setuid(LONELY)
+                resource.setrlimit(resource.RLIMIT_NPROC, (threads, threads))
+            done = subprocess.run([binary, "serve", "--dev", "--listen", "kafka://127.0.0.1:0",
+                                   "--set", "cpu.cores=2", "--set", "memory.limit=512MiB"],
+                                  preexec_fn=preexec, env=env, capture_output=True, timeout=60,
+                                  check=False)
+            equal(done.returncode, 1, f"with {threads} threads, stderr {done.stderr!r}")
+            check(b"ulimit -u" in done.stderr and b"Sanitizer" not in done.stderr, done.stderr)
+        equal(os.listdir(base), ["floe"])
+    finally:
         shutil.rmtree(base, ignore_errors=True)
 
 
