@@ -45,7 +45,7 @@ struct serve {
     char data_dir[4096];
     struct node_options node_options;
     char listen_text[1024];
-    const struct io_engine *engine; /* NULL: auto. */
+    const struct io_engine *engine; /* Of all cores: they wake each other by their own. */
     struct io_helper *helper;
     uint32_t thread_count;
     struct serve_thread *threads;
@@ -134,12 +134,12 @@ static void serve_fill_options(struct serve *serve)
     memcpy(node->listen, serve->settings.listen, sizeof(node->listen));
 }
 
-/* io.engine: the one asked for, or uring with a loud fallback. */
 static enum err serve_open_reactor(struct serve_thread *thread)
 {
     struct serve *serve = thread->serve;
     struct reactor_options options = {
         .index = (uint32_t)(thread - serve->threads),
+        .engine = serve->engine,
         .io = {.entries = 512, .recv_count = 64, .recv_size = 65536, .helper = serve->helper},
         .memory = {.limit_bytes = thread->place.memory_bytes,
                    .numa_node = thread->place.numa_node,
@@ -149,28 +149,6 @@ static enum err serve_open_reactor(struct serve_thread *thread)
     if (!prng_entropy(options.seed)) {
         return ERR_IO;
     }
-    const char *wanted = config_text(serve->settings.config, "io.engine");
-    enum err err = ERR_UNSUPPORTED;
-#ifdef FLOE_HAS_URING
-    if (strcmp(wanted, "posix") != 0) {
-        options.engine = &io_engine_uring;
-        err = reactor_open(thread->reactor, &options);
-        if (err == OK || strcmp(wanted, "uring") == 0) {
-            return err;
-        }
-        if (options.index == 0) {
-            LOG_WARN(
-                "io_uring is not available, using the posix engine reason=\"%s\" hint=\"a "
-                "container's seccomp profile or the sysctl io_uring_disabled usually forbids it\"",
-                err_text(err));
-        }
-    }
-#endif
-    if (strcmp(wanted, "uring") == 0) {
-        return err;
-    }
-    options.engine = &io_engine_posix;
-    options.io.helper = NULL;
     return reactor_open(thread->reactor, &options);
 }
 
@@ -245,41 +223,7 @@ static int serve_make_threads(struct serve *serve)
     return error;
 }
 
-/* CMD_OK, or CMD_FAILED after it has said why. serve_stop_threads() in any case. */
-static int serve_start_threads(struct serve *serve)
-{
-    if (!serve_make_reactors(serve)) {
-        return cmd_fail(serve->cmd, CMD_FAILED, "out of memory");
-    }
-    serve->helper = io_helper_start();
-    int error = serve->helper != NULL ? serve_make_threads(serve) : EAGAIN;
-    if (error != 0) {
-        return cmd_fail(serve->cmd, CMD_FAILED,
-                        "cannot make %u threads: %s. Raise the limit of processes and threads "
-                        "(ulimit -u), or lower cpu.cores",
-                        serve->thread_count + 1, strerror(error));
-    }
-    for (uint32_t i = 0; i < serve->thread_count; i++) {
-        enum err err = serve->threads[i].err;
-        if (err != OK) {
-            return cmd_fail(serve->cmd, CMD_FAILED,
-                            "cannot open core %u: %s (io.engine=%s, memory of this core %" PRIu64
-                            " bytes). Try --set io.engine=posix, or a smaller "
-                            "--set memory.limit=...",
-                            i, err_text(err), config_text(serve->settings.config, "io.engine"),
-                            serve->threads[i].place.memory_bytes);
-        }
-    }
-    return CMD_OK;
-}
-
-static void serve_answered(struct completion *completion)
-{
-    struct serve *serve = CONTAINER_OF(completion, struct serve, done);
-    serve->result = completion->result;
-    sem_post(&serve->event);
-}
-
+/* All that serve_try_threads() made, as far as it came; it may be tried again. */
 static void serve_stop_threads(struct serve *serve)
 {
     for (uint32_t i = 0; i < serve->thread_count && serve->threads != NULL; i++) {
@@ -292,6 +236,7 @@ static void serve_stop_threads(struct serve *serve)
     }
     if (serve->helper != NULL) {
         io_helper_stop(serve->helper);
+        serve->helper = NULL;
     }
     /* Only now can nobody wake a reactor any more. */
     for (uint32_t i = 0; i < serve->thread_count && serve->threads != NULL; i++) {
@@ -307,6 +252,110 @@ static void serve_stop_threads(struct serve *serve)
     }
     free(serve->reactors);
     free(serve->threads);
+    serve->reactors = NULL;
+    serve->threads = NULL;
+}
+
+/* The first core that did not open; NULL = all did. */
+static const struct serve_thread *serve_unopened(const struct serve *serve)
+{
+    for (uint32_t i = 0; i < serve->thread_count; i++) {
+        if (serve->threads[i].err != OK) {
+            return &serve->threads[i];
+        }
+    }
+    return NULL;
+}
+
+/* All cores, open on `engine` and turning. False: `error` is the errno of the thread that could not
+ * be made, or 0 if a core did not open. serve_stop_threads() in any case. */
+static bool serve_try_threads(struct serve *serve, const struct io_engine *engine, int *error)
+{
+    serve->engine = engine;
+    *error = ENOMEM;
+    if (!serve_make_reactors(serve)) {
+        return false;
+    }
+    *error = 0;
+    if (engine != &io_engine_posix) {
+        serve->helper = io_helper_start(); /* Each posix core makes its own. */
+        *error = serve->helper == NULL ? EAGAIN : 0;
+    }
+    if (*error == 0) {
+        *error = serve_make_threads(serve);
+    }
+    return *error == 0 && serve_unopened(serve) == NULL;
+}
+
+static int serve_explain_threads(const struct serve *serve, int error)
+{
+    if (error != 0) {
+        return cmd_fail(serve->cmd, CMD_FAILED,
+                        "cannot make %u threads: %s. Raise the limit of processes and threads "
+                        "(ulimit -u), or lower cpu.cores",
+                        serve->thread_count + 1, strerror(error));
+    }
+    const struct serve_thread *thread = serve_unopened(serve);
+    ASSERT(thread != NULL);
+    return cmd_fail(serve->cmd, CMD_FAILED,
+                    "cannot open core %u: %s (io.engine=%s, memory of this core %" PRIu64
+                    " bytes). Try --set io.engine=posix, or a smaller --set memory.limit=...",
+                    (uint32_t)(thread - serve->threads), err_text(thread->err),
+                    config_text(serve->settings.config, "io.engine"), thread->place.memory_bytes);
+}
+
+#ifdef FLOE_HAS_URING
+static const char *serve_uring_hint(enum err err)
+{
+    if (err == ERR_NO_MEMORY || err == ERR_LIMIT) {
+        return "a limit is too low for it: see ulimit -l and ulimit -n";
+    }
+    return "a container's seccomp profile or the sysctl io_uring_disabled usually forbids it";
+}
+#endif
+
+/* io.engine: the one asked for, or uring with a loud fallback, of all cores if one cannot have it.
+ * CMD_OK, or CMD_FAILED after it has said why; serve_stop_threads() in any case. */
+static int serve_start_threads(struct serve *serve)
+{
+    const char *wanted = config_text(serve->settings.config, "io.engine");
+    int error = 0;
+#ifdef FLOE_HAS_URING
+    if (strcmp(wanted, "posix") != 0) {
+        if (serve_try_threads(serve, &io_engine_uring, &error)) {
+            return CMD_OK;
+        }
+        if (error != 0 || strcmp(wanted, "uring") == 0) {
+            return serve_explain_threads(serve, error);
+        }
+        const struct serve_thread *thread = serve_unopened(serve);
+        ASSERT(thread != NULL);
+        uint32_t core = (uint32_t)(thread - serve->threads);
+        enum err err = thread->err;
+        serve_stop_threads(serve);
+        if (!serve_try_threads(serve, &io_engine_posix, &error)) {
+            /* Such as a core's memory: not for io_uring to answer for. */
+            return serve_explain_threads(serve, error);
+        }
+        LOG_WARN("io_uring is not available, using the posix engine core=%u reason=\"%s\" "
+                 "hint=\"%s\"",
+                 core, err_text(err), serve_uring_hint(err));
+        return CMD_OK;
+    }
+#endif
+    if (strcmp(wanted, "uring") == 0) {
+        return cmd_fail(serve->cmd, CMD_FAILED,
+                        "io.engine=uring: this build has no io_uring. Give auto or posix");
+    }
+    return serve_try_threads(serve, &io_engine_posix, &error) ? CMD_OK
+                                                              : serve_explain_threads(serve, error);
+}
+
+static void serve_answered(struct completion *completion)
+{
+    struct serve *serve = CONTAINER_OF(completion, struct serve, done);
+    serve->result = completion->result;
+    sem_post(&serve->event);
 }
 
 static void serve_say_ready(const struct serve *serve)
@@ -322,7 +371,7 @@ static void serve_say_ready(const struct serve *serve)
     LOG_INFO("profile %s pinned=%d idle_poll_us=%u", serve->threads[0].engine,
              serve->settings.plan.pinned, serve->reactors[0]->idle_poll_us);
     fprintf(stderr, "floe ready listen=%s node=%u cores=%u io=%s storage=%s\n", listen,
-            node_id(serve->node), serve->settings.plan.core_count, serve->reactors[0]->engine->name,
+            node_id(serve->node), serve->settings.plan.core_count, serve->engine->name,
             config_text(serve->settings.config, "storage.engine"));
     if (serve->dev) {
         fprintf(stderr, "data in %s%s\n", serve->data_dir,

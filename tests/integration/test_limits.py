@@ -1,19 +1,25 @@
 """Less than a server would like to have: rights, locked memory, io_uring."""
 import ctypes
+import fcntl
 import os
+import re
 import resource
 import shutil
+import socket
 import stat
 import struct
 import subprocess
 import tempfile
+import threading
 
 from fixture import Skip, check, consume, equal, lines, produce
 
 NOBODY = 65534
 LONELY = 54321  # Somebody without any other process: RLIMIT_NPROC counts all of a user's.
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-SYS_IO_URING_SETUP = 425
+PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_CONTINUE = 1, 8, 1
+SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND = 0xC0502100, 0xC0182101
+SYS_IO_URING_SETUP, SYS_SECCOMP = 425, 317
 EPERM = 1
 
 
@@ -24,12 +30,12 @@ def round_trip(world, server):
     equal(server.stop(), 0)
 
 
-def forbid_io_uring():
-    """A filter as container runtimes load it: io_uring_setup() is answered with EPERM."""
+def filter_io_uring(answer, flags=0):
+    """A filter as container runtimes load it: what io_uring_setup() is answered. What seccomp() returns."""
     load, jump_equal, give = 0x20, 0x15, 0x06
     program = struct.pack("HBBI", load, 0, 0, 0)
     program += struct.pack("HBBI", jump_equal, 0, 1, SYS_IO_URING_SETUP)
-    program += struct.pack("HBBI", give, 0, 0, 0x00050000 | EPERM)
+    program += struct.pack("HBBI", give, 0, 0, answer)
     program += struct.pack("HBBI", give, 0, 0, 0x7FFF0000)
     code = ctypes.create_string_buffer(program, len(program))
     filter_ = ctypes.create_string_buffer(
@@ -37,8 +43,31 @@ def forbid_io_uring():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         os._exit(99)
-    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0) != 0:
+    done = libc.syscall(SYS_SECCOMP, SECCOMP_SET_MODE_FILTER, flags, filter_)
+    if done < 0:
         os._exit(98)
+    return done
+
+
+def forbid_io_uring():
+    filter_io_uring(0x00050000 | EPERM)
+
+
+def let_one_thread_have_io_uring(connection):
+    """Asks the filter's questions itself: the first thread that wants a ring gets it, the others EPERM."""
+    _, (listener,), _, _ = socket.recv_fds(connection, 1, 1)
+    first = None
+    try:
+        while True:
+            question = bytearray(80)  # struct seccomp_notif
+            fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, question)
+            ident, thread = struct.unpack_from("QI", question)
+            first = first or thread
+            verdict = (0, SECCOMP_CONTINUE) if thread == first else (-EPERM, 0)
+            fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND,
+                        bytearray(struct.pack("Qqii", ident, 0, *verdict)))
+    except OSError:
+        os.close(listener)  # The server is gone.
 
 
 def test_without_io_uring_it_falls_back_loudly(world):
@@ -46,6 +75,32 @@ def test_without_io_uring_it_falls_back_loudly(world):
     equal(server.ready["io"], "posix")
     check("io_uring is not available" in server.text, server.text)
     round_trip(world, server)
+
+
+def test_all_cores_fall_back_when_one_must(world):
+    if os.uname().machine != "x86_64":
+        raise Skip("the number of seccomp() is x86-64's")
+    ours, theirs = socket.socketpair()
+    threading.Thread(target=let_one_thread_have_io_uring, args=(ours,), daemon=True).start()
+
+    def preexec():
+        listener = filter_io_uring(0x7FC00000, SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        socket.send_fds(theirs, [b"f"], [listener])
+        os.close(listener)
+    server = world.server(preexec=preexec)
+    equal(server.ready["io"], "posix")
+    equal(len(re.findall(r"io_uring is not available.* core=\d", server.text)), 1, server.text)
+    round_trip(world, server)
+
+
+def test_what_no_engine_has_is_not_blamed_on_io_uring(world):
+    def preexec():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+    server = world.server(preexec=preexec, start=False)
+    server.launch()
+    equal(server.ends(), 1)
+    check("cannot open core" in server.text, server.text)
+    check("io_uring is not available" not in server.text, server.text)
 
 
 def test_uring_asked_for_and_forbidden_is_an_error(world):
