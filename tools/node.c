@@ -9,6 +9,7 @@
 #include "core/assert.h"
 #include "core/log.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,7 @@ struct node {
     struct completion begin, end, wait;
     struct completion *done;
     bool stopping;
+    atomic_bool canceled; /* node_cancel(), from any thread. */
     struct directory_options directory_options;
     struct directory_open directory_open;
     struct directory *directory;
@@ -394,6 +396,9 @@ static void node_stop_directory(struct node *node)
 
 static void node_step_start(struct node *node)
 {
+    if (node->err == OK && atomic_load(&node->canceled)) {
+        node_fail(node, ERR_CANCELED, err_text(ERR_CANCELED));
+    }
     if (node->err != OK) {
         node_finish(node, NODE_FAILED, node->err);
         return;
@@ -519,6 +524,11 @@ void node_start(struct node *node, struct completion *done)
     node->done = done;
     completion_init(&node->begin, node_begin);
     reactor_post(node->reactor, &node->begin, OK);
+}
+
+void node_cancel(struct node *node)
+{
+    atomic_store(&node->canceled, true);
 }
 
 void node_stop(struct node *node, struct completion *done)

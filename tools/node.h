@@ -46,6 +46,9 @@ void node_destroy(struct node *node);
  * node_message() explains; it must be stopped all the same. */
 void node_start(struct node *node, struct completion *done);
 
+/* From any thread. A start that is not over ends behind the step that runs, with ERR_CANCELED. */
+void node_cancel(struct node *node);
+
 /* From any thread. Goes all the way down; then OK, or the first err of it: something was not
  * flushed or closed as it should be, and node_message() says on which core. */
 void node_stop(struct node *node, struct completion *done);

@@ -4,7 +4,11 @@
  *     main thread      makes the threads, starts the node, waits for SIGTERM or SIGINT, stops it
  *     core threads     open their reactor (io_uring wants its own thread), then turn it to the end
  *
- * What goes wrong before "floe ready" is one sentence on stderr and an exit code. */
+ * What goes wrong before "floe ready" is one sentence on stderr and an exit code.
+ *
+ * All signals are blocked and taken by the main thread where it waits. The first SIGTERM or SIGINT
+ * ends the server in order with 0, also while it starts: then the step that runs is the last one.
+ * The next one ends the process where it stands. */
 #include "core/assert.h"
 #include "core/limits.h"
 #include "core/log.h"
@@ -23,7 +27,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Tells the main thread to look at `event`. */
+#define SERVE_EVENT SIGUSR2
+
+enum { SERVE_ECHO_MS = 1000 };
 
 struct serve;
 
@@ -52,7 +62,11 @@ struct serve {
     struct reactor **reactors;
     struct node *node;
     struct completion done;
-    sem_t event; /* A thread is open, or the node has answered. */
+    pthread_t main;
+    sigset_t signals; /* Taken in every wait: to end, and SERVE_EVENT. */
+    int ending;       /* The first signal to end; 0 = none yet. */
+    struct timespec ending_time;
+    sem_t event; /* A thread is open, the node has answered, counters are written. */
     int32_t result;
 };
 
@@ -152,6 +166,13 @@ static enum err serve_open_reactor(struct serve_thread *thread)
     return reactor_open(thread->reactor, &options);
 }
 
+/* From any thread: serve_wait() returns once for it. */
+static void serve_happened(struct serve *serve)
+{
+    sem_post(&serve->event);
+    pthread_kill(serve->main, SERVE_EVENT);
+}
+
 static void *serve_thread_main(void *argument)
 {
     struct serve_thread *thread = argument;
@@ -165,7 +186,7 @@ static void *serve_thread_main(void *argument)
     if (thread->err == OK) {
         thread->reactor->engine->describe(thread->reactor, thread->engine, sizeof(thread->engine));
     }
-    sem_post(&thread->serve->event);
+    serve_happened(thread->serve);
     if (thread->err != OK) {
         return NULL;
     }
@@ -173,10 +194,52 @@ static void *serve_thread_main(void *argument)
     return NULL;
 }
 
+/* A signal to end. The same one again within a second is the first one's echo: timeout(1) sends it
+ * to its child, then to the group of both. */
+static void serve_end(struct serve *serve, int number)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    if (serve->ending == 0) {
+        serve->ending = number;
+        serve->ending_time = now;
+        LOG_INFO("stopping signal=%d", number);
+        if (serve->node != NULL) {
+            node_cancel(serve->node);
+        }
+        return;
+    }
+    int64_t after_ms = (now.tv_sec - serve->ending_time.tv_sec) * 1000 +
+                       (now.tv_nsec - serve->ending_time.tv_nsec) / 1000000;
+    if (number == serve->ending && after_ms < SERVE_ECHO_MS) {
+        return;
+    }
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, number);
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    UNREACHABLE();
+}
+
+static void serve_take(struct serve *serve, int number)
+{
+    if (number == SIGTERM || number == SIGINT) {
+        serve_end(serve, number);
+    }
+}
+
+/* Waits for one event; takes the signals that come before it. */
 static void serve_wait(struct serve *serve)
 {
-    while (sem_wait(&serve->event) != 0) {
-        ASSERT(errno == EINTR);
+    static const struct timespec now = {0};
+    for (;;) {
+        int number = sigtimedwait(&serve->signals, NULL, &now);
+        if (number < 0 && sem_trywait(&serve->event) == 0) {
+            return;
+        }
+        serve_take(serve, number > 0 ? number : sigwaitinfo(&serve->signals, NULL));
     }
 }
 
@@ -355,7 +418,7 @@ static void serve_answered(struct completion *completion)
 {
     struct serve *serve = CONTAINER_OF(completion, struct serve, done);
     serve->result = completion->result;
-    sem_post(&serve->event);
+    serve_happened(serve);
 }
 
 static void serve_say_ready(const struct serve *serve)
@@ -384,7 +447,7 @@ static void serve_say_ready(const struct serve *serve)
 struct serve_dump {
     struct completion done;
     struct reactor *reactor;
-    sem_t *event;
+    struct serve *serve;
 };
 
 static void serve_dump_core(struct completion *completion)
@@ -398,12 +461,12 @@ static void serve_dump_core(struct completion *completion)
                                  (unsigned long long)dump->reactor->stats.counters[i]);
     }
     LOG_INFO("counters%s", line);
-    sem_post(dump->event);
+    serve_happened(dump->serve);
 }
 
 static void serve_dump(struct serve *serve)
 {
-    struct serve_dump dump = {.event = &serve->event};
+    struct serve_dump dump = {.serve = serve};
     for (uint32_t i = 0; i < serve->thread_count; i++) {
         completion_init(&dump.done, serve_dump_core);
         dump.reactor = serve->reactors[i];
@@ -420,22 +483,32 @@ static int serve_remove_entry(const char *path, const struct stat *stat, int typ
     return remove(path);
 }
 
+static void serve_until_ending(struct serve *serve)
+{
+    sigset_t signals = serve->signals;
+    sigaddset(&signals, SIGUSR1);
+    while (serve->ending == 0) {
+        int number = sigwaitinfo(&signals, NULL);
+        if (number == SIGUSR1) {
+            serve_dump(serve);
+        } else {
+            serve_take(serve, number);
+        }
+    }
+}
+
 /* Starts the node, serves until a signal, stops it. The exit code. */
-static int serve_run(struct serve *serve, const sigset_t *signals)
+static int serve_run(struct serve *serve)
 {
     int code = CMD_OK;
     completion_init(&serve->done, serve_answered);
     node_start(serve->node, &serve->done);
     serve_wait(serve);
-    if (serve->result < 0) {
+    if (serve->result < 0 && (serve->result != ERR_CANCELED || serve->ending == 0)) {
         code = cmd_fail(serve->cmd, CMD_FAILED, "%s", node_message(serve->node));
-    } else {
+    } else if (serve->ending == 0) {
         serve_say_ready(serve);
-        int signal = 0;
-        while (sigwait(signals, &signal) != 0 || signal == SIGUSR1) {
-            serve_dump(serve);
-        }
-        LOG_INFO("stopping signal=%d", signal);
+        serve_until_ending(serve);
     }
     completion_init(&serve->done, serve_answered);
     node_stop(serve->node, &serve->done);
@@ -446,17 +519,27 @@ static int serve_run(struct serve *serve, const sigset_t *signals)
     return code;
 }
 
+/* Before any thread, which all inherit the mask. */
+static void serve_block_signals(struct serve *serve)
+{
+    serve->main = pthread_self();
+    sigemptyset(&serve->signals);
+    sigaddset(&serve->signals, SIGTERM);
+    sigaddset(&serve->signals, SIGINT);
+    sigaddset(&serve->signals, SERVE_EVENT);
+    sigset_t blocked = serve->signals;
+    sigaddset(&blocked, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
 /* Everything after the settings are read. */
 static int serve_with(struct serve *serve)
 {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGUSR1);
-    /* Before any thread: they all inherit the mask, and only sigwait() takes them. */
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    serve_block_signals(serve);
+    if (!serve_choose_data(serve)) {
+        return CMD_FAILED;
+    }
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
@@ -465,13 +548,11 @@ static int serve_with(struct serve *serve)
     sem_init(&serve->event, 0, 0);
     serve_fill_options(serve);
     int code = serve_start_threads(serve);
-    if (code == CMD_OK &&
-        node_create(&serve->node, serve->reactors, serve->settings.plan.core_count,
-                    &serve->node_options) != OK) {
-        code = cmd_fail(serve->cmd, CMD_FAILED, "out of memory");
-    }
-    if (code == CMD_OK) {
-        code = serve_run(serve, &signals);
+    if (code == CMD_OK && serve->ending == 0) {
+        code = node_create(&serve->node, serve->reactors, serve->settings.plan.core_count,
+                           &serve->node_options) == OK
+                   ? serve_run(serve)
+                   : cmd_fail(serve->cmd, CMD_FAILED, "out of memory");
     }
     serve_stop_threads(serve);
     node_destroy(serve->node);
@@ -499,7 +580,7 @@ int cmd_serve(const struct cmd *cmd)
     }
     if (code == CMD_OK) {
         (void)log_set_level_text(config_text(serve->settings.config, "log.level"));
-        code = serve_choose_data(serve) ? serve_with(serve) : CMD_FAILED;
+        code = serve_with(serve);
     }
     settings_close(&serve->settings);
     free(serve);

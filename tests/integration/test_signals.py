@@ -1,0 +1,91 @@
+"""SIGTERM and SIGINT at any time: the first ends the server in order, the second at once."""
+import os
+import random
+import signal
+import socket
+import time
+
+import wire
+from fixture import START_SECONDS, check, consume, equal, lines, produce
+
+
+def says(server, words):
+    deadline = time.monotonic() + START_SECONDS
+    while words not in server.text:
+        check(time.monotonic() < deadline, f"{words!r} was not said: {server.text}")
+        time.sleep(0.01)
+
+
+def pending(*signals):
+    """They wait, blocked, for the process to come: sent before its first instruction."""
+    def preexec():
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        for number in signals:
+            os.kill(os.getpid(), number)
+    return preexec
+
+
+def end(server, clean):
+    if clean:
+        equal(server.stop(), 0)
+    else:
+        server.kill()
+
+
+def test_a_signal_before_the_start_ends_it_in_order(world):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        for words in ((), ("--set", "io.engine=posix")):
+            server = world.server(*words, preexec=pending(number), start=False)
+            server.launch()
+            equal(server.ends(), 0)
+            check("floe ready" not in server.text, server.text)
+            check("stopping" in server.text, server.text)
+
+
+def test_a_second_signal_ends_the_start_at_once(world):
+    server = world.server(preexec=pending(signal.SIGINT, signal.SIGTERM), start=False)
+    server.launch()
+    equal(server.ends(), -signal.SIGTERM)
+    check("floe ready" not in server.text, server.text)
+
+
+def test_signals_in_the_middle_of_starts_lose_nothing(world):
+    server = world.server(settings={"partitions.default": "8"})
+    records = lines(2000)
+    for topic in range(8):
+        produce(server, f"t{topic}", records)
+    seconds = []
+    for clean in (False, True):
+        end(server, clean)
+        begin = time.monotonic()
+        server.start()
+        seconds.append(time.monotonic() - begin)
+    for n in range(12):
+        # Half of them find a server that was killed before, with files to recover.
+        end(server, n % 2 == 1)
+        server.launch()
+        time.sleep(random.uniform(0, max(seconds)))
+        server.process.send_signal(signal.SIGTERM)
+        # Before main() blocks it, a signal ends the process as it does any other.
+        check(server.ends() in (0, -signal.SIGTERM), server.text)
+        server.start()
+        equal(consume(server, f"t{n % 8}"), records)
+    equal(server.stop(), 0)
+
+
+def test_a_second_signal_ends_a_long_stop_at_once(world):
+    server = world.server()
+    produce(server, "held", ["x" * 100_000] * 100)
+    with socket.socket() as connection:
+        # It asks for more than the sockets hold and reads nothing, so the stop waits for it.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        for n in range(10):
+            connection.sendall(wire.fetch_request("held", n, correlation=n))
+        time.sleep(1)  # Until they are full.
+        server.process.send_signal(signal.SIGTERM)
+        says(server, "stopping")
+        server.process.send_signal(signal.SIGINT)
+        equal(server.ends(), -signal.SIGINT)
+    server.start()
+    equal(len(consume(server, "held")), 100)
