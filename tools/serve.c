@@ -381,9 +381,9 @@ static const char *serve_uring_hint(enum err err)
  * CMD_OK, or CMD_FAILED after it has said why; serve_stop_threads() in any case. */
 static int serve_start_threads(struct serve *serve)
 {
-    const char *wanted = config_text(serve->settings.config, "io.engine");
     int error = 0;
 #ifdef FLOE_HAS_URING
+    const char *wanted = config_text(serve->settings.config, "io.engine");
     if (strcmp(wanted, "posix") != 0) {
         if (serve_try_threads(serve, &io_engine_uring, &error)) {
             return CMD_OK;
@@ -406,10 +406,6 @@ static int serve_start_threads(struct serve *serve)
         return CMD_OK;
     }
 #endif
-    if (strcmp(wanted, "uring") == 0) {
-        return cmd_fail(serve->cmd, CMD_FAILED,
-                        "io.engine=uring: this build has no io_uring. Give auto or posix");
-    }
     return serve_try_threads(serve, &io_engine_posix, &error) ? CMD_OK
                                                               : serve_explain_threads(serve, error);
 }

@@ -90,6 +90,12 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
                          message) != OK) {
         return cmd_fail(cmd, CMD_USAGE, "%s", message);
     }
+#ifndef FLOE_HAS_URING
+    if (strcmp(config_text(config, "io.engine"), "uring") == 0) {
+        return cmd_fail(cmd, CMD_USAGE,
+                        "io.engine = uring: this build has none, give auto or posix");
+    }
+#endif
     struct topology_options options = {
         .cores = config_text(config, "cpu.cores"),
         .smt = config_bool(config, "cpu.smt"),
