@@ -1,5 +1,5 @@
-/* Connections when something is short: calls, memory, room to send; and calls that wait to be alone.
- * With a protocol of the tests' own (door.c), on each engine. */
+/* Connections when something is short (calls, memory, room to send), and calls that wait to be
+ * alone; with a protocol of the tests' own (door.c), on each engine. */
 #include "tests/unit/net/door.h"
 
 #include <setjmp.h>
