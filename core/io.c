@@ -160,18 +160,38 @@ static bool io_is_file_write(enum io_op op)
     return op == IO_WRITE || op == IO_SYNC;
 }
 
+void io_list_push(struct io_list *list, struct io *io)
+{
+    io->next = NULL;
+    if (list->tail == NULL) {
+        ASSERT(list->head == NULL);
+        list->head = io;
+    } else {
+        list->tail->next = io;
+    }
+    list->tail = io;
+}
+
+struct io *io_list_pop(struct io_list *list)
+{
+    struct io *io = list->head;
+    if (io == NULL) {
+        return NULL;
+    }
+    list->head = io->next;
+    if (list->head == NULL) {
+        list->tail = NULL;
+    }
+    io->next = NULL;
+    return io;
+}
+
 void io_submit(struct reactor *reactor, struct io *io)
 {
     ASSERT(io->op != IO_NONE);
     ASSERT(io->done.fn != NULL);
     ASSERT(!io->done.queued);
-    io->next = NULL;
-    if (reactor->io_pending_tail == NULL) {
-        reactor->io_pending_head = io;
-    } else {
-        reactor->io_pending_tail->next = io;
-    }
-    reactor->io_pending_tail = io;
+    io_list_push(&reactor->io_pending, io);
     reactor->io_writes += io_is_file_write(io->op);
     stats_add(&reactor->stats, STAT_IO_SUBMITTED, 1);
 }

@@ -49,6 +49,14 @@ extern const struct io_engine io_engine_posix;
 extern const struct io_engine io_engine_uring;
 #endif
 
+/* A FIFO of ios linked through `next`. */
+struct io_list {
+    struct io *head, *tail;
+};
+
+void io_list_push(struct io_list *list, struct io *io);
+struct io *io_list_pop(struct io_list *list); /* NULL when empty. */
+
 /* For engines: counts what was done and fires. On the reactor's own thread. */
 void io_complete(struct reactor *reactor, struct io *io, int32_t result);
 

@@ -217,20 +217,6 @@ static bool posix_try_recv(struct reactor *reactor, struct io *io, int32_t *resu
     return true;
 }
 
-/* Moves the vectors past `bytes`. */
-static void posix_consume(struct io *io, size_t bytes)
-{
-    while (io->send.count > 0 && bytes >= io->send.vectors->iov_len) {
-        bytes -= io->send.vectors->iov_len;
-        io->send.vectors++;
-        io->send.count--;
-    }
-    if (bytes > 0) {
-        io->send.vectors->iov_base = (uint8_t *)io->send.vectors->iov_base + bytes;
-        io->send.vectors->iov_len -= bytes;
-    }
-}
-
 static bool posix_try_send(struct io *io, int32_t *result)
 {
     while (io->send.count > 0) {
@@ -248,7 +234,7 @@ static bool posix_try_send(struct io *io, int32_t *result)
             return true;
         }
         io->engine[0] += (uint64_t)rc;
-        posix_consume(io, (size_t)rc);
+        io_send_consume(io, (size_t)rc);
     }
     *result = (int32_t)io->engine[0];
     return true;

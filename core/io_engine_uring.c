@@ -27,10 +27,6 @@
 
 enum { URING_GROUP = 1, URING_CQ_FACTOR = 8, URING_VECTORS_MAX = 1024 };
 
-struct uring_list {
-    struct io *head, *tail;
-};
-
 struct uring_engine {
     struct io_uring ring;
     unsigned flags; /* That the kernel took. */
@@ -43,9 +39,8 @@ struct uring_engine {
     uint8_t *buffers;
     struct io_helper *helper;
     bool helper_own;
-    struct uring_list backlog;
-    struct uring_list starved;
-    uint32_t fired;
+    struct io_list backlog;
+    struct io_list starved;
 };
 
 /* engine[] notes of an io in this engine. */
@@ -54,30 +49,6 @@ enum { NOTE_SENT, NOTE_MESSAGE, NOTE_FILE_SYNC };
 static struct uring_engine *uring_state(struct reactor *reactor)
 {
     return reactor->engine_state;
-}
-
-static void uring_list_push(struct uring_list *list, struct io *io)
-{
-    io->next = NULL;
-    if (list->tail == NULL) {
-        list->head = io;
-    } else {
-        list->tail->next = io;
-    }
-    list->tail = io;
-}
-
-static struct io *uring_list_pop(struct uring_list *list)
-{
-    struct io *io = list->head;
-    if (io != NULL) {
-        list->head = io->next;
-        if (list->head == NULL) {
-            list->tail = NULL;
-        }
-        io->next = NULL;
-    }
-    return io;
 }
 
 /* The best set of flags that this kernel takes, then a smaller completion queue if memory is short.
@@ -275,7 +246,7 @@ static void uring_enqueue(struct reactor *reactor, struct io *io)
     struct io_uring_sqe *sqe =
         engine->backlog.head == NULL ? io_uring_get_sqe(&engine->ring) : NULL;
     if (sqe == NULL) {
-        uring_list_push(&engine->backlog, io);
+        io_list_push(&engine->backlog, io);
         return;
     }
     if (!uring_prepare(reactor, io, sqe)) {
@@ -315,25 +286,11 @@ static void uring_submit(struct reactor *reactor, struct io *batch)
     }
 }
 
-/* Moves the vectors past `bytes`. */
-static void uring_consume(struct io *io, size_t bytes)
-{
-    io->engine[NOTE_SENT] += bytes;
-    while (io->send.count > 0 && bytes >= io->send.vectors->iov_len) {
-        bytes -= io->send.vectors->iov_len;
-        io->send.vectors++;
-        io->send.count--;
-    }
-    if (bytes > 0) {
-        io->send.vectors->iov_base = (uint8_t *)io->send.vectors->iov_base + bytes;
-        io->send.vectors->iov_len -= bytes;
-    }
-}
-
 static void uring_reap_send(struct reactor *reactor, struct io *io, int32_t result)
 {
     if (result > 0) {
-        uring_consume(io, (size_t)result);
+        io->engine[NOTE_SENT] += (uint64_t)result;
+        io_send_consume(io, (size_t)result);
         if (io->send.count > 0) {
             uring_enqueue(reactor, io);
             return;
@@ -352,7 +309,7 @@ static void uring_reap_recv(struct reactor *reactor, struct io *io, int32_t resu
 {
     struct uring_engine *engine = uring_state(reactor);
     if (result == -ENOBUFS && io->recv.data == NULL) {
-        uring_list_push(&engine->starved, io);
+        io_list_push(&engine->starved, io);
         return;
     }
     if ((cqe_flags & IORING_CQE_F_BUFFER) != 0) {
@@ -458,11 +415,11 @@ static uint32_t uring_reap_all(struct reactor *reactor)
 static uint32_t uring_poll(struct reactor *reactor, uint64_t wait_ns)
 {
     struct uring_engine *engine = uring_state(reactor);
-    struct uring_list backlog = engine->backlog;
-    engine->backlog = (struct uring_list){0};
+    struct io_list backlog = engine->backlog;
+    engine->backlog = (struct io_list){0};
     struct io *io;
     uring_arm_event(engine);
-    while ((io = uring_list_pop(&backlog)) != NULL) {
+    while ((io = io_list_pop(&backlog)) != NULL) {
         uring_enqueue(reactor, io);
     }
     if (engine->backlog.head != NULL) {
@@ -514,9 +471,9 @@ static void uring_recv_release(struct reactor *reactor, struct io *io)
                           engine->buffers + (size_t)buffer * options->recv_size, options->recv_size,
                           (unsigned short)buffer, io_uring_buf_ring_mask(options->recv_count), 0);
     io_uring_buf_ring_advance(engine->buffers_ring, 1);
-    struct io *starved = uring_list_pop(&engine->starved);
+    struct io *starved = io_list_pop(&engine->starved);
     if (starved != NULL) {
-        uring_list_push(&engine->backlog, starved);
+        io_list_push(&engine->backlog, starved);
     }
 }
 

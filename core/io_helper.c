@@ -11,7 +11,7 @@ struct io_helper {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wanted;
-    struct io *head, *tail;
+    struct io_list queue;
     bool stopping;
 };
 
@@ -21,16 +21,10 @@ enum { HELPER_FN = 2, HELPER_REACTOR = 3 };
 static struct io *io_helper_take(struct io_helper *helper)
 {
     pthread_mutex_lock(&helper->lock);
-    while (helper->head == NULL && !helper->stopping) {
+    while (helper->queue.head == NULL && !helper->stopping) {
         pthread_cond_wait(&helper->wanted, &helper->lock);
     }
-    struct io *io = helper->head;
-    if (io != NULL) {
-        helper->head = io->next;
-        if (helper->head == NULL) {
-            helper->tail = NULL;
-        }
-    }
+    struct io *io = io_list_pop(&helper->queue);
     pthread_mutex_unlock(&helper->lock);
     return io;
 }
@@ -83,15 +77,9 @@ void io_helper_submit(struct io_helper *helper, struct reactor *reactor, struct 
     io->engine[HELPER_REACTOR] = (uint64_t)(uintptr_t)reactor;
     io->engine[HELPER_FN] = (uint64_t)(uintptr_t)io->done.fn;
     io->done.fn = io_helper_home;
-    io->next = NULL;
     pthread_mutex_lock(&helper->lock);
     ASSERT(!helper->stopping);
-    if (helper->tail == NULL) {
-        helper->head = io;
-    } else {
-        helper->tail->next = io;
-    }
-    helper->tail = io;
+    io_list_push(&helper->queue, io);
     pthread_cond_signal(&helper->wanted);
     pthread_mutex_unlock(&helper->lock);
 }

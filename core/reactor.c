@@ -31,8 +31,7 @@ enum err reactor_open(struct reactor *reactor, const struct reactor_options *opt
     reactor->ready = (struct completion_list){0};
     memset(reactor->phases, 0, sizeof(reactor->phases));
     memset(&reactor->stats, 0, sizeof(reactor->stats));
-    reactor->io_pending_head = NULL;
-    reactor->io_pending_tail = NULL;
+    reactor->io_pending = (struct io_list){0};
     prng_seed(&reactor->prng, options->seed);
     enum err err = memory_open(&reactor->memory, &options->memory);
     if (err != OK) {
@@ -52,7 +51,7 @@ enum err reactor_open(struct reactor *reactor, const struct reactor_options *opt
 
 void reactor_close(struct reactor *reactor)
 {
-    ASSERT(reactor->io_pending_head == NULL);
+    ASSERT(reactor->io_pending.head == NULL);
     reactor->engine->close(reactor);
     memory_close(reactor->memory);
     reactor->memory = NULL;
@@ -228,9 +227,8 @@ uint32_t reactor_turn(struct reactor *reactor, uint64_t wait_ns)
     done += turn_phase(reactor, TURN_COMMIT);
     done += turn_phase(reactor, TURN_SEND);
     turn_publish(reactor);
-    struct io *batch = reactor->io_pending_head;
-    reactor->io_pending_head = NULL;
-    reactor->io_pending_tail = NULL;
+    struct io *batch = reactor->io_pending.head;
+    reactor->io_pending = (struct io_list){0};
     if (batch != NULL) {
         reactor->engine->submit(reactor, batch);
     }

@@ -50,7 +50,7 @@ struct reactor {
     struct completion_list ready;
     struct completion_list phases[TURN_PHASE_COUNT];
     struct timer_wheel timers;
-    struct io *io_pending_head, *io_pending_tail; /* Submitted in this turn. */
+    struct io_list io_pending; /* Submitted in this turn. */
     uint32_t io_writes; /* File writes and syncs in flight: polling beside them starves them. */
     const struct io_engine *engine;
     void *engine_state;
