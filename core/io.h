@@ -193,5 +193,5 @@ char *io_address_text(const struct io_address *address, char *text);
 /* Parses a numeric "host:port", "[v6]:port"; "localhost" is 127.0.0.1, an empty host 0.0.0.0. */
 NODISCARD enum err io_address_parse(const char *text, struct io_address *address);
 
-/* An errno value (positive) as an err, for the operation that met it. */
+/* An errno value (positive) as an err, where no operation of ours met it; see io_op_err(). */
 enum err io_err_from_errno(int number);

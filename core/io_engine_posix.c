@@ -181,7 +181,7 @@ static bool posix_try_accept(const struct io *io, int32_t *result)
     if (fd >= 0) {
         socket_prepare_accepted(fd);
     }
-    *result = fd >= 0 ? fd : (int32_t)io_err_from_errno(errno);
+    *result = fd >= 0 ? fd : (int32_t)io_op_err(io->op, errno);
     return true;
 }
 
@@ -213,7 +213,7 @@ static bool posix_try_recv(struct reactor *reactor, struct io *io, int32_t *resu
         io->recv.data = data;
         io->recv.lent = buffer + 1;
     }
-    *result = rc >= 0 ? (int32_t)rc : (int32_t)io_err_from_errno(errno);
+    *result = rc >= 0 ? (int32_t)rc : (int32_t)io_op_err(io->op, errno);
     return true;
 }
 
@@ -230,7 +230,7 @@ static bool posix_try_send(struct io *io, int32_t *result)
             return false;
         }
         if (rc < 0) {
-            *result = io_err_from_errno(errno);
+            *result = io_op_err(io->op, errno);
             return true;
         }
         io->engine[0] += (uint64_t)rc;
@@ -263,7 +263,7 @@ static bool posix_try_connect(struct io *io, int32_t *result)
         }
         errno = error;
     }
-    *result = io_err_from_errno(errno);
+    *result = io_op_err(io->op, errno);
     close(io->fd);
     return true;
 }

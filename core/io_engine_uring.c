@@ -297,7 +297,7 @@ static void uring_reap_send(struct reactor *reactor, struct io *io, int32_t resu
         }
         result = (int32_t)io->engine[NOTE_SENT];
     } else {
-        result = result < 0 ? (int32_t)io_err_from_errno(-result) : (int32_t)ERR_CONNECTION;
+        result = result < 0 ? (int32_t)io_op_err(io->op, -result) : (int32_t)ERR_CONNECTION;
     }
     free((void *)(uintptr_t)io->engine[NOTE_MESSAGE]);
     io->engine[NOTE_MESSAGE] = 0;
@@ -320,7 +320,7 @@ static void uring_reap_recv(struct reactor *reactor, struct io *io, int32_t resu
             io_recv_release(reactor, io);
         }
     }
-    io_complete(reactor, io, result < 0 ? (int32_t)io_err_from_errno(-result) : result);
+    io_complete(reactor, io, result < 0 ? (int32_t)io_op_err(io->op, -result) : result);
 }
 
 static void uring_reap_file(struct reactor *reactor, struct io *io, int32_t result)
@@ -344,7 +344,7 @@ static void uring_reap_file(struct reactor *reactor, struct io *io, int32_t resu
     } else if (io->op == IO_WRITE && result == 0) {
         result = (int32_t)io->write.size;
     }
-    io_complete(reactor, io, result < 0 ? (int32_t)io_err_from_errno(-result) : result);
+    io_complete(reactor, io, result < 0 ? (int32_t)io_op_err(io->op, -result) : result);
 }
 
 static void uring_reap_connected(struct reactor *reactor, struct io *io, int32_t result)
@@ -360,7 +360,7 @@ static void uring_reap_connected(struct reactor *reactor, struct io *io, int32_t
     } else if (result >= 0) {
         socket_prepare_accepted(result);
     }
-    io_complete(reactor, io, result < 0 ? (int32_t)io_err_from_errno(-result) : result);
+    io_complete(reactor, io, result < 0 ? (int32_t)io_op_err(io->op, -result) : result);
 }
 
 static void uring_reap(struct reactor *reactor, struct io *io, int32_t result, uint32_t cqe_flags)

@@ -1,6 +1,8 @@
 /* Sockets, as both engines of a real machine need them. */
 #include "core/io_socket.h"
 
+#include "core/io_engine.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -81,7 +83,7 @@ int32_t socket_listen(struct io_address *address, bool shared, bool first)
     if (shared && first) {
         int probe = socket_bound(address, false);
         if (probe < 0) {
-            return io_err_from_errno(errno);
+            return io_op_err(IO_LISTEN, errno);
         }
         close(probe);
     }
@@ -91,7 +93,7 @@ int32_t socket_listen(struct io_address *address, bool shared, bool first)
         if (fd >= 0) {
             close(fd);
         }
-        return io_err_from_errno(number);
+        return io_op_err(IO_LISTEN, number);
     }
     enum err err = socket_name(fd, false, address);
     if (err != OK) {
@@ -105,7 +107,7 @@ int32_t socket_for_connect(const struct io_address *address)
 {
     int fd = socket_stream(address);
     if (fd < 0) {
-        return io_err_from_errno(errno);
+        return io_op_err(IO_CONNECT, errno);
     }
     socket_prepare_accepted(fd);
     return fd;

@@ -1,1 +1,2 @@
 unit_test(core/reactor LINKS floe_core)
+unit_test(core/io LINKS floe_core)

@@ -1,0 +1,118 @@
+/* What both engines promise alike: receives without a buffer, the ends of sockets, whole reads, the
+ * names of errors, and a wake-up that is always armed. */
+#include "core/io.h"
+
+#include "core/limits.h"
+#include "core/reactor.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { ENTRIES = 64, BUFFERS = 4, BUFFER_BYTES = 4096 };
+
+
+static int setup(void **state, const struct io_engine *engine)
+{
+    struct reactor *reactor = aligned_alloc(CACHE_LINE_BYTES, sizeof(*reactor));
+    assert_non_null(reactor);
+    memset(reactor, 0, sizeof(*reactor));
+    struct reactor_options options = {
+        .engine = engine,
+        .io = {.entries = ENTRIES, .recv_count = BUFFERS, .recv_size = BUFFER_BYTES},
+        .memory = {.limit_bytes = MEMORY_LIMIT_MIN, .numa_node = -1},
+        .seed = {1, 2, 3, 4},
+    };
+    assert_int_equal(reactor_open(reactor, &options), OK);
+    *state = reactor;
+    return 0;
+}
+
+static int setup_posix(void **state)
+{
+    return setup(state, &io_engine_posix);
+}
+
+#ifdef FLOE_HAS_URING
+static int setup_uring(void **state)
+{
+    return setup(state, &io_engine_uring);
+}
+#endif
+
+static int teardown(void **state)
+{
+    struct reactor *reactor = *state;
+    reactor_close(reactor);
+    free(reactor);
+    return 0;
+}
+
+/* One io, and whether it has fired. */
+struct waited {
+    struct io io;
+    bool done;
+};
+
+static void waited_done(struct completion *completion)
+{
+    struct io *io = CONTAINER_OF(completion, struct io, done);
+    CONTAINER_OF(io, struct waited, io)->done = true;
+}
+
+static void waited_init(struct waited *waited)
+{
+    memset(waited, 0, sizeof(*waited));
+    completion_init(&waited->io.done, waited_done);
+}
+
+static int32_t waited_finish(struct reactor *reactor, struct waited *waited)
+{
+    for (uint32_t i = 0; i < 10000 && !waited->done; i++) {
+        reactor_turn(reactor, NS_PER_MS);
+    }
+    assert_true(waited->done);
+    waited->done = false;
+    return waited->io.done.result;
+}
+
+static int32_t waited_run(struct reactor *reactor, struct waited *waited)
+{
+    io_submit(reactor, &waited->io);
+    return waited_finish(reactor, waited);
+}
+
+static void an_error_has_the_name_that_its_operation_gives(void **state)
+{
+    struct reactor *reactor = *state;
+    struct waited waited;
+    waited_init(&waited);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    io_accept(&waited.io, fd); /* EINVAL: it does not listen. */
+    assert_int_equal(waited_run(reactor, &waited), ERR_CLOSED);
+    uint8_t byte;
+    io_read(&waited.io, fd, &byte, 1, 0); /* ENOTCONN, or ESPIPE: a file that fails. */
+    assert_int_equal(waited_run(reactor, &waited), ERR_IO);
+    io_close(&waited.io, fd);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+}
+
+#define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
+#define ALL(engine)      ON(an_error_has_the_name_that_its_operation_gives, engine)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ALL(posix),
+#ifdef FLOE_HAS_URING
+        ALL(uring),
+#endif
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
