@@ -44,7 +44,12 @@ struct uring_engine {
 };
 
 /* engine[] notes of an io in this engine. */
-enum { NOTE_SENT, NOTE_MESSAGE, NOTE_FILE_SYNC };
+enum {
+    NOTE_DONE,       /* SEND, READ: bytes so far. */
+    NOTE_MESSAGE,    /* SEND: the struct msghdr; CONNECT: the address. */
+    NOTE_FILE_SYNC,  /* WRITE: its second step, the sync, is under way. */
+    NOTE_FILE_STEPS, /* WRITE: there are two steps. */
+};
 
 static struct uring_engine *uring_state(struct reactor *reactor)
 {
@@ -226,7 +231,9 @@ static bool uring_prepare(struct reactor *reactor, struct io *io, struct io_urin
     } else if (io->op == IO_CONNECT) {
         uring_prepare_connect(io, sqe);
     } else if (io->op == IO_READ) {
-        io_uring_prep_read(sqe, io->fd, io->read.data, io->read.size, io->read.position);
+        uint32_t done = (uint32_t)io->engine[NOTE_DONE];
+        io_uring_prep_read(sqe, io->fd, io->read.data + done, io->read.size - done,
+                           io->read.position + done);
     } else if (io->op == IO_WRITE && io->engine[NOTE_FILE_SYNC] == 0) {
         io_uring_prep_write(sqe, io->fd, io->write.data, io->write.size, io->write.position);
         if ((io->flags & IO_WRITE_DURABLE) != 0) {
@@ -289,13 +296,13 @@ static void uring_submit(struct reactor *reactor, struct io *batch)
 static void uring_reap_send(struct reactor *reactor, struct io *io, int32_t result)
 {
     if (result > 0) {
-        io->engine[NOTE_SENT] += (uint64_t)result;
+        io->engine[NOTE_DONE] += (uint64_t)result;
         io_send_consume(io, (size_t)result);
         if (io->send.count > 0) {
             uring_enqueue(reactor, io);
             return;
         }
-        result = (int32_t)io->engine[NOTE_SENT];
+        result = (int32_t)io->engine[NOTE_DONE];
     } else {
         result = result < 0 ? (int32_t)io_op_err(io->op, -result) : (int32_t)ERR_CONNECTION;
     }
@@ -323,20 +330,39 @@ static void uring_reap_recv(struct reactor *reactor, struct io *io, int32_t resu
     io_complete(reactor, io, result < 0 ? (int32_t)io_op_err(io->op, -result) : result);
 }
 
+/* A short read is no end: only a read of nothing is. */
+static void uring_reap_read(struct reactor *reactor, struct io *io, int32_t result)
+{
+    uint32_t done = (uint32_t)io->engine[NOTE_DONE];
+    if (result < 0 && (result != -EINVAL || done == 0)) {
+        io_complete(reactor, io, io_op_err(IO_READ, -result));
+        return;
+    }
+    /* EINVAL behind some bytes: O_DIRECT, past an end that is not on a block: there is no more. */
+    done += result > 0 ? (uint32_t)result : 0;
+    ASSERT(done <= io->read.size);
+    if (result > 0 && done < io->read.size) {
+        io->engine[NOTE_DONE] = done;
+        uring_enqueue(reactor, io);
+        return;
+    }
+    io_complete(reactor, io, (int32_t)done);
+}
+
 static void uring_reap_file(struct reactor *reactor, struct io *io, int32_t result)
 {
     if (io->op == IO_WRITE && io->engine[NOTE_FILE_SYNC] == 0) {
         if (result == -EOPNOTSUPP && (io->flags & IO_WRITE_DURABLE) != 0) {
             /* A file system without RWF_DSYNC: the same in two steps. */
             io->flags &= ~(uint32_t)IO_WRITE_DURABLE;
-            io->engine[NOTE_SENT] = 1;
+            io->engine[NOTE_FILE_STEPS] = 1;
             uring_enqueue(reactor, io);
             return;
         }
         if (result >= 0 && (uint32_t)result != io->write.size) {
             result = -EIO;
         }
-        if (result >= 0 && io->engine[NOTE_SENT] == 1) {
+        if (result >= 0 && io->engine[NOTE_FILE_STEPS] == 1) {
             io->engine[NOTE_FILE_SYNC] = 1;
             uring_enqueue(reactor, io);
             return;
@@ -373,6 +399,8 @@ static void uring_reap(struct reactor *reactor, struct io *io, int32_t result, u
         uring_reap_recv(reactor, io, result, cqe_flags);
     } else if (io->op == IO_CONNECT || io->op == IO_ACCEPT) {
         uring_reap_connected(reactor, io, result);
+    } else if (io->op == IO_READ) {
+        uring_reap_read(reactor, io, result);
     } else {
         uring_reap_file(reactor, io, result);
     }

@@ -16,7 +16,6 @@
 
 enum { ENTRIES = 64, BUFFERS = 4, BUFFER_BYTES = 4096 };
 
-
 static int setup(void **state, const struct io_engine *engine)
 {
     struct reactor *reactor = aligned_alloc(CACHE_LINE_BYTES, sizeof(*reactor));
@@ -103,6 +102,34 @@ static void an_error_has_the_name_that_its_operation_gives(void **state)
     assert_int_equal(waited_run(reactor, &waited), OK);
 }
 
+#ifdef FLOE_HAS_URING
+/* A pipe gives what it has. The posix engine reads with pread(2), which a pipe refuses. */
+static void a_short_read_goes_on_to_the_end(void **state)
+{
+    struct reactor *reactor = *state;
+    uint8_t data[16] = {0};
+    int ends[2];
+    struct waited waited;
+    waited_init(&waited);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "short ", 6), 6);
+    io_read(&waited.io, ends[0], data, 10, 0);
+    io_submit(reactor, &waited.io);
+    for (uint32_t i = 0; i < 10; i++) {
+        reactor_turn(reactor, 0);
+    }
+    assert_false(waited.done);
+    assert_int_equal(write(ends[1], "reading", 7), 7);
+    assert_int_equal(waited_finish(reactor, &waited), 10);
+    assert_memory_equal(data, "short read\0", 11);
+    close(ends[1]);
+    io_read(&waited.io, ends[0], data, sizeof(data), 0);
+    assert_int_equal(waited_run(reactor, &waited), 3);
+    assert_memory_equal(data, "ing", 3);
+    close(ends[0]);
+}
+#endif
+
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)      ON(an_error_has_the_name_that_its_operation_gives, engine)
 
@@ -112,6 +139,7 @@ int main(void)
         ALL(posix),
 #ifdef FLOE_HAS_URING
         ALL(uring),
+        ON(a_short_read_goes_on_to_the_end, uring),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
