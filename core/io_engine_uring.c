@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,10 +44,10 @@ struct uring_engine {
     struct io_list starved;
 };
 
-/* engine[] notes of an io in this engine. */
+/* engine[] notes of an io in this engine; a CONNECT has its address there instead. */
 enum {
     NOTE_DONE,       /* SEND, READ: bytes so far. */
-    NOTE_MESSAGE,    /* SEND: the struct msghdr; CONNECT: the address. */
+    NOTE_MESSAGE,    /* SEND: the struct msghdr. */
     NOTE_FILE_SYNC,  /* WRITE: its second step, the sync, is under way. */
     NOTE_FILE_STEPS, /* WRITE: there are two steps. */
 };
@@ -207,16 +208,15 @@ static void uring_prepare_recv(struct reactor *reactor, const struct io *io,
     sqe->buf_group = URING_GROUP;
 }
 
+/* The address must stay put: it takes the place of the notes, which a connect has no use for. */
 static void uring_prepare_connect(struct io *io, struct io_uring_sqe *sqe)
 {
-    /* The address must stay put: it takes the place of the one that it was made from. */
     struct sockaddr_storage storage;
     socklen_t length = socket_address_to(&io->connect.address, &storage);
-    struct sockaddr *copy = malloc(sizeof(storage));
-    ASSERT(copy != NULL);
-    memcpy(copy, &storage, sizeof(storage));
-    io->engine[NOTE_MESSAGE] = (uint64_t)(uintptr_t)copy;
-    io_uring_prep_connect(sqe, io->fd, copy, length);
+    _Static_assert(sizeof(struct sockaddr_in6) <= sizeof(io->engine), "the notes hold an address");
+    ASSERT(length <= sizeof(io->engine));
+    memcpy(io->engine, &storage, length);
+    io_uring_prep_connect(sqe, io->fd, (const struct sockaddr *)io->engine, length);
 }
 
 /* Fills `sqe`; false: completed already, the sqe becomes a no-op. */
@@ -376,8 +376,6 @@ static void uring_reap_file(struct reactor *reactor, struct io *io, int32_t resu
 static void uring_reap_connected(struct reactor *reactor, struct io *io, int32_t result)
 {
     if (io->op == IO_CONNECT) {
-        free((void *)(uintptr_t)io->engine[NOTE_MESSAGE]);
-        io->engine[NOTE_MESSAGE] = 0;
         if (result == 0) {
             result = io->fd;
         } else {
