@@ -74,7 +74,11 @@ static int uring_make_ring(struct uring_engine *engine, uint32_t entries)
             rc = io_uring_queue_init_params(entries, &engine->ring, &params);
             if (rc == 0) {
                 engine->flags = sets[i];
-                return (params.features & IORING_FEAT_EXT_ARG) != 0 ? 0 : -ENOSYS;
+                if ((params.features & IORING_FEAT_EXT_ARG) != 0) {
+                    return 0;
+                }
+                io_uring_queue_exit(&engine->ring);
+                return -ENOSYS;
             }
             if (rc != -EINVAL) {
                 break;
