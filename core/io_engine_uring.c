@@ -452,8 +452,8 @@ static uint32_t uring_poll(struct reactor *reactor, uint64_t wait_ns)
     while ((io = io_list_pop(&backlog)) != NULL) {
         uring_enqueue(reactor, io);
     }
-    if (engine->backlog.head != NULL) {
-        wait_ns = 0;
+    if (engine->backlog.head != NULL || !engine->event_armed) {
+        wait_ns = 0; /* The SQ is full: something has not reached the kernel yet. */
     }
     stats_add(&reactor->stats, STAT_KERNEL_ENTRIES, 1);
     if (wait_ns == 0) {

@@ -2,6 +2,7 @@
  * names of errors, and a wake-up that is always armed. */
 #include "core/io.h"
 
+#include "core/assert.h"
 #include "core/limits.h"
 #include "core/reactor.h"
 
@@ -102,6 +103,63 @@ static void an_error_has_the_name_that_its_operation_gives(void **state)
     assert_int_equal(waited_run(reactor, &waited), OK);
 }
 
+/* A pair of sockets and a receive on the first. */
+struct talk {
+    struct waited waited;
+    int near, far;
+};
+
+static void talk_open(struct talk *talk)
+{
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    talk->near = ends[0];
+    talk->far = ends[1];
+    waited_init(&talk->waited);
+}
+
+static void talk_close(struct talk *talk)
+{
+    close(talk->near);
+    close(talk->far);
+}
+
+static void alarm_ring(struct completion *completion)
+{
+    MAYBE(completion->result == OK);
+}
+
+/* The wake-up is taken, and the same turn submits as much as there is room for. */
+static void a_wake_is_armed_before_a_sleep_however_full_the_turn(void **state)
+{
+    struct reactor *reactor = *state;
+    static struct talk talks[ENTRIES];
+    static uint8_t bytes[ENTRIES];
+    struct timer alarm;
+    reactor_turn(reactor, 0);
+    reactor->engine->wake(NULL, reactor);
+    reactor_turn(reactor, NS_PER_S);
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        talk_open(&talks[i]);
+        io_recv(&talks[i].waited.io, talks[i].near, &bytes[i], 1);
+        io_submit(reactor, &talks[i].waited.io);
+    }
+    timer_init(&alarm, alarm_ring);
+    timer_start(reactor, &alarm, 5 * NS_PER_S);
+    for (uint32_t i = 0; i < 2; i++) {
+        reactor->engine->wake(NULL, reactor);
+        reactor_turn(reactor, UINT64_MAX);
+    }
+    reactor_turn(reactor, 0);
+    assert_true(timer_running(&alarm)); /* It was a wake that ended each sleep. */
+    timer_stop(reactor, &alarm);
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        io_socket_shutdown(reactor, talks[i].near);
+        assert_int_equal(waited_finish(reactor, &talks[i].waited), 0);
+        talk_close(&talks[i]);
+    }
+}
+
 #ifdef FLOE_HAS_URING
 /* A pipe gives what it has. The posix engine reads with pread(2), which a pipe refuses. */
 static void a_short_read_goes_on_to_the_end(void **state)
@@ -131,7 +189,9 @@ static void a_short_read_goes_on_to_the_end(void **state)
 #endif
 
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
-#define ALL(engine)      ON(an_error_has_the_name_that_its_operation_gives, engine)
+#define ALL(engine)                                                                                \
+    ON(an_error_has_the_name_that_its_operation_gives, engine),                                    \
+        ON(a_wake_is_armed_before_a_sleep_however_full_the_turn, engine)
 
 int main(void)
 {
