@@ -1,4 +1,5 @@
-/* Preparing operations, and the one place where an errno becomes an err. */
+/* Preparing operations, what engines have in common, and the one place where an errno becomes an
+ * err. */
 #include "core/io.h"
 
 #include "core/assert.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void io_prepare(struct io *io, enum io_op op, int fd)
 {
@@ -158,6 +160,22 @@ void io_lock(struct io *io, int fd)
 static bool io_is_file_write(enum io_op op)
 {
     return op == IO_WRITE || op == IO_SYNC;
+}
+
+uint64_t io_clock_now_ns(struct reactor *reactor)
+{
+    (void)reactor;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t io_clock_wall_ms(struct reactor *reactor)
+{
+    (void)reactor;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 
 void io_list_push(struct io_list *list, struct io *io)

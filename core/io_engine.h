@@ -49,6 +49,10 @@ extern const struct io_engine io_engine_posix;
 extern const struct io_engine io_engine_uring;
 #endif
 
+/* For engines of a real machine: their clocks. */
+uint64_t io_clock_now_ns(struct reactor *reactor);
+uint64_t io_clock_wall_ms(struct reactor *reactor);
+
 /* A FIFO of ios linked through `next`. */
 struct io_list {
     struct io *head, *tail;

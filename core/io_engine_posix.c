@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Who waits on a descriptor. `place` is 1 + its index in the poll set, 0 = not in it. */
@@ -432,22 +431,6 @@ static void posix_wake(struct reactor *self, struct reactor *peer)
     MAYBE(rc < 0); /* A full pipe wakes as well. */
 }
 
-static uint64_t posix_now_ns(struct reactor *reactor)
-{
-    (void)reactor;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t posix_wall_ms(struct reactor *reactor)
-{
-    (void)reactor;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS;
-}
-
 static void posix_recv_release(struct reactor *reactor, struct io *io)
 {
     struct posix_engine *engine = posix_state(reactor);
@@ -480,8 +463,8 @@ const struct io_engine io_engine_posix = {
     .submit = posix_submit,
     .poll = posix_poll,
     .wake = posix_wake,
-    .now_ns = posix_now_ns,
-    .wall_ms = posix_wall_ms,
+    .now_ns = io_clock_now_ns,
+    .wall_ms = io_clock_wall_ms,
     .recv_release = posix_recv_release,
     .socket_shutdown = posix_socket_shutdown,
     .socket_name = posix_socket_name,

@@ -23,7 +23,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { URING_GROUP = 1, URING_CQ_FACTOR = 8, URING_VECTORS_MAX = 1024 };
@@ -476,22 +475,6 @@ static void uring_wake(struct reactor *self, struct reactor *peer)
     MAYBE(rc < 0); /* A full counter wakes as well. */
 }
 
-static uint64_t uring_now_ns(struct reactor *reactor)
-{
-    (void)reactor;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t uring_wall_ms(struct reactor *reactor)
-{
-    (void)reactor;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS;
-}
-
 static void uring_recv_release(struct reactor *reactor, struct io *io)
 {
     struct uring_engine *engine = uring_state(reactor);
@@ -538,8 +521,8 @@ const struct io_engine io_engine_uring = {
     .submit = uring_submit,
     .poll = uring_poll,
     .wake = uring_wake,
-    .now_ns = uring_now_ns,
-    .wall_ms = uring_wall_ms,
+    .now_ns = io_clock_now_ns,
+    .wall_ms = io_clock_wall_ms,
     .recv_release = uring_recv_release,
     .socket_shutdown = uring_socket_shutdown,
     .socket_name = uring_socket_name,
