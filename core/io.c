@@ -204,6 +204,27 @@ struct io *io_list_pop(struct io_list *list)
     return io;
 }
 
+struct io *io_list_take(struct io_list *list, int fd)
+{
+    struct io *before = NULL, *io = list->head;
+    while (io != NULL && io->fd != fd) {
+        before = io;
+        io = io->next;
+    }
+    if (io == NULL) {
+        return NULL;
+    }
+    if (before == NULL) {
+        return io_list_pop(list);
+    }
+    before->next = io->next;
+    if (list->tail == io) {
+        list->tail = before;
+    }
+    io->next = NULL;
+    return io;
+}
+
 void io_submit(struct reactor *reactor, struct io *io)
 {
     ASSERT(io->op != IO_NONE);

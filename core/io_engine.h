@@ -59,7 +59,8 @@ struct io_list {
 };
 
 void io_list_push(struct io_list *list, struct io *io);
-struct io *io_list_pop(struct io_list *list); /* NULL when empty. */
+struct io *io_list_pop(struct io_list *list);          /* NULL when empty. */
+struct io *io_list_take(struct io_list *list, int fd); /* The first on `fd`; NULL: none is. */
 
 /* For engines: counts what was done and fires. On the reactor's own thread. */
 void io_complete(struct reactor *reactor, struct io *io, int32_t result);

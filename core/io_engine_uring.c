@@ -3,7 +3,7 @@
  *     ring     SINGLE_ISSUER | DEFER_TASKRUN where the kernel has them, tried in descending
  *              order; made in the reactor's own thread; its descriptor is registered
  *     recv     one-shot with a provided buffer ring: an idle connection holds no buffer. ENOBUFS
- *              puts the io into `starved`, from which a released buffer takes it
+ *              puts the io into `starved`, where it is until a buffer is free or its socket ends
  *     send     MSG_WAITALL; what is still left is sent again
  *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, all else in the helper thread
  *     wake     an eventfd with a read always armed on it
@@ -37,10 +37,12 @@ struct uring_engine {
     struct io_uring_buf_ring *buffers_ring;
     size_t buffers_ring_bytes;
     uint8_t *buffers;
+    uint32_t lent; /* Buffers that are out; the kernel has the others. */
     struct io_helper *helper;
     bool helper_own;
     struct io_list backlog;
     struct io_list starved;
+    bool denied; /* The kernel has said ENOBUFS, and no buffer has come back since. */
 };
 
 /* engine[] notes of an io in this engine; a CONNECT has its address there instead. */
@@ -314,16 +316,52 @@ static void uring_reap_send(struct reactor *reactor, struct io *io, int32_t resu
     io_complete(reactor, io, result);
 }
 
+/* A socket that has ended needs no buffer: this is how a shutdown ends a receive that the kernel
+ * had when all buffers were out. */
+static void uring_starve(struct reactor *reactor, struct io *io)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    engine->denied = true;
+    if (socket_look(io->fd) == SOCKET_ENDED) {
+        io_complete(reactor, io, 0);
+        return;
+    }
+    io_list_push(&engine->starved, io);
+}
+
+/* Lets as many starved ios try, in order, as there are buffers. Each takes one, or ends, or waits
+ * in the kernel, which needs none: then the next ones try at once. Returns how long to wait. */
+static uint64_t uring_feed(struct reactor *reactor, uint64_t wait_ns)
+{
+    struct uring_engine *engine = uring_state(reactor);
+    uint32_t left = reactor->io_options.recv_count - engine->lent;
+    if (engine->starved.head == NULL || left == 0) {
+        return wait_ns;
+    }
+    if (engine->denied) {
+        /* A buffer that is neither out nor free: the kernel is asked again, but not in a circle. */
+        engine->denied = false;
+        return min_u64(wait_ns, NS_PER_MS);
+    }
+    struct io *io;
+    for (; left > 0 && (io = io_list_pop(&engine->starved)) != NULL; left--) {
+        io_list_push(&engine->backlog, io);
+    }
+    return engine->starved.head == NULL ? wait_ns : 0;
+}
+
 static void uring_reap_recv(struct reactor *reactor, struct io *io, int32_t result,
                             uint32_t cqe_flags)
 {
     struct uring_engine *engine = uring_state(reactor);
     if (result == -ENOBUFS && io->recv.data == NULL) {
-        io_list_push(&engine->starved, io);
+        uring_starve(reactor, io);
         return;
     }
     if ((cqe_flags & IORING_CQE_F_BUFFER) != 0) {
         uint32_t buffer = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
+        ASSERT(engine->lent < reactor->io_options.recv_count);
+        engine->lent++;
         io->recv.lent = buffer + 1;
         io->recv.data = engine->buffers + (size_t)buffer * reactor->io_options.recv_size;
         if (result <= 0) {
@@ -444,10 +482,11 @@ static uint32_t uring_reap_all(struct reactor *reactor)
 static uint32_t uring_poll(struct reactor *reactor, uint64_t wait_ns)
 {
     struct uring_engine *engine = uring_state(reactor);
+    uring_arm_event(engine);
+    wait_ns = uring_feed(reactor, wait_ns);
     struct io_list backlog = engine->backlog;
     engine->backlog = (struct io_list){0};
     struct io *io;
-    uring_arm_event(engine);
     while ((io = io_list_pop(&backlog)) != NULL) {
         uring_enqueue(reactor, io);
     }
@@ -480,20 +519,25 @@ static void uring_recv_release(struct reactor *reactor, struct io *io)
     struct uring_engine *engine = uring_state(reactor);
     const struct io_engine_options *options = &reactor->io_options;
     uint32_t buffer = io->recv.lent - 1;
+    ASSERT(buffer < options->recv_count);
+    ASSERT(engine->lent > 0);
     io_uring_buf_ring_add(engine->buffers_ring,
                           engine->buffers + (size_t)buffer * options->recv_size, options->recv_size,
                           (unsigned short)buffer, io_uring_buf_ring_mask(options->recv_count), 0);
     io_uring_buf_ring_advance(engine->buffers_ring, 1);
-    struct io *starved = io_list_pop(&engine->starved);
-    if (starved != NULL) {
-        io_list_push(&engine->backlog, starved);
-    }
+    engine->lent--;
+    engine->denied = false;
 }
 
+/* The kernel ends what it has; what starves it does not have. */
 static void uring_socket_shutdown(struct reactor *reactor, int fd)
 {
-    (void)reactor;
+    struct uring_engine *engine = uring_state(reactor);
     (void)shutdown(fd, SHUT_RDWR);
+    struct io *io;
+    while ((io = io_list_take(&engine->starved, fd)) != NULL) {
+        io_complete(reactor, io, 0);
+    }
 }
 
 static enum err uring_socket_name(struct reactor *reactor, int fd, bool peer,

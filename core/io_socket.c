@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -117,6 +118,18 @@ void socket_prepare_accepted(int fd)
 {
     int one = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+enum socket_view socket_look(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    if (poll(&look, 1, 0) <= 0) {
+        return SOCKET_IDLE;
+    }
+    if ((look.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
+        return SOCKET_ENDED;
+    }
+    return SOCKET_READY;
 }
 
 enum err socket_name(int fd, bool peer, struct io_address *address)

@@ -15,4 +15,13 @@ int32_t socket_listen(struct io_address *address, bool shared, bool first);
 /* A non-blocking socket that fits `address`, or an err. */
 int32_t socket_for_connect(const struct io_address *address);
 void socket_prepare_accepted(int fd);
+
+/* What a receive would meet, without a buffer to receive into. */
+enum socket_view {
+    SOCKET_IDLE,  /* Nothing yet. */
+    SOCKET_READY, /* Bytes, or the end of what the peer sends. */
+    SOCKET_ENDED, /* Both directions have ended: by a shutdown of ours, or a reset. */
+};
+
+enum socket_view socket_look(int fd);
 enum err socket_name(int fd, bool peer, struct io_address *address);

@@ -2,7 +2,6 @@
  * names of errors, and a wake-up that is always armed. */
 #include "core/io.h"
 
-#include "core/assert.h"
 #include "core/limits.h"
 #include "core/reactor.h"
 
@@ -124,9 +123,11 @@ static void talk_close(struct talk *talk)
     close(talk->far);
 }
 
+/* Ends the sleep of the turn that it rings in. */
 static void alarm_ring(struct completion *completion)
 {
-    MAYBE(completion->result == OK);
+    assert_int_equal(completion->result, OK);
+    reactor_self()->engine->wake(NULL, reactor_self());
 }
 
 /* The wake-up is taken, and the same turn submits as much as there is room for. */
@@ -157,6 +158,134 @@ static void a_wake_is_armed_before_a_sleep_however_full_the_turn(void **state)
         io_socket_shutdown(reactor, talks[i].near);
         assert_int_equal(waited_finish(reactor, &talks[i].waited), 0);
         talk_close(&talks[i]);
+    }
+}
+
+/* Receives into lent buffers; `size` bytes are there already. */
+static void talk_start(struct reactor *reactor, struct talk *talk, uint32_t size)
+{
+    static const char bytes[2] = "xy";
+    talk_open(talk);
+    assert_int_equal(write(talk->far, bytes, size), size);
+    io_recv(&talk->waited.io, talk->near, NULL, 0);
+    io_submit(reactor, &talk->waited.io);
+}
+
+static void talk_end(struct reactor *reactor, struct talk *talk, int32_t result)
+{
+    assert_int_equal(waited_finish(reactor, &talk->waited), result);
+    io_recv_release(reactor, &talk->waited.io);
+    talk_close(talk);
+}
+
+/* Takes every lent buffer. */
+static void hold_all(struct reactor *reactor, struct talk holders[BUFFERS])
+{
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        talk_start(reactor, &holders[i], 1);
+    }
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        assert_int_equal(waited_finish(reactor, &holders[i].waited), 1);
+        assert_true(holders[i].waited.io.recv.lent != 0);
+    }
+}
+
+static void let_go(struct reactor *reactor, struct talk *holder)
+{
+    io_recv_release(reactor, &holder->waited.io);
+    talk_close(holder);
+}
+
+/* Idle peers and dead ones stand before those that have something to say. */
+static void a_buffer_goes_past_those_that_do_not_take_it(void **state)
+{
+    enum { IDLE = 6, DEAD = 6, READY = 6, FIRST_DEAD = IDLE, FIRST = IDLE + DEAD };
+    struct reactor *reactor = *state;
+    struct talk holders[BUFFERS], talks[IDLE + DEAD + READY];
+    hold_all(reactor, holders);
+    for (uint32_t i = 0; i < ARRAY_COUNT(talks); i++) {
+        talk_start(reactor, &talks[i], i >= FIRST ? 2 : 0);
+        reactor_turn(reactor, 0);
+    }
+    for (uint32_t i = FIRST_DEAD; i < FIRST; i++) {
+        assert_int_equal(shutdown(talks[i].far, SHUT_WR), 0);
+    }
+    reactor_turn(reactor, 0);
+    for (uint32_t i = FIRST; i < ARRAY_COUNT(talks); i++) {
+        assert_false(talks[i].waited.done);
+    }
+    let_go(reactor, &holders[0]); /* One buffer is enough for all. */
+    for (uint32_t i = FIRST; i < ARRAY_COUNT(talks); i++) {
+        talk_end(reactor, &talks[i], 2);
+    }
+    for (uint32_t i = FIRST_DEAD; i < FIRST; i++) {
+        talk_end(reactor, &talks[i], 0);
+    }
+    for (uint32_t i = 0; i < IDLE; i++) {
+        assert_false(talks[i].waited.done);
+        assert_int_equal(write(talks[i].far, "late", 4), 4);
+        talk_end(reactor, &talks[i], 4);
+    }
+    for (uint32_t i = 1; i < BUFFERS; i++) {
+        let_go(reactor, &holders[i]);
+    }
+}
+
+/* However it came to wait: submitted while buffers were free or while none was, heard of its peer
+ * or not, shut down before the engine has seen it. */
+static void a_shutdown_ends_a_receive_without_a_buffer(void **state)
+{
+    enum { EARLY = 2, LATE = 6, ALL = 8 };
+    struct reactor *reactor = *state;
+    struct talk holders[BUFFERS], talks[ALL], unseen;
+    for (uint32_t i = 0; i < EARLY; i++) {
+        talk_start(reactor, &talks[i], 0);
+    }
+    hold_all(reactor, holders);
+    for (uint32_t i = EARLY; i < ALL; i++) {
+        talk_start(reactor, &talks[i], i % 3);
+    }
+    for (uint32_t i = 0; i < 10; i++) {
+        reactor_turn(reactor, 0);
+    }
+    for (uint32_t i = 0; i < ALL; i++) {
+        assert_false(talks[i].waited.done);
+        io_socket_shutdown(reactor, talks[i].near);
+        assert_false(talks[i].waited.done); /* Not before return. */
+        assert_int_equal(waited_finish(reactor, &talks[i].waited), 0);
+        talk_close(&talks[i]);
+    }
+    talk_start(reactor, &unseen, 2);
+    io_socket_shutdown(reactor, unseen.near);
+    talk_end(reactor, &unseen, 0);
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        let_go(reactor, &holders[i]);
+    }
+}
+
+/* Turns that may sleep until the timer rings: few, although many have something to say. */
+static void receives_without_a_buffer_let_the_core_sleep(void **state)
+{
+    struct reactor *reactor = *state;
+    struct talk holders[BUFFERS], talks[8];
+    struct timer alarm;
+    uint32_t turns = 0;
+    hold_all(reactor, holders);
+    for (uint32_t i = 0; i < ARRAY_COUNT(talks); i++) {
+        talk_start(reactor, &talks[i], 1);
+    }
+    timer_init(&alarm, alarm_ring);
+    timer_start(reactor, &alarm, 50 * NS_PER_MS);
+    while (timer_running(&alarm)) {
+        reactor_turn(reactor, UINT64_MAX);
+        turns++;
+    }
+    assert_true(turns < 20);
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        let_go(reactor, &holders[i]);
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(talks); i++) {
+        talk_end(reactor, &talks[i], 1);
     }
 }
 
@@ -200,6 +329,9 @@ int main(void)
 #ifdef FLOE_HAS_URING
         ALL(uring),
         ON(a_short_read_goes_on_to_the_end, uring),
+        ON(a_buffer_goes_past_those_that_do_not_take_it, uring),
+        ON(a_shutdown_ends_a_receive_without_a_buffer, uring),
+        ON(receives_without_a_buffer_let_the_core_sleep, uring),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
