@@ -7,7 +7,8 @@
  *     files    all in the helper; their completions come home by reactor_post()
  *
  * A received piece goes into a lent buffer only at the moment when it is there, so idle connections
- * cost a slot of the table and nothing else. Without a free buffer the readiness stays pending. */
+ * cost a slot of the table and nothing else. Without a free buffer a reader that has bytes leaves
+ * the poll set, which would report it for ever, and waits in `starved` for a released one. */
 #include "core/assert.h"
 #include "core/io_socket.h"
 #include "core/reactor.h"
@@ -37,8 +38,11 @@ struct posix_engine {
     uint8_t *buffers;
     uint32_t *buffers_free;
     uint32_t buffers_free_count;
-    bool starved; /* A reader was passed over for want of a buffer. */
+    struct io_list starved; /* Readers that have bytes and no buffer; in their slots as well. */
 };
+
+/* The engine's note in an io. SEND: bytes so far; CONNECT: it has begun; RECV: it is starved. */
+enum { NOTE = 0 };
 
 static struct posix_engine *posix_state(struct reactor *reactor)
 {
@@ -136,11 +140,16 @@ static struct posix_slot *posix_slot(struct posix_engine *engine, int fd)
     return &engine->slots[index];
 }
 
+static bool posix_starves(const struct io *io)
+{
+    return io->op == IO_RECV && io->engine[NOTE] != 0;
+}
+
 /* Makes the poll set say what the slot waits for. */
 static bool posix_watch(struct posix_engine *engine, int fd, struct posix_slot *slot)
 {
-    short events =
-        (short)((slot->reader != NULL ? POLLIN : 0) | (slot->writer != NULL ? POLLOUT : 0));
+    bool reads = slot->reader != NULL && !posix_starves(slot->reader);
+    short events = (short)((reads ? POLLIN : 0) | (slot->writer != NULL ? POLLOUT : 0));
     if (events == 0) {
         if (slot->place != 0) {
             uint32_t index = slot->place - 1;
@@ -193,8 +202,10 @@ static bool posix_try_recv(struct reactor *reactor, struct io *io, int32_t *resu
     uint32_t buffer = 0;
     if (lend) {
         if (engine->buffers_free_count == 0) {
-            engine->starved = true;
-            return false;
+            enum socket_view view = socket_look(io->fd);
+            io->engine[NOTE] = view == SOCKET_READY;
+            *result = 0;
+            return view == SOCKET_ENDED; /* That needs no buffer. */
         }
         buffer = engine->buffers_free[engine->buffers_free_count - 1];
         size = reactor->io_options.recv_size;
@@ -232,19 +243,19 @@ static bool posix_try_send(struct io *io, int32_t *result)
             *result = io_op_err(io->op, errno);
             return true;
         }
-        io->engine[0] += (uint64_t)rc;
+        io->engine[NOTE] += (uint64_t)rc;
         io_send_consume(io, (size_t)rc);
     }
-    *result = (int32_t)io->engine[0];
+    *result = (int32_t)io->engine[NOTE];
     return true;
 }
 
 static bool posix_try_connect(struct io *io, int32_t *result)
 {
-    if (io->engine[0] == 0) {
+    if (io->engine[NOTE] == 0) {
         struct sockaddr_storage storage;
         socklen_t length = socket_address_to(&io->connect.address, &storage);
-        io->engine[0] = 1;
+        io->engine[NOTE] = 1;
         if (connect(io->fd, (const struct sockaddr *)&storage, length) == 0) {
             *result = io->fd;
             return true;
@@ -282,17 +293,11 @@ static bool posix_try(struct reactor *reactor, struct io *io, int32_t *result)
     return posix_try_connect(io, result);
 }
 
+/* Completes `io` or lets it wait in its slot. */
 static void posix_socket(struct reactor *reactor, struct io *io)
 {
     struct posix_engine *engine = posix_state(reactor);
     int32_t result = OK;
-    if (io->op == IO_CONNECT) {
-        io->fd = socket_for_connect(&io->connect.address);
-        if (io->fd < 0) {
-            io_complete(reactor, io, io->fd);
-            return;
-        }
-    }
     if (posix_try(reactor, io, &result)) {
         io_complete(reactor, io, result);
         return;
@@ -309,7 +314,19 @@ static void posix_socket(struct reactor *reactor, struct io *io)
     if (!posix_watch(engine, io->fd, slot)) {
         *place = NULL;
         io_complete(reactor, io, ERR_NO_MEMORY);
+    } else if (posix_starves(io)) {
+        io_list_push(&engine->starved, io);
     }
+}
+
+static void posix_connect(struct reactor *reactor, struct io *io)
+{
+    io->fd = socket_for_connect(&io->connect.address);
+    if (io->fd < 0) {
+        io_complete(reactor, io, io->fd);
+        return;
+    }
+    posix_socket(reactor, io);
 }
 
 static void posix_submit(struct reactor *reactor, struct io *batch)
@@ -327,8 +344,10 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
         case IO_ACCEPT:
         case IO_RECV:
         case IO_SEND:
-        case IO_CONNECT:
             posix_socket(reactor, io);
+            break;
+        case IO_CONNECT:
+            posix_connect(reactor, io);
             break;
         case IO_CLOSE:
             close(io->fd);
@@ -363,14 +382,37 @@ static uint32_t posix_ready(struct reactor *reactor, int fd, bool write)
     struct io **place = write ? &slot->writer : &slot->reader;
     struct io *io = *place;
     int32_t result = OK;
-    if (io == NULL || !posix_try(reactor, io, &result)) {
+    if (io == NULL || posix_starves(io)) {
         return 0;
     }
-    *place = NULL;
+    bool done = posix_try(reactor, io, &result);
+    if (done) {
+        *place = NULL;
+    } else if (posix_starves(io)) {
+        io_list_push(&engine->starved, io);
+    }
     bool watched = posix_watch(engine, fd, slot);
     ASSERT(watched); /* It only shrinks. */
-    io_complete(reactor, io, result);
-    return 1;
+    if (done) {
+        io_complete(reactor, io, result);
+    }
+    return done;
+}
+
+/* Gives buffers to those that starve, in order. */
+static uint32_t posix_feed(struct reactor *reactor)
+{
+    struct posix_engine *engine = posix_state(reactor);
+    uint32_t fired = reactor->ready.count;
+    struct io *io;
+    while (engine->buffers_free_count > 0 && (io = io_list_pop(&engine->starved)) != NULL) {
+        struct posix_slot *slot = &engine->slots[io->fd];
+        ASSERT(slot->reader == io);
+        slot->reader = NULL;
+        io->engine[NOTE] = 0;
+        posix_socket(reactor, io);
+    }
+    return reactor->ready.count - fired;
 }
 
 static void posix_drain_pipe(const struct posix_engine *engine)
@@ -392,13 +434,9 @@ static int posix_timeout(uint64_t wait_ns)
 static uint32_t posix_poll(struct reactor *reactor, uint64_t wait_ns)
 {
     struct posix_engine *engine = posix_state(reactor);
-    if (engine->starved) {
-        engine->starved = false;
-        wait_ns = min_u64(wait_ns, NS_PER_MS);
-    }
+    uint32_t fired = posix_feed(reactor);
     stats_add(&reactor->stats, STAT_KERNEL_ENTRIES, 1);
-    int ready = poll(engine->set, engine->set_count, posix_timeout(wait_ns));
-    uint32_t fired = 0;
+    int ready = poll(engine->set, engine->set_count, posix_timeout(fired > 0 ? 0 : wait_ns));
     /* Backwards: a descriptor that leaves the set is replaced by one that was looked at already. */
     for (uint32_t i = engine->set_count; i-- > 0 && ready > 0;) {
         if (i >= engine->set_count || engine->set[i].revents == 0) {
@@ -438,10 +476,17 @@ static void posix_recv_release(struct reactor *reactor, struct io *io)
     engine->buffers_free[engine->buffers_free_count++] = io->recv.lent - 1;
 }
 
+/* poll(2) reports the end of what is in its set; what starves is not. */
 static void posix_socket_shutdown(struct reactor *reactor, int fd)
 {
-    (void)reactor;
+    struct posix_engine *engine = posix_state(reactor);
     (void)shutdown(fd, SHUT_RDWR);
+    struct io *io = io_list_take(&engine->starved, fd);
+    if (io != NULL) {
+        ASSERT(engine->slots[fd].reader == io);
+        engine->slots[fd].reader = NULL;
+        io_complete(reactor, io, 0);
+    }
 }
 
 static enum err posix_socket_name(struct reactor *reactor, int fd, bool peer,

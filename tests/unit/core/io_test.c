@@ -320,7 +320,10 @@ static void a_short_read_goes_on_to_the_end(void **state)
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)                                                                                \
     ON(an_error_has_the_name_that_its_operation_gives, engine),                                    \
-        ON(a_wake_is_armed_before_a_sleep_however_full_the_turn, engine)
+        ON(a_wake_is_armed_before_a_sleep_however_full_the_turn, engine),                          \
+        ON(a_buffer_goes_past_those_that_do_not_take_it, engine),                                  \
+        ON(a_shutdown_ends_a_receive_without_a_buffer, engine),                                    \
+        ON(receives_without_a_buffer_let_the_core_sleep, engine)
 
 int main(void)
 {
@@ -329,9 +332,6 @@ int main(void)
 #ifdef FLOE_HAS_URING
         ALL(uring),
         ON(a_short_read_goes_on_to_the_end, uring),
-        ON(a_buffer_goes_past_those_that_do_not_take_it, uring),
-        ON(a_shutdown_ends_a_receive_without_a_buffer, uring),
-        ON(receives_without_a_buffer_let_the_core_sleep, uring),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
