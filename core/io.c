@@ -157,9 +157,10 @@ void io_lock(struct io *io, int fd)
     io_prepare(io, IO_LOCK, fd);
 }
 
+/* Whether a worker of the kernel, or the helper, has a disk to wait for. */
 static bool io_is_file_write(enum io_op op)
 {
-    return op == IO_WRITE || op == IO_SYNC;
+    return op == IO_WRITE || op == IO_SYNC || op == IO_ALLOCATE || op == IO_SYNC_DIR;
 }
 
 uint64_t io_clock_now_ns(struct reactor *reactor)
@@ -261,7 +262,8 @@ void io_complete(struct reactor *reactor, struct io *io, int32_t result)
     if (result >= 0) {
         io_count(&reactor->stats, io, (uint64_t)result);
     }
-    if (io_is_file_write(io->op) && reactor->io_writes > 0) {
+    if (io_is_file_write(io->op)) {
+        ASSERT(reactor->io_writes > 0);
         reactor->io_writes--;
     }
     completion_fire(reactor, &io->done, result);

@@ -32,6 +32,7 @@ enum err reactor_open(struct reactor *reactor, const struct reactor_options *opt
     memset(reactor->phases, 0, sizeof(reactor->phases));
     memset(&reactor->stats, 0, sizeof(reactor->stats));
     reactor->io_pending = (struct io_list){0};
+    reactor->io_writes = 0;
     prng_seed(&reactor->prng, options->seed);
     enum err err = memory_open(&reactor->memory, &options->memory);
     if (err != OK) {
@@ -242,16 +243,23 @@ uint32_t reactor_turn(struct reactor *reactor, uint64_t wait_ns)
     return done;
 }
 
+/* A durable write completes in a worker of the kernel on some CPU: a core that spins there makes it
+ * wait for a tick, forty times as long as it takes. */
+static bool reactor_may_poll(const struct reactor *reactor)
+{
+    return reactor->idle_poll_us > 0 && reactor->io_writes == 0;
+}
+
 /* Polls for a while before it sleeps, if polling found work more often than not of late. */
 static void reactor_idle(struct reactor *reactor, int32_t *score)
 {
-    if (reactor->idle_poll_us == 0 || *score < 0) {
+    if (!reactor_may_poll(reactor) || *score < 0) {
         *score += *score < 0;
         reactor_turn(reactor, UINT64_MAX);
         return;
     }
     uint64_t end_ns = reactor->engine->now_ns(reactor) + reactor->idle_poll_us * NS_PER_US;
-    while (reactor->engine->now_ns(reactor) < end_ns) {
+    while (reactor_may_poll(reactor) && reactor->engine->now_ns(reactor) < end_ns) {
         if (reactor_turn(reactor, 0) > 0) {
             *score = (int32_t)min_u32((uint32_t)*score + 1, 16);
             return;
@@ -265,7 +273,7 @@ void reactor_run(struct reactor *reactor)
 {
     int32_t score = 0;
     while (!atomic_load(&reactor->stop_wanted)) {
-        if (reactor_turn(reactor, reactor->idle_poll_us == 0 ? UINT64_MAX : 0) == 0) {
+        if (reactor_turn(reactor, reactor_may_poll(reactor) ? 0 : UINT64_MAX) == 0) {
             reactor_idle(reactor, &score);
         }
     }

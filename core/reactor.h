@@ -34,7 +34,8 @@ struct reactor_options {
     struct io_engine_options io;
     struct memory_options memory;
     uint64_t seed[4];      /* Of the only randomness. */
-    uint32_t idle_poll_us; /* Polls this long before it sleeps, when polling pays. */
+    uint32_t idle_poll_us; /* Polls this long before it sleeps, when polling pays and no write is in
+                              flight. */
 };
 
 struct reactor {
@@ -51,7 +52,8 @@ struct reactor {
     struct completion_list phases[TURN_PHASE_COUNT];
     struct timer_wheel timers;
     struct io_list io_pending; /* Submitted in this turn. */
-    uint32_t io_writes; /* File writes and syncs in flight: polling beside them starves them. */
+    uint32_t io_writes; /* File writes and syncs in flight: a core that polls beside them starves
+                           them, so it sleeps. */
     const struct io_engine *engine;
     void *engine_state;
     struct io_engine_options io_options;
