@@ -22,6 +22,27 @@ static size_t pool_bytes(const struct pool *pool)
     return (size_t)align_up((uint64_t)pool->object_size * pool->capacity, POOL_PAGE_BYTES);
 }
 
+static void pool_wake(struct pool *pool)
+{
+    if (pool->waiters.head != NULL && pool->used < pool->capacity && !pool->pass.queued) {
+        completion_fire(pool->reactor, &pool->pass, OK);
+    }
+}
+
+/* In the waiter's own step an acquire succeeds, once; elsewhere all who wait come first. */
+static void pool_pass(struct completion *pass)
+{
+    struct pool *pool = CONTAINER_OF(pass, struct pool, pass);
+    struct completion *waiter = completion_list_pop(&pool->waiters);
+    ASSERT(waiter != NULL && !waiter->queued);
+    ASSERT(pool->used < pool->capacity);
+    waiter->result = OK;
+    pool->passing = true;
+    waiter->fn(waiter);
+    pool->passing = false;
+    pool_wake(pool);
+}
+
 enum err pool_open(struct pool *pool, struct reactor *reactor, uint32_t object_size,
                    uint32_t capacity)
 {
@@ -31,6 +52,7 @@ enum err pool_open(struct pool *pool, struct reactor *reactor, uint32_t object_s
         .reactor = reactor,
         .object_size = (uint32_t)align_up(object_size, POOL_ALIGN_BYTES),
         .capacity = capacity,
+        .pass = {.fn = pool_pass},
     };
     void *base = mmap(NULL, pool_bytes(pool), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -48,6 +70,7 @@ void pool_close(struct pool *pool)
     }
     ASSERT(pool->used == 0);
     ASSERT(pool->waiters.head == NULL);
+    ASSERT(!pool->pass.queued);
     unpoison(pool->base, (size_t)pool->fresh * pool->object_size);
     int failed = munmap(pool->base, pool_bytes(pool));
     ASSERT(failed == 0);
@@ -58,8 +81,12 @@ void *pool_acquire(struct pool *pool)
 {
     ASSERT(pool->base != NULL);
     ASSERT(pool->used <= pool->fresh);
+    if (pool->waiters.head != NULL && !pool->passing) {
+        return NULL;
+    }
     void *object = pool->free;
     if (object != NULL) {
+        pool->passing = false;
         unpoison(object, pool->object_size);
         memcpy(&pool->free, object, sizeof(pool->free));
         memset(object, 0, pool->object_size);
@@ -71,6 +98,7 @@ void *pool_acquire(struct pool *pool)
         return NULL;
     }
     object = pool->base + (size_t)pool->fresh * pool->object_size;
+    pool->passing = false;
     pool->fresh++;
     pool->used++;
     return object; /* Zero already: the kernel's pages are. */
@@ -89,19 +117,13 @@ void pool_release(struct pool *pool, void *object)
     poison(object, pool->object_size);
     pool->free = object;
     pool->used--;
-    struct completion *waiter = completion_list_pop(&pool->waiters);
-    if (waiter != NULL) {
-        completion_fire(pool->reactor, waiter, OK);
-    }
+    pool_wake(pool);
 }
 
 void pool_await(struct pool *pool, struct completion *waiter)
 {
     ASSERT(!waiter->queued);
     ASSERT(waiter->fn != NULL);
-    if (pool->used < pool->capacity && pool->waiters.head == NULL) {
-        completion_fire(pool->reactor, waiter, OK); /* Room came between the try and the wait. */
-        return;
-    }
     completion_list_push(&pool->waiters, waiter);
+    pool_wake(pool);
 }

@@ -147,6 +147,86 @@ static void waiters_are_let_in_by_one_release_each_in_order(void **state)
     pool_close(&pool);
 }
 
+/* One that has lost interest while it waited. */
+static void waiter_leave(struct completion *done)
+{
+    struct waiter *waiter = CONTAINER_OF(done, struct waiter, done);
+    waiter->order = ++order_next;
+}
+
+/* One that would take all there is. */
+static void waiter_grab(struct completion *done)
+{
+    struct waiter *waiter = CONTAINER_OF(done, struct waiter, done);
+    waiter_try(done);
+    void *more = pool_acquire(waiter->pool);
+    assert_null(more);
+}
+
+static void an_object_goes_on_to_the_next_if_a_waiter_does_not_take_it(void **state)
+{
+    (void)state;
+
+    enum { COUNT = 6 };
+
+    struct waiter waiters[COUNT];
+    struct pool pool;
+    order_next = 0;
+    assert_int_equal(pool_open(&pool, reactor, sizeof(struct object), 2), OK);
+    void *a = pool_acquire(&pool);
+    void *b = pool_acquire(&pool);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        completion_fn *fn = i == 2 || i == 5 ? waiter_try : waiter_leave;
+        waiters[i] = (struct waiter){.done = {.fn = fn}, .pool = &pool};
+        pool_await(&pool, &waiters[i].done);
+    }
+    pool_release(&pool, a);
+    (void)run_ready();
+    assert_int_equal(order_next, 3); /* Two left, the third took it. */
+    assert_non_null(waiters[2].object);
+    pool_release(&pool, b);
+    (void)run_ready();
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(waiters[i].order, i + 1);
+    }
+    assert_non_null(waiters[5].object);
+    pool_release(&pool, waiters[2].object);
+    pool_release(&pool, waiters[5].object);
+    pool_close(&pool);
+}
+
+static void nobody_passes_those_who_wait(void **state)
+{
+    (void)state;
+    struct waiter waiters[3];
+    struct pool pool;
+    order_next = 0;
+    assert_int_equal(pool_open(&pool, reactor, sizeof(struct object), 2), OK);
+    void *a = pool_acquire(&pool);
+    void *b = pool_acquire(&pool);
+    for (uint32_t i = 0; i < ARRAY_COUNT(waiters); i++) {
+        completion_fn *fn = i == 0 ? waiter_grab : waiter_try;
+        waiters[i] = (struct waiter){.done = {.fn = fn}, .pool = &pool};
+        pool_await(&pool, &waiters[i].done);
+    }
+    pool_release(&pool, a);
+    pool_release(&pool, b);
+    assert_null(pool_acquire(&pool)); /* Somebody who never waited. */
+    (void)run_ready();
+    assert_int_equal(waiters[0].order, 1);
+    assert_int_equal(waiters[1].order, 2);
+    assert_int_equal(waiters[2].order, 0);
+    pool_release(&pool, waiters[0].object);
+    (void)run_ready();
+    assert_int_equal(waiters[2].order, 3);
+    pool_release(&pool, waiters[1].object);
+    a = pool_acquire(&pool); /* Nobody waits: free to take. */
+    assert_non_null(a);
+    pool_release(&pool, a);
+    pool_release(&pool, waiters[2].object);
+    pool_close(&pool);
+}
+
 static void awaiting_a_pool_that_is_not_empty_fires(void **state)
 {
     (void)state;
@@ -210,6 +290,8 @@ int main(void)
         cmocka_unit_test(every_object_is_zeroed_aligned_and_its_own),
         cmocka_unit_test(a_released_object_is_the_next_to_be_acquired),
         cmocka_unit_test(waiters_are_let_in_by_one_release_each_in_order),
+        cmocka_unit_test(an_object_goes_on_to_the_next_if_a_waiter_does_not_take_it),
+        cmocka_unit_test(nobody_passes_those_who_wait),
         cmocka_unit_test(awaiting_a_pool_that_is_not_empty_fires),
         cmocka_unit_test(a_pool_larger_than_the_address_space_is_an_error),
         cmocka_unit_test(a_pool_with_an_object_out_cannot_be_closed),
