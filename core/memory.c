@@ -67,6 +67,8 @@ struct memory {
     struct memory_queue queues[MEMORY_CLASS_COUNT];
     uint32_t turn; /* Class whose waiters are looked at first. */
     struct reactor *reactor;
+    struct completion recheck; /* Runs behind the waiters that were fired. */
+    bool recheck_late;         /* One was fired while it was queued: it runs once more. */
     memory_reclaim_fn *reclaim;
     void *reclaim_context;
     bool reclaiming;
@@ -82,6 +84,8 @@ static const uint8_t memory_guarantee_16ths[MEMORY_CLASS_COUNT] = {
     [MEMORY_REPLICATION] = 1, /* Frames to and from peers: an ack must not wait for a producer. */
     [MEMORY_RECOVERY] = 1,    /* Scan buffers: a full node still starts and repairs. */
 };
+
+static void memory_recheck(struct completion *completion);
 
 static uint32_t memory_order(uint32_t size)
 {
@@ -266,6 +270,7 @@ enum err memory_open(struct memory **memory_out, const struct memory_options *op
         (void)munmap(memory, (size_t)align_up(sizeof(struct memory), BLOCK_SIZE_MIN));
         return ERR_NO_MEMORY;
     }
+    completion_init(&memory->recheck, memory_recheck);
     memory_bind(memory->region, memory->region_bytes, options->numa_node);
     memory_bind(memory->side, memory->side_bytes, options->numa_node);
     uint64_t guaranteed = 0;
@@ -352,6 +357,10 @@ static void queue_fire_head(struct memory *memory, struct memory_queue *queue)
         queue->returned--;
     }
     completion_fire(memory->reactor, head, OK);
+    memory->recheck_late = memory->recheck.queued;
+    if (!memory->recheck.queued) {
+        completion_fire(memory->reactor, &memory->recheck, OK);
+    }
 }
 
 /* Fires, class by class and in order, the waiters whose try would now succeed one after the other.
@@ -376,6 +385,19 @@ static void memory_wake(struct memory *memory)
             queue_fire_head(memory, queue);
         }
     }
+}
+
+/* A fired waiter may want nothing any more, and nobody tells: what it leaves is for those behind
+ * it, once all that were fired have run. */
+static void memory_recheck(struct completion *completion)
+{
+    struct memory *memory = CONTAINER_OF(completion, struct memory, recheck);
+    if (memory->recheck_late) {
+        memory->recheck_late = false;
+        completion_fire(memory->reactor, &memory->recheck, OK);
+        return;
+    }
+    memory_wake(memory);
 }
 
 /* Asks the cache to give back until the block fits or nothing more comes; doubles what it asks for,

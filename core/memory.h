@@ -68,7 +68,8 @@ NODISCARD struct block *block_acquire(struct memory *memory, enum memory_class c
 struct block *block_ref(struct block *block);
 void block_unref(struct block *block); /* The last one frees it and lets waiters try again. */
 
-/* Queues behind earlier waiters of the class. Fires in a later step, never before return. A waiter
+/* Queues behind earlier waiters of the class. Fires in a later step, never before return. When
+ * those that fired have had their turn, what they did not take goes to the next ones. A waiter
  * that fired, tried and failed again (somebody who never waited was quicker) awaits again and gets
  * its old place, ahead of all that came later. */
 void memory_await(struct memory *memory, struct reactor *reactor, struct memory_waiter *waiter);

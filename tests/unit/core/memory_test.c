@@ -583,6 +583,31 @@ static void a_waiter_that_fails_again_keeps_its_place(void **state)
     memory_close(memory);
 }
 
+/* One that has lost interest while it waited. */
+static void customer_leave(struct completion *done)
+{
+    assert_int_equal(done->result, OK);
+}
+
+static void what_a_waiter_does_not_take_goes_to_the_next(void **state)
+{
+    (void)state;
+    static struct block *blocks[1024];
+    uint32_t count = 0;
+    struct memory *memory = open_memory(MEMORY_LIMIT_MIN);
+    (void)take_all(memory, MEMORY_APPEND, 65536, blocks, &count);
+    for (uint32_t i = 0; i < 3; i++) {
+        customer_come(memory, i, MEMORY_APPEND, 65536);
+        customers[i].waiter.done.fn = i < 2 ? customer_leave : customer_try;
+    }
+    block_unref(blocks[--count]);
+    (void)run_ready();
+    assert_int_equal(served_count, 1);
+    customers_leave();
+    give_all(blocks, &count);
+    memory_close(memory);
+}
+
 static void one_release_wakes_as_many_as_it_serves(void **state)
 {
     (void)state;
@@ -596,12 +621,22 @@ static void one_release_wakes_as_many_as_it_serves(void **state)
         customer_come(memory, i, MEMORY_RECEIVE, 65536);
     }
     block_unref(large);
-    assert_int_equal(reactor->ready.count, 2);
+    assert_int_equal(reactor->ready.count, 3); /* And the look at what they leave. */
     (void)run_ready();
     assert_int_equal(served_count, 2);
     give_all(blocks, &count);
     (void)run_ready();
     assert_int_equal(served_count, 5);
+    customers_leave();
+    large = block_acquire(memory, MEMORY_RECEIVE, 65536 * WAITERS);
+    (void)take_all(memory, MEMORY_RECEIVE, 65536, blocks, &count);
+    for (uint32_t i = 0; i < WAITERS; i++) {
+        customer_come(memory, i, MEMORY_RECEIVE, 65536);
+    }
+    block_unref(large);
+    (void)run_ready();
+    assert_int_equal(served_count, WAITERS); /* More than are fired at once. */
+    give_all(blocks, &count);
     customers_leave();
     memory_close(memory);
 }
@@ -635,7 +670,7 @@ static void awaiting_what_is_free_fires_too(void **state)
     struct memory *memory = open_memory(MEMORY_LIMIT_MIN);
     customer_come(memory, 0, MEMORY_RECOVERY, 4096);
     assert_int_equal(served_count, 0);
-    assert_int_equal(run_ready(), 1);
+    assert_int_equal(run_ready(), 2); /* And the look at what it leaves. */
     assert_int_equal(served_count, 1);
     customers_leave();
     memory_close(memory);
@@ -753,6 +788,7 @@ int main(void)
         cmocka_unit_test(waiters_are_served_in_order_and_never_inline),
         cmocka_unit_test(a_large_waiter_is_not_woken_for_a_small_release),
         cmocka_unit_test(a_waiter_that_fails_again_keeps_its_place),
+        cmocka_unit_test(what_a_waiter_does_not_take_goes_to_the_next),
         cmocka_unit_test(one_release_wakes_as_many_as_it_serves),
         cmocka_unit_test(each_class_has_a_queue_of_its_own),
         cmocka_unit_test(awaiting_what_is_free_fires_too),
