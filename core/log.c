@@ -1,10 +1,12 @@
 /* Lines for the operator. Formatting is on the caller's stack and ends in one write(2), so lines of
- * several threads do not mix and nothing is shared but the level and the sink. */
+ * several threads do not mix and nothing is shared but the level and the sink. A line that stderr
+ * does not take at once is dropped: a core that waits for a reader of its log serves nobody. */
 #include "core/log.h"
 
 #include "core/assert.h"
 #include "core/reactor.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -81,7 +83,6 @@ static bool log_admit(struct log_site *site, uint64_t now_ms)
         site->lines = 0;
     }
     if (site->lines == LOG_SITE_LINES) {
-        site->dropped++;
         return false;
     }
     site->lines++;
@@ -147,17 +148,31 @@ static uint32_t log_append(char *line, uint32_t size, const char *text)
     return size;
 }
 
-static void log_emit(const char *line, uint32_t size)
+/* False: dropped, because nobody reads (a full pipe, a terminal that was stopped) or nobody can.
+ * Two cores that look at the same moment may both see the last room of a pipe; then one of them
+ * waits. */
+static bool log_emit(const char *line, uint32_t size)
 {
     ASSERT(size > 0 && size <= LOG_LINE_BYTES);
     ASSERT(line[size - 1] == '\n');
     if (log_sink.fn != NULL) {
         log_sink.fn(log_sink.context, line, size);
-        return;
+        return true;
     }
-    /* What stderr does not take is lost: nobody is left to tell, and the loop must not stop. */
-    ssize_t written = write(STDERR_FILENO, line, size);
-    MAYBE(written == (ssize_t)size);
+    /* The descriptor is shared with whoever started us, so it stays as blocking as it is. */
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&room, 1, 0) != 1 || room.revents != POLLOUT) {
+        return false;
+    }
+    return write(STDERR_FILENO, line, size) == (ssize_t)size;
+}
+
+static void log_drop(struct log_site *site, struct reactor *reactor)
+{
+    site->dropped++;
+    if (reactor != NULL) {
+        stats_add(&reactor->stats, STAT_LOG_DROPPED, 1);
+    }
 }
 
 void log_write(enum log_level level, struct log_site *site, const char *format, ...)
@@ -167,9 +182,7 @@ void log_write(enum log_level level, struct log_site *site, const char *format, 
     struct reactor *reactor = reactor_self();
     const uint64_t now_ms = log_now_ms(reactor);
     if (!log_admit(site, now_ms)) {
-        if (reactor != NULL) {
-            stats_add(&reactor->stats, STAT_LOG_DROPPED, 1);
-        }
+        log_drop(site, reactor);
         return;
     }
     char text[LOG_LINE_BYTES];
@@ -187,10 +200,13 @@ void log_write(enum log_level level, struct log_site *site, const char *format, 
         int more = snprintf(line + size, LOG_LINE_BYTES - size, " dropped=%u", site->dropped);
         ASSERT(more > 0 && more < LOG_TAIL_BYTES - 1);
         size += (uint32_t)more;
-        site->dropped = 0;
     }
     line[size++] = '\n';
-    log_emit(line, size);
+    if (log_emit(line, size)) {
+        site->dropped = 0;
+    } else {
+        log_drop(site, reactor);
+    }
 }
 
 static bool log_plain(const char *text)

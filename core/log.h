@@ -4,9 +4,10 @@
  *
  * error = a human must act; warn = degraded; info = a state changed; debug = off by a constant, but
  * compiled always. Each call site is limited to 20 lines in 10 s; what was left out is counted and
- * said with the next line of that site. Lines are formatted into the calling core's buffer and
- * written by one write(2) of at most 4 KiB to stderr. In the simulator the sink and clock are its
- * own. Values with blanks or quotes are quoted by log_quote(). */
+ * said with the next line of that site, as is a line that stderr could not take at once. Lines are
+ * formatted on the caller's stack and written by one write(2) of at most 4 KiB to stderr. In the
+ * simulator the sink and clock are its own. Values with blanks or quotes are quoted by
+ * log_quote(). */
 #pragma once
 
 #include "core/base.h"

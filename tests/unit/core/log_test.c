@@ -1,6 +1,7 @@
 /* Lines of logfmt: their form, what cannot break it, and the limit per site. */
 #include "core/log.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -182,6 +183,61 @@ static void without_a_sink_lines_go_to_stderr(void **state)
     assert_int_equal(sink.count, 0);
 }
 
+/* It would wait for ever: the pipe is full, and this thread is the one that reads it. */
+static void a_line_that_nobody_reads_is_dropped_and_counted(void **state)
+{
+    (void)state;
+    static char bytes[4096];
+    int ends[2];
+    struct log_site site = {0};
+    log_set_sink(NULL, NULL);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    while (write(ends[1], bytes, sizeof(bytes)) > 0) {
+    }
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    int saved = dup(STDERR_FILENO);
+    (void)dup2(ends[1], STDERR_FILENO);
+    (void)alarm(10);
+    say(&site, 3);
+    (void)alarm(0);
+    uint32_t dropped = site.dropped;
+    bool drained = read(ends[0], bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes);
+    say(&site, 1);
+    (void)dup2(saved, STDERR_FILENO);
+    close(ends[1]);
+    close(saved);
+    assert_true(drained);
+    assert_int_equal(dropped, 3);
+    assert_int_equal(site.dropped, 0);
+    char text[256] = "";
+    ssize_t size;
+    while ((size = read(ends[0], bytes, sizeof(bytes))) == (ssize_t)sizeof(bytes)) {
+    }
+    assert_in_range(size, 1, sizeof(text) - 1);
+    memcpy(text, bytes, (size_t)size);
+    assert_non_null(strstr(text, "again i=0 dropped=3\n"));
+    close(ends[0]);
+}
+
+/* Its reader has gone: no signal, no error, no line. */
+static void a_line_that_nobody_can_read_is_dropped(void **state)
+{
+    (void)state;
+    int ends[2];
+    struct log_site site = {0};
+    log_set_sink(NULL, NULL);
+    assert_int_equal(pipe(ends), 0);
+    close(ends[0]);
+    int saved = dup(STDERR_FILENO);
+    (void)dup2(ends[1], STDERR_FILENO);
+    say(&site, 2);
+    (void)dup2(saved, STDERR_FILENO);
+    close(ends[1]);
+    close(saved);
+    assert_int_equal(site.dropped, 2);
+}
+
 static void values_are_quoted_when_they_must_be(void **state)
 {
     (void)state;
@@ -238,6 +294,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_clock_that_went_back_does_not_silence_a_site, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(without_a_sink_lines_go_to_stderr, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_line_that_nobody_reads_is_dropped_and_counted, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_line_that_nobody_can_read_is_dropped, setup, teardown),
         cmocka_unit_test(values_are_quoted_when_they_must_be),
         cmocka_unit_test(a_quoted_value_is_cut_whole),
     };
