@@ -1,8 +1,8 @@
 /* One value of a setting: from text to a number, by type, with the bounds in the words of the type.
  *
- *     bytes     4096  4096B  64KiB  64MiB  1GiB  1TiB (powers of 1024)  1KB  1MB  1GB  1TB (of
- * 1000) duration  250ms  10s  5m  1h  7d; a bare number only where the key says so (retention.ms)
- */
+ *     bytes     4096  4096B  64KiB  64MiB  1GiB  1TiB  (powers of 1024)
+ *               1KB  1MB  1GB  1TB  (powers of 1000)
+ *     duration  250ms  10s  5m  1h  7d; a bare number only where the key says so (retention.ms) */
 #include "core/assert.h"
 #include "core/config.h"
 #include "core/log.h"

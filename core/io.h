@@ -15,8 +15,8 @@
  *     IO_LIST      bytes of names filled          others    0
  *     IO_ALLOCATE  0: [position, position + size) are written zeros, file as large, durable
  *
- * Files and directories (all but READ, WRITE and SYNC) run in a helper thread and may take long;
- * READ, WRITE and SYNC never block the reactor either. */
+ * What is done to files and directories runs in a helper thread and may take long, but for READ,
+ * WRITE and SYNC, which never block the reactor either, and CLOSE, which is done at once. */
 #pragma once
 
 #include "core/completion.h"

@@ -4,7 +4,7 @@
  *     submit   a socket operation is tried at once; if it would block, its io waits in the slot
  *              of its descriptor: one reader (accept, recv) and one writer (send, connect) each
  *     poll     poll(2) over the descriptors that somebody waits for, and the wake-up pipe
- *     files    all in the helper; their completions come home by reactor_post()
+ *     files    all but CLOSE in the helper; their completions come home by reactor_post()
  *
  * A received piece goes into a lent buffer only at the moment when it is there, so idle connections
  * cost a slot of the table and nothing else. Without a free buffer a reader that has bytes leaves

@@ -5,7 +5,8 @@
  *     recv     one-shot with a provided buffer ring: an idle connection holds no buffer. ENOBUFS
  *              puts the io into `starved`, where it is until a buffer is free or its socket ends
  *     send     MSG_WAITALL; what is still left is sent again
- *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, all else in the helper thread
+ *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, CLOSE at once, all else in the helper
+ *              thread
  *     wake     an eventfd with a read always armed on it
  *     full SQ  ios wait in `backlog`, in order
  *
