@@ -28,6 +28,32 @@ const struct io_engine *const *engine_list(uint32_t *count)
     return all;
 }
 
+struct engine_fault engine_fault;
+
+static void fault_submit(struct reactor *reactor, struct io *batch)
+{
+    while (batch != NULL) {
+        struct io *io = batch;
+        batch = io->next;
+        io->next = NULL;
+        engine_fault.seen[io->op]++;
+        if (io->op == engine_fault.op) {
+            engine_fault.hits++;
+            io_complete(reactor, io, engine_fault.err);
+        } else {
+            engine_fault.below->submit(reactor, io);
+        }
+    }
+}
+
+struct io_engine engine_wrap(const struct io_engine *below)
+{
+    struct io_engine wrapped = *below;
+    wrapped.submit = fault_submit;
+    engine_fault = (struct engine_fault){.below = below, .op = IO_NONE};
+    return wrapped;
+}
+
 static void engine_answer_roll(struct engine *engine, struct shard_roll *roll)
 {
     enum err err = engine->roll_err;
@@ -365,4 +391,36 @@ void engine_segment_path(const struct engine *engine, uint32_t index, char *path
     (void)snprintf(path, size, "%s/topics/%s/%u/%016" PRIx64 ".seg", engine->dir,
                    topic_id_text(&engine->id.topic, topic), engine->id.partition,
                    engine->segments[index].id);
+}
+
+static FILE *engine_segment_open(const struct engine *engine, uint32_t index, long position)
+{
+    char path[256];
+    engine_segment_path(engine, index, path, sizeof(path));
+    FILE *file = fopen(path, "r+b");
+    ASSERT(file != NULL);
+    int rc = fseek(file, position, SEEK_SET);
+    ASSERT(rc == 0);
+    return file;
+}
+
+void engine_spoil(const struct engine *engine, uint32_t index, long position)
+{
+    FILE *file = engine_segment_open(engine, index, position);
+    int byte = fgetc(file);
+    ASSERT(byte >= 0);
+    int rc = fseek(file, position, SEEK_SET);
+    ASSERT(rc == 0);
+    rc = fputc(byte ^ 0x55, file);
+    ASSERT(rc >= 0);
+    (void)fclose(file);
+}
+
+void engine_peek(const struct engine *engine, uint32_t index, long position, uint8_t *at,
+                 uint32_t size)
+{
+    FILE *file = engine_segment_open(engine, index, position);
+    size_t got = fread(at, 1, size, file);
+    ASSERT(got == size);
+    (void)fclose(file);
 }

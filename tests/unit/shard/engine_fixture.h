@@ -43,8 +43,21 @@ struct batch_spec {
     int32_t sequence;
 };
 
+/* Operations of one kind that an engine_wrap() answers by itself while it is told to. */
+struct engine_fault {
+    const struct io_engine *below;
+    enum io_op op; /* IO_NONE: nothing. */
+    enum err err;
+    uint32_t hits;
+    uint32_t seen[IO_LOCK + 1]; /* Operations by kind, failed or not. */
+};
+
+extern struct engine_fault engine_fault;
+
 /* The engines that this build and machine have. */
 const struct io_engine *const *engine_list(uint32_t *count);
+
+struct io_engine engine_wrap(const struct io_engine *below); /* Without a fault yet. */
 
 void engine_start(struct engine *engine, const struct io_engine *io);
 void engine_end(struct engine *engine); /* Stops if it runs; removes the directory. */
@@ -69,3 +82,8 @@ enum err engine_assign(struct engine *engine);
 /* Appends `count` batches of one record, each waited for; asserts OK. */
 void engine_append_each(struct engine *engine, uint32_t count, uint32_t value_bytes);
 void engine_segment_path(const struct engine *engine, uint32_t index, char *path, uint32_t size);
+/* Flips bits of one byte of the segment's file. */
+void engine_spoil(const struct engine *engine, uint32_t index, long position);
+/* `size` bytes of the segment's file. */
+void engine_peek(const struct engine *engine, uint32_t index, long position, uint8_t *at,
+                 uint32_t size);

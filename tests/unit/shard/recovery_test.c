@@ -16,11 +16,13 @@ static void on_each_engine(void (*claim)(struct engine *engine, const struct io_
     uint32_t count;
     const struct io_engine *const *list = engine_list(&count);
     for (uint32_t i = 0; i < count; i++) {
+        struct io_engine wrapped = engine_wrap(list[i]);
         struct engine *engine = malloc(sizeof(*engine));
         assert_non_null(engine);
-        engine_start(engine, list[i]);
+        engine_start(engine, &wrapped);
         assert_int_equal(engine_assign(engine), OK);
-        claim(engine, list[i]);
+        claim(engine, &wrapped);
+        engine_fault.op = IO_NONE;
         engine_end(engine);
         free(engine);
     }
@@ -42,19 +44,6 @@ static enum err read_at(struct engine *engine, uint64_t offset)
     enum err err = call.err;
     call_release(&call);
     return err;
-}
-
-static void spoil(const struct engine *engine, uint32_t segment, long position)
-{
-    char path[256];
-    engine_segment_path(engine, segment, path, sizeof(path));
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, position, SEEK_SET), 0);
-    int byte = fgetc(file);
-    assert_int_equal(fseek(file, position, SEEK_SET), 0);
-    assert_true(fputc(byte ^ 0x55, file) >= 0);
-    (void)fclose(file);
 }
 
 static uint32_t producer_batch(uint8_t *at, int32_t sequence)
@@ -110,7 +99,7 @@ static void check_torn(struct engine *engine, const struct io_engine *io)
     engine_append_each(engine, 5, 100);
     struct engine *e = engine;
     engine_crash(e, io);
-    spoil(e, 0, SEGMENT_DATA_POSITION + 4 * 4096 + 200);
+    engine_spoil(e, 0, SEGMENT_DATA_POSITION + 4 * 4096 + 200);
     assert_int_equal(engine_assign(e), OK);
     assert_int_equal(latest(e), 4);
     engine_append_each(e, 2, 10);
@@ -130,7 +119,7 @@ static void check_damage(struct engine *engine, const struct io_engine *io)
     struct call call;
     engine_append_each(engine, 5, 100);
     engine_crash(engine, io);
-    spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 200);
+    engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 200);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(engine->segments[0].state, SEGMENT_OPEN); /* Nothing was cut. */
     call_append(&call, engine, batch, producer_batch(batch, 0));
@@ -150,7 +139,7 @@ static void check_rot_in_sealed(struct engine *engine, const struct io_engine *i
     (void)io;
     engine_append_each(engine, 5, 100);
     engine_stop_shard(engine);
-    spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 300);
+    engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 300);
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(latest(engine), 5);
@@ -209,7 +198,7 @@ static void check_bad_trailer(struct engine *engine, const struct io_engine *io)
     (void)io;
     engine_append_each(engine, 5, 100);
     engine_stop_shard(engine);
-    spoil(engine, 0, SEGMENT_DATA_POSITION + 5 * 4096 + 100);
+    engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 5 * 4096 + 100);
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(latest(engine), 5);

@@ -8,43 +8,18 @@
 
 #include <cmocka.h>
 
-/* An engine that answers operations of one kind by itself while it is told to. */
-static struct fault {
-    const struct io_engine *below;
-    enum io_op op;
-    enum err err;
-    uint32_t hits;
-} fault;
-
-static void fault_submit(struct reactor *reactor, struct io *batch)
-{
-    while (batch != NULL) {
-        struct io *io = batch;
-        batch = io->next;
-        io->next = NULL;
-        if (io->op == fault.op) {
-            fault.hits++;
-            io_complete(reactor, io, fault.err);
-        } else {
-            fault.below->submit(reactor, io);
-        }
-    }
-}
-
 static void on_each_engine(void (*claim)(struct engine *engine))
 {
     uint32_t count;
     const struct io_engine *const *list = engine_list(&count);
     for (uint32_t i = 0; i < count; i++) {
-        struct io_engine wrapped = *list[i];
-        wrapped.submit = fault_submit;
-        fault = (struct fault){.below = list[i], .op = IO_NONE};
+        struct io_engine wrapped = engine_wrap(list[i]);
         struct engine *engine = malloc(sizeof(*engine));
         assert_non_null(engine);
         engine_start(engine, &wrapped);
         assert_int_equal(engine_assign(engine), OK);
         claim(engine);
-        fault.op = IO_NONE;
+        engine_fault.op = IO_NONE;
         engine_end(engine);
         free(engine);
     }
@@ -69,11 +44,11 @@ static void check_no_space(struct engine *engine)
 {
     engine_append_each(engine, 3, 10);
     engine_turns(engine, 20);
-    fault.op = IO_ALLOCATE;
-    fault.err = ERR_NO_SPACE;
+    engine_fault.op = IO_ALLOCATE;
+    engine_fault.err = ERR_NO_SPACE;
     assert_int_equal(append_large(engine, 900000), ERR_STORAGE);
     assert_int_equal(append_large(engine, 900000), ERR_STORAGE);
-    fault.op = IO_NONE;
+    engine_fault.op = IO_NONE;
     assert_int_equal(append_large(engine, 900000), OK);
     struct call call;
     call_offsets(&call, engine, OFFSETS_LATEST);
@@ -89,10 +64,10 @@ static void without_space_appends_fail_and_later_ones_succeed(void **state)
 
 static void check_no_file(struct engine *engine)
 {
-    fault.op = IO_RENAME;
-    fault.err = ERR_IO;
+    engine_fault.op = IO_RENAME;
+    engine_fault.err = ERR_IO;
     assert_int_equal(append_large(engine, 10), ERR_STORAGE);
-    fault.op = IO_NONE;
+    engine_fault.op = IO_NONE;
     assert_int_equal(append_large(engine, 10), OK);
     assert_int_equal(engine->segment_count, 1);
 }
@@ -106,11 +81,11 @@ static void file_that_cannot_be_made_is_tried_again_by_the_next_append(void **st
 static void check_write_fails(struct engine *engine)
 {
     engine_append_each(engine, 3, 10);
-    fault.op = IO_WRITE;
-    fault.err = ERR_IO;
+    engine_fault.op = IO_WRITE;
+    engine_fault.err = ERR_IO;
     assert_int_equal(append_large(engine, 10), ERR_STORAGE);
-    fault.op = IO_NONE;
-    uint32_t hits = fault.hits;
+    engine_fault.op = IO_NONE;
+    uint32_t hits = engine_fault.hits;
     assert_int_equal(hits, 1);
     assert_int_equal(append_large(engine, 10), OK);
     assert_int_equal(engine->segment_count, 2);
