@@ -90,7 +90,7 @@ static bool append_must_roll(const struct partition *partition, const struct bat
 {
     const struct segment *segment = partition_open_segment(partition);
     const struct writer *writer = &partition->writer;
-    if (segment == NULL || segment->fd < 0 || writer->failed || writer->seal_done) {
+    if (segment == NULL || !segment->file_made || writer->failed || writer->seal_done) {
         return true;
     }
     uint64_t records = batch_end(batch, 0);

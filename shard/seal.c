@@ -40,6 +40,7 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
     struct shard *shard = partition->shard;
     struct reactor *reactor = shard->reactor;
     ASSERT(segment->fd >= 0);
+    ASSERT(segment->position_end >= SEGMENT_DATA_POSITION);
     *seal = (struct seal){.segment = segment, .done = done};
     uint32_t body = trailer_size(&segment->index, partition->producers);
     uint32_t size = (uint32_t)align_up((uint64_t)EXTENT_HEADER_BYTES + body, DISK_BLOCK_BYTES);

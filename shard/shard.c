@@ -117,14 +117,15 @@ static void shard_stop_sealed(struct completion *done)
     shard_leave(partition->shard, partition);
 }
 
-/* Starts sealing one open file; false when none is left. A file sealed here has not told the map:
- * the next start reads the seal block and does. */
+/* Starts sealing one open file that this life made; false when none is left. One of an earlier life
+ * is left as it is: where it ends is recovery's to find, which is not over, or found damage. A file
+ * sealed here has not told the map: the next start reads the seal block and does. */
 static bool shard_seal_one(struct shard *shard)
 {
     for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
         for (struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
             struct segment *segment = partition_open_segment(p);
-            if (segment == NULL || segment->fd < 0 || p->writer.failed || p->writer.seal_done) {
+            if (segment == NULL || !segment->file_made || p->writer.failed || p->writer.seal_done) {
                 continue;
             }
             p->writer.seal_done = true;

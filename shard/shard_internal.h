@@ -77,7 +77,7 @@ struct segment {
     struct list lru; /* In shard->files while open, sealed and unpinned. */
     int fd;          /* -1: not open. */
     uint32_t pins;
-    bool file_made; /* Open segments: the file is in place and durable. */
+    bool file_made; /* By this life's roll: the file is in place and durable, and has a writer. */
     bool loaded;    /* The index is complete. */
     bool damaged;
     struct segment_index index;

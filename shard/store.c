@@ -143,7 +143,7 @@ void roll_start(struct partition *partition)
     const struct segment *segment = partition_open_segment(partition);
     if (segment == NULL) {
         roll_ask(partition);
-    } else if (segment->fd < 0) {
+    } else if (!segment->file_made) {
         COVER("a segment file is made at the second try");
         roll_clean(partition);
     } else {
@@ -243,6 +243,7 @@ static void roll_made(struct partition *partition)
     partition->writer.position = roll->position;
     partition->writer.allocated_end = roll->allocated;
     segment_opened(segment, roll->fd);
+    segment->file_made = true;
     LOG_INFO("segment opened topic=%s partition=%u epoch=%u base=%" PRIu64, partition->name,
              partition->id.partition, segment->info.epoch, segment->info.base_offset);
     roll_end(partition, OK);

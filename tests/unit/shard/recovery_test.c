@@ -211,6 +211,75 @@ static void bad_trailer_is_replaced_by_a_scan(void **state)
     on_each_engine(check_bad_trailer);
 }
 
+static void restart(struct engine *engine)
+{
+    engine_stop_shard(engine);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+}
+
+static void check_stop_unconfirmed(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 5, 100);
+    engine_crash(engine, io);
+    engine->roll_err = ERR_NOT_READY;
+    assert_int_equal(engine_assign(engine), ERR_NOT_READY);
+    engine->roll_err = OK;
+    restart(engine);
+    assert_int_equal(engine->segments[0].end_offset, 5);
+    assert_int_equal(latest(engine), 5);
+    assert_int_equal(read_at(engine, 4), OK);
+}
+
+static void stop_after_a_refused_seal_leaves_the_file_alone(void **state)
+{
+    (void)state;
+    on_each_engine(check_stop_unconfirmed);
+}
+
+static void check_stop_unread(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 5, 100);
+    engine_crash(engine, io);
+    engine_fault.op = IO_READ;
+    engine_fault.err = ERR_IO;
+    assert_int_equal(engine_assign(engine), ERR_IO);
+    engine_fault.op = IO_NONE;
+    restart(engine);
+    assert_int_equal(engine->segments[0].end_offset, 5);
+    assert_int_equal(latest(engine), 5);
+    assert_int_equal(read_at(engine, 0), OK);
+}
+
+static void stop_after_a_failed_scan_leaves_the_file_alone(void **state)
+{
+    (void)state;
+    on_each_engine(check_stop_unread);
+}
+
+static void check_stop_damaged(struct engine *engine, const struct io_engine *io)
+{
+    static uint8_t before[SEGMENT_DATA_POSITION + 5 * 4096], after[sizeof(before)];
+    engine_append_each(engine, 5, 100);
+    engine_crash(engine, io);
+    engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 200);
+    engine_peek(engine, 0, 0, before, sizeof(before));
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(engine_assign(engine), OK);
+        assert_int_equal(latest(engine), 2);
+        engine_stop_shard(engine);
+        engine_peek(engine, 0, 0, after, sizeof(after));
+        assert_memory_equal(before, after, sizeof(before));
+        engine_open_shard(engine);
+    }
+}
+
+static void stop_leaves_a_damaged_file_alone(void **state)
+{
+    (void)state;
+    on_each_engine(check_stop_damaged);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +290,9 @@ int main(void)
         cmocka_unit_test(orderly_stop_leaves_nothing_to_scan),
         cmocka_unit_test(open_segment_without_a_file_is_sealed_at_its_base),
         cmocka_unit_test(bad_trailer_is_replaced_by_a_scan),
+        cmocka_unit_test(stop_after_a_refused_seal_leaves_the_file_alone),
+        cmocka_unit_test(stop_after_a_failed_scan_leaves_the_file_alone),
+        cmocka_unit_test(stop_leaves_a_damaged_file_alone),
     };
     return cmocka_run_group_tests_name("shard/recovery", tests, NULL, NULL);
 }
