@@ -19,6 +19,9 @@ enum {
     SCRIPT_LIVES = 2,
     SCRIPT_BATCHES = 24,
     TROUBLE_CHANCE = 20,
+    HURRY_CHANCE = 15,
+    HURRY_TROUBLE_CHANCE = 50, /* A stop meets a recovery that cannot end. */
+    HURRY_STEPS_MAX = 80,      /* About what it takes to recover. */
     PARTITIONS_OF_CORE = 64,
 };
 
@@ -61,6 +64,7 @@ struct run {
     uint32_t cores_before;
     struct sim_disk_manners manners;
     enum trouble trouble;
+    uint32_t hurry; /* Steps until it is told to stop, whatever it is at; 0 = when it is done. */
     uint32_t shards_left;
     struct shard_stopping stopping[WORKLOAD_CORES_MAX];
     struct completion closed;
@@ -142,7 +146,10 @@ static void life_begin(struct run *run, uint32_t number)
     sim_node_set_manners(run->node, &run->manners);
     disk_set_capacity(sim_node_disk(run->node), UINT64_MAX / 2);
     bool scripted = run->options->script_at > 0;
-    bool troubled = !scripted && !quiet && prng_chance(prng, TROUBLE_CHANCE);
+    bool hurried = !scripted && !quiet && prng_chance(prng, HURRY_CHANCE);
+    run->hurry = hurried ? 1 + (uint32_t)prng_below(prng, HURRY_STEPS_MAX) : 0;
+    bool troubled =
+        !scripted && !quiet && prng_chance(prng, hurried ? HURRY_TROUBLE_CHANCE : TROUBLE_CHANCE);
     run->trouble = !troubled ? TROUBLE_NEVER : prng_chance(prng, 50) ? TROUBLE_EARLY : TROUBLE_LATE;
     sim_node_start(run->node, life->reactors, cores);
     sim_map_start(run->map, run->node, number);
@@ -276,6 +283,16 @@ static void life_leave(struct run *run)
     run->phase = LIFE_OVER;
 }
 
+/* True when nothing is left to do, or the life was told to stop before. */
+static bool life_must_stop(struct run *run)
+{
+    if (run->hurry > 0 && --run->hurry == 0) {
+        run->counts->hurries += !run->recovered;
+        return true;
+    }
+    return workload_resting(run->workload) && workload_audited(run->workload);
+}
+
 /* Moves the life on, between turns; true if it did. */
 static bool life_move(struct run *run)
 {
@@ -294,7 +311,7 @@ static bool life_move(struct run *run)
                 life_trouble(run);
             }
         }
-        if (workload_resting(run->workload) && workload_audited(run->workload)) {
+        if (life_must_stop(run)) {
             workload_stop(run->workload);
             run->phase = LIFE_DRAINING;
         }

@@ -36,7 +36,8 @@ enum { SIM_TEXT_BYTES = 600 };
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \
     X(full, "lives with a full disk")                                                              \
-    X(stops, "orderly stops")
+    X(stops, "orderly stops")                                                                      \
+    X(hurries, "stops before all was recovered")
 
 struct sim_counts {
     uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events;

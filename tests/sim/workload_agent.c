@@ -44,7 +44,8 @@ static void agent_home(struct op *op, enum err err)
         agent->state = AGENT_DONE;
         return;
     }
-    if (err != OK && agent->state == AGENT_ASSIGNING && workload->life->faulty) {
+    bool again = workload->life->faulty && !workload->stopping;
+    if (err != OK && agent->state == AGENT_ASSIGNING && again) {
         op_send(op, agent_core(agent), op->partition); /* What was lent is still there. */
         return;
     }
