@@ -233,6 +233,13 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
     return offset;
 }
 
+/* What is known to be on the disk: recovery takes it as evidence, so it never exceeds the truth. */
+static uint64_t commit_durable_end(const struct partition *partition)
+{
+    const struct segment_info *info = &partition_open_segment(partition)->info;
+    return info->durability == DURABILITY_DISK ? partition->high_watermark : info->base_offset;
+}
+
 /* Writes extent header and frame into the block. */
 static void commit_encode(struct partition *partition, struct commit *commit, uint32_t count,
                           uint32_t body_bytes)
@@ -264,7 +271,7 @@ static void commit_encode(struct partition *partition, struct commit *commit, ui
         .padded_size = commit->size,
         .boot = partition->shard->options.boot,
         .offset_first = commit->offset_first,
-        .durable_end = partition->high_watermark,
+        .durable_end = commit_durable_end(partition),
         .chain = writer->chain,
         .frames_or_crc = 1,
     };

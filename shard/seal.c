@@ -1,6 +1,10 @@
-/* The end of a file: trailer, durable; then the seal block, durable. A crash between the two leaves
- * an open file whose trailer the next scan ignores. A failure here costs a later scan and nothing
- * else: what is sealed, and where, is the map's to say. */
+/* The end of a file: the frames, durable; trailer, durable; then the seal block, durable. Frames of
+ * an `os` or `memory` segment were written and no more: without a sync of their own a trailer could
+ * survive what it stands for. A crash before the seal block leaves an open file whose trailer the
+ * next scan ignores. A failure here costs a later scan and nothing else: what is sealed, and where,
+ * is the map's to say.
+ *
+ *     (SYNC) -> TRAILER -> BLOCK -> done */
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "shard/shard_internal.h"
@@ -21,15 +25,21 @@ static void seal_step(struct completion *done)
 {
     struct seal *seal = CONTAINER_OF(done, struct seal, io.done);
     struct segment *segment = seal->segment;
-    if (done->result < 0 || seal->trailer_written) {
+    if (done->result < 0 || seal->state == SEAL_BLOCK) {
         seal_finish(seal, done->result);
         return;
     }
-    seal->trailer_written = true;
-    segment_seal_encode(&seal->row, seal->block->data);
     completion_init(&seal->io.done, seal_step);
-    io_write(&seal->io, segment->fd, seal->block->data, DISK_BLOCK_BYTES, SEGMENT_SEAL_POSITION,
-             IO_WRITE_DURABLE);
+    if (seal->state == SEAL_SYNC) {
+        seal->state = SEAL_TRAILER;
+        io_write(&seal->io, segment->fd, seal->block->data, seal->trailer_bytes,
+                 seal->row.trailer_position, IO_WRITE_DURABLE);
+    } else {
+        seal->state = SEAL_BLOCK;
+        segment_seal_encode(&seal->row, seal->block->data);
+        io_write(&seal->io, segment->fd, seal->block->data, DISK_BLOCK_BYTES, SEGMENT_SEAL_POSITION,
+                 IO_WRITE_DURABLE);
+    }
     io_submit(segment->partition->shard->reactor, &seal->io);
 }
 
@@ -80,7 +90,13 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .timestamp_max = segment->timestamp_max,
         .sealed_ms = reactor->now_ms,
     };
+    seal->trailer_bytes = size;
+    seal->state = SEAL_SYNC;
     completion_init(&seal->io.done, seal_step);
-    io_write(&seal->io, segment->fd, at, size, segment->position_end, IO_WRITE_DURABLE);
+    if (segment->info.durability == DURABILITY_DISK) {
+        completion_fire(reactor, &seal->io.done, OK);
+        return;
+    }
+    io_sync(&seal->io, segment->fd);
     io_submit(reactor, &seal->io);
 }

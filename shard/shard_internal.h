@@ -5,7 +5,8 @@
  *           -> tail cache: the blocks of recent commits, oldest first
  *           -> readers: fetches and look-ups that need a file
  *
- * Offsets of an open segment: durable_end (= high watermark) <= submitted_end <= offset_next. */
+ * Offsets of an open segment: high watermark <= submitted_end <= offset_next. In a `disk` segment
+ * the high watermark is its durable_end, the others are durable to their base until the seal. */
 #pragma once
 
 #include "core/io.h"
@@ -139,13 +140,20 @@ struct seal_end {
 };
 
 /* Writes trailer and seal block of a segment: see seal.c. */
+enum seal_state {
+    SEAL_SYNC,
+    SEAL_TRAILER,
+    SEAL_BLOCK,
+};
+
 struct seal {
     struct io io;
     struct segment *segment;
     struct completion *done;
     struct block *block;
     struct segment_seal row;
-    bool trailer_written;
+    uint32_t trailer_bytes; /* Padded. */
+    enum seal_state state;
 };
 
 /* Brings a file's facts into memory: see recovery.c. */

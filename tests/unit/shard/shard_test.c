@@ -1,6 +1,8 @@
 /* The shard as a whole: a disk that refuses or fails, durability classes, stopping. */
 #include "tests/unit/shard/engine_fixture.h"
 
+#include "shard/segment.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -139,6 +141,63 @@ static void os_and_memory_segments_do_not_flush(void **state)
     on_each_engine(check_classes);
 }
 
+static void check_durable_end(struct engine *engine)
+{
+    static uint8_t block[4096];
+
+    const enum durability classes[] = {DURABILITY_DISK, DURABILITY_OS, DURABILITY_MEMORY};
+
+    for (uint32_t i = 0; i < 3; i++) {
+        engine->config.durability = classes[i];
+        engine->config.segment_records = 3;
+        assert_int_equal(engine_assign(engine), OK);
+        for (uint32_t j = 0; j < 3; j++) {
+            engine_append_each(engine, 1, 10);
+            engine_turns(engine, 5);
+        }
+        assert_int_equal(engine->segment_count, i + 1);
+        assert_int_equal(engine->segments[i].durability, classes[i]);
+        struct extent_header extent;
+        engine_peek(engine, i, SEGMENT_DATA_POSITION + 2 * 4096, block, sizeof(block));
+        assert_int_equal(extent_header_decode(block, &extent), OK);
+        assert_int_equal(extent.offset_first, 3 * i + 2);
+        assert_int_equal(extent.durable_end, classes[i] == DURABILITY_DISK ? 3 * i + 2 : 3 * i);
+    }
+}
+
+static void durable_end_says_only_what_was_flushed(void **state)
+{
+    (void)state;
+    on_each_engine(check_durable_end);
+}
+
+static void check_seal_syncs(struct engine *engine)
+{
+    static uint8_t block[4096];
+    struct segment_seal seal;
+    for (uint32_t i = 0; i < 2; i++) {
+        engine->config.durability = DURABILITY_OS;
+        assert_int_equal(engine_assign(engine), OK);
+        engine_append_each(engine, 3, 10);
+        uint32_t syncs = engine_fault.seen[IO_SYNC];
+        engine_fault.op = i == 0 ? IO_SYNC : IO_NONE;
+        engine_fault.err = ERR_IO;
+        engine_stop_shard(engine);
+        engine_fault.op = IO_NONE;
+        assert_int_equal(engine_fault.seen[IO_SYNC] - syncs, 1);
+        engine_peek(engine, i, SEGMENT_SEAL_POSITION, block, sizeof(block));
+        assert_int_equal(segment_seal_decode(block, &seal), i == 0 ? ERR_NOT_FOUND : OK);
+        engine_open_shard(engine);
+        assert_int_equal(engine_assign(engine), OK);
+    }
+}
+
+static void seal_flushes_the_frames_before_it_vouches_for_them(void **state)
+{
+    (void)state;
+    on_each_engine(check_seal_syncs);
+}
+
 static void check_stop(struct engine *engine)
 {
     static uint8_t batch[1024];
@@ -168,6 +227,8 @@ int main(void)
         cmocka_unit_test(file_that_cannot_be_made_is_tried_again_by_the_next_append),
         cmocka_unit_test(failed_write_ends_the_segment_and_keeps_what_was_acked),
         cmocka_unit_test(os_and_memory_segments_do_not_flush),
+        cmocka_unit_test(durable_end_says_only_what_was_flushed),
+        cmocka_unit_test(seal_flushes_the_frames_before_it_vouches_for_them),
         cmocka_unit_test(stop_commits_what_is_staged_and_cancels_who_waits),
     };
     return cmocka_run_group_tests_name("shard/shard", tests, NULL, NULL);
