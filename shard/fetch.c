@@ -3,7 +3,7 @@
  *     fetch -> cache has the offset -> pieces                        (no wait)
  *           -> offset = high watermark -> parked -> fetch again      (the turn of the next ack)
  *           -> readers hold too much (lend.c) -> parked -> fetch again
- *           -> reader: OPEN/LOAD (recovery.c) -> READ -> parse -> pieces
+ *           -> reader: OPEN/LOAD (load.c) -> READ -> parse -> pieces
  *                                                 ^  |
  *                                                 +--+ next extent, or a larger buffer
  *

@@ -156,7 +156,7 @@ struct seal {
     enum seal_state state;
 };
 
-/* Brings a file's facts into memory: see recovery.c. */
+/* Brings a file's facts into memory: see load.c. */
 enum load_state {
     LOAD_OPEN,
     LOAD_SYNC,
@@ -356,8 +356,10 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
 void roll_start(struct partition *partition);
 void roll_drained(struct partition *partition); /* Commits came to rest. */
 
-/* recovery.c */
+/* load.c */
 void load_start(struct load *load, struct segment *segment, struct completion *done);
+
+/* recovery.c */
 void recover_start(struct partition *partition, struct request *request);
 
 /* fetch.c */

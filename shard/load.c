@@ -1,0 +1,398 @@
+/* What one file says: its index, where it ends, and its producers.
+ *
+ *     OPEN -> (SYNC) -> HEAD -> seal block valid: TRAILER -> done
+ *                            -> else: SCAN extent by extent -> done
+ *                                      -> bad extent: HUNT for what claims to be durable -> done
+ *
+ * The named cases (storage.md C) that exist without a journal:
+ *     torn tail         bad at p, nothing later claims that more was durable: cut, not written over
+ *     damage            bad at p, a later extent's durable_end is beyond: refuse, report
+ *     trailer, no seal  ignored; the seal runs again
+ *
+ * Before anything is decided the file is synced: after kill -9 what is read may be in a cache only.
+ */
+#include "core/assert.h"
+#include "core/cover.h"
+#include "core/crc32c.h"
+#include "core/log.h"
+#include "shard/shard_internal.h"
+
+#include <inttypes.h>
+
+static void load_step(struct completion *done);
+
+/* The segment gets what was read, unless another load of it came first: two readers may scan one
+ * file at the same time, each for itself. */
+static void load_index(struct load *load)
+{
+    struct segment *segment = load->segment;
+    if (!segment->loaded) {
+        segment_index_deinit(&segment->index);
+        segment->index = load->index;
+        segment->timestamp_max = load->timestamp_max;
+        segment_index_init(&load->index);
+    }
+}
+
+static void load_finish(struct load *load, enum err err)
+{
+    struct segment *segment = load->segment;
+    struct shard *shard = segment->partition->shard;
+    if (load->block != NULL) {
+        block_unref(load->block);
+        load->block = NULL;
+    }
+    if (err == OK) {
+        load_index(load);
+        segment->loaded = true;
+        segment->position_end = load->position;
+    } else if (err == ERR_DAMAGED) {
+        segment->damaged = true;
+        LOG_ERROR("segment is damaged topic=%s partition=%u segment=%016" PRIx64 " valid=%" PRIu64
+                  " maybe=%" PRIu64,
+                  segment->partition->name, segment->partition->id.partition, segment->info.id,
+                  load->offset, load->evidence);
+    }
+    segment_index_deinit(&load->index);
+    if (load->pinned) {
+        load->pinned = false;
+        segment_unpin(segment);
+    }
+    completion_fire(shard->reactor, load->done, err);
+}
+
+static void load_memory(struct completion *done);
+
+static void load_read(struct load *load, enum load_state state, uint64_t position, uint64_t bytes)
+{
+    struct segment *segment = load->segment;
+    struct reactor *reactor = segment->partition->shard->reactor;
+    load->state = state;
+    load->read_position = position;
+    if (bytes > memory_block_max(reactor->memory)) {
+        load_finish(load, ERR_NO_MEMORY);
+        return;
+    }
+    if (load->block != NULL && load->block_bytes < bytes) { /* Of a block no more than asked for. */
+        block_unref(load->block);
+        load->block = NULL;
+    }
+    load->buffer_bytes = (uint32_t)bytes;
+    if (load->block == NULL) {
+        load->block = block_acquire(reactor->memory, MEMORY_RECOVERY, (uint32_t)bytes);
+        load->block_bytes = (uint32_t)bytes;
+    }
+    if (load->block == NULL) {
+        COVER("load waits for memory");
+        load->memory.size = (uint32_t)bytes;
+        load->memory.class = MEMORY_RECOVERY;
+        completion_init(&load->memory.done, load_memory);
+        memory_await(reactor->memory, reactor, &load->memory);
+        return;
+    }
+    completion_init(&load->io.done, load_step);
+    io_read(&load->io, segment->fd, load->block->data, (uint32_t)bytes, position);
+    io_submit(reactor, &load->io);
+}
+
+static void load_memory(struct completion *done)
+{
+    struct load *load = CONTAINER_OF(done, struct load, memory.done);
+    load_read(load, load->state, load->read_position, load->buffer_bytes);
+}
+
+static void load_scan_start(struct load *load)
+{
+    struct segment *segment = load->segment;
+    load->position = SEGMENT_DATA_POSITION;
+    load->offset = segment->info.base_offset;
+    load->chain = segment->info.salt;
+    load->evidence = load->offset;
+    segment_index_deinit(&load->index);
+    segment_index_init(&load->index);
+    load->timestamp_max = INT64_MIN;
+    load_read(load, LOAD_SCAN, load->position, READ_BYTES);
+}
+
+/* The batches of a sound frame: producers and greatest time. */
+static enum err load_batches(struct load *load, const struct frame_header *frame,
+                             const uint8_t *body, int64_t *timestamp_max)
+{
+    const uint8_t *at = body + (size_t)frame->batches * FRAME_ROW_BYTES;
+    for (uint32_t i = 0; i < frame->batches; i++) {
+        struct frame_row row;
+        struct batch batch;
+        frame_row_decode(body + (size_t)i * FRAME_ROW_BYTES, &row);
+        if (batch_parse(bytes_of(at, row.length), &batch) != OK) {
+            return ERR_CORRUPT;
+        }
+        if (batch.max_timestamp > *timestamp_max) {
+            *timestamp_max = batch.max_timestamp;
+        }
+        if (load->producers != NULL && batch.producer_id >= 0) {
+            struct producer_batch window = {
+                .first_sequence = batch.base_sequence,
+                .last_sequence = batch_sequence_last(&batch),
+                .first_offset = (uint64_t)batch.base_offset,
+                .time_ms = (int64_t)row.ms,
+            };
+            enum err err =
+                producer_record(load->producers, batch.producer_id, batch.producer_epoch, &window);
+            if (err != OK) {
+                return err;
+            }
+        }
+        load->last_ms = row.ms;
+        load->last_seq = row.seq + row.records - 1;
+        at += row.length;
+    }
+    return OK;
+}
+
+static enum err load_frame(struct load *load, const struct extent_header *extent,
+                           const struct frame_header *frame, const uint8_t *header)
+{
+    struct segment *segment = load->segment;
+    const uint8_t *body = header + FRAME_HEADER_BYTES;
+    if (frame->offset_first != load->offset || frame->chain != load->chain ||
+        extent->chain != load->chain || frame->epoch != segment->info.epoch ||
+        frame_check_body(frame, body) != OK) {
+        return ERR_CORRUPT;
+    }
+    int64_t timestamp_max = INT64_MIN;
+    enum err err = load_batches(load, frame, body, &timestamp_max);
+    if (err != OK) {
+        return err;
+    }
+    if (timestamp_max > load->timestamp_max) {
+        load->timestamp_max = timestamp_max;
+    }
+    struct frame_row row = {0};
+    frame_row_decode(body, &row);
+    err = segment_index_add(&load->index, frame->offset_first, load->position, row.ms, row.seq,
+                            timestamp_max, extent->padded_size);
+    load->offset += frame->records;
+    load->chain = frame_chain(header);
+    return err;
+}
+
+static enum err load_producers(struct load *load, const struct extent_header *extent,
+                               const uint8_t *body)
+{
+    uint32_t size = extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES;
+    if (crc32c(0, body, size) != extent->frames_or_crc) {
+        return ERR_CORRUPT;
+    }
+    /* Rows end where the padding begins: no row has a count of zero. */
+    uint32_t used = 0;
+    while (size - used >= PRODUCER_ROW_BYTES && body[used + 10] != 0) {
+        used += PRODUCER_ROW_BYTES;
+    }
+    return load->producers == NULL ? OK : producer_decode(load->producers, bytes_of(body, used));
+}
+
+/* One extent at `at`, of which `left` bytes were read. ERR_TRUNCATED: read more of it. */
+static enum err load_extent(struct load *load, const uint8_t *at, uint32_t left,
+                            struct extent_header *extent)
+{
+    struct frame_header frame = {0};
+    enum err err = frame_at(load->segment, at, load->position, extent, &frame);
+    if (err != OK || extent->type == EXTENT_TRAILER || extent->boot < load->boot) {
+        return ERR_CORRUPT;
+    }
+    if (extent->padded_size > left) {
+        return ERR_TRUNCATED;
+    }
+    const uint8_t *body = at + EXTENT_HEADER_BYTES;
+    if (extent->type == EXTENT_FRAMES) {
+        err = load_frame(load, extent, &frame, body);
+    } else if (extent->type == EXTENT_PRODUCERS) {
+        err = load_producers(load, extent, body);
+    }
+    if (err == OK) {
+        load->boot = extent->boot;
+        load->evidence = max_u64(load->evidence, extent->durable_end);
+    }
+    return err;
+}
+
+static void load_end(struct load *load)
+{
+    const struct segment *segment = load->segment;
+    bool whole = load->recover || load->offset == segment->info.end_offset;
+    load_finish(load, whole && load->evidence <= load->offset ? OK : ERR_DAMAGED);
+}
+
+/* Behind the sound prefix: does a later extent say that more was durable? */
+static void load_hunt(struct load *load, uint32_t size)
+{
+    uint32_t at = 0;
+    for (; size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (extent_header_decode(load->block->data + at, &extent) == OK &&
+            extent.salt == load->segment->info.salt &&
+            extent.position == load->read_position + at && extent.type == EXTENT_FRAMES) {
+            load->evidence = max_u64(load->evidence, extent.durable_end);
+        }
+    }
+    if (load->evidence > load->offset || size < load->buffer_bytes) {
+        load_end(load);
+        return;
+    }
+    load_read(load, LOAD_HUNT, load->read_position + at, READ_BYTES);
+}
+
+static void load_scan(struct load *load, uint32_t size)
+{
+    uint32_t at = 0;
+    enum err err = OK;
+    stats_add(&load->segment->partition->shard->reactor->stats, STAT_RECOVERED_BYTES, size);
+    while (size - at >= DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (!load->recover && load->offset == load->segment->info.end_offset) {
+            load_end(load);
+            return;
+        }
+        err = load_extent(load, load->block->data + at, size - at, &extent);
+        if (err == ERR_NO_MEMORY) {
+            load_finish(load, err);
+            return;
+        }
+        if (err == ERR_TRUNCATED && at == 0 && extent.padded_size <= load->buffer_bytes) {
+            err = ERR_CORRUPT; /* The file ends inside. */
+        }
+        if (err == ERR_TRUNCATED) {
+            load_read(load, LOAD_SCAN, load->position, max_u32(READ_BYTES, extent.padded_size));
+            return;
+        }
+        if (err != OK) {
+            COVER("recovery meets a bad extent");
+            load_read(load, LOAD_HUNT, load->position + DISK_BLOCK_BYTES, READ_BYTES);
+            return;
+        }
+        load->position += extent.padded_size;
+        at += extent.padded_size;
+    }
+    if (at == 0) {
+        load_end(load);
+        return;
+    }
+    load_read(load, LOAD_SCAN, load->position, READ_BYTES);
+}
+
+static void load_trailer(struct load *load, uint32_t size)
+{
+    struct segment *segment = load->segment;
+    struct extent_header extent;
+    uint32_t body = (uint32_t)load->seal.trailer_bytes;
+    const uint8_t *at = load->block->data;
+    segment_index_deinit(&load->index);
+    segment_index_init(&load->index);
+    bool sound = size >= EXTENT_HEADER_BYTES + body && extent_header_decode(at, &extent) == OK &&
+                 extent.type == EXTENT_TRAILER && extent.salt == segment->info.salt &&
+                 extent.position == load->seal.trailer_position &&
+                 crc32c(0, at + EXTENT_HEADER_BYTES, body) == extent.frames_or_crc &&
+                 trailer_decode(bytes_of(at + EXTENT_HEADER_BYTES, body), &load->index,
+                                load->producers) == OK;
+    if (!sound) {
+        COVER("trailer is bad, the file is scanned");
+        load_scan_start(load);
+        return;
+    }
+    load->timestamp_max = load->seal.timestamp_max;
+    load->offset = load->seal.end_offset;
+    load->chain = load->seal.digest;
+    load->position = load->seal.trailer_position;
+    load->last_ms = load->seal.last_ms;
+    load->last_seq = load->seal.last_seq;
+    load_finish(load, OK);
+}
+
+static void load_head(struct load *load, uint32_t size)
+{
+    struct segment *segment = load->segment;
+    const struct segment_info *info = &segment->info;
+    struct segment_header header;
+    if (size < SEGMENT_DATA_POSITION || segment_header_decode(load->block->data, &header) != OK ||
+        header.segment_id != info->id || header.salt != info->salt ||
+        header.base_offset != info->base_offset) {
+        load_finish(load, ERR_DAMAGED);
+        return;
+    }
+    struct segment_seal *seal = &load->seal;
+    enum err err = segment_seal_decode(load->block->data + SEGMENT_SEAL_POSITION, seal);
+    bool ours = err == OK && seal->segment_id == info->id && seal->salt == info->salt &&
+                (info->state == SEGMENT_OPEN || seal->end_offset == info->end_offset);
+    load->sealed = ours && load->recover;
+    if (!ours) {
+        load_scan_start(load);
+        return;
+    }
+    load_read(load, LOAD_TRAILER, seal->trailer_position,
+              align_up(EXTENT_HEADER_BYTES + seal->trailer_bytes, DISK_BLOCK_BYTES));
+}
+
+static void load_step(struct completion *done)
+{
+    struct load *load = CONTAINER_OF(done, struct load, io.done);
+    struct segment *segment = load->segment;
+    if (done->result < 0) {
+        load_finish(load, (enum err)done->result);
+        return;
+    }
+    switch (load->state) {
+    case LOAD_OPEN:
+        if (!load->had_file) {
+            segment_opened(segment, done->result);
+        }
+        segment_pin(segment);
+        load->pinned = true;
+        if (segment->loaded && !load->recover && load->producers == NULL) {
+            load->position = segment->position_end;
+            load_finish(load, OK);
+        } else if (load->recover) {
+            load->state = LOAD_SYNC;
+            completion_init(&load->io.done, load_step);
+            io_sync(&load->io, segment->fd);
+            io_submit(segment->partition->shard->reactor, &load->io);
+        } else {
+            load_read(load, LOAD_HEAD, 0, SEGMENT_DATA_POSITION);
+        }
+        return;
+    case LOAD_SYNC:
+        load_read(load, LOAD_HEAD, 0, SEGMENT_DATA_POSITION);
+        return;
+    case LOAD_HEAD:
+        load_head(load, (uint32_t)done->result);
+        return;
+    case LOAD_TRAILER:
+        load_trailer(load, (uint32_t)done->result);
+        return;
+    case LOAD_SCAN:
+        load_scan(load, (uint32_t)done->result);
+        return;
+    case LOAD_HUNT:
+        load_hunt(load, (uint32_t)done->result);
+        return;
+    }
+    UNREACHABLE();
+}
+
+void load_start(struct load *load, struct segment *segment, struct completion *done)
+{
+    struct shard *shard = segment->partition->shard;
+    load->segment = segment;
+    load->done = done;
+    load->state = LOAD_OPEN;
+    load->had_file = segment->fd >= 0;
+    completion_init(&load->io.done, load_step);
+    if (load->had_file) {
+        completion_fire(shard->reactor, &load->io.done, OK);
+        return;
+    }
+    segment_path(segment, load->path);
+    uint32_t flags =
+        (load->recover ? IO_OPEN_WRITE : 0U) | (shard->options.direct ? IO_OPEN_DIRECT : 0U);
+    io_open(&load->io, load->path, flags);
+    io_submit(shard->reactor, &load->io);
+}
