@@ -363,6 +363,10 @@ static void fetch_step(struct reader *reader, int32_t result)
         if (reader_load(reader, segment)) {
             return;
         }
+        if (segment->damaged && fetch->offset >= segment->valid_end) {
+            reader_finish(reader, ERR_DAMAGED);
+            return;
+        }
         const struct index_row *row = segment_index_by_offset(&segment->index, fetch->offset);
         uint64_t position = row == NULL ? SEGMENT_DATA_POSITION : row->position;
         (void)reader_read(reader, position, READ_BYTES);

@@ -34,6 +34,18 @@ static void load_index(struct load *load)
     }
 }
 
+/* Up to where the frames were sound the file stays readable. */
+static void load_damaged(struct load *load)
+{
+    struct segment *segment = load->segment;
+    segment->damaged = true;
+    segment->valid_end = max_u64(segment->info.base_offset, load->offset);
+    LOG_ERROR("segment is damaged topic=%s partition=%u segment=%016" PRIx64 " valid=%" PRIu64
+              " maybe=%" PRIu64,
+              segment->partition->name, segment->partition->id.partition, segment->info.id,
+              segment->valid_end, load->evidence);
+}
+
 static void load_finish(struct load *load, enum err err)
 {
     struct segment *segment = load->segment;
@@ -42,16 +54,16 @@ static void load_finish(struct load *load, enum err err)
         block_unref(load->block);
         load->block = NULL;
     }
-    if (err == OK) {
+    if (err == ERR_DAMAGED) {
+        load_damaged(load);
+    }
+    if (err == OK || (err == ERR_DAMAGED && load->position >= SEGMENT_DATA_POSITION)) {
         load_index(load);
         segment->loaded = true;
         segment->position_end = load->position;
-    } else if (err == ERR_DAMAGED) {
-        segment->damaged = true;
-        LOG_ERROR("segment is damaged topic=%s partition=%u segment=%016" PRIx64 " valid=%" PRIu64
-                  " maybe=%" PRIu64,
-                  segment->partition->name, segment->partition->id.partition, segment->info.id,
-                  load->offset, load->evidence);
+        if (!load->recover && load->producers == NULL) {
+            err = OK;
+        }
     }
     segment_index_deinit(&load->index);
     if (load->pinned) {
@@ -218,9 +230,9 @@ static enum err load_extent(struct load *load, const uint8_t *at, uint32_t left,
 
 static void load_end(struct load *load)
 {
-    const struct segment *segment = load->segment;
-    bool whole = load->recover || load->offset == segment->info.end_offset;
-    load_finish(load, whole && load->evidence <= load->offset ? OK : ERR_DAMAGED);
+    bool whole =
+        load->recover ? load->evidence <= load->offset : load->offset == segment_end(load->segment);
+    load_finish(load, whole ? OK : ERR_DAMAGED);
 }
 
 /* Behind the sound prefix: does a later extent say that more was durable? */
@@ -242,6 +254,18 @@ static void load_hunt(struct load *load, uint32_t size)
     load_read(load, LOAD_HUNT, load->read_position + at, READ_BYTES);
 }
 
+static void load_bad_extent(struct load *load)
+{
+    if (!load->recover) { /* The map says where it ends. */
+        COVER("a reader meets a bad extent");
+        load->evidence = segment_end(load->segment);
+        load_end(load);
+        return;
+    }
+    COVER("recovery meets a bad extent");
+    load_read(load, LOAD_HUNT, load->position + DISK_BLOCK_BYTES, READ_BYTES);
+}
+
 static void load_scan(struct load *load, uint32_t size)
 {
     uint32_t at = 0;
@@ -249,7 +273,7 @@ static void load_scan(struct load *load, uint32_t size)
     stats_add(&load->segment->partition->shard->reactor->stats, STAT_RECOVERED_BYTES, size);
     while (size - at >= DISK_BLOCK_BYTES) {
         struct extent_header extent;
-        if (!load->recover && load->offset == load->segment->info.end_offset) {
+        if (!load->recover && load->offset == segment_end(load->segment)) {
             load_end(load);
             return;
         }
@@ -266,8 +290,7 @@ static void load_scan(struct load *load, uint32_t size)
             return;
         }
         if (err != OK) {
-            COVER("recovery meets a bad extent");
-            load_read(load, LOAD_HUNT, load->position + DISK_BLOCK_BYTES, READ_BYTES);
+            load_bad_extent(load);
             return;
         }
         load->position += extent.padded_size;

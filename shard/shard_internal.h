@@ -79,8 +79,9 @@ struct segment {
     int fd;          /* -1: not open. */
     uint32_t pins;
     bool file_made; /* By this life's roll: the file is in place and durable, and has a writer. */
-    bool loaded;    /* The index is complete. */
+    bool loaded;    /* The index is complete, or reaches to valid_end. */
     bool damaged;
+    uint64_t valid_end; /* Damaged: nothing from here on can be read. */
     struct segment_index index;
     int64_t timestamp_max; /* INT64_MIN: no record, or not loaded. */
     uint64_t position_end; /* Behind the last frame. */
@@ -167,7 +168,8 @@ enum load_state {
 };
 
 struct load {
-    struct completion *done; /* OK; ERR_NOT_FOUND: no file; ERR_DAMAGED. */
+    /* OK, for readers also when only a prefix is sound; ERR_NOT_FOUND: no file; ERR_DAMAGED. */
+    struct completion *done;
     struct segment *segment;
     struct producer_table *producers; /* Filled too, unless NULL. */
     struct io io;

@@ -117,15 +117,21 @@ static void check_damage(struct engine *engine, const struct io_engine *io)
 {
     static uint8_t batch[1024];
     struct call call;
-    engine_append_each(engine, 5, 100);
-    engine_crash(engine, io);
-    engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 200);
+    engine->config.segment_records = 5;
     assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(engine->segments[0].state, SEGMENT_OPEN); /* Nothing was cut. */
+    engine_append_each(engine, 10, 100);
+    engine_crash(engine, io);
+    engine_spoil(engine, 1, SEGMENT_DATA_POSITION + 2 * 4096 + 200);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine->segments[1].state, SEGMENT_OPEN); /* Nothing was cut. */
     call_append(&call, engine, batch, producer_batch(batch, 0));
     call_wait(&call);
     assert_int_equal(call.err, ERR_DAMAGED);
-    assert_int_equal(latest(engine), 2);
+    assert_int_equal(latest(engine), 7);
+    for (uint64_t offset = 0; offset <= 7; offset++) {
+        assert_int_equal(read_at(engine, offset), OK);
+    }
+    assert_int_equal(read_at(engine, 8), ERR_OFFSET_RANGE);
 }
 
 static void damage_below_what_was_durable_is_reported_not_cut(void **state)
@@ -211,6 +217,35 @@ static void bad_trailer_is_replaced_by_a_scan(void **state)
     on_each_engine(check_bad_trailer);
 }
 
+static void check_rot_without_trailer(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine->config.segment_records = 4;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 8, 100);
+    engine_stop_shard(engine);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    engine_stop_shard(engine);
+    assert_int_equal(engine->segments[1].state, SEGMENT_SEALED);
+    for (uint32_t i = 0; i < 2; i++) {
+        engine_spoil(engine, i, SEGMENT_DATA_POSITION + 2 * 4096 + 300);
+        engine_spoil(engine, i, SEGMENT_DATA_POSITION + 4 * 4096 + 100);
+    }
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(latest(engine), 8);
+    for (uint64_t offset = 0; offset < 8; offset++) {
+        assert_int_equal(read_at(engine, offset), offset % 4 < 2 ? OK : ERR_DAMAGED);
+    }
+}
+
+static void rot_without_a_trailer_leaves_what_is_below_it_readable(void **state)
+{
+    (void)state;
+    on_each_engine(check_rot_without_trailer);
+}
+
 static void restart(struct engine *engine)
 {
     engine_stop_shard(engine);
@@ -290,6 +325,7 @@ int main(void)
         cmocka_unit_test(orderly_stop_leaves_nothing_to_scan),
         cmocka_unit_test(open_segment_without_a_file_is_sealed_at_its_base),
         cmocka_unit_test(bad_trailer_is_replaced_by_a_scan),
+        cmocka_unit_test(rot_without_a_trailer_leaves_what_is_below_it_readable),
         cmocka_unit_test(stop_after_a_refused_seal_leaves_the_file_alone),
         cmocka_unit_test(stop_after_a_failed_scan_leaves_the_file_alone),
         cmocka_unit_test(stop_leaves_a_damaged_file_alone),
