@@ -66,10 +66,7 @@ static void load_finish(struct load *load, enum err err)
         }
     }
     segment_index_deinit(&load->index);
-    if (load->pinned) {
-        load->pinned = false;
-        segment_unpin(segment);
-    }
+    segment_unpin(segment);
     completion_fire(shard->reactor, load->done, err);
 }
 
@@ -368,8 +365,6 @@ static void load_step(struct completion *done)
         if (!load->had_file) {
             segment_opened(segment, done->result);
         }
-        segment_pin(segment);
-        load->pinned = true;
         if (segment->loaded && !load->recover && load->producers == NULL) {
             load->position = segment->position_end;
             load_finish(load, OK);
@@ -408,6 +403,7 @@ void load_start(struct load *load, struct segment *segment, struct completion *d
     load->done = done;
     load->state = LOAD_OPEN;
     load->had_file = segment->fd >= 0;
+    segment_pin(segment); /* Before it is open: else the newest descriptor might go at once. */
     completion_init(&load->io.done, load_step);
     if (load->had_file) {
         completion_fire(shard->reactor, &load->io.done, OK);

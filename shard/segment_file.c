@@ -1,5 +1,5 @@
 /* Names and descriptors of segment files. Open segments keep theirs pinned; sealed ones are opened
- * at first use and closed when others need the descriptor more. */
+ * at first use and, when nobody uses them, closed as soon as too many others were used later. */
 #include "core/assert.h"
 #include "shard/shard_internal.h"
 
@@ -64,22 +64,40 @@ void descriptor_close(struct shard *shard, int fd)
     io_submit(shard->reactor, &closing->io);
 }
 
+/* Into the list of those that may be closed, and out of it. */
+static void files_give(struct segment *segment)
+{
+    struct shard *shard = segment->partition->shard;
+    if (segment->fd >= 0 && segment->pins == 0) {
+        list_push_back(&shard->files, &segment->lru);
+        shard->files_idle++;
+    }
+}
+
+static void files_take(struct segment *segment)
+{
+    struct shard *shard = segment->partition->shard;
+    if (segment->fd >= 0 && segment->pins == 0) {
+        ASSERT(shard->files_idle > 0);
+        list_remove(&segment->lru);
+        shard->files_idle--;
+    }
+}
+
 void segment_close(struct segment *segment)
 {
     if (segment->fd < 0) {
         return;
     }
     struct shard *shard = segment->partition->shard;
-    ASSERT(shard->files_open > 0);
-    list_remove(&segment->lru);
-    shard->files_open--;
+    files_take(segment);
     descriptor_close(shard, segment->fd);
     segment->fd = -1;
 }
 
 static void files_trim(struct shard *shard)
 {
-    while (shard->files_open > SHARD_FILES_OPEN_MAX && !list_empty(&shard->files)) {
+    while (shard->files_idle > SHARD_FILES_IDLE_MAX) {
         segment_close(CONTAINER_OF(shard->files.next, struct segment, lru));
     }
 }
@@ -92,25 +110,20 @@ void segment_opened(struct segment *segment, int fd)
         return;
     }
     segment->fd = fd;
-    shard->files_open++;
-    if (segment->pins == 0) {
-        list_push_back(&shard->files, &segment->lru);
-    }
+    files_give(segment);
     files_trim(shard);
 }
 
 void segment_pin(struct segment *segment)
 {
+    files_take(segment);
     segment->pins++;
-    list_remove(&segment->lru);
 }
 
 void segment_unpin(struct segment *segment)
 {
     ASSERT(segment->pins > 0);
     segment->pins--;
-    if (segment->pins == 0 && segment->fd >= 0) {
-        list_push_back(&segment->partition->shard->files, &segment->lru);
-        files_trim(segment->partition->shard);
-    }
+    files_give(segment);
+    files_trim(segment->partition->shard);
 }

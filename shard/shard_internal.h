@@ -24,7 +24,7 @@
 enum {
     SHARD_BUCKETS = 4096,          /* Of the table of partitions. */
     SHARD_READERS = 64,            /* File reads at once: bounds buffers to 16 MiB. */
-    SHARD_FILES_OPEN_MAX = 64,     /* Sealed segments with an open descriptor. */
+    SHARD_FILES_IDLE_MAX = 64,     /* Open descriptors that nobody uses just now. */
     SHARD_RECOVERIES_MAX = 4,      /* Each holds a scan buffer. */
     SHARD_PATH_BYTES = 512,        /* data dir + topics/<32>/<10>/<16>.seg */
     TAIL_FRAMES_MAX = 8192,        /* Frames in the tail cache. */
@@ -75,7 +75,7 @@ struct commit {
 struct segment {
     struct partition *partition;
     struct segment_info info;
-    struct list lru; /* In shard->files while open, sealed and unpinned. */
+    struct list lru; /* In shard->files while open and unpinned. */
     int fd;          /* -1: not open. */
     uint32_t pins;
     bool file_made; /* By this life's roll: the file is in place and durable, and has a writer. */
@@ -178,7 +178,7 @@ struct load {
     enum load_state state;
     bool recover; /* Of an open segment: sync first, find the end. */
     bool sealed;  /* Out: a valid seal block was found. */
-    bool had_file, pinned;
+    bool had_file;
     uint32_t buffer_bytes, block_bytes, boot;
     uint64_t read_position;
     struct segment_seal seal;
@@ -272,8 +272,8 @@ struct shard {
     struct list tail_free;
     struct tail_frame *tail_frames;
     uint64_t tail_bytes, tail_bytes_max;
-    struct list files; /* Least recently used first. */
-    uint32_t files_open;
+    struct list files; /* Open and not pinned, least recently used first. */
+    uint32_t files_idle;
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
     uint64_t lent_bytes, lent_bytes_max; /* Blocks that readers hold; see lend.c. */

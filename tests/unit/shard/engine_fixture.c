@@ -126,7 +126,7 @@ void engine_open_shard(struct engine *engine)
         .hooks = {.context = engine, .roll = engine_roll},
         .node_id = 1,
         .boot = ++engine->boot,
-        .partitions_max = 16,
+        .partitions_max = 128,
         .appends_max = 1024,
         .direct = true,
     };

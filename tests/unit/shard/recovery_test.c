@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -315,6 +316,63 @@ static void stop_leaves_a_damaged_file_alone(void **state)
     on_each_engine(check_stop_damaged);
 }
 
+/* Other partitions, each with a file that stays open. */
+static void open_others(struct engine *engine, uint32_t count)
+{
+    struct engine *before = malloc(sizeof(*before));
+    assert_non_null(before);
+    *before = *engine;
+    for (uint32_t i = 0; i < count; i++) {
+        engine->id.partition = 100 + i;
+        engine->segment_count = 0;
+        assert_int_equal(engine_assign(engine), OK);
+        engine_append_each(engine, 1, 10);
+    }
+    memcpy(engine->segments, before->segments, sizeof(engine->segments));
+    engine->segment_count = before->segment_count;
+    engine->id = before->id;
+    free(before);
+}
+
+static void check_many_files(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 5, 100);
+    engine_crash(engine, io);
+    open_others(engine, 66);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(latest(engine), 5);
+    assert_int_equal(read_at(engine, 0), OK);
+}
+
+static void recovery_beside_many_open_files_keeps_the_one_it_reads(void **state)
+{
+    (void)state;
+    on_each_engine(check_many_files);
+}
+
+static void check_sealed_files(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine->config.segment_records = 1;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 60, 10);
+    restart(engine);
+    open_others(engine, 20);
+    uint32_t opened = engine_fault.seen[IO_OPEN];
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint64_t offset = 0; offset < 60; offset++) {
+            assert_int_equal(read_at(engine, offset), OK);
+        }
+    }
+    assert_in_range(engine_fault.seen[IO_OPEN] - opened, 59, 60);
+}
+
+static void sealed_files_stay_open_up_to_the_limit(void **state)
+{
+    (void)state;
+    on_each_engine(check_sealed_files);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +387,8 @@ int main(void)
         cmocka_unit_test(stop_after_a_refused_seal_leaves_the_file_alone),
         cmocka_unit_test(stop_after_a_failed_scan_leaves_the_file_alone),
         cmocka_unit_test(stop_leaves_a_damaged_file_alone),
+        cmocka_unit_test(recovery_beside_many_open_files_keeps_the_one_it_reads),
+        cmocka_unit_test(sealed_files_stay_open_up_to_the_limit),
     };
     return cmocka_run_group_tests_name("shard/recovery", tests, NULL, NULL);
 }
