@@ -103,6 +103,7 @@ static void work_copy_segments(struct agent *agent, struct agent_request *slot)
         return; /* Deleted meanwhile: the DROP follows. */
     }
     const struct map_partition *partition = &topic->partitions[request->partition.partition];
+    request->assign.epoch = partition->epoch;
     if (partition->segment_count == 0) {
         return;
     }

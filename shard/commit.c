@@ -190,7 +190,7 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
                             uint32_t count)
 {
     struct reactor *reactor = partition->shard->reactor;
-    uint32_t epoch = partition_epoch(partition);
+    uint32_t epoch = partition_open_segment(partition)->info.epoch;
     uint8_t *at = body + count * FRAME_ROW_BYTES;
     uint64_t offset = commit->offset_first;
     commit->timestamp_max = INT64_MIN;

@@ -19,6 +19,7 @@ enum err partition_create(struct shard *shard, const struct request *request,
     made->shard = shard;
     made->id = request->partition;
     made->config = *request->assign.config;
+    made->epoch = request->assign.epoch;
     (void)snprintf(made->name, sizeof(made->name), "%s", request->assign.topic_name);
     list_init(&made->tail);
     completion_init(&made->commit_work, commit_work);
@@ -117,9 +118,9 @@ struct segment *partition_segment_of(const struct partition *partition, uint64_t
 
 uint32_t partition_epoch(const struct partition *partition)
 {
-    return partition->segment_count == 0
-               ? 0
-               : partition->segments[partition->segment_count - 1]->info.epoch;
+    uint32_t count = partition->segment_count;
+    return count == 0 ? partition->epoch
+                      : max_u32(partition->epoch, partition->segments[count - 1]->info.epoch);
 }
 
 /* In arrival order: the queue is taken whole, and who still waits queues again. */

@@ -138,6 +138,7 @@ struct request_assign {
     const struct partition_config *config;
     const struct segment_info *segments; /* By base offset; borrowed until home. */
     uint32_t segment_count;
+    uint32_t epoch; /* The map's: greater than the last segment's when an empty one is gone. */
 };
 
 struct request {

@@ -199,6 +199,9 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
 
 static void shard_assign(struct shard *shard, struct partition **at, struct request *request)
 {
+    if (*at != NULL) {
+        (*at)->epoch = max_u32((*at)->epoch, request->assign.epoch);
+    }
     if (*at != NULL && !(*at)->ready && !(*at)->dropping && (*at)->active == 0) {
         COVER("assign after a recovery that failed");
         recover_start(*at, request);

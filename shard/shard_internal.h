@@ -221,6 +221,7 @@ struct partition {
     struct partition_id id;
     char name[TOPIC_NAME_BYTES_MAX + 1];
     struct partition_config config;
+    uint32_t epoch; /* As assigned; see partition_epoch(). */
     struct segment **segments;
     uint32_t segment_count, segment_capacity;
     uint64_t log_start, high_watermark, offset_next;

@@ -306,6 +306,7 @@ void call_assign(struct call *call, struct engine *engine)
     call->request.assign.config = &engine->config;
     call->request.assign.segments = engine->segments;
     call->request.assign.segment_count = engine->segment_count;
+    call->request.assign.epoch = engine->epoch;
     call_start(call, engine, REQUEST_ASSIGN);
 }
 
@@ -316,13 +317,18 @@ void call_append(struct call *call, struct engine *engine, const uint8_t *batch,
     call_start(call, engine, REQUEST_PRODUCE);
 }
 
+static int32_t client_epoch(const struct engine *engine)
+{
+    return engine->client_epoch == 0 ? -1 : (int32_t)engine->client_epoch;
+}
+
 void call_fetch(struct call *call, struct engine *engine, uint64_t offset, bool park)
 {
     *call = (struct call){0};
     call->request.fetch.offset = offset;
     uint32_t limit = engine->fetch_bytes_max;
     call->request.fetch.bytes_max = limit == 0 ? 1 << 20 : limit;
-    call->request.fetch.epoch = -1;
+    call->request.fetch.epoch = client_epoch(engine);
     call->request.fetch.whole_first = limit == 0;
     call->request.fetch.park = park;
     call->request.fetch.pieces = call->pieces;
@@ -334,7 +340,7 @@ void call_offsets(struct call *call, struct engine *engine, int64_t timestamp)
 {
     *call = (struct call){0};
     call->request.offsets.timestamp = timestamp;
-    call->request.offsets.epoch = -1;
+    call->request.offsets.epoch = client_epoch(engine);
     call_start(call, engine, REQUEST_OFFSETS);
     call_wait(call);
 }
@@ -360,6 +366,7 @@ enum err engine_assign(struct engine *engine)
     call.request.assign.config = &engine->config;
     call.request.assign.segments = borrowed;
     call.request.assign.segment_count = engine->segment_count;
+    call.request.assign.epoch = engine->epoch;
     call_start(&call, engine, REQUEST_ASSIGN);
     call_wait(&call);
     return call.err;

@@ -18,6 +18,8 @@ struct engine {
     struct segment_info segments[ENGINE_SEGMENTS_MAX]; /* The map. */
     uint32_t segment_count;
     uint64_t next_segment;
+    uint32_t epoch;        /* Of the map, if it knows a greater one than its segments have. */
+    uint32_t client_epoch; /* Current leader epoch of fetches and look-ups; 0: any. */
     uint32_t boot;
     uint32_t fetch_bytes_max; /* 0: 1 MiB, and the first batch whole. */
     bool hold_rolls;

@@ -275,6 +275,38 @@ static void offsets_are_found_by_time_across_segments_and_restarts(void **state)
     on_each_engine(check_times);
 }
 
+static void check_epoch(struct engine *engine)
+{
+    struct call call;
+    engine_append_each(engine, 1, 10);
+    restart(engine);
+    /* A second segment was opened and sealed empty: the map has forgotten it, not its epoch. */
+    engine->epoch = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        engine->client_epoch = 2;
+        call_fetch(&call, engine, 1, false);
+        call_wait(&call);
+        assert_int_equal(call.err, i == 0 ? ERR_EPOCH_UNKNOWN : OK);
+        call_offsets(&call, engine, OFFSETS_LATEST);
+        assert_int_equal(call.err, i == 0 ? ERR_EPOCH_UNKNOWN : OK);
+        restart(engine);
+    }
+    assert_int_equal(call.request.offsets.epoch_found, 2);
+    engine->client_epoch = 3;
+    call_offsets(&call, engine, OFFSETS_LATEST);
+    assert_int_equal(call.err, ERR_EPOCH_UNKNOWN);
+    engine->epoch = 3; /* The map learns more while the partition is here. */
+    assert_int_equal(engine_assign(engine), OK);
+    call_offsets(&call, engine, OFFSETS_LATEST);
+    assert_int_equal(call.err, OK);
+}
+
+static void epoch_of_the_map_is_known_without_a_segment_that_has_it(void **state)
+{
+    (void)state;
+    on_each_engine(check_epoch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +315,7 @@ int main(void)
         cmocka_unit_test(limits_and_ranges_are_obeyed),
         cmocka_unit_test(readers_hold_a_quarter_of_the_memory_and_appends_go_on),
         cmocka_unit_test(who_waits_for_readers_ends_with_the_topic),
+        cmocka_unit_test(epoch_of_the_map_is_known_without_a_segment_that_has_it),
         cmocka_unit_test(offsets_are_found_by_time_across_segments_and_restarts),
     };
     return cmocka_run_group_tests_name("shard/fetch", tests, NULL, NULL);
