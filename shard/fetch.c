@@ -11,10 +11,7 @@
  * for each piece until it is released. */
 #include "core/assert.h"
 #include "core/cover.h"
-#include "core/log.h"
 #include "shard/shard_internal.h"
-
-#include <inttypes.h>
 
 static void fetch_finish(struct partition *partition, struct request *request, enum err err)
 {
@@ -288,14 +285,6 @@ bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes)
     return true;
 }
 
-static void fetch_damaged(const struct reader *reader, uint64_t position)
-{
-    LOG_ERROR("stored data is damaged topic=%s partition=%u segment=%016" PRIx64
-              " position=%" PRIu64,
-              reader->partition->name, reader->partition->id.partition, reader->segment->info.id,
-              position);
-}
-
 /* Takes what the request wants from the `size` bytes read, or reads on. */
 static void fetch_parse(struct reader *reader, uint32_t size)
 {
@@ -336,8 +325,7 @@ static void fetch_parse(struct reader *reader, uint32_t size)
         at += extent.padded_size;
     }
     if (err != OK) {
-        fetch_damaged(reader, reader->position + at);
-        err = ERR_DAMAGED;
+        err = segment_tell(reader->segment, ERR_DAMAGED);
     }
     if (fetch->piece_count > 0 || !room || offset >= end || err != OK) {
         reader_finish(reader, fetch->piece_count > 0 ? OK : err);
@@ -357,7 +345,8 @@ static void fetch_step(struct reader *reader, int32_t result)
                                       ? reader->segment
                                       : partition_segment_of(partition, fetch->offset);
         if (segment == NULL || result < 0) {
-            reader_finish(reader, result < 0 ? (enum err)result : ERR_OFFSET_RANGE);
+            reader_finish(reader, segment == NULL ? ERR_OFFSET_RANGE
+                                                  : segment_tell(segment, (enum err)result));
             return;
         }
         if (reader_load(reader, segment)) {
@@ -373,7 +362,8 @@ static void fetch_step(struct reader *reader, int32_t result)
         return;
     }
     if (result < (int32_t)DISK_BLOCK_BYTES) {
-        reader_finish(reader, result < 0 ? (enum err)result : ERR_DAMAGED);
+        enum err err = result < 0 ? (enum err)result : ERR_TRUNCATED;
+        reader_finish(reader, segment_tell(reader->segment, err));
         return;
     }
     fetch_parse(reader, (uint32_t)result);

@@ -40,6 +40,10 @@ static void load_damaged(struct load *load)
     struct segment *segment = load->segment;
     segment->damaged = true;
     segment->valid_end = max_u64(segment->info.base_offset, load->offset);
+    if (segment->told == ERR_DAMAGED) {
+        return;
+    }
+    segment->told = ERR_DAMAGED;
     LOG_ERROR("segment is damaged topic=%s partition=%u segment=%016" PRIx64 " valid=%" PRIu64
               " maybe=%" PRIu64,
               segment->partition->name, segment->partition->id.partition, segment->info.id,

@@ -152,7 +152,7 @@ void offsets_step(struct reader *reader, enum err err)
 {
     struct partition *partition = reader->partition;
     if (err != OK) {
-        reader_finish(reader, err);
+        reader_finish(reader, segment_tell(reader->segment, err));
         return;
     }
     if (reader->searching) {

@@ -1,6 +1,7 @@
 /* Names and descriptors of segment files. Open segments keep theirs pinned; sealed ones are opened
  * at first use and, when nobody uses them, closed as soon as too many others were used later. */
 #include "core/assert.h"
+#include "core/log.h"
 #include "shard/shard_internal.h"
 
 #include <inttypes.h>
@@ -34,6 +35,32 @@ void segment_pool_path(const struct segment *segment, char *path)
 {
     (void)snprintf(path, SHARD_PATH_BYTES, "%s/pool/%016" PRIx64 ".new",
                    segment->partition->shard->options.data_dir, segment->info.id);
+}
+
+enum err segment_tell(struct segment *segment, enum err err)
+{
+    const struct partition *partition = segment->partition;
+    if (err == OK || err == ERR_NO_MEMORY) {
+        return err;
+    }
+    bool lost = err == ERR_NOT_FOUND || err == ERR_TRUNCATED || err == ERR_CORRUPT ||
+                err == ERR_FOREIGN || err == ERR_DAMAGED;
+    bool first = segment->told != err;
+    segment->told = err;
+    if (lost && first) {
+        LOG_ERROR("stored records are lost; stop floe and put the segment's file back from a copy, "
+                  "or go on without them topic=%s partition=%u segment=%016" PRIx64 " base=%" PRIu64
+                  " reason=\"%s\"",
+                  partition->name, partition->id.partition, segment->info.id,
+                  segment->info.base_offset, err_text(err));
+    } else if (first) {
+        LOG_ERROR("stored records cannot be read now; look at the disk, the file's owner and the "
+                  "limit of open files topic=%s partition=%u segment=%016" PRIx64 " base=%" PRIu64
+                  " reason=\"%s\"",
+                  partition->name, partition->id.partition, segment->info.id,
+                  segment->info.base_offset, err_text(err));
+    }
+    return lost ? ERR_DAMAGED : ERR_STORAGE;
 }
 
 /* A descriptor on its way out. */

@@ -82,6 +82,7 @@ struct segment {
     bool loaded;    /* The index is complete, or reaches to valid_end. */
     bool damaged;
     uint64_t valid_end; /* Damaged: nothing from here on can be read. */
+    enum err told;      /* What the operator was told last. */
     struct segment_index index;
     int64_t timestamp_max; /* INT64_MIN: no record, or not loaded. */
     uint64_t position_end; /* Behind the last frame. */
@@ -349,6 +350,9 @@ void segment_pin(struct segment *segment);
 void segment_unpin(struct segment *segment);
 void segment_opened(struct segment *segment, int fd); /* Takes the descriptor; closes a second. */
 void segment_close(struct segment *segment);
+/* What a reader is to be told about a file that failed it: ERR_DAMAGED or, when that may pass,
+ * ERR_STORAGE, ERR_NO_MEMORY. The operator hears each reason once in a row. */
+enum err segment_tell(struct segment *segment, enum err err);
 void descriptor_close(struct shard *shard, int fd);
 
 /* seal.c */

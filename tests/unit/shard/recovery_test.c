@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -373,6 +374,68 @@ static void sealed_files_stay_open_up_to_the_limit(void **state)
     on_each_engine(check_sealed_files);
 }
 
+static void check_lost_file(struct engine *engine, const struct io_engine *io)
+{
+    char path[256];
+    struct call call;
+    (void)io;
+    engine->config.segment_records = 4;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 12, 100);
+    restart(engine);
+    engine_fault.op = IO_OPEN;
+
+    const enum err reasons[] = {ERR_DENIED, ERR_LIMIT, ERR_IO};
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(reasons); i++) {
+        engine_fault.err = reasons[i];
+        assert_int_equal(read_at(engine, 0), ERR_STORAGE);
+        call_offsets(&call, engine, 1000);
+        assert_int_equal(call.err, ERR_STORAGE);
+    }
+    engine_fault.op = IO_NONE;
+    assert_int_equal(read_at(engine, 0), OK); /* It was not for ever. */
+    engine_segment_path(engine, 1, path, sizeof(path));
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(read_at(engine, 4), ERR_DAMAGED);
+    call_offsets(&call, engine, 1005);
+    assert_int_equal(call.err, ERR_DAMAGED);
+    assert_int_equal(read_at(engine, 8), OK);
+    engine_fault.op = IO_READ;
+    engine_fault.err = ERR_IO;
+    assert_int_equal(read_at(engine, 0), ERR_STORAGE);
+    engine_fault.op = IO_NONE;
+    engine_append_each(engine, 1, 10); /* Nothing of it concerns who appends. */
+}
+
+static void file_that_cannot_be_read_is_told_as_such(void **state)
+{
+    (void)state;
+    on_each_engine(check_lost_file);
+}
+
+static void check_cut_file(struct engine *engine, const struct io_engine *io)
+{
+    char path[256];
+    (void)io;
+    engine->config.segment_records = 4;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 8, 100);
+    restart(engine);
+    engine_segment_path(engine, 0, path, sizeof(path));
+    assert_int_equal(truncate(path, SEGMENT_DATA_POSITION + 2 * 4096), 0);
+    assert_int_equal(read_at(engine, 0), OK);
+    assert_int_equal(read_at(engine, 1), OK);
+    assert_int_equal(read_at(engine, 2), ERR_DAMAGED);
+    assert_int_equal(read_at(engine, 3), ERR_DAMAGED);
+}
+
+static void truncated_file_is_readable_up_to_its_end(void **state)
+{
+    (void)state;
+    on_each_engine(check_cut_file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +447,8 @@ int main(void)
         cmocka_unit_test(open_segment_without_a_file_is_sealed_at_its_base),
         cmocka_unit_test(bad_trailer_is_replaced_by_a_scan),
         cmocka_unit_test(rot_without_a_trailer_leaves_what_is_below_it_readable),
+        cmocka_unit_test(file_that_cannot_be_read_is_told_as_such),
+        cmocka_unit_test(truncated_file_is_readable_up_to_its_end),
         cmocka_unit_test(stop_after_a_refused_seal_leaves_the_file_alone),
         cmocka_unit_test(stop_after_a_failed_scan_leaves_the_file_alone),
         cmocka_unit_test(stop_leaves_a_damaged_file_alone),
