@@ -81,7 +81,8 @@ static enum err batch_check_records(struct bytes data, const struct batch_rules 
     struct codec_output output;
     struct bytes records = {.data = data.data + BATCH_HEADER_BYTES,
                             .size = batch->length - BATCH_HEADER_BYTES};
-    enum err err = codec_open((enum codec)(batch->attributes & BATCH_CODEC_MASK), records, &output);
+    enum err err = codec_open_within((enum codec)(batch->attributes & BATCH_CODEC_MASK), records,
+                                     codec_output_max(records.size, rules->bytes_max), &output);
     if (err != OK) {
         return err;
     }
@@ -206,7 +207,7 @@ static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp
     bool append_time = (batch.attributes & BATCH_APPEND_TIME) != 0;
     enum err err = codec_open((enum codec)(batch.attributes & BATCH_CODEC_MASK), records, &output);
     if (err != OK) {
-        return ERR_DAMAGED;
+        return err == ERR_NO_MEMORY ? err : ERR_DAMAGED;
     }
     struct bytes_reader reader = bytes_reader(output.bytes);
     err = ERR_NOT_FOUND;

@@ -52,8 +52,8 @@ struct batch_rules {
 NODISCARD enum err batch_parse(struct bytes data, struct batch *batch);
 
 /* Everything that a broker must check of a produced batch, cheap first: ERR_BATCH_INVALID,
- * ERR_BATCH_TOO_LARGE, ERR_BATCH_CRC, ERR_BATCH_TIMESTAMP, ERR_BATCH_CODEC. Sequences are not
- * looked at: that is the producer table's. */
+ * ERR_BATCH_TOO_LARGE (also when too much comes out of it), ERR_BATCH_CRC, ERR_BATCH_TIMESTAMP,
+ * ERR_BATCH_CODEC, ERR_NO_MEMORY. Sequences are not looked at: that is the producer table's. */
 NODISCARD enum err batch_check(struct bytes data, const struct batch_rules *rules,
                                struct batch *batch);
 
@@ -64,7 +64,7 @@ void batch_stamp(uint8_t *at, uint64_t base_offset, uint32_t epoch);
 void batch_stamp_append_time(uint8_t *at, uint32_t size, uint64_t ms);
 
 /* The first record at or after `timestamp` in a stamped batch. ERR_NOT_FOUND; ERR_DAMAGED when the
- * records cannot be read. */
+ * records cannot be read; ERR_NO_MEMORY. */
 NODISCARD enum err batch_find_time(struct bytes data, int64_t timestamp, uint64_t *offset,
                                    int64_t *found);
 

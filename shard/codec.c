@@ -1,4 +1,5 @@
-/* Each codec appends to a growing output; growth stops at the bound. */
+/* Each codec appends to a growing output; growth stops at the bound. The output is kept whole: the
+ * records are parsed from it, and the bound is what a core can spare. */
 #include "shard/codec.h"
 
 #include "core/assert.h"
@@ -9,10 +10,17 @@
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
+
+enum {
+    /* Writers that stream declare the window of their level, up to 128 MiB, whatever they write. */
+    ZSTD_WINDOW_LOG_MAX = 27,
+};
 
 struct growing {
     uint8_t *data;
-    size_t size, capacity;
+    size_t size, capacity, max;
+    enum err err; /* If it is not the input that is broken. */
 };
 
 /* At least `room` free bytes, or false at the bound. */
@@ -22,13 +30,15 @@ static bool grow(struct growing *out, size_t room)
     if (wanted <= out->capacity) {
         return true;
     }
-    if (wanted > CODEC_OUTPUT_BYTES_MAX) {
+    if (wanted > out->max) {
+        out->err = ERR_BATCH_TOO_LARGE;
         return false;
     }
     size_t capacity = out->capacity * 2 > wanted ? out->capacity * 2 : wanted;
-    capacity = capacity < CODEC_OUTPUT_BYTES_MAX ? capacity : CODEC_OUTPUT_BYTES_MAX;
+    capacity = capacity < out->max ? capacity : out->max;
     uint8_t *data = realloc(out->data, capacity);
     if (data == NULL) {
+        out->err = ERR_NO_MEMORY;
         return false;
     }
     out->data = data;
@@ -39,8 +49,8 @@ static bool grow(struct growing *out, size_t room)
 static bool open_gzip(struct bytes input, struct growing *out)
 {
     z_stream stream = {0};
-    bool ok = inflateInit2(&stream, 15 + 16) == Z_OK;
-    int rc = Z_OK;
+    int rc = inflateInit2(&stream, 15 + 16);
+    bool ok = rc == Z_OK;
     /* zlib does not write its input, its type only says so. */
     stream.next_in = (Bytef *)(uintptr_t)input.data;
     stream.avail_in = input.size;
@@ -60,6 +70,9 @@ static bool open_gzip(struct bytes input, struct growing *out)
         }
     }
     (void)inflateEnd(&stream);
+    if (rc == Z_MEM_ERROR) {
+        out->err = ERR_NO_MEMORY;
+    }
     return ok && rc == Z_STREAM_END && stream.avail_in == 0;
 }
 
@@ -68,8 +81,7 @@ static bool open_snappy_block(struct bytes input, struct growing *out)
     size_t size = 0;
     const char *data = (const char *)input.data;
     /* A byte more: an empty block needs a place, too. */
-    if (snappy_uncompressed_length(data, input.size, &size) != SNAPPY_OK ||
-        size > CODEC_OUTPUT_BYTES_MAX || !grow(out, size + 1)) {
+    if (snappy_uncompressed_length(data, input.size, &size) != SNAPPY_OK || !grow(out, size + 1)) {
         return false;
     }
     size_t written = out->capacity - out->size;
@@ -103,6 +115,7 @@ static bool open_lz4(struct bytes input, struct growing *out)
 {
     LZ4F_dctx *context = NULL;
     if (LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION))) {
+        out->err = ERR_NO_MEMORY;
         return false;
     }
     size_t used = 0, hint = 1;
@@ -114,6 +127,9 @@ static bool open_lz4(struct bytes input, struct growing *out)
             hint = LZ4F_decompress(context, out->data + out->size, &target, input.data + used,
                                    &source, NULL);
             ok = !LZ4F_isError(hint) && (source > 0 || target > 0);
+            if (!ok && strcmp(LZ4F_getErrorName(hint), "ERROR_allocation_failed") == 0) {
+                out->err = ERR_NO_MEMORY;
+            }
             used += source;
             out->size += target;
         }
@@ -122,12 +138,26 @@ static bool open_lz4(struct bytes input, struct growing *out)
     return ok && hint == 0 && used == input.size;
 }
 
+static enum err zstd_err(size_t code)
+{
+    switch ((int)ZSTD_getErrorCode(code)) {
+    case ZSTD_error_memory_allocation:
+        return ERR_NO_MEMORY;
+    case ZSTD_error_frameParameter_windowTooLarge:
+        return ERR_BATCH_TOO_LARGE;
+    default:
+        return OK;
+    }
+}
+
 static bool open_zstd(struct bytes input, struct growing *out)
 {
     ZSTD_DCtx *context = ZSTD_createDCtx();
     ZSTD_inBuffer source = {.src = input.data, .size = input.size};
     size_t hint = 1;
-    bool ok = context != NULL;
+    bool ok = context != NULL && !ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax,
+                                                                      ZSTD_WINDOW_LOG_MAX));
+    out->err = ok ? OK : ERR_NO_MEMORY;
     while (ok && (source.pos < source.size || hint != 0)) {
         ok = grow(out, 65536);
         if (ok) {
@@ -135,6 +165,7 @@ static bool open_zstd(struct bytes input, struct growing *out)
             size_t before = source.pos;
             hint = ZSTD_decompressStream(context, &target, &source);
             ok = !ZSTD_isError(hint) && (source.pos > before || target.pos > out->size);
+            out->err = zstd_err(hint);
             out->size = target.pos;
         }
     }
@@ -142,9 +173,25 @@ static bool open_zstd(struct bytes input, struct growing *out)
     return ok && hint == 0;
 }
 
+uint32_t codec_output_max(uint32_t size, uint32_t batch_bytes_max)
+{
+    uint64_t max = (uint64_t)size * CODEC_RATIO_MAX;
+    if (batch_bytes_max > 0) {
+        max = min_u64(max, (uint64_t)batch_bytes_max * CODEC_BATCHES_MAX);
+    }
+    max = max_u64(max, max_u64(batch_bytes_max, CODEC_OUTPUT_BYTES_ANY));
+    return (uint32_t)min_u64(max, CODEC_OUTPUT_BYTES_MAX);
+}
+
 enum err codec_open(enum codec codec, struct bytes input, struct codec_output *output)
 {
-    struct growing out = {0};
+    return codec_open_within(codec, input, codec_output_max(input.size, 0), output);
+}
+
+enum err codec_open_within(enum codec codec, struct bytes input, uint32_t output_max,
+                           struct codec_output *output)
+{
+    struct growing out = {.max = output_max};
     bool ok = false;
     *output = (struct codec_output){0};
     switch (codec) {
@@ -166,7 +213,7 @@ enum err codec_open(enum codec codec, struct bytes input, struct codec_output *o
     }
     if (!ok) {
         free(out.data);
-        return ERR_BATCH_INVALID;
+        return out.err != OK ? out.err : ERR_BATCH_INVALID;
     }
     output->owned = out.data;
     output->bytes = bytes_of(out.data, (uint32_t)out.size);

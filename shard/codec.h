@@ -13,15 +13,30 @@ enum codec {
     CODEC_ZSTD,
 };
 
-/* No batch opens to more: 128 MiB, twice the largest batch. */
-enum { CODEC_OUTPUT_BYTES_MAX = 128 << 20 };
+/* How much may come out of one batch. A megabyte takes about a millisecond of its core, so what a
+ * few bytes can ask for is bounded by their number, too: zstd packs 128 MiB of zeros into 4 KiB. */
+enum {
+    CODEC_OUTPUT_BYTES_MAX = 128 << 20, /* Of any batch: twice the largest. */
+    CODEC_OUTPUT_BYTES_ANY = 4 << 20,   /* Never too much: all zeros is a good batch. */
+    CODEC_RATIO_MAX = 256,              /* Above that. Text rarely packs better than 30. */
+    CODEC_BATCHES_MAX = 32, /* Nor more than so many of the largest batches, unpacked. */
+};
+
+/* The bound for `size` packed bytes where batches have at most `batch_bytes_max` (0: unknown).
+ * What could come unpacked may come packed. */
+uint32_t codec_output_max(uint32_t size, uint32_t batch_bytes_max);
 
 /* The decompressed bytes, in memory that codec_free() takes back; for CODEC_NONE a view of `input`.
- * ERR_BATCH_INVALID: broken, or too much comes out. ERR_NO_MEMORY. */
+ * ERR_BATCH_INVALID: broken. ERR_BATCH_TOO_LARGE: more than `output_max` comes out.
+ * ERR_NO_MEMORY. */
 struct codec_output {
     struct bytes bytes;
     uint8_t *owned;
 };
 
+NODISCARD enum err codec_open_within(enum codec codec, struct bytes input, uint32_t output_max,
+                                     struct codec_output *output);
+
+/* Within codec_output_max() of a topic that is not known. */
 NODISCARD enum err codec_open(enum codec codec, struct bytes input, struct codec_output *output);
 void codec_free(struct codec_output *output);

@@ -1,5 +1,6 @@
 /* The checks of a record batch: each wrong thing gets its own error, and nothing else passes. */
 #include "core/crc32c.h"
+#include "core/limits.h"
 #include "shard/batch.h"
 #include "shard/codec.h"
 
@@ -7,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 #include <zstd.h>
 
 #include <cmocka.h>
@@ -205,20 +207,86 @@ static void zstd_is_opened_and_needs_a_new_enough_request(void **state)
     assert_int_equal(sample_check(&sample, &rules_usual), ERR_BATCH_INVALID);
 }
 
+/* One record with a value of zeros; its size. `plain` is all zero. */
+static uint32_t zeros_record(uint8_t *plain, uint32_t value_bytes)
+{
+    uint8_t head[16];
+    struct bytes_writer body = bytes_writer(head, sizeof(head));
+    write_u8(&body, 0);
+    write_varlong(&body, 0);
+    write_varint(&body, 0);
+    write_varint(&body, -1);
+    write_varint(&body, (int32_t)value_bytes);
+    struct bytes_writer writer = bytes_writer(plain, 32);
+    write_varint(&writer, (int32_t)(body.position + value_bytes + 1)); /* No headers: a zero. */
+    write_bytes(&writer, head, body.position);
+    assert_false(writer.failed);
+    return writer.position + value_bytes + 1;
+}
+
+static uint32_t zeros_pack(enum codec codec, uint8_t *plain, uint32_t size, uint8_t *at,
+                           uint32_t room)
+{
+    if (codec == CODEC_ZSTD) {
+        size_t packed = ZSTD_compress(at, room, plain, size, 1);
+        assert_false(ZSTD_isError(packed));
+        return (uint32_t)packed;
+    }
+    z_stream stream = {.next_in = plain, .avail_in = size, .next_out = at, .avail_out = (uInt)room};
+    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    uint32_t packed = (uint32_t)stream.total_out;
+    assert_int_equal(deflateEnd(&stream), Z_OK);
+    return packed;
+}
+
+/* Checks a batch of one record of packed zeros. */
+static enum err zeros_check(uint32_t value_bytes, enum codec codec, uint32_t bytes_max)
+{
+    struct batch_rules rules = rules_usual;
+    struct sample head;
+    struct batch batch;
+    rules.bytes_max = bytes_max;
+    sample_make(&head, 1);
+    uint32_t room = value_bytes / 100 + 1000;
+    uint8_t *plain = calloc(1, value_bytes + 100);
+    uint8_t *data = malloc(BATCH_HEADER_BYTES + room);
+    assert_true(plain != NULL && data != NULL);
+    memcpy(data, head.data, BATCH_HEADER_BYTES);
+    store_be16(data + 21, (uint16_t)codec);
+    uint32_t size = zeros_record(plain, value_bytes);
+    size = BATCH_HEADER_BYTES + zeros_pack(codec, plain, size, data + BATCH_HEADER_BYTES, room);
+    store_be32(data + 8, size - BATCH_PREFIX_BYTES);
+    store_be32(data + 17, crc32c(0, data + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
+    enum err err = batch_check(bytes_of(data, size), &rules, &batch);
+    free(plain);
+    free(data);
+    return err;
+}
+
 static void a_bomb_is_refused(void **state)
 {
     (void)state;
-    size_t size = (size_t)CODEC_OUTPUT_BYTES_MAX + 1;
-    void *zeros = calloc(1, size);
-    size_t room = ZSTD_compressBound(size);
-    void *packed = malloc(room);
-    size_t packed_size = ZSTD_compress(packed, room, zeros, size, 1);
-    assert_true(packed_size < 100000);
-    struct codec_output output;
-    assert_int_equal(codec_open(CODEC_ZSTD, bytes_of(packed, (uint32_t)packed_size), &output),
-                     ERR_BATCH_INVALID);
-    free(packed);
-    free(zeros);
+    const uint32_t usual = 1048588;
+    /* The 100 KiB that it is in gzip would allow 25 MiB, the 4 KiB in zstd allow 4 MiB. */
+    assert_int_equal(zeros_check(100 << 20, CODEC_ZSTD, usual), ERR_BATCH_TOO_LARGE);
+    assert_int_equal(zeros_check(100 << 20, CODEC_GZIP, usual), ERR_BATCH_TOO_LARGE);
+    assert_int_equal(zeros_check(5 << 20, CODEC_ZSTD, usual), ERR_BATCH_TOO_LARGE);
+}
+
+static void what_packs_well_is_no_bomb(void **state)
+{
+    (void)state;
+    assert_int_equal(zeros_check(900 << 10, CODEC_GZIP, 1048588), OK);
+    assert_int_equal(zeros_check(900 << 10, CODEC_ZSTD, 1048588), OK);
+    assert_int_equal(zeros_check(900 << 10, CODEC_ZSTD, 10000), OK);
+    assert_int_equal(zeros_check(20 << 20, CODEC_ZSTD, 32 << 20),
+                     OK); /* Unpacked it may come, too. */
+    assert_int_equal(codec_output_max(10, 0), 4 << 20);
+    assert_int_equal(codec_output_max(100 << 10, 0), 25 << 20);
+    assert_int_equal(codec_output_max(1 << 20, 0), CODEC_OUTPUT_BYTES_MAX);
+    assert_int_equal(codec_output_max(1 << 20, 1 << 20), 32 << 20);
+    assert_int_equal(codec_output_max(10, BATCH_BYTES_MAX), 64 << 20);
 }
 
 static void append_time_mends_the_crc_without_reading_the_records(void **state)
@@ -305,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_lie_inside_is_found_by_opening_the_batch),
         cmocka_unit_test(zstd_is_opened_and_needs_a_new_enough_request),
         cmocka_unit_test(a_bomb_is_refused),
+        cmocka_unit_test(what_packs_well_is_no_bomb),
         cmocka_unit_test(append_time_mends_the_crc_without_reading_the_records),
         cmocka_unit_test(a_time_finds_its_record),
         cmocka_unit_test(a_lie_that_was_stored_is_damage_when_it_is_searched),

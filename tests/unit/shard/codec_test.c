@@ -167,7 +167,7 @@ static void snappy_that_claims_gigabytes_is_refused_before_memory_is_taken(void 
     static const uint8_t nothing[] = {0};
     struct codec_output output;
     assert_int_equal(codec_open(CODEC_SNAPPY, bytes_of(claim, sizeof(claim)), &output),
-                     ERR_BATCH_INVALID);
+                     ERR_BATCH_TOO_LARGE);
     assert_int_equal(codec_open(CODEC_SNAPPY, bytes_of(nothing, 1), &output), OK);
     assert_int_equal(output.bytes.size, 0);
     codec_free(&output);
@@ -183,6 +183,45 @@ static void lz4_and_zstd_open(void **state)
     pack_zstd(&packed);
     assert_opens(CODEC_ZSTD, &packed);
     assert_sturdy(CODEC_ZSTD, &packed);
+}
+
+static void more_than_the_bound_is_told_apart_from_broken(void **state)
+{
+    (void)state;
+    static struct packed packed;
+    struct codec_output output;
+    for (enum codec codec = CODEC_GZIP; codec <= CODEC_ZSTD; codec++) {
+        packed.size = 0;
+        switch (codec) {
+        case CODEC_GZIP:
+            pack_gzip(&packed, 0, PLAIN_BYTES);
+            break;
+        case CODEC_SNAPPY:
+            pack_xerial(&packed);
+            break;
+        case CODEC_LZ4:
+            pack_lz4(&packed);
+            break;
+        case CODEC_ZSTD:
+            pack_zstd(&packed);
+            break;
+        case CODEC_NONE:
+            fail();
+        }
+        struct bytes input = bytes_of(packed.data, packed.size);
+        assert_int_equal(codec_open_within(codec, input, PLAIN_BYTES - 1, &output),
+                         ERR_BATCH_TOO_LARGE);
+        assert_null(output.owned);
+        assert_int_equal(codec_open_within(codec, input, PLAIN_BYTES + 65536, &output), OK);
+        codec_free(&output);
+        input.size -= 1;
+        enum err err = codec_open_within(codec, input, PLAIN_BYTES + 65536, &output);
+        assert_int_equal(err, ERR_BATCH_INVALID);
+    }
+    /* A window of 256 MiB: nobody has room for that. */
+    static const uint8_t wide[] = {0x28, 0xb5, 0x2f, 0xfd, 0, (28 - 10) << 3, 1, 0, 0};
+    assert_int_equal(codec_open(CODEC_ZSTD, bytes_of(wide, sizeof(wide)), &output),
+                     ERR_BATCH_TOO_LARGE);
 }
 
 static void a_codec_that_does_not_exist_opens_nothing(void **state)
@@ -202,6 +241,7 @@ int main(void)
         cmocka_unit_test(snappy_opens_raw_and_in_chunks),
         cmocka_unit_test(snappy_that_claims_gigabytes_is_refused_before_memory_is_taken),
         cmocka_unit_test(lz4_and_zstd_open),
+        cmocka_unit_test(more_than_the_bound_is_told_apart_from_broken),
         cmocka_unit_test(a_codec_that_does_not_exist_opens_nothing),
     };
     return cmocka_run_group_tests(tests, make_plain, NULL);

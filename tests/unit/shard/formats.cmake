@@ -1,4 +1,4 @@
-unit_test(shard/batch LINKS floe_shard)
+unit_test(shard/batch LINKS floe_shard z zstd)
 unit_test(shard/codec LINKS floe_shard lz4 snappy z zstd)
 unit_test(shard/directory LINKS floe_shard)
 unit_test(shard/formats LINKS floe_shard)
