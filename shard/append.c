@@ -115,7 +115,7 @@ static enum err append_record_producer(struct partition *partition, const struct
         .first_offset = partition->offset_next,
         .time_ms = (int64_t)partition->shard->reactor->now_ms,
     };
-    return producer_record(partition->producers, batch->producer_id, batch->producer_epoch, &row);
+    return producer_stage(partition->producers, batch->producer_id, batch->producer_epoch, &row);
 }
 
 static void append_stage(struct partition *partition, struct request *request,

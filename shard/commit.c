@@ -76,6 +76,9 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     ASSERT(commit->offset_first == partition->high_watermark);
     partition->high_watermark = commit->offset_end;
     partition->writer.durable_chain = commit->chain_end;
+    if (partition->producers != NULL) {
+        producer_commit(partition->producers, commit->offset_end);
+    }
     segment->position_end = commit->position + commit->size;
     if (commit->timestamp_max > segment->timestamp_max) {
         segment->timestamp_max = commit->timestamp_max;

@@ -1,5 +1,6 @@
 /* Rows sorted by producer id: few producers write to one partition, and a sorted array is searched,
- * encoded and expired without any table of its own. */
+ * encoded and expired without any table of its own. What is staged stands in one ring, numbered in
+ * order of offsets; each entry names the one before it of the same producer, the row the newest. */
 #include "shard/producer.h"
 
 #include "core/assert.h"
@@ -9,25 +10,58 @@
 
 struct producer {
     int64_t id;
-    int16_t epoch;
-    uint8_t count; /* Of the window; oldest first. */
+    int64_t time_ms; /* Of the newest batch, committed or not. */
+    uint64_t staged; /* Number of the newest staged batch; below table->first: none. */
+    int16_t epoch;   /* Of the window. */
+    int16_t fence;   /* The greatest epoch that was seen. */
+    uint8_t count;   /* Of the window; oldest first. */
     struct producer_batch window[PRODUCER_WINDOW];
+};
+
+struct staged {
+    int64_t id;
+    int16_t epoch;
+    uint64_t before; /* The same producer's; below table->first: none. */
+    struct producer_batch batch;
 };
 
 struct producer_table {
     struct producer *rows;
     uint32_t count, capacity;
+    struct staged *staged; /* Numbers [first, next), modulo staged_capacity, a power of two. */
+    uint32_t staged_capacity;
+    uint64_t first, next;
 };
+
+enum { STAGED_MIN = 8 };
 
 struct producer_table *producer_table_create(void)
 {
-    return calloc(1, sizeof(struct producer_table));
+    struct producer_table *table = calloc(1, sizeof(*table));
+    if (table != NULL) {
+        table->first = 1;
+        table->next = 1;
+    }
+    return table;
+}
+
+static struct staged *staged_at(const struct producer_table *table, uint64_t number)
+{
+    return &table->staged[number & (table->staged_capacity - 1)];
+}
+
+/* NULL: it is committed, or never was. */
+static const struct staged *staged_find(const struct producer_table *table, uint64_t number)
+{
+    ASSERT(number < table->next);
+    return number >= table->first ? staged_at(table, number) : NULL;
 }
 
 void producer_table_destroy(struct producer_table *table)
 {
     if (table != NULL) {
         free(table->rows);
+        free(table->staged);
         free(table);
     }
 }
@@ -54,6 +88,30 @@ static struct producer *producer_find(const struct producer_table *table, int64_
     return found ? &table->rows[place] : NULL;
 }
 
+static bool batch_is(const struct producer_batch *batch, int32_t first, int32_t last)
+{
+    return batch->first_sequence == first && batch->last_sequence == last;
+}
+
+/* Looks among what is staged and in the window, newest first. */
+static const struct producer_batch *producer_known(const struct producer_table *table,
+                                                   const struct producer *row, int16_t epoch,
+                                                   int32_t first, int32_t last)
+{
+    const struct staged *at = staged_find(table, row->staged);
+    for (; at != NULL; at = staged_find(table, at->before)) {
+        if (at->epoch == epoch && batch_is(&at->batch, first, last)) {
+            return &at->batch;
+        }
+    }
+    for (uint32_t i = row->count; row->epoch == epoch && i-- > 0;) {
+        if (batch_is(&row->window[i], first, last)) {
+            return &row->window[i];
+        }
+    }
+    return NULL;
+}
+
 enum err producer_check(const struct producer_table *table, int64_t id, int16_t epoch,
                         int32_t first_sequence, int32_t last_sequence,
                         struct producer_batch *duplicate, bool *is_duplicate)
@@ -61,24 +119,30 @@ enum err producer_check(const struct producer_table *table, int64_t id, int16_t 
     ASSERT(id >= 0);
     const struct producer *row = producer_find(table, id);
     *is_duplicate = false;
-    if (row == NULL || row->count == 0) {
+    if (row == NULL) {
         return OK;
     }
-    if (epoch < row->epoch) {
+    if (epoch < row->fence) {
         return ERR_PRODUCER_EPOCH;
     }
-    if (epoch > row->epoch) {
+    const struct staged *staged = staged_find(table, row->staged);
+    bool none = staged == NULL && row->count == 0;
+    int16_t newest_epoch = none ? row->fence : staged != NULL ? staged->epoch : row->epoch;
+    if (epoch != newest_epoch) {
         return first_sequence == 0 ? OK : ERR_SEQUENCE;
     }
-    for (uint32_t i = 0; i < row->count; i++) {
-        if (row->window[i].first_sequence == first_sequence &&
-            row->window[i].last_sequence == last_sequence) {
-            *duplicate = row->window[i];
-            *is_duplicate = true;
-            return OK;
-        }
+    if (none) {
+        return OK;
     }
-    int32_t newest = row->window[row->count - 1].last_sequence;
+    const struct producer_batch *known =
+        producer_known(table, row, epoch, first_sequence, last_sequence);
+    if (known != NULL) {
+        *duplicate = *known;
+        *is_duplicate = true;
+        return OK;
+    }
+    int32_t newest =
+        staged != NULL ? staged->batch.last_sequence : row->window[row->count - 1].last_sequence;
     int32_t expected = newest == INT32_MAX ? 0 : newest + 1;
     return first_sequence == expected ? OK : ERR_SEQUENCE;
 }
@@ -103,16 +167,26 @@ static enum err producer_insert(struct producer_table *table, int64_t id, struct
     return OK;
 }
 
-enum err producer_record(struct producer_table *table, int64_t id, int16_t epoch,
-                         const struct producer_batch *batch)
+/* The row of `id`, which has now used `epoch`. */
+static enum err producer_seen(struct producer_table *table, int64_t id, int16_t epoch,
+                              int64_t time_ms, struct producer **row)
 {
-    struct producer *row = producer_find(table, id);
-    if (row == NULL) {
-        enum err err = producer_insert(table, id, &row);
+    *row = producer_find(table, id);
+    if (*row == NULL) {
+        enum err err = producer_insert(table, id, row);
         if (err != OK) {
             return err;
         }
+        (*row)->fence = epoch;
+        (*row)->time_ms = time_ms;
     }
+    (*row)->fence = epoch > (*row)->fence ? epoch : (*row)->fence;
+    (*row)->time_ms = time_ms > (*row)->time_ms ? time_ms : (*row)->time_ms;
+    return OK;
+}
+
+static void producer_push(struct producer *row, int16_t epoch, const struct producer_batch *batch)
+{
     if (row->epoch != epoch) {
         row->epoch = epoch;
         row->count = 0;
@@ -122,7 +196,88 @@ enum err producer_record(struct producer_table *table, int64_t id, int16_t epoch
         row->count--;
     }
     row->window[row->count++] = *batch;
+}
+
+enum err producer_record(struct producer_table *table, int64_t id, int16_t epoch,
+                         const struct producer_batch *batch)
+{
+    struct producer *row;
+    enum err err = producer_seen(table, id, epoch, batch->time_ms, &row);
+    if (err == OK) {
+        producer_push(row, epoch, batch);
+    }
+    return err;
+}
+
+static enum err staged_grow(struct producer_table *table)
+{
+    uint32_t capacity = max_u32(STAGED_MIN, table->staged_capacity * 2);
+    struct staged *staged = calloc(capacity, sizeof(*staged));
+    if (staged == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    for (uint64_t number = table->first; number < table->next; number++) {
+        staged[number & (capacity - 1)] = *staged_at(table, number);
+    }
+    free(table->staged);
+    table->staged = staged;
+    table->staged_capacity = capacity;
     return OK;
+}
+
+enum err producer_stage(struct producer_table *table, int64_t id, int16_t epoch,
+                        const struct producer_batch *batch)
+{
+    struct producer *row;
+    if (table->next - table->first == table->staged_capacity) {
+        enum err err = staged_grow(table);
+        if (err != OK) {
+            return err;
+        }
+    }
+    enum err err = producer_seen(table, id, epoch, batch->time_ms, &row);
+    if (err != OK) {
+        return err;
+    }
+    uint64_t number = table->next++;
+    ASSERT(number == table->first ||
+           staged_at(table, number - 1)->batch.first_offset < batch->first_offset);
+    *staged_at(table, number) =
+        (struct staged){.id = id, .epoch = epoch, .before = row->staged, .batch = *batch};
+    row->staged = number;
+    return OK;
+}
+
+void producer_commit(struct producer_table *table, uint64_t offset_end)
+{
+    while (table->first < table->next) {
+        const struct staged *staged = staged_at(table, table->first);
+        if (staged->batch.first_offset >= offset_end) {
+            return;
+        }
+        struct producer *row = producer_find(table, staged->id);
+        ASSERT(row != NULL);
+        producer_push(row, staged->epoch, &staged->batch);
+        table->first++;
+    }
+}
+
+bool producer_rewind(struct producer_table *table, uint64_t offset_end)
+{
+    bool forgot = false;
+    while (table->first < table->next) {
+        const struct staged *staged = staged_at(table, table->next - 1);
+        if (staged->batch.first_offset < offset_end) {
+            break;
+        }
+        struct producer *row = producer_find(table, staged->id);
+        ASSERT(row != NULL);
+        ASSERT(row->staged == table->next - 1);
+        row->staged = staged->before;
+        table->next--;
+        forgot = true;
+    }
+    return forgot;
 }
 
 void producer_expire(struct producer_table *table, int64_t ms)
@@ -130,41 +285,35 @@ void producer_expire(struct producer_table *table, int64_t ms)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < table->count; i++) {
         const struct producer *row = &table->rows[i];
-        if (row->count > 0 && row->window[row->count - 1].time_ms >= ms) {
+        if (row->time_ms >= ms || staged_find(table, row->staged) != NULL) {
             table->rows[kept++] = *row;
         }
     }
     table->count = kept;
 }
 
-bool producer_rewind(struct producer_table *table, uint64_t offset_end)
-{
-    bool forgot = false;
-    for (uint32_t i = 0; i < table->count; i++) {
-        struct producer *row = &table->rows[i];
-        while (row->count > 0 && row->window[row->count - 1].first_offset >= offset_end) {
-            row->count--;
-            forgot = true;
-        }
-    }
-    return forgot;
-}
-
 uint32_t producer_count(const struct producer_table *table)
 {
-    return table->count;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < table->count; i++) {
+        count += table->rows[i].count > 0;
+    }
+    return count;
 }
 
 uint32_t producer_encode(const struct producer_table *table, uint8_t *rows, uint32_t size)
 {
-    uint64_t wanted = (uint64_t)table->count * PRODUCER_ROW_BYTES;
+    uint64_t wanted = (uint64_t)producer_count(table) * PRODUCER_ROW_BYTES;
     if (wanted > size) {
         return 0;
     }
     memset(rows, 0, wanted);
+    uint8_t *at = rows;
     for (uint32_t i = 0; i < table->count; i++) {
         const struct producer *row = &table->rows[i];
-        uint8_t *at = rows + (size_t)i * PRODUCER_ROW_BYTES;
+        if (row->count == 0) { /* A reader takes a row without a batch for the end. */
+            continue;
+        }
         store_le64(at, (uint64_t)row->id);
         store_le16(at + 8, (uint16_t)row->epoch);
         at[10] = row->count;
@@ -175,6 +324,7 @@ uint32_t producer_encode(const struct producer_table *table, uint8_t *rows, uint
             store_le64(batch + 8, row->window[j].first_offset);
             store_le64(batch + 16, (uint64_t)row->window[j].time_ms);
         }
+        at += PRODUCER_ROW_BYTES;
     }
     return (uint32_t)wanted;
 }

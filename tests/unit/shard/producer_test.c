@@ -23,7 +23,7 @@ static enum err add(struct producer_table *table, int16_t epoch, int32_t first, 
     }
     struct producer_batch batch = {
         .first_sequence = first, .last_sequence = last, .first_offset = offset, .time_ms = 5};
-    return producer_record(table, 9, epoch, &batch);
+    return producer_stage(table, 9, epoch, &batch);
 }
 
 static void a_batch_of_the_window_is_a_duplicate_and_an_older_one_is_out_of_order(void **state)
@@ -33,6 +33,7 @@ static void a_batch_of_the_window_is_a_duplicate_and_an_older_one_is_out_of_orde
     for (int32_t i = 0; i < 6; i++) {
         assert_int_equal(add(table, 0, i * 10, i * 10 + 9, (uint64_t)i * 10), OK);
     }
+    producer_commit(table, 60);
     for (int32_t i = 1; i < 6; i++) {
         assert_int_equal(add(table, 0, i * 10, i * 10 + 9, (uint64_t)i * 10), ERR_EXISTS);
     }
@@ -76,6 +77,83 @@ static void a_cut_is_an_undo(void **state)
     producer_table_destroy(table);
 }
 
+static void a_cut_brings_the_whole_window_back(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    for (int32_t i = 0; i < 5; i++) {
+        assert_int_equal(add(table, 0, i, i, (uint64_t)i), OK);
+    }
+    producer_commit(table, 5);
+    for (int32_t i = 5; i < 30; i++) { /* More in flight than the window holds. */
+        assert_int_equal(add(table, 0, i, i, (uint64_t)i), OK);
+    }
+    for (int32_t i = 0; i < 30; i++) {
+        assert_int_equal(add(table, 0, i, i, (uint64_t)i), ERR_EXISTS);
+    }
+    producer_commit(table, 7);
+    assert_true(producer_rewind(table, 7));
+    for (int32_t i = 2; i < 7; i++) {
+        assert_int_equal(add(table, 0, i, i, (uint64_t)i), ERR_EXISTS);
+    }
+    assert_int_equal(add(table, 0, 1, 1, 1), ERR_SEQUENCE);
+    assert_int_equal(add(table, 0, 8, 8, 7), ERR_SEQUENCE);
+    assert_int_equal(add(table, 0, 7, 7, 7), OK);
+    producer_table_destroy(table);
+}
+
+static void a_cut_keeps_the_epoch(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    uint8_t rows[PRODUCER_ROW_BYTES];
+    assert_int_equal(add(table, 3, 0, 0, 0), OK);
+    assert_true(producer_rewind(table, 0));
+    assert_int_equal(add(table, 2, 0, 0, 0), ERR_PRODUCER_EPOCH); /* Though no batch is left. */
+    assert_int_equal(producer_count(table), 0);
+    assert_int_equal(producer_encode(table, rows, sizeof(rows)), 0);
+    assert_int_equal(add(table, 4, 1, 1, 0), ERR_SEQUENCE);
+    assert_int_equal(add(table, 3, 0, 0, 0), OK);
+    producer_commit(table, 1);
+    assert_int_equal(add(table, 5, 0, 0, 1), OK);
+    assert_true(producer_rewind(table, 1));
+    assert_int_equal(add(table, 3, 1, 1, 1), ERR_PRODUCER_EPOCH);
+    assert_int_equal(add(table, 5, 1, 1, 1), ERR_SEQUENCE);
+    producer_expire(table, 5); /* Of that time is also what was undone. */
+    assert_int_equal(add(table, 4, 0, 0, 1), ERR_PRODUCER_EPOCH);
+    assert_int_equal(add(table, 5, 0, 0, 1), OK);
+    producer_commit(table, 2);
+    assert_int_equal(add(table, 5, 1, 1, 2), OK);
+    producer_table_destroy(table);
+}
+
+static void producers_are_told_apart_in_one_ring(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    struct producer_batch duplicate;
+    bool is_duplicate;
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct producer_batch batch = {.first_sequence = (int32_t)(i / 7),
+                                       .last_sequence = (int32_t)(i / 7),
+                                       .first_offset = i};
+        assert_int_equal(producer_stage(table, (int64_t)(i % 7), 0, &batch), OK);
+        producer_commit(table, i < 20 ? 0 : i - 20);
+    }
+    assert_true(producer_rewind(table, 990));
+    for (int64_t id = 0; id < 7; id++) {
+        int32_t newest = (int32_t)(989 - (989 - id) % 7) / 7;
+        assert_int_equal(producer_check(table, id, 0, newest, newest, &duplicate, &is_duplicate),
+                         OK);
+        assert_true(is_duplicate);
+        assert_int_equal(duplicate.first_offset, newest * 7 + id);
+        assert_int_equal(
+            producer_check(table, id, 0, newest + 1, newest + 1, &duplicate, &is_duplicate), OK);
+        assert_false(is_duplicate);
+    }
+    producer_table_destroy(table);
+}
+
 static void rows_survive_encoding_and_lies_are_refused(void **state)
 {
     (void)state;
@@ -106,6 +184,9 @@ int main(void)
         cmocka_unit_test(epochs_fence_and_start_at_zero),
         cmocka_unit_test(sequences_wrap_to_zero),
         cmocka_unit_test(a_cut_is_an_undo),
+        cmocka_unit_test(a_cut_brings_the_whole_window_back),
+        cmocka_unit_test(a_cut_keeps_the_epoch),
+        cmocka_unit_test(producers_are_told_apart_in_one_ring),
         cmocka_unit_test(rows_survive_encoding_and_lies_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
