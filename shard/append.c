@@ -187,12 +187,21 @@ void append_fail_waiting(struct partition *partition, enum err err)
     request_queue_fail(partition->shard, &partition->waiting, err);
 }
 
-/* What is staged but not submitted never was: offsets and producers go back. */
+/* What is staged but not submitted never was: offsets, producers and what fills the segment go
+ * back. */
 void append_fail_staged(struct partition *partition, enum err err)
 {
+    for (const struct request *r = partition->staged.head; r != NULL; r = r->next) {
+        ASSERT(partition->writer.bytes >= r->produce.batch.size);
+        partition->writer.bytes -= r->produce.batch.size;
+    }
     request_queue_fail(partition->shard, &partition->staged, err);
-    if (partition_open_segment(partition) != NULL && partition->segment_count > 0 &&
+    const struct segment *segment = partition_open_segment(partition);
+    if (segment != NULL && segment->file_made && /* Else there is no writer. */
         partition->offset_next > partition->writer.submitted_end) {
+        uint64_t records = partition->offset_next - partition->writer.submitted_end;
+        ASSERT(partition->writer.records >= records);
+        partition->writer.records -= records;
         partition->offset_next = partition->writer.submitted_end;
         if (partition->producers != NULL) {
             (void)producer_rewind(partition->producers, partition->offset_next);

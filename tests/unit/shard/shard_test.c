@@ -64,6 +64,31 @@ static void without_space_appends_fail_and_later_ones_succeed(void **state)
     on_each_engine(check_no_space);
 }
 
+static void check_failed_do_not_count(struct engine *engine)
+{
+    engine->config.segment_records = 8;
+    engine->config.segment_bytes = MIB(8);
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 3, 10);
+    engine_turns(engine, 20);
+    engine_fault.op = IO_ALLOCATE;
+    engine_fault.err = ERR_NO_SPACE;
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(append_large(engine, 900000), ERR_STORAGE);
+    }
+    engine_fault.op = IO_NONE;
+    engine_append_each(engine, 5, 10);
+    assert_int_equal(engine->segment_count, 1);
+    engine_append_each(engine, 1, 10);
+    assert_int_equal(engine->segment_count, 2);
+}
+
+static void appends_that_failed_do_not_fill_a_segment(void **state)
+{
+    (void)state;
+    on_each_engine(check_failed_do_not_count);
+}
+
 static void check_no_file(struct engine *engine)
 {
     engine_fault.op = IO_RENAME;
@@ -224,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_space_appends_fail_and_later_ones_succeed),
+        cmocka_unit_test(appends_that_failed_do_not_fill_a_segment),
         cmocka_unit_test(file_that_cannot_be_made_is_tried_again_by_the_next_append),
         cmocka_unit_test(failed_write_ends_the_segment_and_keeps_what_was_acked),
         cmocka_unit_test(os_and_memory_segments_do_not_flush),
