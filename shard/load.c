@@ -260,11 +260,21 @@ static void load_bad_extent(struct load *load)
     if (!load->recover) { /* The map says where it ends. */
         COVER("a reader meets a bad extent");
         load->evidence = segment_end(load->segment);
-        load_end(load);
+        load_finish(load, ERR_DAMAGED);
         return;
     }
     COVER("recovery meets a bad extent");
     load_read(load, LOAD_HUNT, load->position + DISK_BLOCK_BYTES, READ_BYTES);
+}
+
+/* A reader is at its end, and no producers follow: those of an empty file stand behind it. */
+static bool load_is_over(const struct load *load, const uint8_t *at)
+{
+    struct extent_header extent;
+    struct frame_header frame;
+    return !load->recover && load->offset == segment_end(load->segment) &&
+           (frame_at(load->segment, at, load->position, &extent, &frame) != OK ||
+            extent.type != EXTENT_PRODUCERS);
 }
 
 static void load_scan(struct load *load, uint32_t size)
@@ -274,7 +284,7 @@ static void load_scan(struct load *load, uint32_t size)
     stats_add(&load->segment->partition->shard->reactor->stats, STAT_RECOVERED_BYTES, size);
     while (size - at >= DISK_BLOCK_BYTES) {
         struct extent_header extent;
-        if (!load->recover && load->offset == segment_end(load->segment)) {
+        if (load_is_over(load, load->block->data + at)) {
             load_end(load);
             return;
         }

@@ -37,7 +37,11 @@ static void fault_submit(struct reactor *reactor, struct io *batch)
         batch = io->next;
         io->next = NULL;
         engine_fault.seen[io->op]++;
-        if (io->op == engine_fault.op) {
+        bool meant = io->op == engine_fault.op;
+        if (meant && engine_fault.pass > 0) {
+            engine_fault.pass--;
+            engine_fault.below->submit(reactor, io);
+        } else if (meant) {
             engine_fault.hits++;
             io_complete(reactor, io, engine_fault.err);
         } else {

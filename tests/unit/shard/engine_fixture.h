@@ -50,6 +50,7 @@ struct engine_fault {
     const struct io_engine *below;
     enum io_op op; /* IO_NONE: nothing. */
     enum err err;
+    uint32_t pass; /* So many of them still go through. */
     uint32_t hits;
     uint32_t seen[IO_LOCK + 1]; /* Operations by kind, failed or not. */
 };

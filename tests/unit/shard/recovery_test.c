@@ -96,6 +96,44 @@ static void acked_records_and_producers_survive_a_crash(void **state)
     on_each_engine(check_crash);
 }
 
+static void check_empty_segment(struct engine *engine, const struct io_engine *io)
+{
+    static uint8_t batch[1024];
+    struct call call;
+    engine->config.segment_records = 2;
+    assert_int_equal(engine_assign(engine), OK);
+    call_append(&call, engine, batch, producer_batch(batch, 0));
+    call_wait(&call);
+    /* The second file is made, and nothing comes into it. */
+    engine_fault.op = IO_WRITE;
+    engine_fault.err = ERR_IO;
+    engine_fault.pass = 3; /* Trailer, seal block, the file's head. */
+    call_append(&call, engine, batch, producer_batch(batch, 2));
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_STORAGE);
+    engine_fault.op = IO_NONE;
+    engine_crash(engine, io);
+    /* A map that keeps an empty segment. */
+    assert_int_equal(engine->segment_count, 2);
+    engine->segments[1].state = SEGMENT_SEALED;
+    engine->segments[1].end_offset = 2;
+    engine->segments[1].digest = engine->segments[1].salt;
+    assert_int_equal(engine_assign(engine), OK);
+    call_append(&call, engine, batch, producer_batch(batch, 0));
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.produce.base_offset, 0);
+    call_append(&call, engine, batch, producer_batch(batch, 4));
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_SEQUENCE);
+}
+
+static void empty_segment_still_knows_the_producers(void **state)
+{
+    (void)state;
+    on_each_engine(check_empty_segment);
+}
+
 static void check_torn(struct engine *engine, const struct io_engine *io)
 {
     engine_append_each(engine, 5, 100);
@@ -440,6 +478,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acked_records_and_producers_survive_a_crash),
+        cmocka_unit_test(empty_segment_still_knows_the_producers),
         cmocka_unit_test(torn_tail_is_cut_and_appends_go_on),
         cmocka_unit_test(damage_below_what_was_durable_is_reported_not_cut),
         cmocka_unit_test(rotten_frame_of_a_sealed_segment_answers_damaged),
