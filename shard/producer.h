@@ -11,7 +11,13 @@
 #include "core/bytes.h"
 #include "core/err.h"
 
-enum { PRODUCER_WINDOW = 5, PRODUCER_ROW_BYTES = 136 };
+enum {
+    PRODUCER_WINDOW = 5,
+    PRODUCER_ROW_BYTES = 136,
+    /* Of one partition: 2.2 MiB in each of its files, in one block, which every core has. Whoever
+     * was silent for longest is forgotten, as after its expiry. */
+    PRODUCERS_MAX = 16384,
+};
 
 struct producer_batch {
     int32_t first_sequence, last_sequence;
@@ -31,14 +37,15 @@ NODISCARD enum err producer_check(const struct producer_table *table, int64_t id
                                   struct producer_batch *duplicate, bool *is_duplicate);
 
 /* Remembers a batch that was accepted and is not committed yet; in order of offsets.
- * ERR_NO_MEMORY. */
+ * ERR_NO_MEMORY; ERR_LIMIT: more producers than fit have something in flight. */
 NODISCARD enum err producer_stage(struct producer_table *table, int64_t id, int16_t epoch,
                                   const struct producer_batch *batch);
 
 /* What was staged below `offset_end` is committed. */
 void producer_commit(struct producer_table *table, uint64_t offset_end);
 
-/* Forgets all that was staged at or above `offset_end`: an undo of what was cut. True if any was. */
+/* Forgets all that was staged at or above `offset_end`: an undo of what was cut. True if any was.
+ */
 bool producer_rewind(struct producer_table *table, uint64_t offset_end);
 
 /* Remembers a committed batch, as recovery finds them. ERR_NO_MEMORY. */

@@ -45,6 +45,11 @@ static void roll_clean(struct partition *partition)
     struct segment *segment = partition_open_segment(partition);
     ASSERT(segment != NULL);
     ASSERT(segment->fd < 0);
+    uint64_t now_ms = partition->shard->reactor->now_ms;
+    if (partition->producers != NULL && partition->config.producer_expiry_ms > 0) {
+        producer_expire(partition->producers,
+                        (int64_t)now_ms - partition->config.producer_expiry_ms);
+    }
     segment_pool_path(segment, roll->path_new);
     completion_init(&roll->io.done, roll_step);
     io_unlink(&roll->io, roll->path_new);
@@ -85,11 +90,6 @@ static void roll_mapped(struct completion *done)
     };
     segment->loaded = true;
     segment_pin(segment);
-    uint64_t now_ms = partition->shard->reactor->now_ms;
-    if (partition->producers != NULL && partition->config.producer_expiry_ms > 0) {
-        producer_expire(partition->producers,
-                        (int64_t)now_ms - partition->config.producer_expiry_ms);
-    }
     roll_clean(partition);
 }
 
@@ -187,6 +187,11 @@ static uint32_t roll_producers_size(const struct partition *partition)
     uint64_t rows = (uint64_t)producer_count(partition->producers) * PRODUCER_ROW_BYTES;
     return (uint32_t)align_up(EXTENT_HEADER_BYTES + rows, DISK_BLOCK_BYTES);
 }
+
+/* Half of the largest block that the smallest core has; see core/memory.c. */
+_Static_assert(SEGMENT_DATA_POSITION + EXTENT_HEADER_BYTES + PRODUCERS_MAX * PRODUCER_ROW_BYTES <=
+                   MEMORY_LIMIT_MIN / 16,
+               "all producers of a partition fit into one block");
 
 /* Header, empty seal block and producers in one write. */
 static enum err roll_write(struct partition *partition)

@@ -154,6 +154,39 @@ static void producers_are_told_apart_in_one_ring(void **state)
     producer_table_destroy(table);
 }
 
+static void the_oldest_go_when_there_are_too_many(void **state)
+{
+    (void)state;
+    struct producer_table *table = producer_table_create();
+    struct producer_batch duplicate;
+    bool is_duplicate;
+    struct producer_batch batch = {.time_ms = 1};
+    for (int64_t id = 0; id < 3 * PRODUCERS_MAX; id++) {
+        bool flies = id == 10; /* What is staged may not be forgotten. */
+        batch.first_offset = (uint64_t)id;
+        batch.time_ms = 1000 + id / 100;
+        assert_int_equal(flies ? producer_stage(table, id, 0, &batch)
+                               : producer_record(table, id, 0, &batch),
+                         OK);
+        assert_true(producer_count(table) <= PRODUCERS_MAX);
+    }
+    assert_true(producer_count(table) > PRODUCERS_MAX / 2);
+
+    const struct {
+        int64_t id;
+        bool known;
+    } rows[] = {{0, false}, {10, true}, {PRODUCERS_MAX, false}, {3 * PRODUCERS_MAX - 1, true}};
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        assert_int_equal(producer_check(table, rows[i].id, 0, 0, 0, &duplicate, &is_duplicate), OK);
+        assert_int_equal(is_duplicate, rows[i].known);
+    }
+    producer_commit(table, 11);
+    assert_int_equal(producer_check(table, 10, 0, 0, 0, &duplicate, &is_duplicate), OK);
+    assert_true(is_duplicate);
+    producer_table_destroy(table);
+}
+
 static void rows_survive_encoding_and_lies_are_refused(void **state)
 {
     (void)state;
@@ -187,6 +220,7 @@ int main(void)
         cmocka_unit_test(a_cut_brings_the_whole_window_back),
         cmocka_unit_test(a_cut_keeps_the_epoch),
         cmocka_unit_test(producers_are_told_apart_in_one_ring),
+        cmocka_unit_test(the_oldest_go_when_there_are_too_many),
         cmocka_unit_test(rows_survive_encoding_and_lies_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

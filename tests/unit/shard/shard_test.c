@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -103,6 +104,44 @@ static void file_that_cannot_be_made_is_tried_again_by_the_next_append(void **st
 {
     (void)state;
     on_each_engine(check_no_file);
+}
+
+static enum err append_idempotent(struct engine *engine, int32_t sequence)
+{
+    static uint8_t batch[1024];
+    struct batch_spec spec = {.records = 1,
+                              .value_bytes = 10,
+                              .timestamp = 1,
+                              .producer_id = 9,
+                              .producer_epoch = 0,
+                              .sequence = sequence};
+    struct call call;
+    call_append(&call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
+    call_wait(&call);
+    return call.err;
+}
+
+static void check_expiry(struct engine *engine)
+{
+    engine->config.segment_records = 1;
+    engine->config.producer_expiry_ms = 300;
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(append_idempotent(engine, 0), OK);
+    engine_fault.op = IO_RENAME;
+    engine_fault.err = ERR_IO;
+    assert_int_equal(append_large(engine, 10), ERR_STORAGE);
+    engine_fault.op = IO_NONE;
+    assert_int_equal(append_idempotent(engine, 77), ERR_SEQUENCE);
+    usleep(400000);
+    engine_turns(engine, 1);
+    assert_int_equal(append_large(engine, 10), OK);
+    assert_int_equal(append_idempotent(engine, 77), OK);
+}
+
+static void silent_producers_go_also_when_a_file_is_tried_again(void **state)
+{
+    (void)state;
+    on_each_engine(check_expiry);
 }
 
 static void check_write_fails(struct engine *engine)
@@ -251,6 +290,7 @@ int main(void)
         cmocka_unit_test(without_space_appends_fail_and_later_ones_succeed),
         cmocka_unit_test(appends_that_failed_do_not_fill_a_segment),
         cmocka_unit_test(file_that_cannot_be_made_is_tried_again_by_the_next_append),
+        cmocka_unit_test(silent_producers_go_also_when_a_file_is_tried_again),
         cmocka_unit_test(failed_write_ends_the_segment_and_keeps_what_was_acked),
         cmocka_unit_test(os_and_memory_segments_do_not_flush),
         cmocka_unit_test(durable_end_says_only_what_was_flushed),
