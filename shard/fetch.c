@@ -64,8 +64,9 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
     uint64_t offset = fetch->offset;
     bool room = true;
     bool found = false;
+    struct tail_frame *frame = NULL;
     while (room && offset < partition->high_watermark) {
-        struct tail_frame *frame = tail_find(partition, offset);
+        frame = frame == NULL ? tail_find(partition, offset) : tail_next(partition, frame);
         if (frame == NULL || (frame->block->lent == 0 && lend_full(shard))) {
             break;
         }

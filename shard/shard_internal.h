@@ -331,6 +331,7 @@ struct tail_frame *tail_add(struct shard *shard, struct partition *partition, st
 void tail_drop(struct tail_frame *frame);
 void tail_trim(struct shard *shard);
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset);
+struct tail_frame *tail_next(struct partition *partition, const struct tail_frame *frame);
 bool tail_reclaim(void *context, uint64_t bytes);
 
 /* lend.c */

@@ -96,3 +96,14 @@ struct tail_frame *tail_find(struct partition *partition, uint64_t offset)
     }
     return NULL;
 }
+
+struct tail_frame *tail_next(struct partition *partition, const struct tail_frame *frame)
+{
+    if (frame->in_partition.next == &partition->tail) {
+        return NULL;
+    }
+    struct tail_frame *next =
+        CONTAINER_OF(frame->in_partition.next, struct tail_frame, in_partition);
+    /* A frame is missing when the cache was full. */
+    return next->offset_first == frame->offset_end ? next : NULL;
+}
