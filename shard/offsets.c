@@ -2,8 +2,11 @@
  * The greatest timestamp is looked up as a time: first which it is, then where.
  *
  *     MAX: load every segment -> its greatest time -> search for that
- *     time: first segment that holds one as late -> index row -> frames -> batch */
+ *     time: first segment that holds one as late -> index row -> frames -> batch
+ *
+ * Damage is never passed over: what is searched may stand there. */
 #include "core/assert.h"
+#include "core/cover.h"
 #include "shard/shard_internal.h"
 
 static void offsets_finish(struct reader *reader, int64_t offset, int64_t timestamp)
@@ -57,6 +60,31 @@ static bool offsets_load(struct reader *reader, struct segment *segment)
     return !empty && !segment->loaded && reader_load(reader, segment);
 }
 
+/* Of records that are lost nobody knows the times. */
+static bool offsets_are_lost(const struct segment *segment)
+{
+    return segment->damaged && segment->valid_end < segment_end(segment);
+}
+
+/* Up to where the file has what was acked: a `memory` segment acks before it writes. */
+static uint64_t offsets_written_end(const struct segment *segment)
+{
+    const struct writer *writer = &segment->partition->writer;
+    uint64_t end = segment_end(segment);
+    if (segment->info.state == SEGMENT_SEALED || writer->head == writer->tail) {
+        return end;
+    }
+    return min_u64(end, writer->commits[writer->head % COMMITS_MAX].offset_first);
+}
+
+static void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes)
+{
+    reader->offset_end = offsets_written_end(reader->segment);
+    if (!reader_read(reader, position, bytes)) {
+        reader_finish(reader, ERR_NO_MEMORY);
+    }
+}
+
 /* Chooses the first segment that may hold the time, and reads from where the index says. */
 static void offsets_choose(struct reader *reader)
 {
@@ -66,8 +94,12 @@ static void offsets_choose(struct reader *reader)
         if (offsets_load(reader, segment)) {
             return;
         }
-        if (segment_end(segment) == segment->info.base_offset ||
-            segment->timestamp_max < reader->timestamp) {
+        bool empty = segment_end(segment) == segment->info.base_offset;
+        if (!empty && segment->timestamp_max < reader->timestamp && offsets_are_lost(segment)) {
+            reader_finish(reader, ERR_DAMAGED);
+            return;
+        }
+        if (empty || segment->timestamp_max < reader->timestamp) {
             continue;
         }
         if (reader_load(reader, segment)) {
@@ -75,7 +107,8 @@ static void offsets_choose(struct reader *reader)
         }
         const struct index_row *row = segment_index_by_time(&segment->index, reader->timestamp);
         reader->searching = true;
-        (void)reader_read(reader, row == NULL ? SEGMENT_DATA_POSITION : row->position, READ_BYTES);
+        reader->offset = row == NULL ? segment->info.base_offset : row->offset_first;
+        offsets_read(reader, row == NULL ? SEGMENT_DATA_POSITION : row->position, READ_BYTES);
         return;
     }
     offsets_finish(reader, -1, -1);
@@ -90,61 +123,91 @@ static bool offsets_in_frame(struct reader *reader, struct bytes data)
         if (batch_parse(rest, &batch) != OK) {
             return false;
         }
+        rest.size = batch.length;
+        at += batch.length;
+        if (batch.max_timestamp < reader->timestamp) {
+            continue;
+        }
         uint64_t offset;
         int64_t found;
-        rest.size = batch.length;
-        if (batch.max_timestamp >= reader->timestamp &&
-            batch_find_time(rest, reader->timestamp, &offset, &found) == OK) {
+        enum err err = batch_find_time(rest, reader->timestamp, &offset, &found);
+        if (err == ERR_NO_MEMORY) {
+            reader_finish(reader, err);
+            return true;
+        }
+        if (err == ERR_DAMAGED) { /* As a client wrote it: nobody reads its times. */
+            COVER("a look-up meets a batch that does not open");
+            offset = (uint64_t)batch.base_offset;
+            found = batch.max_timestamp;
+        }
+        if (err != ERR_NOT_FOUND) {
             offsets_finish(reader, (int64_t)offset, found);
             return true;
         }
-        at += batch.length;
     }
     return false;
 }
 
+/* One extent at `at`, of which `left` bytes were read. ERR_TRUNCATED: read more of it;
+ * ERR_CANCELED: the request went home. */
+static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_t position,
+                               uint32_t left, uint32_t *size)
+{
+    struct extent_header extent;
+    struct frame_header frame = {0};
+    enum err err = frame_at(reader->segment, at, position, &extent, &frame);
+    if (err != OK) {
+        return ERR_DAMAGED;
+    }
+    *size = extent.padded_size;
+    if (extent.padded_size > left) {
+        return ERR_TRUNCATED;
+    }
+    if (extent.type != EXTENT_FRAMES) {
+        return OK;
+    }
+    const uint8_t *body = at + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
+    if (frame_check_body(&frame, body) != OK) {
+        return ERR_DAMAGED;
+    }
+    uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
+    if (offsets_in_frame(reader, bytes_of(body + table, frame.body_bytes - table))) {
+        return ERR_CANCELED;
+    }
+    reader->offset = frame.offset_first + frame.records;
+    return OK;
+}
+
 static void offsets_parse(struct reader *reader, uint32_t size)
 {
-    uint64_t end = segment_end(reader->segment);
-    uint64_t next = 0;
+    uint64_t end = reader->offset_end;
     uint32_t at = 0;
     uint32_t bytes = READ_BYTES;
-    bool over = false;
-    while (!over && next == 0 && size - at >= DISK_BLOCK_BYTES) {
-        struct extent_header extent;
-        struct frame_header frame = {0};
-        const uint8_t *here = reader->block->data + at;
-        const uint8_t *body = here + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
-        enum err err = frame_at(reader->segment, here, reader->position + at, &extent, &frame);
-        bool frames = err == OK && extent.type == EXTENT_FRAMES;
-        over = err != OK || (frames && frame.offset_first >= end);
-        if (over) {
+    enum err err = size < DISK_BLOCK_BYTES ? ERR_DAMAGED : OK;
+    while (err == OK && reader->offset < end && size - at >= DISK_BLOCK_BYTES) {
+        uint32_t extent_bytes = 0;
+        err = offsets_extent(reader, reader->block->data + at, reader->position + at, size - at,
+                             &extent_bytes);
+        if (err == ERR_TRUNCATED) {
+            bytes = max_u32(READ_BYTES, extent_bytes);
+            err = at == 0 && reader->bytes >= bytes ? ERR_DAMAGED : OK; /* The file ends inside. */
             break;
         }
-        if (extent.padded_size > size - at) {
-            next = reader->position + at;
-            bytes = max_u32(READ_BYTES, extent.padded_size);
-            over = at == 0 && reader->bytes >= bytes;
-            break;
-        }
-        if (frames && frame_check_body(&frame, body) != OK) {
-            reader_finish(reader, ERR_DAMAGED);
-            return;
-        }
-        uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
-        if (frames && offsets_in_frame(reader, bytes_of(body + table, frame.body_bytes - table))) {
-            return;
-        }
-        at += extent.padded_size;
+        at += err == OK ? extent_bytes : 0;
     }
-    if (over || size < DISK_BLOCK_BYTES) {
+    if (err == ERR_CANCELED) {
+        return;
+    }
+    if (reader->offset >= segment_end(reader->segment)) {
         reader->searching = false;
         reader->segment_at++;
         offsets_choose(reader);
-        return;
-    }
-    if (!reader_read(reader, next == 0 ? reader->position + at : next, bytes)) {
-        reader_finish(reader, ERR_NO_MEMORY);
+    } else if (reader->offset >= offsets_written_end(reader->segment)) {
+        reader_finish(reader, ERR_NOT_READY); /* It is on its way to the file. */
+    } else if (err != OK) {
+        reader_finish(reader, segment_tell(reader->segment, err));
+    } else {
+        offsets_read(reader, reader->position + at, bytes);
     }
 }
 
@@ -164,6 +227,10 @@ void offsets_step(struct reader *reader, enum err err)
         int64_t greatest = INT64_MIN;
         for (uint32_t i = 0; i < partition->segment_count; i++) {
             if (offsets_load(reader, partition->segments[i])) {
+                return;
+            }
+            if (offsets_are_lost(partition->segments[i])) {
+                reader_finish(reader, ERR_DAMAGED);
                 return;
             }
             if (partition->segments[i]->timestamp_max > greatest) {

@@ -263,6 +263,8 @@ struct reader {
     uint32_t segment_at;
     int64_t timestamp; /* Look-ups: what is searched. */
     bool searching;    /* Look-ups: past the choice of the segment. */
+    /* Look-ups: behind the last frame that was searched; what the file has. */
+    uint64_t offset, offset_end;
 };
 
 struct shard {

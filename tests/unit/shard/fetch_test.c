@@ -1,6 +1,7 @@
 /* Fetches and look-ups: from memory, from files, parked. */
 #include "tests/unit/shard/engine_fixture.h"
 
+#include "core/crc32c.h"
 #include "shard/batch.h"
 
 #include <setjmp.h>
@@ -275,6 +276,36 @@ static void offsets_are_found_by_time_across_segments_and_restarts(void **state)
     on_each_engine(check_times);
 }
 
+static void check_unreadable_batch(struct engine *engine)
+{
+    static uint8_t batch[1024];
+    struct call call;
+    struct batch_spec spec = {.records = 3,
+                              .value_bytes = 10,
+                              .timestamp = 5000,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    engine_append_each(engine, 2, 10); /* At 1000 and 1001. */
+    uint32_t size = batch_make(&spec, batch, sizeof(batch));
+    batch[22] = 3; /* It is not lz4, and nobody opens a batch on its way in. */
+    store_be32(batch + 17, crc32c(0, batch + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
+    call_append(&call, engine, batch, size);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    engine_append_each(engine, 1, 10);
+    call_offsets(&call, engine, 5001);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.offsets.offset, 2);
+    assert_int_equal(call.request.offsets.timestamp_found, 5002);
+}
+
+static void time_inside_a_batch_that_does_not_open_is_its_first_record(void **state)
+{
+    (void)state;
+    on_each_engine(check_unreadable_batch);
+}
+
 static void check_epoch(struct engine *engine)
 {
     struct call call;
@@ -315,6 +346,7 @@ int main(void)
         cmocka_unit_test(limits_and_ranges_are_obeyed),
         cmocka_unit_test(readers_hold_a_quarter_of_the_memory_and_appends_go_on),
         cmocka_unit_test(who_waits_for_readers_ends_with_the_topic),
+        cmocka_unit_test(time_inside_a_batch_that_does_not_open_is_its_first_record),
         cmocka_unit_test(epoch_of_the_map_is_known_without_a_segment_that_has_it),
         cmocka_unit_test(offsets_are_found_by_time_across_segments_and_restarts),
     };

@@ -286,6 +286,44 @@ static void rot_without_a_trailer_leaves_what_is_below_it_readable(void **state)
     on_each_engine(check_rot_without_trailer);
 }
 
+static void assert_looked_up(struct engine *engine, int64_t timestamp, enum err err, int64_t offset)
+{
+    struct call call;
+    call_offsets(&call, engine, timestamp);
+    assert_int_equal(call.err, err);
+    assert_int_equal(call.request.offsets.offset, err == OK ? offset : -1);
+}
+
+static void check_lookups_in_rot(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine->config.segment_records = 4;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 12, 100); /* Timestamps 1000 + offset. */
+    for (uint32_t i = 0; i < 3; i++) {
+        engine_stop_shard(engine);
+        if (i == 1) {
+            engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 10);
+        } else if (i == 2) {
+            engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 4 * 4096 + 100); /* The trailer. */
+        }
+        engine_open_shard(engine);
+        assert_int_equal(engine_assign(engine), OK);
+        assert_looked_up(engine, 1001, OK, 1);
+        assert_looked_up(engine, 1002, i == 0 ? OK : ERR_DAMAGED, 2);
+        assert_looked_up(engine, 1003, i == 0 ? OK : ERR_DAMAGED, 3);
+        /* Without its trailer nobody knows what else the first segment had. */
+        assert_looked_up(engine, 1006, i < 2 ? OK : ERR_DAMAGED, 6);
+        assert_looked_up(engine, OFFSETS_MAX_TIMESTAMP, i < 2 ? OK : ERR_DAMAGED, 11);
+    }
+}
+
+static void look_up_does_not_pass_over_damage(void **state)
+{
+    (void)state;
+    on_each_engine(check_lookups_in_rot);
+}
+
 static void restart(struct engine *engine)
 {
     engine_stop_shard(engine);
@@ -486,6 +524,7 @@ int main(void)
         cmocka_unit_test(open_segment_without_a_file_is_sealed_at_its_base),
         cmocka_unit_test(bad_trailer_is_replaced_by_a_scan),
         cmocka_unit_test(rot_without_a_trailer_leaves_what_is_below_it_readable),
+        cmocka_unit_test(look_up_does_not_pass_over_damage),
         cmocka_unit_test(file_that_cannot_be_read_is_told_as_such),
         cmocka_unit_test(truncated_file_is_readable_up_to_its_end),
         cmocka_unit_test(stop_after_a_refused_seal_leaves_the_file_alone),
