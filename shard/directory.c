@@ -3,7 +3,7 @@
  *
  *     MAKE -> LIST -> LOCK_OPEN -> LOCK -> [BUSY_READ] -> LOCK_WRITE -> SUPER_STAT -> SUPER_OPEN
  *          -> READ -> WRITE_FIRST -> WRITE_SECOND -> ROOMS (topics pool quarantine meta journal)
- *          -> SYNC -> [SYNC_PARENT] -> done     any error: close what is open, say what failed
+ *          -> SYNC -> SYNC_PARENT -> done     any error: close what is open, say what failed
  *
  * The rooms are made behind both slots. So two bad slots without rooms are a first start that did
  * not come to its end, and nothing is lost by beginning anew; with rooms they are damage. */
@@ -322,7 +322,8 @@ static void directory_room_made(struct directory *directory, int32_t result)
     directory_go(directory, DIRECTORY_SYNC);
 }
 
-/* The name of a new directory stands in its parent. */
+/* The name of the directory stands in its parent. Always: the start that made it may have ended
+ * before it came here, and no other mark says so. */
 static void directory_sync_parent(struct directory *directory)
 {
     char *path = directory->path;
@@ -342,10 +343,11 @@ static void directory_sync_parent(struct directory *directory)
 static void directory_synced(struct directory *directory, int32_t result)
 {
     bool parent = directory->state == DIRECTORY_SYNC_PARENT;
-    /* Who may not read the parent cannot have made a name in it. */
-    if (result < 0 && !(parent && result == ERR_DENIED)) {
+    /* Who may not read or write the parent cannot have made a name in it. */
+    bool passable = parent && (result == ERR_DENIED || result == ERR_READ_ONLY);
+    if (result < 0 && !passable) {
         directory_fail(directory, (enum err)result, "cannot sync", "");
-    } else if (directory->fresh && !parent) {
+    } else if (!parent) {
         directory_sync_parent(directory);
     } else {
         directory_opened(directory);

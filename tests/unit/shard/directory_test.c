@@ -23,8 +23,28 @@ struct fixture {
     struct completion closed;
 };
 
+/* An engine that counts syncs of the directory that the data directory is in. */
+static struct io_engine counting;
+static const struct io_engine *counted;
+static const char *parent;
+static uint32_t parent_syncs;
+
+static void count_submit(struct reactor *reactor, struct io *batch)
+{
+    for (const struct io *io = batch; io != NULL; io = io->next) {
+        size_t size = io->op == IO_SYNC_DIR ? strlen(parent) : 0;
+        parent_syncs += size > 0 && strncmp(io->path.path, parent, size) == 0 &&
+                        (io->path.path[size] == 0 || strcmp(io->path.path + size, "/") == 0);
+    }
+    counted->submit(reactor, batch);
+}
+
 static int setup(void **state, const struct io_engine *engine)
 {
+    counted = engine;
+    counting = *engine;
+    counting.submit = count_submit;
+    engine = &counting;
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     fixture->engine = engine;
     fixture->reactor = aligned_alloc(CACHE_LINE_BYTES, sizeof(struct reactor));
@@ -38,6 +58,8 @@ static int setup(void **state, const struct io_engine *engine)
     assert_int_equal(reactor_open(fixture->reactor, &options), OK);
     snprintf(fixture->root, sizeof(fixture->root), "/tmp/floe-directory-XXXXXX");
     assert_non_null(mkdtemp(fixture->root));
+    parent = fixture->root;
+    parent_syncs = 0;
     snprintf(fixture->path, sizeof(fixture->path), "%s/data", fixture->root);
     *state = fixture;
     return 0;
@@ -123,6 +145,17 @@ static void a_fresh_directory_keeps_its_identity_and_counts_its_boots(void **sta
     assert_memory_equal(second.identity.directory_id, first.identity.directory_id, 16);
     assert_memory_equal(second.identity.cluster_id, cluster, 16);
     close_it(fixture, second.directory);
+}
+
+static void each_start_makes_sure_of_the_name(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    for (uint32_t i = 1; i < 4; i++) { /* The first may have ended before it synced the parent. */
+        assert_int_equal(open_it(fixture, &op, 0), OK);
+        assert_int_equal(parent_syncs, i);
+        close_it(fixture, op.directory);
+    }
 }
 
 static void a_directory_in_use_names_who_uses_it(void **state)
@@ -324,6 +357,7 @@ static void a_path_that_is_too_long_is_refused(void **state)
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)                                                                                \
     ON(a_fresh_directory_keeps_its_identity_and_counts_its_boots, engine),                         \
+        ON(each_start_makes_sure_of_the_name, engine),                                             \
         ON(a_directory_in_use_names_who_uses_it, engine),                                          \
         ON(a_foreign_directory_is_refused_and_left_alone, engine),                                 \
         ON(one_bad_slot_is_survived_and_two_are_not, engine),                                      \
