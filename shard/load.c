@@ -236,7 +236,8 @@ static void load_end(struct load *load)
     load_finish(load, whole ? OK : ERR_DAMAGED);
 }
 
-/* Behind the sound prefix: does a later extent say that more was durable? */
+/* Behind the sound prefix: does a later extent say that more was durable? A trailer without a seal
+ * block says it, too. */
 static void load_hunt(struct load *load, uint32_t size)
 {
     uint32_t at = 0;
@@ -244,7 +245,7 @@ static void load_hunt(struct load *load, uint32_t size)
         struct extent_header extent;
         if (extent_header_decode(load->block->data + at, &extent) == OK &&
             extent.salt == load->segment->info.salt &&
-            extent.position == load->read_position + at && extent.type == EXTENT_FRAMES) {
+            extent.position == load->read_position + at) {
             load->evidence = max_u64(load->evidence, extent.durable_end);
         }
     }

@@ -180,6 +180,25 @@ static void damage_below_what_was_durable_is_reported_not_cut(void **state)
     on_each_engine(check_damage);
 }
 
+static void check_trailer_speaks(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine_append_each(engine, 5, 100);
+    engine_stop_shard(engine);
+    engine_spoil(engine, 0, SEGMENT_SEAL_POSITION + 8);
+    engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 4 * 4096 + 300);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine->segments[0].state, SEGMENT_OPEN); /* Nothing was cut. */
+    assert_int_equal(latest(engine), 4);
+}
+
+static void trailer_proves_that_the_last_frame_was_durable(void **state)
+{
+    (void)state;
+    on_each_engine(check_trailer_speaks);
+}
+
 static void check_rot_in_sealed(struct engine *engine, const struct io_engine *io)
 {
     (void)io;
@@ -519,6 +538,7 @@ int main(void)
         cmocka_unit_test(empty_segment_still_knows_the_producers),
         cmocka_unit_test(torn_tail_is_cut_and_appends_go_on),
         cmocka_unit_test(damage_below_what_was_durable_is_reported_not_cut),
+        cmocka_unit_test(trailer_proves_that_the_last_frame_was_durable),
         cmocka_unit_test(rotten_frame_of_a_sealed_segment_answers_damaged),
         cmocka_unit_test(orderly_stop_leaves_nothing_to_scan),
         cmocka_unit_test(open_segment_without_a_file_is_sealed_at_its_base),
