@@ -25,16 +25,13 @@ static uint64_t batch_end(const struct batch *batch, uint64_t base)
     return base + (uint64_t)(uint32_t)batch->last_offset_delta + 1;
 }
 
-static enum err append_check(struct partition *partition, struct request *request,
-                             struct batch *batch)
+static struct batch_rules append_rules(const struct partition *partition,
+                                       const struct request *request)
 {
     const struct partition_config *config = &partition->config;
     const struct reactor *reactor = partition->shard->reactor;
-    if (request->owner_state != NULL) {
-        return batch_parse(request->produce.batch, batch); /* Checked before it had to wait. */
-    }
     uint32_t room = memory_block_max(reactor->memory) - 2 * DISK_BLOCK_BYTES;
-    struct batch_rules rules = {
+    return (struct batch_rules){
         .bytes_max = min_u32(config->batch_bytes_max, room),
         .timestamp_type = config->timestamp_type,
         .before_max_ms = config->timestamp_before_max_ms,
@@ -45,9 +42,6 @@ static enum err append_check(struct partition *partition, struct request *reques
         .deep = config->deep_validation,
         .require_zero_base = true,
     };
-    enum err err = batch_check(request->produce.batch, &rules, batch);
-    request->owner_state = partition;
-    return err;
 }
 
 int32_t batch_sequence_last(const struct batch *batch)
@@ -134,26 +128,43 @@ static void append_stage(struct partition *partition, struct request *request,
     commit_kick(partition);
 }
 
+/* Judges the head of the queue. What had to wait for a roll is not judged again, but for its
+ * sequence: its owner_state is set. */
+static enum err append_check(struct partition *partition, struct request *request,
+                             struct batch *batch, bool *duplicate)
+{
+    struct bytes data = request->produce.batch;
+    struct batch_rules rules = append_rules(partition, request);
+    bool judged = request->owner_state != NULL;
+    enum err err = judged ? batch_parse(data, batch) : batch_check_header(data, &rules, batch);
+    if (err == OK) {
+        err = append_check_producer(partition, request, batch, duplicate);
+    }
+    if (err == OK && !*duplicate && !judged) {
+        err = batch_check_content(data, &rules, batch);
+        request->owner_state = partition;
+    }
+    return err;
+}
+
 /* Looks at the head of the queue; false when it has to wait. */
 static bool append_pump_one(struct partition *partition)
 {
     struct request *request = partition->waiting.head;
     struct batch batch;
     bool duplicate = false;
-    enum err err = partition->damaged ? ERR_DAMAGED : append_check(partition, request, &batch);
-    if (err == OK) {
-        err = append_check_producer(partition, request, &batch, &duplicate);
-    }
-    if (err == OK && !duplicate) {
-        if (append_must_roll(partition, &batch)) {
-            COVER("append waits for a roll");
-            roll_start(partition);
-            return false;
-        }
-        err = append_record_producer(partition, &batch);
-    }
+    enum err err =
+        partition->damaged ? ERR_DAMAGED : append_check(partition, request, &batch, &duplicate);
     if (err == OK && duplicate) {
         return true;
+    }
+    if (err == OK && append_must_roll(partition, &batch)) {
+        COVER("append waits for a roll");
+        roll_start(partition);
+        return false;
+    }
+    if (err == OK) {
+        err = append_record_producer(partition, &batch);
     }
     (void)request_queue_pop(&partition->waiting);
     if (err == OK) {

@@ -143,7 +143,7 @@ static enum err batch_check_times(const struct batch_rules *rules, const struct 
     return late || early ? ERR_BATCH_TIMESTAMP : OK;
 }
 
-enum err batch_check(struct bytes data, const struct batch_rules *rules, struct batch *batch)
+enum err batch_check_header(struct bytes data, const struct batch_rules *rules, struct batch *batch)
 {
     enum err err = batch_parse(data, batch);
     if (err != OK || batch->length != data.size) {
@@ -163,14 +163,23 @@ enum err batch_check(struct bytes data, const struct batch_rules *rules, struct 
         (rules->require_zero_base && batch->base_offset != 0)) {
         return ERR_BATCH_INVALID;
     }
-    err = batch_check_producer(batch);
-    if (err == OK) {
-        err = batch_check_times(rules, batch);
-    }
+    return batch_check_producer(batch);
+}
+
+enum err batch_check_content(struct bytes data, const struct batch_rules *rules,
+                             const struct batch *batch)
+{
+    enum err err = batch_check_times(rules, batch);
     if (err == OK && (rules->deep || rules->compacted)) {
         err = batch_check_records(data, rules, batch);
     }
     return err;
+}
+
+enum err batch_check(struct bytes data, const struct batch_rules *rules, struct batch *batch)
+{
+    enum err err = batch_check_header(data, rules, batch);
+    return err == OK ? batch_check_content(data, rules, batch) : err;
 }
 
 void batch_stamp(uint8_t *at, uint64_t base_offset, uint32_t epoch)

@@ -51,9 +51,21 @@ struct batch_rules {
 /* The header alone, of the first batch in `data`; `length` is within `data`. ERR_BATCH_INVALID. */
 NODISCARD enum err batch_parse(struct bytes data, struct batch *batch);
 
-/* Everything that a broker must check of a produced batch, cheap first: ERR_BATCH_INVALID,
- * ERR_BATCH_TOO_LARGE (also when too much comes out of it), ERR_BATCH_CRC, ERR_BATCH_TIMESTAMP,
- * ERR_BATCH_CODEC, ERR_NO_MEMORY. Sequences are not looked at: that is the producer table's. */
+/* What a broker must check of a produced batch, cheap first, in two parts: what its sequence says
+ * is judged between them (kafka.md, part B), by the producer table. A duplicate is one whatever the
+ * topic's rules have become.
+ *
+ * ERR_BATCH_INVALID, ERR_BATCH_TOO_LARGE, ERR_BATCH_CRC, ERR_BATCH_CODEC, ERR_BATCH_TIMESTAMP for
+ * times of the wrong type. */
+NODISCARD enum err batch_check_header(struct bytes data, const struct batch_rules *rules,
+                                      struct batch *batch);
+
+/* Of a batch whose header passed: ERR_BATCH_TIMESTAMP, ERR_BATCH_INVALID, ERR_BATCH_TOO_LARGE when
+ * too much comes out of it, ERR_NO_MEMORY. */
+NODISCARD enum err batch_check_content(struct bytes data, const struct batch_rules *rules,
+                                       const struct batch *batch);
+
+/* Both. */
 NODISCARD enum err batch_check(struct bytes data, const struct batch_rules *rules,
                                struct batch *batch);
 

@@ -172,6 +172,33 @@ static void duplicate_waits_for_its_original_and_gets_its_offset(void **state)
     on_each_engine(check_duplicates);
 }
 
+static void check_late_duplicate(struct engine *engine)
+{
+    static uint8_t batch[1024];
+    struct call call;
+    uint32_t size = small_batch(batch, 3, 77, 0); /* Of 1970. */
+    call_append(&call, engine, batch, size);
+    call_wait(&call);
+    engine->config.timestamp_before_max_ms = 1000;
+    assert_int_equal(engine_assign(engine), OK);
+    call_append(&call, engine, batch, size);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.produce.base_offset, 0);
+    call_append(&call, engine, batch, small_batch(batch, 3, 77, 9));
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_SEQUENCE);
+    call_append(&call, engine, batch, small_batch(batch, 3, 77, 3));
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_BATCH_TIMESTAMP);
+}
+
+static void duplicate_is_known_before_its_times_are_judged(void **state)
+{
+    (void)state;
+    on_each_engine(check_late_duplicate);
+}
+
 static void check_bad_batch(struct engine *engine)
 {
     static uint8_t batch[1024];
@@ -290,6 +317,7 @@ int main(void)
         cmocka_unit_test(append_behind_a_roll_does_not_overtake),
         cmocka_unit_test(refused_roll_fails_the_waiting_and_the_next_append_tries_again),
         cmocka_unit_test(duplicate_waits_for_its_original_and_gets_its_offset),
+        cmocka_unit_test(duplicate_is_known_before_its_times_are_judged),
         cmocka_unit_test(damaged_batch_is_refused),
         cmocka_unit_test(file_holds_the_frames_as_the_format_says),
         cmocka_unit_test(large_batches_get_their_blocks_first),
