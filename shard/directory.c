@@ -3,6 +3,7 @@
  *
  *     MAKE -> LIST -> LOCK_OPEN -> LOCK -> [BUSY_READ] -> LOCK_WRITE -> SUPER_STAT -> SUPER_OPEN
  *          -> READ -> WRITE_FIRST -> WRITE_SECOND -> ROOMS (topics pool quarantine meta journal)
+ *          -> POOL_LIST <-> POOL_UNLINK (files that a roll of an earlier life left half made)
  *          -> SYNC -> SYNC_PARENT -> done     any error: close what is open, say what failed
  *
  * The rooms are made behind both slots. So two bad slots without rooms are a first start that did
@@ -21,7 +22,7 @@
 
 enum {
     DIRECTORY_PATH_BYTES = 4096,
-    DIRECTORY_NAME_BYTES_MAX = 16, /* Of what we make inside. */
+    DIRECTORY_NAME_BYTES_MAX = 32, /* Of what we make inside. */
     DIRECTORY_NAMES_BYTES = 4096,
 };
 
@@ -38,6 +39,8 @@ enum directory_state {
     DIRECTORY_WRITE_FIRST,
     DIRECTORY_WRITE_SECOND,
     DIRECTORY_ROOMS,
+    DIRECTORY_POOL_LIST,
+    DIRECTORY_POOL_UNLINK,
     DIRECTORY_SYNC,
     DIRECTORY_SYNC_PARENT,
     DIRECTORY_FAILED_LOCK,
@@ -57,6 +60,8 @@ struct directory {
     bool fresh, joining;
     bool furnished; /* Rooms were found. */
     uint32_t room;
+    uint32_t names_at, names_end; /* Of the pool's, not looked at yet. */
+    bool swept;                   /* Something of these was unlinked. */
     struct superblock super;
     struct block *block; /* Both slots; also text of LOCK and names. */
     char path[DIRECTORY_PATH_BYTES];
@@ -307,6 +312,50 @@ static void directory_wrote_second(struct directory *directory)
     directory_make_room(directory);
 }
 
+static void directory_list_pool(struct directory *directory)
+{
+    io_list(&directory->io, directory_path(directory, "pool"), (char *)directory->block->data,
+            DIRECTORY_NAMES_BYTES, 0);
+    directory_go(directory, DIRECTORY_POOL_LIST);
+}
+
+/* A roll makes its file as "<segment id>.new" and renames it; no later life asks for that id. */
+static bool directory_is_leftover(const char *name)
+{
+    return strlen(name) == 20 && strspn(name, "0123456789abcdef") == 16 &&
+           strcmp(name + 16, ".new") == 0;
+}
+
+/* Unlinks the next leftover of the names that were listed. What cannot be unlinked stays: it takes
+ * space and nothing else. */
+static void directory_sweep(struct directory *directory, int32_t result)
+{
+    char name[DIRECTORY_NAME_BYTES_MAX];
+    if (directory->state == DIRECTORY_POOL_LIST) {
+        directory->names_at = 0;
+        directory->names_end = result > 0 ? (uint32_t)result : 0;
+        directory->swept = false;
+    } else {
+        directory->swept = directory->swept || result == OK;
+    }
+    while (directory->names_at < directory->names_end) {
+        const char *next = (const char *)directory->block->data + directory->names_at;
+        directory->names_at += (uint32_t)strlen(next) + 1;
+        if (directory_is_leftover(next)) {
+            snprintf(name, sizeof(name), "pool/%.20s", next);
+            io_unlink(&directory->io, directory_path(directory, name));
+            directory_go(directory, DIRECTORY_POOL_UNLINK);
+            return;
+        }
+    }
+    if (directory->swept) { /* There may be more than one list of them. */
+        directory_list_pool(directory);
+        return;
+    }
+    io_sync_dir(&directory->io, directory->options.path);
+    directory_go(directory, DIRECTORY_SYNC);
+}
+
 static void directory_room_made(struct directory *directory, int32_t result)
 {
     if (result < 0 && result != ERR_EXISTS) {
@@ -318,8 +367,7 @@ static void directory_room_made(struct directory *directory, int32_t result)
         directory_make_room(directory);
         return;
     }
-    io_sync_dir(&directory->io, directory->options.path);
-    directory_go(directory, DIRECTORY_SYNC);
+    directory_list_pool(directory);
 }
 
 /* The name of the directory stands in its parent. Always: the start that made it may have ended
@@ -441,6 +489,10 @@ static void directory_step(struct completion *completion)
         return;
     case DIRECTORY_ROOMS:
         directory_room_made(directory, result);
+        return;
+    case DIRECTORY_POOL_LIST:
+    case DIRECTORY_POOL_UNLINK:
+        directory_sweep(directory, result);
         return;
     case DIRECTORY_SYNC:
     case DIRECTORY_SYNC_PARENT:

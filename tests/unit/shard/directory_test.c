@@ -158,6 +158,30 @@ static void each_start_makes_sure_of_the_name(void **state)
     }
 }
 
+static void half_made_files_of_the_pool_are_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    char path[256];
+    assert_int_equal(open_it(fixture, &op, 0), OK);
+    close_it(fixture, op.directory);
+    for (uint32_t i = 0; i < 400; i++) {
+        /* Every hundredth is not ours to remove. */
+        snprintf(path, sizeof(path), "%s/pool/8000000000000%03x.%s", fixture->path, i,
+                 i % 100 == 0 ? "old" : "new");
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        assert_int_equal(fclose(file), 0);
+    }
+    assert_int_equal(open_it(fixture, &op, 0), OK);
+    close_it(fixture, op.directory);
+    for (uint32_t i = 0; i < 400; i++) {
+        snprintf(path, sizeof(path), "%s/pool/8000000000000%03x.%s", fixture->path, i,
+                 i % 100 == 0 ? "old" : "new");
+        assert_int_equal(access(path, F_OK), i % 100 == 0 ? 0 : -1);
+    }
+}
+
 static void a_directory_in_use_names_who_uses_it(void **state)
 {
     struct fixture *fixture = *state;
@@ -358,6 +382,7 @@ static void a_path_that_is_too_long_is_refused(void **state)
 #define ALL(engine)                                                                                \
     ON(a_fresh_directory_keeps_its_identity_and_counts_its_boots, engine),                         \
         ON(each_start_makes_sure_of_the_name, engine),                                             \
+        ON(half_made_files_of_the_pool_are_removed, engine),                                       \
         ON(a_directory_in_use_names_who_uses_it, engine),                                          \
         ON(a_foreign_directory_is_refused_and_left_alone, engine),                                 \
         ON(one_bad_slot_is_survived_and_two_are_not, engine),                                      \
