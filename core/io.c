@@ -49,6 +49,7 @@ void io_recv(struct io *io, int fd, uint8_t *data, uint32_t size)
     io->recv.data = data;
     io->recv.size = size;
     io->recv.lent = 0;
+    io->recv.more = false;
 }
 
 void io_send(struct io *io, int fd, struct iovec *vectors, uint32_t count)

@@ -86,6 +86,7 @@ struct io {
                 *data; /* NULL: the engine lends a buffer at completion, see io_recv_release(). */
             uint32_t size;
             uint32_t lent; /* Engine: 1 + index of the lent buffer, 0 = none. */
+            bool more;     /* Out: there is more at hand already, as far as the engine can tell. */
         } recv;
 
         struct {

@@ -369,6 +369,7 @@ static void uring_reap_recv(struct reactor *reactor, struct io *io, int32_t resu
             io_recv_release(reactor, io);
         }
     }
+    io->recv.more = result > 0 && (cqe_flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
     io_complete(reactor, io, result < 0 ? (int32_t)io_op_err(io->op, -result) : result);
 }
 

@@ -1,7 +1,7 @@
 /* Bytes in, calls, bytes out.
  *
  *     recv (lent buffer) -> copied into one block -> frames point into it -> calls, in FIFO order
- *     recv (block of its own) <- a frame longer than what has arrived
+ *     recv (block of its own) <- a frame longer than what has arrived, or a peer in full flow
  *
  *     OPEN --- the peer's end, a malformed frame, stop ---> ENDING --- all answered ---> DEAD
  *       +----- send failed, stalled, silent --------------------------------------------> DEAD
@@ -314,16 +314,22 @@ static void conn_take_lent(struct conn *conn)
     conn->input_position = 0;
 }
 
+static bool conn_memory_low(const struct conn *conn)
+{
+    struct memory_stats stats;
+    memory_stats(conn->net->reactor->memory, &stats);
+    return stats.used_bytes[MEMORY_RECEIVE] >= stats.limit_bytes / 8;
+}
+
 /* Room for a frame of `total` bytes, `have` of which are here. All at once spares copies; but when
  * requests hold more than they are guaranteed, a promise is not believed: the room grows with what
  * arrives, and who promises much and sends little keeps nobody else out. */
 static uint32_t conn_long_size(const struct conn *conn, uint64_t total, uint32_t have)
 {
-    struct memory_stats stats;
-    memory_stats(conn->net->reactor->memory, &stats);
-    bool low = stats.used_bytes[MEMORY_RECEIVE] >= stats.limit_bytes / 8;
-    uint64_t grown = max_u64(2 * (uint64_t)have, CONN_GROW_BYTES_MIN);
-    return (uint32_t)(low ? min_u64(total, grown) : total);
+    if (conn_memory_low(conn)) {
+        return (uint32_t)min_u64(total, max_u64(2 * (uint64_t)have, CONN_GROW_BYTES_MIN));
+    }
+    return (uint32_t)(conn->burst ? max_u64(total, CONN_BURST_BYTES) : total);
 }
 
 /* A frame that has not arrived whole gets a block of its own; false: closed or waits. */
@@ -335,7 +341,8 @@ static bool conn_take_long(struct conn *conn, uint64_t total)
         conn_refuse(conn, "the frame is larger than the largest block of memory");
         return false;
     }
-    if (conn->input_position == 0 && conn->input_filled < conn->input_size) {
+    bool fits = conn->input_position + total <= conn->input_size;
+    if (fits || (conn->input_position == 0 && conn->input_filled < conn->input_size)) {
         return true; /* It has one already. */
     }
     uint32_t size = conn_long_size(conn, total, have);
@@ -469,9 +476,31 @@ static bool conn_cut(struct conn *conn)
 
 static void conn_received(struct completion *completion);
 
+/* A peer in full flow is received into a block in which its frames stay, without a copy. */
+static void conn_begin_burst(struct conn *conn)
+{
+    struct memory *memory = conn->net->reactor->memory;
+    if (!conn->burst || conn_memory_low(conn)) {
+        return;
+    }
+    struct block *block = block_acquire(memory, MEMORY_RECEIVE, CONN_BURST_BYTES);
+    if (block == NULL) {
+        return; /* A lent buffer does as well. */
+    }
+    memcpy(block->data, conn->head, conn->head_size);
+    conn->input = block;
+    conn->input_size = CONN_BURST_BYTES;
+    conn->input_filled = conn->head_size;
+    conn->input_position = 0;
+    conn->head_size = 0;
+}
+
 void conn_read(struct conn *conn)
 {
     ASSERT(!conn->recv_pending && !conn->lent_held);
+    if (conn->input == NULL) {
+        conn_begin_burst(conn);
+    }
     conn->recv_pending = true;
     completion_init(&conn->recv.done, conn_received);
     if (conn->input == NULL) {
@@ -535,9 +564,11 @@ static void conn_received(struct completion *completion)
     struct conn *conn = CONTAINER_OF(io, struct conn, recv);
     int32_t result = completion->result;
     conn->recv_pending = false;
+    conn->burst = io->recv.more;
     conn->active_ns = conn->net->reactor->now_ns;
     if (result <= 0 || conn->state != CONN_OPEN) {
         io_recv_release(conn->net->reactor, io);
+        conn_input_drop(conn); /* The beginning of a request without its end. */
         if (result < 0) {
             conn_kill(conn);
         }

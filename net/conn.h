@@ -11,6 +11,7 @@ enum {
     CONN_QUEUED_BYTES_MAX = 4 << 20, /* Replies that wait to be sent; then reading stops. */
     CONN_SEND_BYTES_MAX = 1 << 20,   /* Of one send: its end is what the peer's stall is told by. */
     CONN_SEND_VECTORS_MAX = 256,
+    CONN_BURST_BYTES = 128 << 10,   /* Received at once from a peer that has more at hand. */
     CONN_GROW_BYTES_MIN = 16 << 10, /* First room of a request when memory is short. */
 };
 
@@ -42,6 +43,7 @@ struct conn {
     bool flush_pending; /* `flush` is queued for the end of the turn. */
     bool dying;         /* `die` is queued. */
     bool held;          /* `starting` wants to be alone: until it is the first. */
+    bool burst;         /* More is at hand than the last receive took. */
     bool lent_held;     /* Memory ran out: the lent buffer is kept until it can be copied. */
     uint8_t head[PROTOCOL_PREFIX_BYTES_MAX];
     uint32_t head_size; /* Bytes of a frame too short to tell its length. */

@@ -87,7 +87,8 @@ void conn_end(struct conn *conn)
 /* Its request has begun, holds memory, and nothing more comes. */
 static bool conn_is_half(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN && conn->recv_pending && conn->input != NULL;
+    return conn->state == CONN_OPEN && conn->recv_pending && conn->input != NULL &&
+           conn->input_filled > conn->input_position;
 }
 
 static void conn_tick(struct completion *completion)

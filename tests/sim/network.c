@@ -276,6 +276,7 @@ static bool socket_recv(struct network *network, struct socket *socket, int32_t 
     }
     memcpy(io->recv.data, socket->inbox, size);
     socket->inbox_size -= size;
+    io->recv.more = socket->inbox_size > 0;
     memmove(socket->inbox, socket->inbox + size, socket->inbox_size);
     *result = (int32_t)size;
     return true;
