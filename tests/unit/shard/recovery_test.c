@@ -415,19 +415,19 @@ static void stop_leaves_a_damaged_file_alone(void **state)
 /* Other partitions, each with a file that stays open. */
 static void open_others(struct engine *engine, uint32_t count)
 {
-    struct engine *before = malloc(sizeof(*before));
-    assert_non_null(before);
-    *before = *engine;
+    static struct segment_info segments[ENGINE_SEGMENTS_MAX];
+    uint32_t segment_count = engine->segment_count;
+    struct partition_id id = engine->id;
+    memcpy(segments, engine->segments, sizeof(segments));
     for (uint32_t i = 0; i < count; i++) {
         engine->id.partition = 100 + i;
         engine->segment_count = 0;
         assert_int_equal(engine_assign(engine), OK);
         engine_append_each(engine, 1, 10);
     }
-    memcpy(engine->segments, before->segments, sizeof(engine->segments));
-    engine->segment_count = before->segment_count;
-    engine->id = before->id;
-    free(before);
+    memcpy(engine->segments, segments, sizeof(segments));
+    engine->segment_count = segment_count;
+    engine->id = id;
 }
 
 static void check_many_files(struct engine *engine, const struct io_engine *io)
