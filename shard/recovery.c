@@ -108,8 +108,9 @@ static void recover_loaded(struct partition *partition, enum err err)
         }
         return;
     }
-    if (err != OK && err != ERR_DAMAGED && is_open) {
-        /* Where it ends is not known: no answer is better than a wrong one. */
+    bool passes = err == ERR_LIMIT || err == ERR_NO_MEMORY;
+    if (err != OK && err != ERR_DAMAGED && (is_open || passes)) {
+        /* Where it ends, or who wrote to it, is not known: no answer is better than a wrong one. */
         LOG_ERROR("segment cannot be recovered topic=%s partition=%u err=%s", partition->name,
                   partition->id.partition, err_name(err));
         recover_finish(partition, err);

@@ -509,6 +509,29 @@ static void file_that_cannot_be_read_is_told_as_such(void **state)
     on_each_engine(check_lost_file);
 }
 
+static void check_no_descriptor(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine_append_each(engine, 5, 100);
+    restart(engine);
+    engine_stop_shard(engine);
+    assert_int_equal(engine->segments[0].state, SEGMENT_SEALED);
+    engine_open_shard(engine);
+    engine_fault.op = IO_OPEN;
+    engine_fault.err = ERR_LIMIT;
+    assert_int_equal(engine_assign(engine), ERR_LIMIT);
+    engine_fault.op = IO_NONE;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 1, 10);
+    assert_int_equal(latest(engine), 6);
+}
+
+static void recovery_without_a_descriptor_is_no_damage(void **state)
+{
+    (void)state;
+    on_each_engine(check_no_descriptor);
+}
+
 static void check_cut_file(struct engine *engine, const struct io_engine *io)
 {
     char path[256];
@@ -546,6 +569,7 @@ int main(void)
         cmocka_unit_test(rot_without_a_trailer_leaves_what_is_below_it_readable),
         cmocka_unit_test(look_up_does_not_pass_over_damage),
         cmocka_unit_test(file_that_cannot_be_read_is_told_as_such),
+        cmocka_unit_test(recovery_without_a_descriptor_is_no_damage),
         cmocka_unit_test(truncated_file_is_readable_up_to_its_end),
         cmocka_unit_test(stop_after_a_refused_seal_leaves_the_file_alone),
         cmocka_unit_test(stop_after_a_failed_scan_leaves_the_file_alone),
