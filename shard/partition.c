@@ -3,6 +3,7 @@
  *     drop: waiters fail at once -> what is under way ends -> each file: close, unlink
  *           -> its directory, then the topic's if empty -> freed, request goes home */
 #include "core/assert.h"
+#include "core/cover.h"
 #include "shard/shard_internal.h"
 
 #include <stdio.h>
@@ -130,6 +131,10 @@ void partition_wake_readers(struct partition *partition)
     partition->parked = (struct request_queue){0};
     struct request *request;
     while ((request = request_queue_pop(&parked)) != NULL) {
+        if (MUTANT("no-wake")) {
+            request_queue_push(&partition->parked, request);
+            continue;
+        }
         fetch_submit(partition, request);
     }
 }

@@ -45,7 +45,8 @@ struct reader_client {
     struct timer timer;
     uint32_t partition, home;
     uint64_t offset;
-    bool at_tail; /* The operation moves `offset`. */
+    bool at_tail;       /* The operation moves `offset`. */
+    uint64_t behind_ns; /* Since when a long poll sleeps over what is there; 0: it does not. */
     struct op op;
 };
 

@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-enum { FETCH_BYTES = 1 << 20, CANCEL_CHANCE = 10 };
+enum { FETCH_BYTES = 1 << 20, CANCEL_CHANCE = 10, BEHIND_MS_MAX = 5 };
 
 static void reader_tick(struct completion *done);
 
@@ -150,6 +150,37 @@ static void reader_look_up(struct reader_client *client)
     }
 }
 
+/* A long poll that waits although what it waits for is known to be there. */
+static bool reader_watch(struct reader_client *client)
+{
+    struct workload *workload = client->workload;
+    const struct op *op = &client->op;
+    uint64_t now_ns = workload->life->reactors[client->home]->now_ns;
+    uint64_t end = check_end(workload->check, op->partition);
+    bool behind = op->request.kind == REQUEST_FETCH && op->request.fetch.parked &&
+                  op->request.fetch.offset < end && !op_partition_deleted(op) &&
+                  !workload->life->faulty;
+    client->behind_ns = !behind ? 0 : client->behind_ns == 0 ? now_ns : client->behind_ns;
+    if (behind && now_ns - client->behind_ns > BEHIND_MS_MAX * NS_PER_MS) {
+        check_fail(workload->check,
+                   "partition %u: a fetch at %" PRIu64 " sleeps, the end is %" PRIu64,
+                   op->partition, op->request.fetch.offset, end);
+    }
+    return behind;
+}
+
+static void reader_away(struct reader_client *client)
+{
+    struct workload *workload = client->workload;
+    struct op *op = &client->op;
+    struct reactor *home = workload->life->reactors[client->home];
+    uint32_t owner = partition_core(&op->request.partition, workload->life->core_count);
+    if (!reader_watch(client) && op->request.kind == REQUEST_FETCH && owner == client->home &&
+        prng_chance(workload->prng, CANCEL_CHANCE)) {
+        shard_cancel(home->owner[REACTOR_SHARD], &op->request);
+    }
+}
+
 static void reader_tick(struct completion *done)
 {
     struct timer *timer = CONTAINER_OF(done, struct timer, done);
@@ -161,12 +192,7 @@ static void reader_tick(struct completion *done)
     }
     workload_think(workload, &client->timer, client->home);
     if (op->away) {
-        struct reactor *home = workload->life->reactors[client->home];
-        uint32_t owner = partition_core(&op->request.partition, workload->life->core_count);
-        if (op->request.kind == REQUEST_FETCH && owner == client->home &&
-            prng_chance(workload->prng, CANCEL_CHANCE)) {
-            shard_cancel(home->owner[REACTOR_SHARD], &op->request);
-        }
+        reader_away(client);
         return;
     }
     bool gone = sim_map_partition(workload->map, client->partition)->deleted;
@@ -175,6 +201,7 @@ static void reader_tick(struct completion *done)
         client->offset = 0;
     }
     op_reset(workload, op, reader_home);
+    client->behind_ns = 0;
     if (prng_chance(workload->prng, 75)) {
         reader_fetch(client);
     } else {
