@@ -87,9 +87,11 @@ static bool append_must_roll(const struct partition *partition, const struct bat
     if (segment == NULL || !segment->file_made || writer->failed || writer->seal_done) {
         return true;
     }
-    uint64_t records = batch_end(batch, 0);
-    return writer->records > 0 && (writer->records + records > partition->config.segment_records ||
-                                   writer->bytes + batch->length > partition->config.segment_bytes);
+    uint64_t records = writer->records + batch_end(batch, 0);
+    uint64_t bytes = writer->bytes + batch->length;
+    bool many = records > partition->config.segment_records && !MUTANT("no-records-limit");
+    bool large = bytes > partition->config.segment_bytes && !MUTANT("no-bytes-limit");
+    return writer->records > 0 && (many || large);
 }
 
 static enum err append_record_producer(struct partition *partition, const struct batch *batch)

@@ -1,4 +1,4 @@
-/* What check.c (facts) and check_read.c (answers) share. */
+/* What check.c (facts), check_read.c (answers) and check_log.c (whole logs) share. */
 #pragma once
 
 #include "tests/sim/check.h"
@@ -42,6 +42,9 @@ struct check {
 /* check.c */
 struct check_partition *check_of(struct check *check, uint32_t partition);
 void check_fact(struct check *check, const struct sim_batch *batch, uint64_t offset);
+
+/* check_log.c */
+void check_log(struct check *check, uint32_t partition);
 
 /* The first fact that ends behind `offset`; the count if there is none. */
 uint32_t check_fact_at(const struct check_partition *partition, uint64_t offset);

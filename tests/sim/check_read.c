@@ -147,6 +147,7 @@ void check_audited(struct check *check, uint32_t number, uint64_t end)
         life = arrival->found ? arrival->life : life;
     }
     partition->audited = check->life - 1;
+    check_log(check, number);
 }
 
 int64_t check_some_time(const struct check *check, uint32_t number, struct prng *prng)
