@@ -216,6 +216,11 @@ static bool fact_admit(struct check *check, const struct check_partition *partit
     const struct sim_map_segment *segment =
         sim_map_segment_of(sim_map_partition(check->map, batch->partition), fact->offset);
     const struct fact *after = place < partition->fact_count ? &partition->facts[place] : NULL;
+    if (batch->wrong != OK) {
+        check_fail(check, "partition %u: batch %" PRIu64 " is at %" PRIu64 ", not refused: %s",
+                   batch->partition, batch->number, fact->offset, err_name(batch->wrong));
+        return false;
+    }
     if (segment == NULL) {
         check_fail(check, "partition %u: a batch at %" PRIu64 ", where the map has no segment",
                    batch->partition, fact->offset);

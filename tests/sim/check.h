@@ -18,6 +18,10 @@ struct sim_batch {
     uint64_t number;
     uint32_t partition, size, records;
     bool idempotent;
+    enum err wrong; /* What the broker must answer; it never is there. OK: nothing is wrong. */
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t sequence;
     int64_t timestamp; /* Of the first record; +1 each. */
     uint8_t *data;     /* As submitted. */
 };

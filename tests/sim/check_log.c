@@ -29,6 +29,42 @@ static void log_segment(struct check *check, const struct sim_map_partition *map
     }
 }
 
+/* The batch before this one of the same producer; NULL: there is none. */
+static const struct sim_batch *log_before(const struct check_partition *partition, uint32_t at)
+{
+    int64_t id = partition->facts[at].batch->producer_id;
+    while (at-- > 0) {
+        if (partition->facts[at].batch->producer_id == id) {
+            return partition->facts[at].batch;
+        }
+    }
+    return NULL;
+}
+
+/* Sequences of a producer follow each other, from 0 again with each greater epoch. */
+static void log_sequences(struct check *check, uint32_t number)
+{
+    const struct check_partition *partition = check_of(check, number);
+    for (uint32_t i = 0; i < partition->fact_count; i++) {
+        const struct sim_batch *batch = partition->facts[i].batch;
+        const struct sim_batch *before = batch->idempotent ? log_before(partition, i) : NULL;
+        if (before == NULL) {
+            continue;
+        }
+        uint32_t next = ((uint32_t)before->sequence + before->records) & INT32_MAX;
+        next = batch->producer_epoch == before->producer_epoch ? next : 0;
+        if (batch->producer_epoch < before->producer_epoch || (uint32_t)batch->sequence != next) {
+            check_fail(check,
+                       "partition %u: producer %" PRId64 " epoch %d sequence %d at %" PRIu64
+                       " follows epoch %d sequence %d and %u records",
+                       number, batch->producer_id, batch->producer_epoch, batch->sequence,
+                       partition->facts[i].offset, before->producer_epoch, before->sequence,
+                       before->records);
+            return;
+        }
+    }
+}
+
 void check_log(struct check *check, uint32_t number)
 {
     const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
@@ -38,4 +74,5 @@ void check_log(struct check *check, uint32_t number)
             log_segment(check, mapped, &mapped->segments[i].info, &from);
         }
     }
+    log_sequences(check, number);
 }

@@ -133,7 +133,8 @@ void check_audited(struct check *check, uint32_t number, uint64_t end)
         if (arrival->life == check->life) {
             continue;
         }
-        bool known = arrival->found || arrival->refused || arrival->faulty;
+        bool known =
+            arrival->found || arrival->refused || arrival->faulty || arrival->batch->wrong != OK;
         for (uint32_t o = 0; !known && arrival->batch->idempotent && o < i; o++) {
             known = partition->arrivals[o].batch == arrival->batch && partition->arrivals[o].found;
         }

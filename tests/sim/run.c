@@ -397,6 +397,7 @@ static void run_count(struct run *run, uint64_t torn)
     counts->sectors_lost += losses.sectors;
     counts->polls += worked->parked;
     counts->lookups += worked->lookups;
+    counts->wrong += worked->wrong;
     counts->deletes += worked->deletes;
     counts->faults += sim_node_faults(run->node);
     counts->refusals += sim_map_refused(run->map);

@@ -29,7 +29,7 @@ struct sim_life {
 };
 
 struct workload_counts {
-    uint64_t fetches, parked, lookups, deletes, reborn;
+    uint64_t fetches, parked, lookups, deletes, reborn, wrong;
 };
 
 struct workload;

@@ -32,12 +32,14 @@ struct producer_client {
     uint32_t partition, home, depth;
     bool idempotent;
     int64_t id;
+    int16_t epoch, epoch_acked; /* -1: the broker need not know the producer. */
     int32_t sequence;
     bool rewinding; /* Something failed: when all are home, from the oldest again. */
     bool tainted;   /* Something failed before: the broker may refuse the order. */
     const struct sim_batch *queue[PRODUCER_DEPTH]; /* Not acked, oldest first. */
     uint32_t queued, sent;
     struct op ops[PRODUCER_DEPTH + 1];
+    struct op wrong; /* A batch that must be refused. */
 };
 
 struct reader_client {

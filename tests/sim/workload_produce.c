@@ -2,7 +2,9 @@
  *
  *     queue   acked | sent, oldest first ... | not sent yet
  *     error   wait until all are home, then from the oldest again (idempotent), or give up
- *     crash   the same, in the next life */
+ *     crash   the same, in the next life
+ *     wrong   now and then, of a producer that the broker knows: a hole in its sequence, or what a
+ *             zombie with an epoch before its own would send */
 #include "core/assert.h"
 #include "tests/sim/workload_internal.h"
 
@@ -10,7 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS_MAX = 12, SECOND_TIME_CHANCE = 4, MOVE_CHANCE = 2 };
+enum {
+    RECORDS_MAX = 12,
+    SECOND_TIME_CHANCE = 4,
+    MOVE_CHANCE = 2,
+    BUMP_CHANCE = 4,
+    WRONG_CHANCE = 2,
+};
 
 static void producer_tick(struct completion *done);
 
@@ -20,6 +28,8 @@ static void producer_begin(struct workload *workload, struct producer_client *cl
     struct prng *prng = workload->prng;
     client->partition = workload_pick(workload);
     client->id = client->idempotent ? workload->producer_next++ : -1;
+    client->epoch = client->idempotent ? 0 : -1;
+    client->epoch_acked = -1;
     /* Sequences begin anywhere for a producer nobody knows, and wrap behind 2^31 - 1. */
     client->sequence = prng_chance(prng, 20) ? INT32_MAX - (int32_t)prng_below(prng, 60) : 0;
     client->queued = 0;
@@ -43,7 +53,7 @@ static bool producer_away(const struct producer_client *client)
             return true;
         }
     }
-    return false;
+    return client->wrong.away;
 }
 
 bool producer_client_idle(const struct producer_client *client)
@@ -113,7 +123,18 @@ static void producer_home(struct op *op, enum err err)
         return;
     }
     check_acked(workload->check, op->batch, op->request.produce.base_offset);
+    client->epoch_acked = op->batch->producer_epoch;
     producer_forget(client, op->batch);
+}
+
+static void producer_send_op(struct producer_client *client, struct op *op,
+                             const struct sim_batch *batch)
+{
+    op->batch = batch;
+    op->arrival = UINT32_MAX;
+    op->request.kind = REQUEST_PRODUCE;
+    op->request.produce.batch = bytes_of(batch->data, batch->size);
+    op_send(op, client->home, client->partition);
 }
 
 static void producer_send(struct producer_client *client, const struct sim_batch *batch)
@@ -124,14 +145,18 @@ static void producer_send(struct producer_client *client, const struct sim_batch
         ASSERT(op < client->ops + ARRAY_COUNT(client->ops));
     }
     op_reset(client->workload, op, producer_home);
-    op->batch = batch;
-    op->arrival = UINT32_MAX;
-    op->request.kind = REQUEST_PRODUCE;
-    op->request.produce.batch = bytes_of(batch->data, batch->size);
-    op_send(op, client->home, client->partition);
+    producer_send_op(client, op, batch);
 }
 
-static const struct sim_batch *producer_make(struct producer_client *client)
+/* What the broker must answer to a batch with this epoch and sequence; OK: it is right. */
+struct producer_place {
+    int16_t epoch;
+    int32_t sequence;
+    enum err wrong;
+};
+
+static const struct sim_batch *producer_make(struct producer_client *client,
+                                             const struct producer_place *place)
 {
     struct workload *workload = client->workload;
     struct prng *prng = workload->prng;
@@ -144,8 +169,8 @@ static const struct sim_batch *producer_make(struct producer_client *client)
         .value_bytes = values,
         .timestamp = (int64_t)reactor->now_ms - (int64_t)prng_below(prng, 1000),
         .producer_id = client->id,
-        .producer_epoch = client->idempotent ? 0 : -1,
-        .sequence = client->idempotent ? client->sequence : -1,
+        .producer_epoch = place->epoch,
+        .sequence = client->idempotent ? place->sequence : -1,
     };
     uint32_t bound = batch_maker_bound(plan.records, plan.value_bytes);
     struct sim_batch batch = {
@@ -153,14 +178,71 @@ static const struct sim_batch *producer_make(struct producer_client *client)
         .partition = client->partition,
         .records = plan.records,
         .idempotent = client->idempotent,
+        .wrong = place->wrong,
+        .producer_id = plan.producer_id,
+        .producer_epoch = plan.producer_epoch,
+        .sequence = plan.sequence,
         .timestamp = plan.timestamp,
         .data = malloc(bound),
     };
     ASSERT(batch.data != NULL);
     batch.size = batch_maker_make(&plan, batch.data, bound);
-    client->sequence = (int32_t)(((uint32_t)client->sequence + plan.records) & INT32_MAX);
     workload->made++;
     return check_batch(workload->check, &batch);
+}
+
+static const struct sim_batch *producer_make_next(struct producer_client *client)
+{
+    const struct producer_place place = {.epoch = client->epoch, .sequence = client->sequence};
+    const struct sim_batch *batch = producer_make(client, &place);
+    client->sequence = (int32_t)(((uint32_t)client->sequence + batch->records) & INT32_MAX);
+    return batch;
+}
+
+static void producer_wrong_home(struct op *op, enum err err)
+{
+    struct workload *workload = op->workload;
+    enum err wrong = op->batch->wrong;
+    bool excused = op_partition_deleted(op) || workload->life->faulty || workload->stopping;
+    workload->counts.wrong += err == wrong;
+    if (err == OK || (err != wrong && !excused)) {
+        check_fail(workload->check, "partition %u: batch %" PRIu64 " must be refused, %s: %s",
+                   op->partition, op->batch->number, err_name(wrong), err_name(err));
+    }
+}
+
+/* Sends what must be refused. The broker knows the producer: a batch of it was acked. */
+static void producer_send_wrong(struct producer_client *client)
+{
+    struct prng *prng = client->workload->prng;
+    struct producer_place place = {.epoch = client->epoch, .wrong = ERR_SEQUENCE};
+    bool zombie = client->epoch > 0 && client->epoch_acked == client->epoch;
+    uint32_t hole = 1 + (uint32_t)prng_below(prng, prng_chance(prng, 50) ? 3 : 1000);
+    if (zombie && prng_chance(prng, 50)) {
+        place = (struct producer_place){.epoch = client->epoch - 1, .wrong = ERR_PRODUCER_EPOCH};
+        hole = 0;
+    } else if (prng_chance(prng, 20)) {
+        place.epoch++; /* A new epoch begins at 0. */
+    }
+    place.sequence = (int32_t)(((uint32_t)client->sequence + hole) & INT32_MAX);
+    place.sequence += place.epoch > client->epoch && place.sequence == 0;
+    op_reset(client->workload, &client->wrong, producer_wrong_home);
+    producer_send_op(client, &client->wrong, producer_make(client, &place));
+}
+
+/* Now and then, between two batches: a greater epoch, or something wrong. */
+static void producer_bump(struct producer_client *client)
+{
+    struct workload *workload = client->workload;
+    if (client->epoch_acked < 0 || client->wrong.away || workload_resting(workload)) {
+        return;
+    }
+    if (client->queued == 0 && !producer_away(client) && prng_chance(workload->prng, BUMP_CHANCE)) {
+        client->epoch++;
+        client->sequence = 0;
+    } else if (!client->tainted && prng_chance(workload->prng, WRONG_CHANCE)) {
+        producer_send_wrong(client);
+    }
 }
 
 /* One step; false when there is nothing to do for now. */
@@ -183,6 +265,7 @@ static bool producer_step(struct producer_client *client)
     if (gone) {
         return false;
     }
+    producer_bump(client);
     if (client->sent < client->queued) {
         producer_send(client, client->queue[client->sent++]);
         return true;
@@ -199,7 +282,7 @@ static bool producer_step(struct producer_client *client)
         }
     }
     if (client->queued < client->depth && !workload_resting(workload)) {
-        client->queue[client->queued++] = producer_make(client);
+        client->queue[client->queued++] = producer_make_next(client);
         return true;
     }
     return false;
@@ -227,6 +310,7 @@ void producer_client_start(struct workload *workload, struct producer_client *cl
     for (uint32_t i = 0; i < ARRAY_COUNT(client->ops); i++) {
         op_reset(workload, &client->ops[i], producer_home);
     }
+    op_reset(workload, &client->wrong, producer_wrong_home);
     if (workload->life->quiet) {
         return;
     }
