@@ -102,6 +102,11 @@ void disk_destroy(struct disk *disk)
     free(disk);
 }
 
+void disk_set_apart(struct disk *disk, bool apart)
+{
+    disk->apart = apart;
+}
+
 void disk_set_capacity(struct disk *disk, uint64_t bytes)
 {
     disk->capacity = bytes;

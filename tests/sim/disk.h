@@ -4,7 +4,8 @@
  *     write durable  visible and durable, that write alone
  *     sync           what was dirty in that file when the sync was submitted is durable
  *     directories    changes are visible at once and durable in order; syncing a directory makes
- *                    durable all changes up to the last one in it
+ *                    durable all changes up to the last one in it, as a file system with a log
+ *                    does, or, apart, its own alone, as POSIX has it
  *     power cut      of the dirty sectors any subset is on the disk, of the directory changes a
  *                    prefix; what was durable is there
  *
@@ -29,6 +30,9 @@ struct disk;
 /* Draws from `prng` at a cut only; both are borrowed for the disk's life. */
 struct disk *disk_create(struct prng *prng);
 void disk_destroy(struct disk *disk);
+
+/* Syncing a directory makes its own changes durable, and no others. */
+void disk_set_apart(struct disk *disk, bool apart);
 
 /* New bytes of files are refused beyond this with ERR_NO_SPACE. Default: no limit. */
 void disk_set_capacity(struct disk *disk, uint64_t bytes);

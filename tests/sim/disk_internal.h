@@ -29,7 +29,8 @@ struct inode {
     struct entries now, durable;             /* Of a directory. */
 };
 
-/* `inode` gets `name` in `directory` (-1: none) and loses `name_from` in `from` (-1: none). */
+/* `inode` gets `name` in `directory` (-1: none) and loses `name_from` in `from` (-1: none). Apart,
+ * no change has two directories. */
 struct change {
     int32_t inode, directory, from;
     char name[DISK_NAME_BYTES], name_from[DISK_NAME_BYTES];
@@ -41,6 +42,7 @@ struct disk {
     uint32_t inode_count, inode_capacity;
     struct change *changes; /* Visible, not durable; in order. */
     uint32_t change_count, change_capacity;
+    bool apart; /* A directory's sync settles its own changes only. */
     uint64_t moment;
     uint64_t capacity, used;
     struct disk_losses losses;

@@ -129,6 +129,7 @@ int32_t disk_open(struct disk *disk, const char *path, uint32_t flags)
     return inode_of(disk, inode)->directory ? (int32_t)ERR_INVALID : inode;
 }
 
+/* Apart, a rename from one directory to another is two changes: first there, then not here. */
 enum err disk_rename(struct disk *disk, const char *from, const char *to)
 {
     struct change change = {0};
@@ -142,7 +143,16 @@ enum err disk_rename(struct disk *disk, const char *from, const char *to)
     if (old >= 0 && inode_of(disk, old)->directory) {
         return ERR_EXISTS;
     }
-    if (old != change.inode) {
+    if (old == change.inode) {
+        return OK;
+    }
+    if (disk->apart && change.from != change.directory) {
+        struct change gone = change;
+        change.from = -1;
+        gone.directory = -1;
+        change_add(disk, &change);
+        change_add(disk, &gone);
+    } else {
         change_add(disk, &change);
     }
     return OK;
@@ -183,15 +193,37 @@ void disk_settle(struct disk *disk, uint32_t count)
     }
 }
 
+static bool change_is_in(const struct change *change, int32_t directory)
+{
+    return change->directory == directory || change->from == directory;
+}
+
+static void disk_settle_apart(struct disk *disk, int32_t directory)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < disk->change_count; i++) {
+        if (change_is_in(&disk->changes[i], directory)) {
+            change_apply(disk, &disk->changes[i], true);
+        } else {
+            disk->changes[left++] = disk->changes[i];
+        }
+    }
+    disk->change_count = left;
+}
+
 enum err disk_sync_dir(struct disk *disk, const char *path)
 {
     int32_t directory = disk_find(disk, path);
     if (directory < 0 || !inode_of(disk, directory)->directory) {
         return ERR_NOT_FOUND;
     }
+    if (disk->apart) {
+        disk_settle_apart(disk, directory);
+        return OK;
+    }
     uint32_t count = 0;
     for (uint32_t i = 0; i < disk->change_count; i++) {
-        if (disk->changes[i].directory == directory || disk->changes[i].from == directory) {
+        if (change_is_in(&disk->changes[i], directory)) {
             count = i + 1;
         }
     }

@@ -263,6 +263,32 @@ static void changes_of_directories_survive_as_a_prefix(void **state)
     }
 }
 
+static void sync_apart_keeps_the_names_of_one_directory(void **state)
+{
+    (void)state;
+    uint32_t kept = 0;
+    uint32_t moved = 0;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct fixture f;
+        start(&f, seed);
+        disk_set_apart(f.disk, true);
+        assert_int_equal(disk_mkdir(f.disk, "b"), OK);
+        assert_true(disk_open(f.disk, "b/made", IO_OPEN_WRITE | IO_OPEN_CREATE) >= 0);
+        assert_int_equal(disk_rename(f.disk, "a/file", "b/file"), OK);
+        bool of_a = seed % 2 == 0; /* Without that of b the file may be nowhere. */
+        assert_int_equal(disk_sync_dir(f.disk, of_a ? "a" : "b"), OK);
+        disk_cut(f.disk);
+        bool old = disk_find(f.disk, "a/file") >= 0;
+        assert_true(!old || !of_a);
+        assert_true(old || of_a || disk_find(f.disk, "b") >= 0);
+        kept += disk_find(f.disk, "b/made") >= 0;
+        moved += disk_find(f.disk, "b/file") >= 0;
+        end(&f);
+    }
+    assert_true(kept > 10 && kept < SEEDS - 10);
+    assert_true(moved > 10 && moved < SEEDS - 10);
+}
+
 static void rename_shows_the_old_or_the_new_file_never_none(void **state)
 {
     (void)state;
@@ -337,6 +363,7 @@ int main(void)
         cmocka_unit_test(new_name_is_lost_without_a_directory_sync),
         cmocka_unit_test(synced_directory_keeps_its_names),
         cmocka_unit_test(changes_of_directories_survive_as_a_prefix),
+        cmocka_unit_test(sync_apart_keeps_the_names_of_one_directory),
         cmocka_unit_test(rename_shows_the_old_or_the_new_file_never_none),
         cmocka_unit_test(errors_are_those_of_the_operating_system),
         cmocka_unit_test(list_gives_names_in_pieces),

@@ -418,6 +418,19 @@ static uint64_t run_digest(const struct run *run)
     return digest;
 }
 
+/* Half of all disks have directories that are synced apart. There the data directory is the
+ * operator's: a start that finds a superblock does not sync the directory's own name. */
+static void run_set_apart(struct run *run)
+{
+    struct disk *disk = sim_node_disk(run->node);
+    if (prng_chance(run->prng, 50)) {
+        enum err made = disk_mkdir(disk, "data");
+        enum err synced = disk_sync_dir(disk, ".");
+        ASSERT(made == OK && synced == OK);
+        disk_set_apart(disk, true);
+    }
+}
+
 void sim_run(const struct sim_options *options, struct sim_counts *counts,
              struct sim_result *result)
 {
@@ -427,6 +440,7 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     run.world = sim_world_create(options->seed);
     run.prng = sim_prng(run.world);
     run.node = sim_node_add(run.world);
+    run_set_apart(&run);
     struct sim_map_options map_options = {.prng = run.prng, .context = &run, .sealed = run_sealed};
     run.map = sim_map_create(&map_options);
     run.check = check_create(run.map);
