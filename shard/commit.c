@@ -208,9 +208,10 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
         memcpy(at, request->produce.batch.data, size);
         batch_stamp(at, offset, epoch);
         if (partition->config.timestamp_type == TIMESTAMP_APPEND) {
-            batch_stamp_append_time(at, size, reactor->now_ms);
-            request->produce.append_time_ms = (int64_t)reactor->now_ms;
-            batch.max_timestamp = (int64_t)reactor->now_ms;
+            uint64_t ms = reactor->now_ms + (MUTANT("append-time-off") ? 1 : 0);
+            batch_stamp_append_time(at, size, ms);
+            request->produce.append_time_ms = (int64_t)ms;
+            batch.max_timestamp = (int64_t)ms;
         }
         if (batch.max_timestamp > commit->timestamp_max) {
             commit->timestamp_max = batch.max_timestamp;
@@ -225,8 +226,8 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
         }
         struct frame_row row = {.length = size,
                                 .records = records,
-                                .ms = partition->last_ms,
-                                .seq = partition->seq_next};
+                                .ms = partition->last_ms + (MUTANT("stream-ms-off") ? 1 : 0),
+                                .seq = partition->seq_next + (MUTANT("stream-seq-off") ? 1 : 0)};
         frame_row_encode(&row, body + i * FRAME_ROW_BYTES);
         partition->seq_next += records;
         offset += records;

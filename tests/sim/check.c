@@ -16,11 +16,12 @@ static void *grow(void *rows, uint32_t *capacity, size_t row_bytes)
     return grown;
 }
 
-struct check *check_create(const struct sim_map *map)
+struct check *check_create(const struct sim_map *map, const struct disk *disk)
 {
     struct check *check = calloc(1, sizeof(*check));
     ASSERT(check != NULL);
     check->map = map;
+    check->disk = disk;
     return check;
 }
 
@@ -66,6 +67,16 @@ void check_life(struct check *check, uint32_t life)
 {
     check->life = life;
     check->faulty = false;
+}
+
+void check_set_strict(struct check *check)
+{
+    check->strict = true;
+}
+
+bool check_is_strict(const struct check *check)
+{
+    return check->strict;
 }
 
 void check_settle(struct check *check)
@@ -114,7 +125,7 @@ const struct sim_batch *check_batch(struct check *check, const struct sim_batch 
     return made;
 }
 
-uint32_t check_arrived(struct check *check, const struct sim_batch *batch)
+uint32_t check_arrived(struct check *check, const struct sim_batch *batch, uint64_t ms)
 {
     struct check_partition *partition = check_of(check, batch->partition);
     if (partition->arrival_count == partition->arrival_capacity) {
@@ -122,7 +133,7 @@ uint32_t check_arrived(struct check *check, const struct sim_batch *batch)
             grow(partition->arrivals, &partition->arrival_capacity, sizeof(struct arrival));
     }
     partition->arrivals[partition->arrival_count] =
-        (struct arrival){.batch = batch, .life = check->life, .faulty = check->faulty};
+        (struct arrival){.batch = batch, .life = check->life, .ms = ms, .faulty = check->faulty};
     return partition->arrival_count++;
 }
 
@@ -278,19 +289,53 @@ void check_fact(struct check *check, const struct sim_batch *batch, uint64_t off
     }
 }
 
-void check_acked(struct check *check, const struct sim_batch *batch, uint64_t offset)
+void check_append_time(struct check *check, uint32_t number, uint64_t offset, int64_t ms)
 {
+    const struct check_partition *partition = check_of(check, number);
+    const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
+    struct fact *fact = &partition->facts[check_fact_at(partition, offset)];
+    if (mapped->config.timestamp_type != TIMESTAMP_APPEND) {
+        ms = ms == -1 ? 0 : ms; /* There is none, and none was heard of. */
+    }
+    if (fact->append_ms == 0 && mapped->config.timestamp_type == TIMESTAMP_APPEND) {
+        fact->append_ms = (uint64_t)ms;
+    }
+    if (fact->append_ms != (uint64_t)ms) {
+        check_fail(check,
+                   "partition %u: append time %" PRId64 " at %" PRIu64 ", it was %" PRIu64
+                   " before",
+                   number, ms, offset, fact->append_ms);
+    }
+}
+
+/* Then the answer can be that to a duplicate, which carries the time of staging. */
+static bool arrived_again(const struct check_partition *partition, const struct sim_batch *batch)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < partition->arrival_count; i++) {
+        count += partition->arrivals[i].batch == batch;
+    }
+    return count > 1;
+}
+
+void check_acked(struct check *check, const struct check_ack *ack)
+{
+    const struct sim_batch *batch = ack->batch;
     struct check_partition *partition = check_of(check, batch->partition);
     if (sim_map_partition(check->map, batch->partition)->deleted) {
         return;
     }
-    check_fact(check, batch, offset);
+    check_fact(check, batch, ack->offset);
     if (check->failed) {
         return;
     }
-    struct arrival *arrival =
-        &partition->arrivals[partition->facts[check_fact_at(partition, offset)].arrival];
+    struct fact *fact = &partition->facts[check_fact_at(partition, ack->offset)];
+    struct arrival *arrival = &partition->arrivals[fact->arrival];
     check->counts.acked += !arrival->acked;
     check->counts.duplicate += arrival->acked || arrival->life < check->life;
     arrival->acked = true;
+    fact->acked_ms = fact->acked_ms == 0 ? ack->ms : fact->acked_ms;
+    if (check->strict || !arrived_again(partition, batch)) {
+        check_append_time(check, batch->partition, ack->offset, ack->append_ms);
+    }
 }

@@ -36,8 +36,13 @@ struct check_counts {
     uint64_t duplicate; /* Acks of batches that were known to be there. */
 };
 
-struct check *check_create(const struct sim_map *map);
+/* Both are borrowed. */
+struct check *check_create(const struct sim_map *map, const struct disk *disk);
 void check_destroy(struct check *check);
+
+/* Also what the product is known to do wrong: see README.md. */
+void check_set_strict(struct check *check);
+bool check_is_strict(const struct check *check);
 
 /* The first contradiction, or NULL. */
 const char *check_failure(const struct check *check);
@@ -58,11 +63,18 @@ void check_settle(struct check *check);
 /* Takes over `batch->data`. The batch lives as long as `check`. */
 const struct sim_batch *check_batch(struct check *check, const struct sim_batch *batch);
 
-/* At the owner's core; the arrival's number. */
-uint32_t check_arrived(struct check *check, const struct sim_batch *batch);
-void check_acked(struct check *check, const struct sim_batch *batch, uint64_t offset);
+/* At the owner's core, whose clock says `ms`; the arrival's number. */
+uint32_t check_arrived(struct check *check, const struct sim_batch *batch, uint64_t ms);
 void check_refused(struct check *check, const struct sim_batch *batch, uint32_t arrival);
 
+/* At the client, whose clock says `ms`. */
+struct check_ack {
+    const struct sim_batch *batch;
+    uint64_t offset, ms;
+    int64_t append_ms; /* -1: none. */
+};
+
+void check_acked(struct check *check, const struct check_ack *ack);
 /* End of what is known to be there. */
 uint64_t check_end(const struct check *check, uint32_t partition);
 

@@ -1,4 +1,4 @@
-/* What check.c (facts), check_read.c (answers) and check_log.c (whole logs) share. */
+/* What check.c (facts), check_read.c (answers), check_log.c (whole logs) and check_file.c share. */
 #pragma once
 
 #include "tests/sim/check.h"
@@ -8,14 +8,17 @@ enum { CHECK_TEXT_BYTES = 400 };
 struct arrival {
     const struct sim_batch *batch;
     uint32_t life;
+    uint64_t ms; /* The owner's clock. */
     bool acked, refused, found, faulty;
 };
 
 struct fact {
     uint64_t offset, end;
     const struct sim_batch *batch;
-    uint32_t life;    /* Of its segment. */
-    uint32_t arrival; /* Which became it. */
+    uint32_t life;      /* Of its segment. */
+    uint32_t arrival;   /* Which became it. */
+    uint64_t append_ms; /* LogAppendTime as first heard of; 0: not yet. */
+    uint64_t acked_ms;  /* When a client knew; 0: none does. */
 };
 
 struct check_partition {
@@ -23,19 +26,22 @@ struct check_partition {
     uint32_t arrival_count, arrival_capacity;
     struct fact *facts; /* By offset. */
     uint32_t fact_count, fact_capacity;
-    uint64_t watermark; /* The greatest that anybody was told. */
-    uint32_t audited;   /* The last life in which the whole log was read. */
+    uint64_t watermark;        /* The greatest that anybody was told. */
+    uint32_t audited;          /* The last life in which the whole log was read. */
+    uint64_t walked;           /* End of the files that were looked at. */
+    uint64_t row_ms, row_next; /* Stream id behind the last row there. */
 };
 
 struct check {
     const struct sim_map *map;
+    const struct disk *disk;
     struct check_counts counts;
     struct sim_batch **batches;
     uint32_t batch_count, batch_capacity;
     struct check_partition **partitions;
     uint32_t partition_count, partition_capacity;
     uint32_t life;
-    bool faulty, failed, settled;
+    bool faulty, failed, settled, strict;
     char text[CHECK_TEXT_BYTES];
 };
 
@@ -45,6 +51,12 @@ void check_fact(struct check *check, const struct sim_batch *batch, uint64_t off
 
 /* check_log.c */
 void check_log(struct check *check, uint32_t partition);
+
+/* check_file.c */
+void check_files(struct check *check, uint32_t partition);
+
+/* Somebody was told the append time of a batch, or was given the batch with it. */
+void check_append_time(struct check *check, uint32_t partition, uint64_t offset, int64_t ms);
 
 /* The first fact that ends behind `offset`; the count if there is none. */
 uint32_t check_fact_at(const struct check_partition *partition, uint64_t offset);

@@ -73,8 +73,12 @@ static void check_stored(struct check *check, uint32_t number, struct bytes byte
         return;
     }
     check_fact(check, batch, (uint64_t)parsed->base_offset);
+    const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
+    if (!check->failed && mapped->config.timestamp_type == TIMESTAMP_APPEND) {
+        check_append_time(check, number, (uint64_t)parsed->base_offset, parsed->max_timestamp);
+    }
     const struct sim_map_segment *segment =
-        sim_map_segment_of(sim_map_partition(check->map, number), (uint64_t)parsed->base_offset);
+        sim_map_segment_of(mapped, (uint64_t)parsed->base_offset);
     if (!check->failed && (uint32_t)parsed->leader_epoch != segment->info.epoch) {
         check_fail(check, "partition %u: epoch %d at %" PRId64 ", the map says %u", number,
                    parsed->leader_epoch, parsed->base_offset, segment->info.epoch);
@@ -149,6 +153,7 @@ void check_audited(struct check *check, uint32_t number, uint64_t end)
     }
     partition->audited = check->life - 1;
     check_log(check, number);
+    check_files(check, number);
 }
 
 int64_t check_some_time(const struct check *check, uint32_t number, struct prng *prng)

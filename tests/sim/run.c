@@ -419,16 +419,19 @@ static uint64_t run_digest(const struct run *run)
 }
 
 /* Half of all disks have directories that are synced apart. There the data directory is the
- * operator's: a start that finds a superblock does not sync the directory's own name. */
+ * operator's, unless strict: a start that finds a superblock does not sync its name. */
 static void run_set_apart(struct run *run)
 {
     struct disk *disk = sim_node_disk(run->node);
-    if (prng_chance(run->prng, 50)) {
+    if (!prng_chance(run->prng, 50)) {
+        return;
+    }
+    if (!run->options->strict) {
         enum err made = disk_mkdir(disk, "data");
         enum err synced = disk_sync_dir(disk, ".");
         ASSERT(made == OK && synced == OK);
-        disk_set_apart(disk, true);
     }
+    disk_set_apart(disk, true);
 }
 
 void sim_run(const struct sim_options *options, struct sim_counts *counts,
@@ -443,7 +446,10 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     run_set_apart(&run);
     struct sim_map_options map_options = {.prng = run.prng, .context = &run, .sealed = run_sealed};
     run.map = sim_map_create(&map_options);
-    run.check = check_create(run.map);
+    run.check = check_create(run.map, sim_node_disk(run.node));
+    if (options->strict) {
+        check_set_strict(run.check);
+    }
     run.workload = workload_create(run.map, run.check, run.prng);
     run.lives = options->script_at > 0 ? SCRIPT_LIVES : 4 + (uint32_t)prng_below(run.prng, 6);
     for (uint32_t i = 0; i < run.lives + QUIET_LIVES && check_failure(run.check) == NULL; i++) {

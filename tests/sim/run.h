@@ -51,6 +51,7 @@ struct sim_counts {
 struct sim_options {
     uint64_t seed;
     bool verbose;       /* Says what happens, to stdout. */
+    bool strict;        /* See check_set_strict(). */
     uint64_t script_at; /* 0: no script; else the event at which its first life crashes. */
     bool script_power;  /* By a power cut, else by a kill. */
 };

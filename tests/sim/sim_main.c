@@ -1,6 +1,7 @@
 /* floe_sim: seed after seed through the simulator.
  *
- *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] [--every-step [--at EVENT]]
+ *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] [--strict]
+ *              [--every-step [--at EVENT]]
  *
  * With --every-step a seed is a script, one life, which crashes at its first I/O event, then at its
  * second, and so on to its end; at each by a power cut and by a kill.
@@ -32,7 +33,7 @@ enum {
 struct arguments {
     uint64_t first, seeds, at;
     const char *mutant;
-    bool verbose, every_step;
+    bool verbose, every_step, strict;
 };
 
 /* Shared with the child. */
@@ -57,6 +58,10 @@ static bool parse_arguments(int count, char **values, struct arguments *argument
         bool good = true;
         if (strcmp(values[i], "--verbose") == 0) {
             arguments->verbose = true;
+            continue;
+        }
+        if (strcmp(values[i], "--strict") == 0) {
+            arguments->strict = true;
             continue;
         }
         if (strcmp(values[i], "--every-step") == 0) {
@@ -88,8 +93,8 @@ static void say_failure(const struct arguments *arguments, const struct progress
 {
     printf("seed %" PRIu64 " failed after %" PRIu64 " good ones: %s\n", progress->seed,
            progress->done, what);
-    printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s --verbose", progress->seed,
-           arguments->mutant != NULL ? " --mutant " : "",
+    printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s%s --verbose", progress->seed,
+           arguments->strict ? " --strict" : "", arguments->mutant != NULL ? " --mutant " : "",
            arguments->mutant != NULL ? arguments->mutant : "");
     if (arguments->every_step) {
         printf(" --every-step --at %" PRIu64, progress->at);
@@ -144,6 +149,7 @@ static void run_script(const struct arguments *arguments, struct progress *progr
             progress->at = at;
             struct sim_options options = {.seed = progress->seed,
                                           .verbose = arguments->verbose,
+                                          .strict = arguments->strict,
                                           .script_at = at,
                                           .script_power = power == 1};
             sim_run(&options, counts, result);
@@ -160,7 +166,8 @@ static void run_seed(const struct arguments *arguments, struct progress *progres
         run_script(arguments, progress, counts, result);
         return;
     }
-    struct sim_options options = {.seed = progress->seed, .verbose = arguments->verbose};
+    struct sim_options options = {
+        .seed = progress->seed, .verbose = arguments->verbose, .strict = arguments->strict};
     sim_run(&options, counts, result);
     if (progress->done == 0 && !result->failed) {
         run_again(&options, result);
@@ -214,7 +221,7 @@ int main(int count, char **values)
     if (!parse_arguments(count, values, &arguments)) {
         (void)fprintf(stderr,
                       "usage: floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] "
-                      "[--every-step [--at EVENT]]\n");
+                      "[--strict] [--every-step [--at EVENT]]\n");
         return EXIT_USAGE;
     }
     struct progress *progress =

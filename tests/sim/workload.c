@@ -111,7 +111,7 @@ void op_reset(struct workload *workload, struct op *op, void (*home)(struct op *
 static void op_arrive(struct op *op, struct reactor *owner)
 {
     if (op->request.kind == REQUEST_PRODUCE) {
-        op->arrival = check_arrived(op->workload->check, op->batch);
+        op->arrival = check_arrived(op->workload->check, op->batch, owner->now_ms);
     }
     shard_submit(owner->owner[REACTOR_SHARD], &op->request);
 }

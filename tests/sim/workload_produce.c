@@ -122,7 +122,13 @@ static void producer_home(struct op *op, enum err err)
         producer_failed(client, op, err);
         return;
     }
-    check_acked(workload->check, op->batch, op->request.produce.base_offset);
+    struct check_ack ack = {
+        .batch = op->batch,
+        .offset = op->request.produce.base_offset,
+        .ms = op->request.home->now_ms,
+        .append_ms = op->request.produce.append_time_ms,
+    };
+    check_acked(workload->check, &ack);
     client->epoch_acked = op->batch->producer_epoch;
     producer_forget(client, op->batch);
 }

@@ -1,0 +1,177 @@
+/* The files of sealed segments as they are on the disk, byte by byte, without the product's reader:
+ * what no answer shows. Each is looked at once, when its log was read for the first time. */
+#include "core/assert.h"
+#include "core/limits.h"
+#include "shard/batch.h"
+#include "shard/frame.h"
+#include "shard/segment.h"
+#include "tests/sim/check_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A walk through one file. */
+struct walk {
+    struct check *check;
+    struct check_partition *partition;
+    const struct sim_map_partition *mapped;
+    const struct segment_info *info;
+    int32_t inode;
+    uint64_t position, offset, chain;
+    struct extent_header extent;
+    struct frame_header frame;
+};
+
+static void walk_fail(const struct walk *walk, const char *what)
+{
+    check_fail(walk->check,
+               "partition %u: in the file of the segment at %" PRIu64 ", offset %" PRIu64
+               " (position %" PRIu64 "): %s",
+               walk->mapped->number, walk->info->base_offset, walk->offset, walk->position, what);
+}
+
+/* Who came, when, and as which record: ms of the commit, and a number that begins at 0 in each. */
+static const char *walk_row(struct walk *walk, const struct frame_row *row, struct bytes stored)
+{
+    struct check_partition *partition = walk->partition;
+    const struct fact *fact = &partition->facts[check_fact_at(partition, walk->offset)];
+    const struct arrival *arrival = &partition->arrivals[fact->arrival];
+    struct batch batch;
+    if (fact->offset != walk->offset || row->length != fact->batch->size ||
+        row->records != fact->batch->records) {
+        return "a row is not about the batch that is there";
+    }
+    if (row->ms != walk->frame.append_ms || row->ms < arrival->ms ||
+        (fact->acked_ms != 0 && row->ms > fact->acked_ms)) {
+        return "the ms of a row is not that of the commit";
+    }
+    bool later = row->ms > partition->row_ms;
+    uint64_t next = later ? 0 : partition->row_next;
+    if (row->ms < partition->row_ms || row->seq < next || (row->seq > next && !arrival->faulty)) {
+        return "the stream id of a row does not follow";
+    }
+    if (batch_parse(stored, &batch) != OK ||
+        (walk->mapped->config.timestamp_type == TIMESTAMP_APPEND &&
+         (uint64_t)batch.max_timestamp != row->ms)) {
+        return "the append time of a batch is not that of its row";
+    }
+    partition->row_ms = row->ms;
+    partition->row_next = row->seq + row->records;
+    walk->offset += row->records;
+    return NULL;
+}
+
+static const char *walk_frame(struct walk *walk, const uint8_t *header)
+{
+    const struct frame_header *frame = &walk->frame;
+    const struct segment_info *info = walk->info;
+    const uint8_t *body = header + FRAME_HEADER_BYTES;
+    if (frame_header_decode(header, &walk->frame) != OK ||
+        EXTENT_HEADER_BYTES + frame_size(frame) > walk->extent.padded_size ||
+        frame_check_body(frame, body) != OK) {
+        return "a bad frame";
+    }
+    if (frame->salt != info->salt || frame->segment_id != info->id || frame->epoch != info->epoch ||
+        frame->offset_first != walk->offset || frame->flags != 0 || frame->log_start != 0) {
+        return "a frame of something else";
+    }
+    if (frame->chain != walk->chain || walk->extent.chain != walk->chain) {
+        return "the chain is broken";
+    }
+    if (frame->high_watermark > walk->offset || walk->extent.durable_end > walk->offset) {
+        return "a frame says that more was durable than was there";
+    }
+    const uint8_t *at = body + (size_t)frame->batches * FRAME_ROW_BYTES;
+    for (uint32_t i = 0; i < frame->batches; i++) {
+        struct frame_row row;
+        frame_row_decode(body + (size_t)i * FRAME_ROW_BYTES, &row);
+        const char *wrong = walk_row(walk, &row, bytes_of(at, row.length));
+        if (wrong != NULL) {
+            return wrong;
+        }
+        at += row.length;
+    }
+    walk->chain = frame_chain(header);
+    return NULL;
+}
+
+/* One extent; what is wrong with it, or NULL. */
+static const char *walk_extent(struct walk *walk)
+{
+    const struct disk *disk = walk->check->disk;
+    uint8_t head[EXTENT_HEADER_BYTES];
+    if (disk_read(disk, walk->inode, head, sizeof(head), walk->position) < sizeof(head) ||
+        extent_header_decode(head, &walk->extent) != OK) {
+        return "no extent";
+    }
+    const struct extent_header *extent = &walk->extent;
+    if (extent->salt != walk->info->salt || extent->position != walk->position ||
+        extent->padded_size < DISK_BLOCK_BYTES || extent->offset_first != walk->offset) {
+        return "an extent of something else";
+    }
+    const char *wrong = NULL;
+    if (extent->type == EXTENT_FRAMES) {
+        uint8_t *bytes = malloc(extent->padded_size);
+        ASSERT(bytes != NULL);
+        bool whole = disk_read(disk, walk->inode, bytes, extent->padded_size, walk->position) ==
+                     extent->padded_size;
+        wrong = whole ? walk_frame(walk, bytes + EXTENT_HEADER_BYTES) : "the file ends early";
+        free(bytes);
+    }
+    walk->position += wrong == NULL ? extent->padded_size : 0;
+    return wrong;
+}
+
+/* It need not be there: a write of it may have failed. */
+static const char *walk_seal(const struct walk *walk)
+{
+    uint8_t block[DISK_BLOCK_BYTES];
+    struct segment_seal seal;
+    uint32_t size =
+        disk_read(walk->check->disk, walk->inode, block, sizeof(block), SEGMENT_SEAL_POSITION);
+    bool valid = size == sizeof(block) && segment_seal_decode(block, &seal) == OK;
+    bool same = valid && seal.end_offset == walk->offset && seal.digest == walk->chain &&
+                seal.trailer_position == walk->position && seal.last_ms == walk->partition->row_ms;
+    return same || !valid ? NULL : "the seal block says something else";
+}
+
+static void walk_segment(struct walk *walk)
+{
+    char topic[TOPIC_ID_TEXT_BYTES];
+    char path[128];
+    (void)snprintf(path, sizeof(path), "data/topics/%s/%u/%016" PRIx64 ".seg",
+                   topic_id_text(&walk->mapped->id.topic, topic), walk->mapped->id.partition,
+                   walk->info->id);
+    walk->inode = disk_find(walk->check->disk, path);
+    walk->position = SEGMENT_DATA_POSITION;
+    walk->offset = walk->info->base_offset;
+    walk->chain = walk->info->salt;
+    const char *wrong = walk->inode < 0 ? "there is none" : NULL;
+    while (wrong == NULL && walk->offset < walk->info->end_offset) {
+        wrong = walk_extent(walk);
+    }
+    if (wrong == NULL &&
+        (walk->offset != walk->info->end_offset || walk->chain != walk->info->digest)) {
+        wrong = "it does not end as the map says";
+    }
+    wrong = wrong == NULL ? walk_seal(walk) : wrong;
+    if (wrong != NULL) {
+        walk_fail(walk, wrong);
+    }
+}
+
+void check_files(struct check *check, uint32_t number)
+{
+    const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
+    struct check_partition *partition = check_of(check, number);
+    for (uint32_t i = 0; i < mapped->segment_count && !check->failed; i++) {
+        const struct segment_info *info = &mapped->segments[i].info;
+        if (info->state == SEGMENT_SEALED && info->base_offset >= partition->walked) {
+            struct walk walk = {
+                .check = check, .partition = partition, .mapped = mapped, .info = info};
+            walk_segment(&walk);
+            partition->walked = info->end_offset;
+        }
+    }
+}
