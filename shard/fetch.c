@@ -99,6 +99,13 @@ static void fetch_press(struct partition *partition, struct request *request)
     fetch_finish(partition, request, OK);
 }
 
+/* The client has heard of an epoch that this core has not. */
+static bool fetch_is_ahead(const struct partition *partition, const struct request_fetch *fetch)
+{
+    int64_t epoch = (int64_t)partition_epoch(partition) - (MUTANT("epoch-behind") ? 1 : 0);
+    return fetch->epoch > epoch && !MUTANT("no-epoch-unknown");
+}
+
 void fetch_submit(struct partition *partition, struct request *request)
 {
     struct request_fetch *fetch = &request->fetch;
@@ -109,7 +116,7 @@ void fetch_submit(struct partition *partition, struct request *request)
     enum err err = OK;
     if (!partition->ready) {
         err = ERR_NOT_READY;
-    } else if (fetch->epoch >= 0 && (uint32_t)fetch->epoch > partition_epoch(partition)) {
+    } else if (fetch_is_ahead(partition, fetch)) {
         err = ERR_EPOCH_UNKNOWN;
     } else if (fetch->offset > partition->offset_next || fetch->offset < partition->log_start) {
         err = ERR_OFFSET_RANGE;

@@ -22,7 +22,6 @@ struct map_entry {
     struct sim_map *map;
     uint32_t segment_capacity;
     uint64_t end_offset;
-    uint32_t epoch;
     struct timer timer;
     struct reactor *reactor;
     struct shard_roll *roll; /* NULL: nobody waits. */
@@ -106,9 +105,11 @@ static void entry_add(struct map_entry *entry, struct shard_roll *roll)
         seen->segments = realloc(seen->segments, entry->segment_capacity * sizeof(*seen->segments));
         ASSERT(seen->segments != NULL);
     }
+    seen->epoch++;
+    seen->epoch_ns = entry->reactor->now_ns;
     roll->next = (struct segment_info){
         .id = MAP_SEGMENT_BIT | map->segment_next++,
-        .epoch = ++entry->epoch,
+        .epoch = seen->epoch,
         .state = SEGMENT_OPEN,
         .base_offset = entry->end_offset,
         .salt = prng_next(map->options.prng),

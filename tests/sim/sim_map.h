@@ -23,6 +23,8 @@ struct sim_map_partition {
     char topic_name[24];
     uint32_t number;
     bool deleted;
+    uint32_t epoch;    /* Of the newest segment, even if that left no trace. 0: there was none. */
+    uint64_t epoch_ns; /* Since when. */
     struct sim_map_segment *segments; /* By base offset. */
     uint32_t segment_count;
 };

@@ -18,7 +18,8 @@ struct op {
     struct workload *workload;
     void (*home)(struct op *op, enum err err); /* It came home. */
     bool away;
-    bool early; /* Sent before all partitions were recovered. */
+    bool early;       /* Sent before all partitions were recovered. */
+    bool epoch_wrong; /* FETCH, OFFSETS: with an epoch that nobody has. */
     uint32_t partition;
     uint64_t end;                  /* Known to be there when it was sent. */
     const struct sim_batch *batch; /* PRODUCE. */

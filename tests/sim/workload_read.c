@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-enum { FETCH_BYTES = 1 << 20, CANCEL_CHANCE = 10, BEHIND_MS_MAX = 5 };
+enum { FETCH_BYTES = 1 << 20, CANCEL_CHANCE = 10, BEHIND_MS_MAX = 5, EPOCH_FAR = 1000 };
 
 static void reader_tick(struct completion *done);
 
@@ -66,6 +66,15 @@ static void reader_home(struct op *op, enum err err)
         ASSERT(err == OK);
         return;
     }
+    if (op->epoch_wrong) {
+        if (err == OK) {
+            check_fail(workload->check, "partition %u: answered in an epoch that nobody has",
+                       op->partition);
+        }
+        if (err == OK || err == ERR_EPOCH_UNKNOWN) {
+            return;
+        }
+    }
     if (err != OK) {
         bool canceled =
             op->request.kind == REQUEST_FETCH && op->request.fetch.park && err == ERR_CANCELED;
@@ -109,6 +118,25 @@ static void reader_home(struct op *op, enum err err)
     }
 }
 
+/* The epoch that a client has read in the map, one that is not there yet, or none. A core hears of
+ * a new one in the turn after the map. */
+static int32_t reader_epoch(struct reader_client *client)
+{
+    struct workload *workload = client->workload;
+    const struct sim_map_partition *mapped = sim_map_partition(workload->map, client->partition);
+    uint64_t now_ns = workload->life->reactors[client->home]->now_ns;
+    uint32_t epoch = mapped->epoch;
+    if (!check_is_strict(workload->check)) { /* An empty segment's epoch is forgotten. */
+        uint32_t count = mapped->segment_count;
+        epoch = count == 0 ? 0 : mapped->segments[count - 1].info.epoch;
+    }
+    if (!prng_chance(workload->prng, 30) || now_ns < mapped->epoch_ns + NS_PER_MS) {
+        return -1;
+    }
+    client->op.epoch_wrong = prng_chance(workload->prng, 10);
+    return (int32_t)(client->op.epoch_wrong ? mapped->epoch + EPOCH_FAR : epoch);
+}
+
 static void reader_fetch(struct reader_client *client)
 {
     struct workload *workload = client->workload;
@@ -121,6 +149,7 @@ static void reader_fetch(struct reader_client *client)
     }
     uint32_t bytes_max = prng_chance(prng, 50) ? FETCH_BYTES : 1 + (uint32_t)prng_below(prng, 4000);
     fetch_prepare(&client->op, offset, bytes_max);
+    client->op.request.fetch.epoch = reader_epoch(client);
     client->op.request.fetch.park = prng_chance(prng, 60);
     client->op.request.fetch.whole_first = bytes_max == FETCH_BYTES || prng_chance(prng, 50);
 }
@@ -131,7 +160,7 @@ static void reader_look_up(struct reader_client *client)
     struct reactor *reactor = client->workload->life->reactors[client->home];
     struct request_offsets *offsets = &client->op.request.offsets;
     client->op.request.kind = REQUEST_OFFSETS;
-    *offsets = (struct request_offsets){.epoch = -1};
+    *offsets = (struct request_offsets){.epoch = reader_epoch(client)};
     switch (prng_below(prng, 6)) {
     case 0:
         offsets->timestamp = OFFSETS_LATEST;
