@@ -18,7 +18,8 @@ void lend_init(struct shard *shard)
 
 bool lend_full(const struct shard *shard)
 {
-    return shard->lent_bytes + (uint64_t)shard->lend_reads * READ_BYTES >= shard->lent_bytes_max;
+    uint64_t bytes = shard->lent_bytes + (uint64_t)shard->lend_reads * READ_BYTES;
+    return bytes >= shard->lent_bytes_max && !MUTANT("no-lend-limit");
 }
 
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
@@ -51,7 +52,7 @@ void lend_return(struct shard *shard, struct request_fetch *fetch)
 
 void lend_wake(struct shard *shard)
 {
-    while (shard->pressed.head != NULL && !lend_full(shard)) {
+    while (shard->pressed.head != NULL && !lend_full(shard) && !MUTANT("no-lend-wake")) {
         COVER("a fetch goes on when a reader gave memory back");
         struct request *request = request_queue_pop(&shard->pressed);
         struct partition *partition = shard_partition(shard, &request->partition);

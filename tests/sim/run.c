@@ -379,7 +379,16 @@ static void life_run(struct run *run, uint32_t number)
     sim_node_end(run->node, power);
 }
 
-static void run_count(struct run *run, uint64_t torn)
+/* What only marks in the product tell: the difference between two calls. */
+static void count_marks(struct sim_counts *counts, bool end)
+{
+    uint64_t sign = end ? 1 : UINT64_MAX;
+    counts->torn += sign * cover_hits("recovery meets a bad extent");
+    counts->pressed += sign * cover_hits("readers hold all the memory that they may");
+    counts->resumed += sign * cover_hits("a fetch goes on when a reader gave memory back");
+}
+
+static void run_count(struct run *run)
 {
     struct sim_counts *counts = run->counts;
     const struct check_counts *checked = check_counts(run->check);
@@ -402,7 +411,7 @@ static void run_count(struct run *run, uint64_t torn)
     counts->faults += sim_node_faults(run->node);
     counts->refusals += sim_map_refused(run->map);
     counts->events += sim_node_events(run->node);
-    counts->torn += cover_hits("recovery meets a bad extent") - torn;
+    count_marks(counts, true);
 }
 
 static uint64_t run_digest(const struct run *run)
@@ -439,7 +448,7 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
 {
     struct run run = {.options = options, .counts = counts};
     *result = (struct sim_result){0};
-    uint64_t torn = cover_hits("recovery meets a bad extent");
+    count_marks(counts, false);
     run.world = sim_world_create(options->seed);
     run.prng = sim_prng(run.world);
     run.node = sim_node_add(run.world);
@@ -459,7 +468,7 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
         life_run(&run, i + 1);
         result->script_over = result->script_over || (i == 0 && run.phase == LIFE_OVER);
     }
-    run_count(&run, torn);
+    run_count(&run);
     result->digest = run_digest(&run);
     const char *failure = check_failure(run.check);
     if (failure != NULL) {

@@ -30,6 +30,8 @@ enum { SIM_TEXT_BYTES = 600 };
     X(gone, "unacked batches gone")                                                                \
     X(duplicates, "duplicates answered")                                                           \
     X(polls, "long polls answered")                                                                \
+    X(pressed, "fetches without memory")                                                           \
+    X(resumed, "fetches that got memory back")                                                     \
     X(wrong, "wrong batches refused")                                                              \
     X(lookups, "look-ups answered")                                                                \
     X(other_cores, "restarts with other cores")                                                    \

@@ -61,6 +61,7 @@ void workload_destroy(struct workload *workload)
     free(workload->agents);
     free(workload->producers);
     free(workload->readers);
+    free(workload->hoarders);
     free(workload);
 }
 
@@ -196,6 +197,7 @@ void workload_start(struct workload *workload, struct sim_life *life)
     for (uint32_t i = 0; i < workload->reader_count; i++) {
         reader_client_start(workload, &workload->readers[i]);
     }
+    hoarders_start(workload);
     timer_init(&workload->admin, workload_admin);
     timer_start(life->reactors[0], &workload->admin, ADMIN_MS * NS_PER_MS);
 }
@@ -224,7 +226,8 @@ bool workload_audited(const struct workload *workload)
 
 bool workload_resting(const struct workload *workload)
 {
-    return workload->made >= workload->life->batches_max || workload->failures >= FAILURES_MAX;
+    bool made = workload->made >= workload->life->batches_max || workload->failures >= FAILURES_MAX;
+    return made && hoarders_resting(workload);
 }
 
 void workload_stop(struct workload *workload)
@@ -256,7 +259,7 @@ bool workload_idle(const struct workload *workload)
             return false;
         }
     }
-    return agents_home(workload);
+    return agents_home(workload) && hoarders_home(workload);
 }
 
 bool workload_home(const struct workload *workload)

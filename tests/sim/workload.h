@@ -3,6 +3,7 @@
  *     producers   append batches to one partition, up to five at a time, idempotent or not; what
  *                 was under way at a crash is sent again or given up
  *     readers     fetch at the end (long poll) or from anywhere, and look up offsets by time
+ *     hoarders    in some lives: a crowd that keeps what it fetched
  *     agents      one per partition: ASSIGN, then read the whole log (the audit)
  *     an admin    deletes a topic now and then, and makes another
  *

@@ -20,6 +20,7 @@ static void agent_read(struct agent *agent)
     struct op *op = &agent->op;
     if (agent->offset < agent->end) {
         fetch_prepare(op, agent->offset, AUDIT_BYTES);
+        op->request.fetch.park = op->workload->hoarding; /* Waits for memory. */
         op_send(op, agent_core(agent), op->partition);
         return;
     }

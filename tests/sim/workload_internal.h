@@ -24,6 +24,7 @@ struct op {
     uint64_t end;                  /* Known to be there when it was sent. */
     const struct sim_batch *batch; /* PRODUCE. */
     uint32_t arrival;              /* PRODUCE: UINT32_MAX until it arrived. */
+    uint64_t behind_ns;            /* FETCH: see op_watch(). */
     struct fetch_piece pieces[OP_PIECES];
 };
 
@@ -48,8 +49,7 @@ struct reader_client {
     struct timer timer;
     uint32_t partition, home;
     uint64_t offset;
-    bool at_tail;       /* The operation moves `offset`. */
-    uint64_t behind_ns; /* Since when a long poll sleeps over what is there; 0: it does not. */
+    bool at_tail; /* The operation moves `offset`. */
     struct op op;
 };
 
@@ -68,6 +68,8 @@ struct agent {
     struct op drop;
 };
 
+struct hoarder;
+
 struct workload {
     struct sim_map *map;
     struct check *check;
@@ -77,7 +79,9 @@ struct workload {
     struct producer_client *producers;
     struct reader_client *readers;
     uint32_t producer_count, reader_count;
-    struct agent **agents; /* By partition. */
+    struct hoarder *hoarders; /* NULL: there never were any. */
+    bool hoarding;            /* In this life. */
+    struct agent **agents;    /* By partition. */
     uint32_t agent_count, agent_capacity;
     struct timer admin;
     uint64_t batch_next;
@@ -104,9 +108,19 @@ bool producer_client_idle(const struct producer_client *client);
 /* workload_read.c */
 void reader_client_init(struct workload *workload, struct reader_client *client);
 void reader_client_start(struct workload *workload, struct reader_client *client);
-/* True: releases the pieces; the op is away again. */
+/* A fetch that is away: true while it sleeps over what is known to be there; fails when that has
+ * lasted too long. */
+bool op_watch(struct op *op, uint64_t now_ns);
+/* What a fetch brought; *offset moves behind it. */
+void fetch_check(struct op *op, uint64_t *offset);
+/* The same. True: releases the pieces; the op is away again. */
 bool fetch_take(struct op *op, uint32_t home, uint64_t *offset);
 void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max);
+
+/* workload_hoard.c */
+void hoarders_start(struct workload *workload);
+bool hoarders_home(const struct workload *workload);
+bool hoarders_resting(const struct workload *workload);
 
 /* workload_agent.c */
 void agent_start(struct workload *workload, uint32_t partition);

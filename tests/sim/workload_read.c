@@ -4,7 +4,13 @@
 
 #include <inttypes.h>
 
-enum { FETCH_BYTES = 1 << 20, CANCEL_CHANCE = 10, BEHIND_MS_MAX = 5, EPOCH_FAR = 1000 };
+enum {
+    FETCH_BYTES = 1 << 20,
+    CANCEL_CHANCE = 10,
+    EPOCH_FAR = 1000,
+    BEHIND_MS_MAX = 5,    /* The turn of the next ack wakes who waits for it. */
+    PRESSED_MS_MAX = 500, /* With many before it in the queue for memory. */
+};
 
 static void reader_tick(struct completion *done);
 
@@ -21,29 +27,34 @@ void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max)
     };
 }
 
-bool fetch_take(struct op *op, uint32_t home, uint64_t *offset)
+void fetch_check(struct op *op, uint64_t *offset)
 {
     const struct request_fetch *fetch = &op->request.fetch;
     struct check *check = op->workload->check;
-    uint64_t next = fetch->offset;
-    bool deleted = op_partition_deleted(op);
-    for (uint32_t i = 0; i < fetch->piece_count && !deleted; i++) {
+    *offset = fetch->offset;
+    if (op_partition_deleted(op)) {
+        return;
+    }
+    for (uint32_t i = 0; i < fetch->piece_count; i++) {
         check_fetched(check, op->partition, bytes_of(fetch->pieces[i].data, fetch->pieces[i].size),
-                      &next);
+                      offset);
     }
-    if (!deleted) {
-        check_watermark(check, op->partition, fetch->high_watermark, op->end);
-        if (next > fetch->high_watermark) {
-            check_fail(check, "partition %u: got %" PRIu64 ", above the high watermark %" PRIu64,
-                       op->partition, next, fetch->high_watermark);
-        }
-        if (fetch->piece_count == 0 && fetch->whole_first && fetch->offset < op->end) {
-            check_fail(check, "partition %u: nothing at %" PRIu64 ", but %" PRIu64 " was there",
-                       op->partition, fetch->offset, op->end);
-        }
+    check_watermark(check, op->partition, fetch->high_watermark, op->end);
+    if (*offset > fetch->high_watermark) {
+        check_fail(check, "partition %u: got %" PRIu64 ", above the high watermark %" PRIu64,
+                   op->partition, *offset, fetch->high_watermark);
     }
-    *offset = next;
-    if (fetch->piece_count == 0) {
+    bool empty = fetch->piece_count == 0 && fetch->whole_first && fetch->offset < op->end;
+    if (empty && !(fetch->pressed && op->workload->hoarding)) {
+        check_fail(check, "partition %u: nothing at %" PRIu64 ", but %" PRIu64 " was there",
+                   op->partition, fetch->offset, op->end);
+    }
+}
+
+bool fetch_take(struct op *op, uint32_t home, uint64_t *offset)
+{
+    fetch_check(op, offset);
+    if (op->request.fetch.piece_count == 0) {
         return false;
     }
     op->request.kind = REQUEST_RELEASE;
@@ -179,18 +190,16 @@ static void reader_look_up(struct reader_client *client)
     }
 }
 
-/* A long poll that waits although what it waits for is known to be there. */
-static bool reader_watch(struct reader_client *client)
+bool op_watch(struct op *op, uint64_t now_ns)
 {
-    struct workload *workload = client->workload;
-    const struct op *op = &client->op;
-    uint64_t now_ns = workload->life->reactors[client->home]->now_ns;
+    struct workload *workload = op->workload;
     uint64_t end = check_end(workload->check, op->partition);
+    uint64_t most_ms = workload->hoarding ? PRESSED_MS_MAX : BEHIND_MS_MAX;
     bool behind = op->request.kind == REQUEST_FETCH && op->request.fetch.parked &&
                   op->request.fetch.offset < end && !op_partition_deleted(op) &&
                   !workload->life->faulty;
-    client->behind_ns = !behind ? 0 : client->behind_ns == 0 ? now_ns : client->behind_ns;
-    if (behind && now_ns - client->behind_ns > BEHIND_MS_MAX * NS_PER_MS) {
+    op->behind_ns = !behind ? 0 : op->behind_ns == 0 ? now_ns : op->behind_ns;
+    if (behind && now_ns - op->behind_ns > most_ms * NS_PER_MS) {
         check_fail(workload->check,
                    "partition %u: a fetch at %" PRIu64 " sleeps, the end is %" PRIu64,
                    op->partition, op->request.fetch.offset, end);
@@ -204,7 +213,8 @@ static void reader_away(struct reader_client *client)
     struct op *op = &client->op;
     struct reactor *home = workload->life->reactors[client->home];
     uint32_t owner = partition_core(&op->request.partition, workload->life->core_count);
-    if (!reader_watch(client) && op->request.kind == REQUEST_FETCH && owner == client->home &&
+    bool stays = op_watch(op, home->now_ns) && !workload->hoarding;
+    if (!stays && op->request.kind == REQUEST_FETCH && owner == client->home &&
         prng_chance(workload->prng, CANCEL_CHANCE)) {
         shard_cancel(home->owner[REACTOR_SHARD], &op->request);
     }
@@ -230,7 +240,6 @@ static void reader_tick(struct completion *done)
         client->offset = 0;
     }
     op_reset(workload, op, reader_home);
-    client->behind_ns = 0;
     if (prng_chance(workload->prng, 75)) {
         reader_fetch(client);
     } else {
