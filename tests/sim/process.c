@@ -7,7 +7,12 @@
 
 #include <unistd.h>
 
-enum { PIECE_HEAD_BYTES = 48, REGION_STEP_BYTES = 1 << 20 };
+enum {
+    PIECE_HEAD_BYTES = 48,
+    REGION_STEP_BYTES = 1 << 20,
+    SPARE_BYTES_MIN = 64 << 10,
+    SPARES_MAX = 32,
+};
 
 /* Before each piece of memory; `start` is what the real allocator gave. */
 struct piece {
@@ -30,6 +35,11 @@ struct process {
 _Static_assert(sizeof(struct piece) <= PIECE_HEAD_BYTES, "a piece's head fits");
 
 static struct process *process_current;
+
+/* Large pieces of dead processes, for the next one: to map and touch their pages anew would cost
+ * more than all else that most lives do. */
+static struct piece *spares[SPARES_MAX];
+static uint32_t spare_count;
 
 struct process *process_create(void)
 {
@@ -80,15 +90,47 @@ static void *piece_add(char *start, size_t offset, size_t size)
     return at;
 }
 
+/* Frees a piece that is in no list any more. */
+static void piece_free(struct piece *piece)
+{
+    bool plain = piece->start == (void *)piece; /* Not aligned otherwise. */
+    if (plain && piece->size >= SPARE_BYTES_MIN && spare_count < SPARES_MAX) {
+        spares[spare_count++] = piece;
+        poison((char *)piece + PIECE_HEAD_BYTES, piece->size);
+        return;
+    }
+    free(piece->start);
+}
+
+/* Zeros, from the spares; NULL: there is none of that size. */
+static void *piece_again(size_t size)
+{
+    for (uint32_t i = 0; i < spare_count; i++) {
+        struct piece *piece = spares[i];
+        if (piece->size == size) {
+            spares[i] = spares[--spare_count];
+            unpoison((char *)piece + PIECE_HEAD_BYTES, size);
+            memset((char *)piece + PIECE_HEAD_BYTES, 0, size);
+            return piece;
+        }
+    }
+    return NULL;
+}
+
 void *process_malloc(size_t size)
 {
-    return piece_add(malloc(size + PIECE_HEAD_BYTES), PIECE_HEAD_BYTES, size);
+    void *again = piece_again(size);
+    return piece_add(again != NULL ? again : malloc(size + PIECE_HEAD_BYTES), PIECE_HEAD_BYTES,
+                     size);
 }
 
 void *process_calloc(size_t count, size_t size)
 {
     ASSERT(size == 0 || count <= SIZE_MAX / 2 / size);
-    return piece_add(calloc(1, count * size + PIECE_HEAD_BYTES), PIECE_HEAD_BYTES, count * size);
+    size_t bytes = count * size;
+    void *again = piece_again(bytes);
+    return piece_add(again != NULL ? again : calloc(1, bytes + PIECE_HEAD_BYTES), PIECE_HEAD_BYTES,
+                     bytes);
 }
 
 void *process_aligned_alloc(size_t alignment, size_t size)
@@ -107,7 +149,7 @@ void process_free(void *at)
     ASSERT(process_current->bytes >= piece->size);
     process_current->bytes -= piece->size;
     list_remove(&piece->node);
-    free(piece->start);
+    piece_free(piece);
 }
 
 void *process_realloc(void *at, size_t size)
@@ -161,6 +203,11 @@ int process_munmap(void *at, size_t size)
     UNREACHABLE();
 }
 
+int process_advise(void *at, size_t size, int advice)
+{
+    return advice == MADV_POPULATE_WRITE ? 0 : madvise(at, size, advice);
+}
+
 /* Whoever gets these addresses next must not find them poisoned. Poison stands only where pages
  * were touched, and to clear the marks of all the rest would cost more than the process's life. */
 static void region_unpoison(const struct region *region)
@@ -193,7 +240,7 @@ size_t process_die(struct process *process)
     }
     list_init(&process->regions); /* Its entries are pieces. */
     while ((node = list_pop_front(&process->pieces)) != NULL) {
-        free(CONTAINER_OF(node, struct piece, node)->start);
+        piece_free(CONTAINER_OF(node, struct piece, node));
     }
     process->bytes = 0;
     return bytes;

@@ -32,6 +32,7 @@ void process_free(void *at);
 char *process_strdup(const char *text);
 void *process_mmap(void *at, size_t size, int protection, int flags);
 int process_munmap(void *at, size_t size);
+int process_advise(void *at, size_t size, int advice); /* Pages come when they are touched. */
 
 #ifdef FLOE_SIM
 #define malloc(size)                   process_malloc(size)
@@ -43,4 +44,5 @@ int process_munmap(void *at, size_t size);
 #define strdup(text)                      process_strdup(text)
 #define mmap(at, size, prot, flags, f, o) process_mmap(at, size, prot, flags)
 #define munmap(at, size)                  process_munmap(at, size)
+#define madvise(at, size, advice)         process_advise(at, size, advice)
 #endif
