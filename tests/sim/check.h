@@ -34,6 +34,7 @@ struct check_counts {
     uint64_t saved;     /* Facts about batches that were never acked. */
     uint64_t lost;      /* Arrived, never acked, gone after a crash. */
     uint64_t duplicate; /* Acks of batches that were known to be there. */
+    uint64_t rotten;    /* Segments that may be damaged. */
 };
 
 /* Both are borrowed. */
@@ -86,6 +87,20 @@ void check_fetched(struct check *check, uint32_t partition, struct bytes data, u
 
 /* The map seals the open segment here. */
 void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset);
+
+/* A file of this partition rotted: from here on [from, end) may be damaged, if that is not empty.
+ * `open`: the segment is not sealed, so that it must not be sealed any more. */
+void check_rotted(struct check *check, uint32_t partition, uint64_t from, uint64_t end, bool open);
+bool check_is_touched(const struct check *check, uint32_t partition);
+bool check_is_rotten(const struct check *check, uint32_t partition);
+
+/* May a read at `offset` say that it is damaged? Then *end is where damage ends. */
+bool check_may_be_damaged(const struct check *check, uint32_t partition, uint64_t offset,
+                          uint64_t *end);
+
+/* The inode of a segment's file, or ERR_NOT_FOUND. */
+int32_t check_file_find(const struct disk *disk, const struct sim_map_partition *partition,
+                        const struct segment_info *segment);
 
 /* The log was read from its start to `end`, which is at least what recovery had found. */
 void check_audited(struct check *check, uint32_t partition, uint64_t end);

@@ -136,14 +136,20 @@ static const char *walk_seal(const struct walk *walk)
     return same || !valid ? NULL : "the seal block says something else";
 }
 
-static void walk_segment(struct walk *walk)
+int32_t check_file_find(const struct disk *disk, const struct sim_map_partition *partition,
+                        const struct segment_info *segment)
 {
     char topic[TOPIC_ID_TEXT_BYTES];
     char path[128];
     (void)snprintf(path, sizeof(path), "data/topics/%s/%u/%016" PRIx64 ".seg",
-                   topic_id_text(&walk->mapped->id.topic, topic), walk->mapped->id.partition,
-                   walk->info->id);
-    walk->inode = disk_find(walk->check->disk, path);
+                   topic_id_text(&partition->id.topic, topic), partition->id.partition,
+                   segment->id);
+    return disk_find(disk, path);
+}
+
+static void walk_segment(struct walk *walk)
+{
+    walk->inode = check_file_find(walk->check->disk, walk->mapped, walk->info);
     walk->position = SEGMENT_DATA_POSITION;
     walk->offset = walk->info->base_offset;
     walk->chain = walk->info->salt;

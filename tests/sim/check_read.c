@@ -10,12 +10,15 @@
 void check_watermark(struct check *check, uint32_t number, uint64_t watermark, uint64_t end)
 {
     struct check_partition *partition = check_of(check, number);
+    if (partition->rotten_open) {
+        end = min_u64(end, partition->rot_from); /* What is behind is damaged, not gone. */
+    }
     if (watermark < end) {
         check_fail(check, "partition %u: high watermark %" PRIu64 ", but %" PRIu64 " was there",
                    number, watermark, end);
         return;
     }
-    if (check->settled && watermark != check_end(check, number)) {
+    if (check->settled && !partition->rotten_open && watermark != check_end(check, number)) {
         check_fail(check, "partition %u: recovered to %" PRIu64 ", before it was %" PRIu64, number,
                    watermark, check_end(check, number));
         return;
@@ -26,10 +29,46 @@ void check_watermark(struct check *check, uint32_t number, uint64_t watermark, u
 void check_sealed(struct check *check, uint32_t number, uint64_t end_offset)
 {
     uint64_t end = check_end(check, number);
-    if (end_offset < end) {
+    const struct check_partition *partition = check_of(check, number);
+    if (partition->rotten_open) {
+        check_fail(check, "partition %u: sealed at %" PRIu64 ", but from %" PRIu64 " it is damaged",
+                   number, end_offset, partition->rot_from);
+    } else if (end_offset < end) {
         check_fail(check, "partition %u: sealed at %" PRIu64 ", but %" PRIu64 " was there", number,
                    end_offset, end);
     }
+}
+
+void check_rotted(struct check *check, uint32_t number, uint64_t from, uint64_t end, bool open)
+{
+    struct check_partition *partition = check_of(check, number);
+    partition->touched = true;
+    partition->rotten = end > from;
+    partition->rotten_open = open;
+    partition->rot_from = from;
+    partition->rot_end = end;
+    check->counts.rotten++;
+}
+
+bool check_is_touched(const struct check *check, uint32_t number)
+{
+    return number < check->partition_count && check->partitions[number]->touched;
+}
+
+bool check_is_rotten(const struct check *check, uint32_t number)
+{
+    return number < check->partition_count && check->partitions[number]->rotten;
+}
+
+bool check_may_be_damaged(const struct check *check, uint32_t number, uint64_t offset,
+                          uint64_t *end)
+{
+    if (!check_is_rotten(check, number)) {
+        return false;
+    }
+    const struct check_partition *partition = check->partitions[number];
+    *end = partition->rot_end;
+    return offset >= partition->rot_from && offset < partition->rot_end;
 }
 
 /* Is this batch, but for what the broker stamps, the one that was submitted? */
@@ -117,6 +156,9 @@ void check_audited(struct check *check, uint32_t number, uint64_t end)
 {
     struct check_partition *partition = check_of(check, number);
     uint64_t next = 0;
+    if (partition->rotten) {
+        return; /* Not all of it could be read. */
+    }
     for (uint32_t i = 0; i < partition->fact_count && next < end; i++) {
         if (partition->facts[i].offset != next) {
             break;
@@ -202,6 +244,9 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
 
 void check_looked_up(struct check *check, const struct check_lookup *lookup)
 {
+    if (check_is_rotten(check, lookup->partition) && !check->strict) {
+        return;
+    }
     if (look_up_contradicts(check, check_of(check, lookup->partition), lookup)) {
         check_fail(check,
                    "partition %u: the time %" PRId64 " is at offset %" PRId64 " (time %" PRId64

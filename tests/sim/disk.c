@@ -400,13 +400,16 @@ struct disk_losses disk_losses(const struct disk *disk)
     return disk->losses;
 }
 
-void disk_rot(struct disk *disk, int32_t index, uint32_t count)
+void disk_rot(struct disk *disk, int32_t index, uint64_t position, uint32_t size)
 {
-    struct inode *inode = inode_of(disk, index);
-    for (uint32_t i = 0; i < count && inode->size > 0; i++) {
-        uint8_t noise = (uint8_t)prng_next(disk->prng);
-        struct disk_write write = {index, &noise, 1, prng_below(disk->prng, inode->size), true};
-        enum err err = disk_write_sectors(disk, &write, NULL);
+    for (uint32_t i = 0; i < size; i++) {
+        uint8_t byte;
+        if (disk_read(disk, index, &byte, 1, position + i) == 0) {
+            return;
+        }
+        byte ^= (uint8_t)(1 + prng_below(disk->prng, UINT8_MAX));
+        struct disk_write write = {index, &byte, 1, position + i, true};
+        enum err err = disk_write(disk, &write);
         ASSERT(err == OK);
     }
 }

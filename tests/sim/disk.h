@@ -90,5 +90,5 @@ struct disk_losses {
 
 struct disk_losses disk_losses(const struct disk *disk);
 
-/* Turns `count` bytes at random places of a file into noise, durable: bit rot. */
-void disk_rot(struct disk *disk, int32_t inode, uint32_t count);
+/* Each byte there becomes another one, durable: bit rot. */
+void disk_rot(struct disk *disk, int32_t inode, uint64_t position, uint32_t size);

@@ -5,6 +5,7 @@
 #include "shard/directory.h"
 #include "tests/sim/check.h"
 #include "tests/sim/mutant.h"
+#include "tests/sim/rot.h"
 #include "tests/sim/sim_map.h"
 #include "tests/sim/workload.h"
 
@@ -22,6 +23,7 @@ enum {
     HURRY_CHANCE = 15,
     HURRY_TROUBLE_CHANCE = 50, /* A stop meets a recovery that cannot end. */
     HURRY_STEPS_MAX = 80,      /* About what it takes to recover. */
+    ROT_CHANCE = 50,
     PARTITIONS_OF_CORE = 64,
 };
 
@@ -407,6 +409,8 @@ static void run_count(struct run *run)
     counts->polls += worked->parked;
     counts->lookups += worked->lookups;
     counts->wrong += worked->wrong;
+    counts->rotten += checked->rotten;
+    counts->damaged += worked->damaged;
     counts->deletes += worked->deletes;
     counts->faults += sim_node_faults(run->node);
     counts->refusals += sim_map_refused(run->map);
@@ -464,6 +468,10 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     for (uint32_t i = 0; i < run.lives + QUIET_LIVES && check_failure(run.check) == NULL; i++) {
         if (i == run.lives + 1) {
             check_settle(run.check);
+        }
+        if (options->rot && i > 0 && i < run.lives && prng_chance(run.prng, ROT_CHANCE)) {
+            const char *what = rot_some(sim_node_disk(run.node), run.map, run.check, run.prng);
+            run_say(&run, "rot: %s", what == NULL ? "none" : what);
         }
         life_run(&run, i + 1);
         result->script_over = result->script_over || (i == 0 && run.phase == LIFE_OVER);

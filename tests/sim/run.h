@@ -44,6 +44,7 @@ enum { SIM_TEXT_BYTES = 600 };
 
 struct sim_counts {
     uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events;
+    uint64_t rotten, damaged; /* With options->rot: segments, and answers that they are damaged. */
 
 #define X(name, text) uint64_t name;
     SIM_SOMETIMES(X)
@@ -53,6 +54,7 @@ struct sim_counts {
 struct sim_options {
     uint64_t seed;
     bool verbose;       /* Says what happens, to stdout. */
+    bool rot;           /* Files rot between lives: see rot.h. */
     bool strict;        /* See check_set_strict(). */
     uint64_t script_at; /* 0: no script; else the event at which its first life crashes. */
     bool script_power;  /* By a power cut, else by a kill. */

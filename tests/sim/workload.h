@@ -30,7 +30,7 @@ struct sim_life {
 };
 
 struct workload_counts {
-    uint64_t fetches, parked, lookups, deletes, reborn, wrong;
+    uint64_t fetches, parked, lookups, deletes, reborn, wrong, damaged;
 };
 
 struct workload;

@@ -50,6 +50,11 @@ static void agent_home(struct op *op, enum err err)
         op_send(op, agent_core(agent), op->partition); /* What was lent is still there. */
         return;
     }
+    if (agent->state == AGENT_READING && op_met_damage(op, err)) {
+        (void)check_may_be_damaged(workload->check, op->partition, agent->offset, &agent->offset);
+        agent_read(agent);
+        return;
+    }
     if (err != OK) {
         if (!workload->life->faulty && !workload->stopping && !op_partition_deleted(op)) {
             check_fail(workload->check, "partition %u: %s: %s", op->partition,

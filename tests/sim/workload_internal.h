@@ -111,6 +111,8 @@ void reader_client_start(struct workload *workload, struct reader_client *client
 /* A fetch that is away: true while it sleeps over what is known to be there; fails when that has
  * lasted too long. */
 bool op_watch(struct op *op, uint64_t now_ns);
+/* ERR_DAMAGED, where something is rotten. */
+bool op_met_damage(const struct op *op, enum err err);
 /* What a fetch brought; *offset moves behind it. */
 void fetch_check(struct op *op, uint64_t *offset);
 /* The same. True: releases the pieces; the op is away again. */

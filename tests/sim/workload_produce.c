@@ -79,7 +79,8 @@ static bool producer_may_fail(const struct producer_client *client, const struct
                               enum err err)
 {
     const struct sim_life *life = client->workload->life;
-    if (op_partition_deleted(op) || life->faulty || client->workload->stopping) {
+    if (op_partition_deleted(op) || op_met_damage(op, err) || life->faulty ||
+        client->workload->stopping) {
         return true;
     }
     return client->tainted && err == ERR_SEQUENCE;
@@ -209,7 +210,8 @@ static void producer_wrong_home(struct op *op, enum err err)
 {
     struct workload *workload = op->workload;
     enum err wrong = op->batch->wrong;
-    bool excused = op_partition_deleted(op) || workload->life->faulty || workload->stopping;
+    bool excused = op_partition_deleted(op) || op_met_damage(op, err) || workload->life->faulty ||
+                   workload->stopping;
     workload->counts.wrong += err == wrong;
     if (err == OK || (err != wrong && !excused)) {
         check_fail(workload->check, "partition %u: batch %" PRIu64 " must be refused, %s: %s",
@@ -246,7 +248,8 @@ static void producer_bump(struct producer_client *client)
     if (client->queued == 0 && !producer_away(client) && prng_chance(workload->prng, BUMP_CHANCE)) {
         client->epoch++;
         client->sequence = 0;
-    } else if (!client->tainted && prng_chance(workload->prng, WRONG_CHANCE)) {
+    } else if ((!client->tainted || check_is_strict(workload->check)) &&
+               prng_chance(workload->prng, WRONG_CHANCE)) {
         producer_send_wrong(client);
     }
 }

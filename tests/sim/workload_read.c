@@ -44,7 +44,12 @@ void fetch_check(struct op *op, uint64_t *offset)
         check_fail(check, "partition %u: got %" PRIu64 ", above the high watermark %" PRIu64,
                    op->partition, *offset, fetch->high_watermark);
     }
-    bool empty = fetch->piece_count == 0 && fetch->whole_first && fetch->offset < op->end;
+    uint64_t end = op->end;
+    if (!check_is_strict(check) &&
+        check_may_be_damaged(check, op->partition, fetch->offset, &end)) {
+        end = 0; /* The log seems to end where damage begins. */
+    }
+    bool empty = fetch->piece_count == 0 && fetch->whole_first && fetch->offset < end;
     if (empty && !(fetch->pressed && op->workload->hoarding)) {
         check_fail(check, "partition %u: nothing at %" PRIu64 ", but %" PRIu64 " was there",
                    op->partition, fetch->offset, op->end);
@@ -60,6 +65,19 @@ bool fetch_take(struct op *op, uint32_t home, uint64_t *offset)
     op->request.kind = REQUEST_RELEASE;
     op_send(op, home, op->partition);
     return true;
+}
+
+bool op_met_damage(const struct op *op, enum err err)
+{
+    struct workload *workload = op->workload;
+    uint64_t end;
+    bool may =
+        op->request.kind == REQUEST_FETCH
+            ? check_may_be_damaged(workload->check, op->partition, op->request.fetch.offset, &end)
+            : check_is_rotten(workload->check, op->partition);
+    bool blind = err == ERR_OFFSET_RANGE && !check_is_strict(workload->check);
+    workload->counts.damaged += err == ERR_DAMAGED && may;
+    return may && (err == ERR_DAMAGED || blind);
 }
 
 static struct reader_client *reader_of(struct op *op)
@@ -90,7 +108,8 @@ static void reader_home(struct op *op, enum err err)
         bool canceled =
             op->request.kind == REQUEST_FETCH && op->request.fetch.park && err == ERR_CANCELED;
         bool early = err == ERR_NOT_READY && op->early;
-        if (!deleted && !canceled && !early && !workload->life->faulty && !workload->stopping) {
+        if (!deleted && !canceled && !early && !op_met_damage(op, err) && !workload->life->faulty &&
+            !workload->stopping) {
             check_fail(workload->check, "partition %u: a %s fails: %s", op->partition,
                        op->request.kind == REQUEST_FETCH ? "fetch" : "look-up", err_name(err));
         }
@@ -194,6 +213,11 @@ bool op_watch(struct op *op, uint64_t now_ns)
 {
     struct workload *workload = op->workload;
     uint64_t end = check_end(workload->check, op->partition);
+    uint64_t damage;
+    if (!check_is_strict(workload->check) && op->request.kind == REQUEST_FETCH &&
+        check_may_be_damaged(workload->check, op->partition, op->request.fetch.offset, &damage)) {
+        return false;
+    }
     uint64_t most_ms = workload->hoarding ? PRESSED_MS_MAX : BEHIND_MS_MAX;
     bool behind = op->request.kind == REQUEST_FETCH && op->request.fetch.parked &&
                   op->request.fetch.offset < end && !op_partition_deleted(op) &&

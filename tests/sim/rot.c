@@ -1,0 +1,174 @@
+/* See the header. */
+#include "tests/sim/rot.h"
+
+#include "core/assert.h"
+#include "core/limits.h"
+#include "shard/frame.h"
+#include "shard/segment.h"
+
+#include <stdlib.h>
+
+enum { PLACES_MAX = 256, ROT_BYTES_MAX = 3 };
+
+/* An extent of frames in a file. */
+struct place {
+    uint64_t position, offset, durable_end;
+    uint32_t used; /* Bytes, without padding. */
+};
+
+struct rot {
+    struct disk *disk;
+    struct check *check;
+    struct prng *prng;
+    const struct sim_map_partition *mapped;
+    const struct segment_info *info;
+    int32_t inode;
+    bool sealed; /* In the map, or by its seal block. */
+    bool has_seal;
+    struct segment_seal seal;
+    struct place places[PLACES_MAX];
+    uint32_t count;
+};
+
+static void rot_read(struct rot *rot)
+{
+    uint8_t block[DISK_BLOCK_BYTES];
+    uint32_t size = disk_read(rot->disk, rot->inode, block, sizeof(block), SEGMENT_SEAL_POSITION);
+    rot->has_seal = size == sizeof(block) && segment_seal_decode(block, &rot->seal) == OK;
+    rot->sealed = rot->info->state == SEGMENT_SEALED || rot->has_seal;
+    uint64_t position = SEGMENT_DATA_POSITION;
+    while (rot->count < PLACES_MAX) {
+        uint8_t head[EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES];
+        struct extent_header extent;
+        struct frame_header frame;
+        size = disk_read(rot->disk, rot->inode, head, sizeof(head), position);
+        if (size < sizeof(head) || extent_header_decode(head, &extent) != OK ||
+            extent.padded_size == 0 || extent.type == EXTENT_TRAILER) {
+            break;
+        }
+        if (extent.type == EXTENT_FRAMES) {
+            if (frame_header_decode(head + EXTENT_HEADER_BYTES, &frame) != OK) {
+                break;
+            }
+            rot->places[rot->count++] =
+                (struct place){position, extent.offset_first, extent.durable_end,
+                               (uint32_t)sizeof(head) + frame.body_bytes};
+        }
+        position += extent.padded_size;
+    }
+    /* Of an open file only what a later extent proves: a bad last one looks torn. */
+    uint64_t proven = rot->count == 0 ? 0 : rot->places[rot->count - 1].durable_end;
+    while (!rot->sealed && rot->count > 0 &&
+           (rot->count == 1 || rot->places[rot->count - 1].offset >= proven)) {
+        rot->count--;
+    }
+}
+
+static uint64_t rot_end(const struct rot *rot)
+{
+    return !rot->sealed                         ? UINT64_MAX
+           : rot->info->state == SEGMENT_SEALED ? rot->info->end_offset
+                                                : rot->seal.end_offset;
+}
+
+/* One to three bytes somewhere in [position, position + size). */
+static void rot_bytes(struct rot *rot, uint64_t position, uint64_t size)
+{
+    for (uint64_t i = 1 + prng_below(rot->prng, ROT_BYTES_MAX); i > 0; i--) {
+        disk_rot(rot->disk, rot->inode, position + prng_below(rot->prng, size), 1);
+    }
+}
+
+/* The frame is whole and the bytes of its batches are right, but it is not the one written. */
+static void rot_forge(struct rot *rot, const struct place *place)
+{
+    uint8_t header[FRAME_HEADER_BYTES];
+    struct frame_header frame;
+    uint64_t position = place->position + EXTENT_HEADER_BYTES;
+    uint32_t size = disk_read(rot->disk, rot->inode, header, sizeof(header), position);
+    enum err err = frame_header_decode(header, &frame);
+    ASSERT(size == sizeof(header) && err == OK);
+    frame.append_ms++;
+    frame_header_encode(&frame, header);
+    struct disk_write write = {rot->inode, header, sizeof(header), position, true};
+    err = disk_write(rot->disk, &write);
+    ASSERT(err == OK);
+}
+
+static const char *rot_frame(struct rot *rot)
+{
+    uint32_t at = (uint32_t)prng_below(rot->prng, rot->count);
+    const struct place *place = &rot->places[at];
+    bool followed = rot->sealed || at + 1 < rot->count; /* The next one would look torn. */
+    uint32_t blocks = (uint32_t)div_ceil(place->used, DISK_BLOCK_BYTES);
+    check_rotted(rot->check, rot->mapped->number, place->offset, rot_end(rot), !rot->sealed);
+    switch (prng_below(rot->prng, followed ? 4 : 3)) {
+    case 3:
+        rot_forge(rot, place);
+        return "another frame";
+    case 2:
+        disk_rot(rot->disk, rot->inode,
+                 place->position + prng_below(rot->prng, blocks) * DISK_BLOCK_BYTES,
+                 DISK_BLOCK_BYTES);
+        return "a block of a frame";
+    default:
+        rot_bytes(rot, place->position, place->used);
+        return "bytes of a frame";
+    }
+}
+
+static const char *rot_segment(struct rot *rot)
+{
+    rot_read(rot);
+    if (rot->count == 0) {
+        return NULL; /* Perhaps nothing of it was ever durable, not even its name. */
+    }
+    switch (prng_below(rot->prng, 8)) {
+    case 0:
+        rot_bytes(rot, 0, SEGMENT_HEADER_BYTES);
+        rot->sealed = rot->info->state == SEGMENT_SEALED; /* Its seal block is not asked. */
+        check_rotted(rot->check, rot->mapped->number, rot->info->base_offset, rot_end(rot),
+                     !rot->sealed);
+        return "the header";
+    case 1: /* Then the file is read from start to end, and nothing is lost. */
+    case 2:
+        if (!rot->has_seal) {
+            return NULL;
+        }
+        check_rotted(rot->check, rot->mapped->number, 0, 0, false);
+        if (prng_chance(rot->prng, 50)) {
+            rot_bytes(rot, SEGMENT_SEAL_POSITION, 112);
+            return "the seal block";
+        }
+        rot_bytes(rot, rot->seal.trailer_position, EXTENT_HEADER_BYTES + rot->seal.trailer_bytes);
+        return "the trailer";
+    default:
+        return rot_frame(rot);
+    }
+}
+
+const char *rot_some(struct disk *disk, const struct sim_map *map, struct check *check,
+                     struct prng *prng)
+{
+    uint32_t number = (uint32_t)prng_below(prng, sim_map_partition_count(map));
+    const struct sim_map_partition *mapped = sim_map_partition(map, number);
+    if (mapped->deleted || mapped->segment_count == 0 || check_is_touched(check, number)) {
+        return NULL;
+    }
+    uint32_t at = prng_chance(prng, 60) ? mapped->segment_count - 1
+                                        : (uint32_t)prng_below(prng, mapped->segment_count);
+    struct rot *rot = calloc(1, sizeof(*rot));
+    ASSERT(rot != NULL);
+    rot->disk = disk;
+    rot->check = check;
+    rot->prng = prng;
+    rot->mapped = mapped;
+    rot->info = &mapped->segments[at].info;
+    rot->inode = check_file_find(disk, mapped, rot->info);
+    const char *what = NULL;
+    if (rot->inode >= 0 && disk_size(disk, rot->inode) > SEGMENT_DATA_POSITION) {
+        what = rot_segment(rot);
+    }
+    free(rot);
+    return what;
+}
