@@ -205,7 +205,8 @@ int64_t check_some_time(const struct check *check, uint32_t number, struct prng 
     }
     const struct check_partition *partition = check->partitions[number];
     const struct fact *fact = &partition->facts[prng_below(prng, partition->fact_count)];
-    return fact->batch->timestamp + fact->batch->records - 1;
+    return fact->append_ms != 0 ? (int64_t)fact->append_ms
+                                : fact->batch->timestamp + fact->batch->records - 1;
 }
 
 static bool look_up_contradicts(const struct check *check, const struct check_partition *partition,
@@ -217,8 +218,15 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
         const struct fact *fact = &partition->facts[i];
         int64_t first = fact->batch->timestamp;
         int64_t last = first + fact->batch->records - 1;
+        if (mapped->config.timestamp_type == TIMESTAMP_APPEND) {
+            first = last = (int64_t)fact->append_ms; /* All records have the same. */
+        }
+        if (first == 0) {
+            continue; /* Not heard of yet. */
+        }
         bool holds = lookup->offset >= (int64_t)fact->offset && lookup->offset < (int64_t)fact->end;
-        if (holds && first + lookup->offset - (int64_t)fact->offset != lookup->timestamp) {
+        int64_t step = last > first ? 1 : 0;
+        if (holds && first + step * (lookup->offset - (int64_t)fact->offset) != lookup->timestamp) {
             return true;
         }
         if (holds &&
@@ -233,7 +241,7 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
                 return true;
             }
         } else if (last >= lookup->wanted) {
-            int64_t skip = lookup->wanted > first ? lookup->wanted - first : 0;
+            int64_t skip = lookup->wanted > first ? lookup->wanted - first : 0; /* Records. */
             if (lookup->offset < 0 || lookup->offset > (int64_t)fact->offset + skip) {
                 return true;
             }

@@ -25,6 +25,7 @@ struct op {
     const struct sim_batch *batch; /* PRODUCE. */
     uint32_t arrival;              /* PRODUCE: UINT32_MAX until it arrived. */
     uint64_t behind_ns;            /* FETCH: see op_watch(). */
+    bool waited;                   /* FETCH: it was seen to be parked. */
     struct fetch_piece pieces[OP_PIECES];
 };
 

@@ -118,7 +118,7 @@ static void reader_home(struct op *op, enum err err)
     if (op->request.kind == REQUEST_FETCH) {
         uint64_t next;
         workload->counts.fetches++;
-        workload->counts.parked += op->request.fetch.park;
+        workload->counts.parked += op->waited && op->request.fetch.piece_count > 0;
         (void)fetch_take(op, client->home, &next);
         client->offset = client->at_tail && !deleted ? next : client->offset;
         return;
@@ -134,8 +134,7 @@ static void reader_home(struct op *op, enum err err)
             check_fail(workload->check, "partition %u: the log starts at %" PRId64, op->partition,
                        offsets->offset);
         }
-    } else if (sim_map_partition(workload->map, op->partition)->config.timestamp_type ==
-               TIMESTAMP_CREATE) {
+    } else {
         struct check_lookup lookup = {
             .partition = op->partition,
             .end = op->end,
@@ -237,6 +236,7 @@ static void reader_away(struct reader_client *client)
     struct op *op = &client->op;
     struct reactor *home = workload->life->reactors[client->home];
     uint32_t owner = partition_core(&op->request.partition, workload->life->core_count);
+    op->waited = op->waited || (op->request.kind == REQUEST_FETCH && op->request.fetch.parked);
     bool stays = op_watch(op, home->now_ns) && !workload->hoarding;
     if (!stays && op->request.kind == REQUEST_FETCH && owner == client->home &&
         prng_chance(workload->prng, CANCEL_CHANCE)) {
