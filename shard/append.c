@@ -119,7 +119,10 @@ static void append_stage(struct partition *partition, struct request *request,
 {
     uint64_t records = batch_end(batch, 0);
     request->produce.base_offset = partition->offset_next;
-    request->produce.append_time_ms = -1;
+    /* As the producer table has it: a duplicate is told the same. */
+    request->produce.append_time_ms = partition->config.timestamp_type == TIMESTAMP_APPEND
+                                          ? (int64_t)partition->shard->reactor->now_ms
+                                          : -1;
     partition->offset_next += records;
     partition->writer.records += records;
     partition->writer.bytes += batch->length;

@@ -207,17 +207,17 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
         uint32_t records = (uint32_t)batch.last_offset_delta + 1;
         memcpy(at, request->produce.batch.data, size);
         batch_stamp(at, offset, epoch);
-        if (partition->config.timestamp_type == TIMESTAMP_APPEND) {
-            uint64_t ms = reactor->now_ms + (MUTANT("append-time-off") ? 1 : 0);
-            batch_stamp_append_time(at, size, ms);
-            request->produce.append_time_ms = (int64_t)ms;
-            batch.max_timestamp = (int64_t)ms;
+        uint64_t now_ms = reactor->now_ms;
+        if (request->produce.append_time_ms >= 0) {
+            batch.max_timestamp = request->produce.append_time_ms;
+            now_ms = (uint64_t)batch.max_timestamp;
+            batch_stamp_append_time(at, size, now_ms + (MUTANT("append-time-off") ? 1 : 0));
         }
         if (batch.max_timestamp > commit->timestamp_max) {
             commit->timestamp_max = batch.max_timestamp;
         }
-        if (reactor->now_ms > partition->last_ms) {
-            partition->last_ms = reactor->now_ms;
+        if (now_ms > partition->last_ms) {
+            partition->last_ms = now_ms;
             partition->seq_next = 0;
         }
         if (i == 0) {

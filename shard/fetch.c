@@ -118,6 +118,8 @@ void fetch_submit(struct partition *partition, struct request *request)
         err = ERR_NOT_READY;
     } else if (fetch_is_ahead(partition, fetch)) {
         err = ERR_EPOCH_UNKNOWN;
+    } else if (partition->end_lost && fetch->offset >= partition->high_watermark) {
+        err = ERR_DAMAGED; /* Not "out of range": a reader would go on elsewhere and not know. */
     } else if (fetch->offset > partition->offset_next || fetch->offset < partition->log_start) {
         err = ERR_OFFSET_RANGE;
     }

@@ -147,7 +147,8 @@ static enum err load_batches(struct load *load, const struct frame_header *frame
                 .first_sequence = batch.base_sequence,
                 .last_sequence = batch_sequence_last(&batch),
                 .first_offset = (uint64_t)batch.base_offset,
-                .time_ms = (int64_t)row.ms,
+                .time_ms = (batch.attributes & BATCH_APPEND_TIME) != 0 ? batch.max_timestamp
+                                                                       : (int64_t)row.ms,
             };
             enum err err =
                 producer_record(load->producers, batch.producer_id, batch.producer_epoch, &window);

@@ -63,7 +63,8 @@ static bool offsets_load(struct reader *reader, struct segment *segment)
 /* Of records that are lost nobody knows the times. */
 static bool offsets_are_lost(const struct segment *segment)
 {
-    return segment->damaged && segment->valid_end < segment_end(segment);
+    return segment->damaged &&
+           (segment->valid_end < segment_end(segment) || segment->partition->end_lost);
 }
 
 /* Up to where the file has what was acked: a `memory` segment acks before it writes. */
@@ -95,11 +96,12 @@ static void offsets_choose(struct reader *reader)
             return;
         }
         bool empty = segment_end(segment) == segment->info.base_offset;
-        if (!empty && segment->timestamp_max < reader->timestamp && offsets_are_lost(segment)) {
+        bool earlier = empty || segment->timestamp_max < reader->timestamp;
+        if (earlier && offsets_are_lost(segment)) {
             reader_finish(reader, ERR_DAMAGED);
             return;
         }
-        if (empty || segment->timestamp_max < reader->timestamp) {
+        if (earlier) {
             continue;
         }
         if (reader_load(reader, segment)) {

@@ -122,6 +122,7 @@ static void recover_loaded(struct partition *partition, enum err err)
         partition->damaged = true;
         if (is_open) {
             partition->high_watermark = max_u64(segment->info.base_offset, recover->load.offset);
+            partition->end_lost = true;
         }
         partition->offset_next = partition->high_watermark;
         recover_finish(partition, OK);

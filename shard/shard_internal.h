@@ -235,6 +235,7 @@ struct partition {
     bool commit_waits; /* For memory. */
     bool ready;        /* Recovered. */
     bool damaged;      /* Takes no appends. */
+    bool end_lost;     /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
     bool stopped;
     uint32_t active; /* Operations under way that refer to it. */
