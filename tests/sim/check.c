@@ -69,16 +69,6 @@ void check_life(struct check *check, uint32_t life)
     check->faulty = false;
 }
 
-void check_set_strict(struct check *check)
-{
-    check->strict = true;
-}
-
-bool check_is_strict(const struct check *check)
-{
-    return check->strict;
-}
-
 void check_settle(struct check *check)
 {
     check->settled = true;
@@ -309,15 +299,6 @@ void check_append_time(struct check *check, uint32_t number, uint64_t offset, in
 }
 
 /* Then the answer can be that to a duplicate, which carries the time of staging. */
-static bool arrived_again(const struct check_partition *partition, const struct sim_batch *batch)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < partition->arrival_count; i++) {
-        count += partition->arrivals[i].batch == batch;
-    }
-    return count > 1;
-}
-
 void check_acked(struct check *check, const struct check_ack *ack)
 {
     const struct sim_batch *batch = ack->batch;
@@ -335,7 +316,5 @@ void check_acked(struct check *check, const struct check_ack *ack)
     check->counts.duplicate += arrival->acked || arrival->life < check->life;
     arrival->acked = true;
     fact->acked_ms = fact->acked_ms == 0 ? ack->ms : fact->acked_ms;
-    if (check->strict || !arrived_again(partition, batch)) {
-        check_append_time(check, batch->partition, ack->offset, ack->append_ms);
-    }
+    check_append_time(check, batch->partition, ack->offset, ack->append_ms);
 }

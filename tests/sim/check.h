@@ -41,10 +41,6 @@ struct check_counts {
 struct check *check_create(const struct sim_map *map, const struct disk *disk);
 void check_destroy(struct check *check);
 
-/* Also what the product is known to do wrong: see README.md. */
-void check_set_strict(struct check *check);
-bool check_is_strict(const struct check *check);
-
 /* The first contradiction, or NULL. */
 const char *check_failure(const struct check *check);
 void check_fail(struct check *check, const char *format, ...) PRINTF_LIKE(2, 3);

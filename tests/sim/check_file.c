@@ -31,19 +31,21 @@ static void walk_fail(const struct walk *walk, const char *what)
                walk->mapped->number, walk->info->base_offset, walk->offset, walk->position, what);
 }
 
-/* Who came, when, and as which record: ms of the commit, and a number that begins at 0 in each. */
+/* Who came, when, and as which record: ms of the commit, or of the moment that the batch was given
+ * its append time, and a number that begins at 0 in each. */
 static const char *walk_row(struct walk *walk, const struct frame_row *row, struct bytes stored)
 {
     struct check_partition *partition = walk->partition;
     const struct fact *fact = &partition->facts[check_fact_at(partition, walk->offset)];
     const struct arrival *arrival = &partition->arrivals[fact->arrival];
+    bool stamped = walk->mapped->config.timestamp_type == TIMESTAMP_APPEND;
     struct batch batch;
     if (fact->offset != walk->offset || row->length != fact->batch->size ||
         row->records != fact->batch->records) {
         return "a row is not about the batch that is there";
     }
-    if (row->ms != walk->frame.append_ms || row->ms < arrival->ms ||
-        (fact->acked_ms != 0 && row->ms > fact->acked_ms)) {
+    bool other = stamped ? row->ms > walk->frame.append_ms : row->ms != walk->frame.append_ms;
+    if (other || row->ms < arrival->ms || (fact->acked_ms != 0 && row->ms > fact->acked_ms)) {
         return "the ms of a row is not that of the commit";
     }
     bool later = row->ms > partition->row_ms;
@@ -52,8 +54,7 @@ static const char *walk_row(struct walk *walk, const struct frame_row *row, stru
         return "the stream id of a row does not follow";
     }
     if (batch_parse(stored, &batch) != OK ||
-        (walk->mapped->config.timestamp_type == TIMESTAMP_APPEND &&
-         (uint64_t)batch.max_timestamp != row->ms)) {
+        (stamped && (uint64_t)batch.max_timestamp != row->ms)) {
         return "the append time of a batch is not that of its row";
     }
     partition->row_ms = row->ms;

@@ -43,7 +43,7 @@ struct check {
     struct check_partition **partitions;
     uint32_t partition_count, partition_capacity;
     uint32_t life;
-    bool faulty, failed, settled, strict;
+    bool faulty, failed, settled;
     char text[CHECK_TEXT_BYTES];
 };
 

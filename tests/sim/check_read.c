@@ -252,9 +252,6 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
 
 void check_looked_up(struct check *check, const struct check_lookup *lookup)
 {
-    if (check_is_rotten(check, lookup->partition) && !check->strict) {
-        return;
-    }
     if (look_up_contradicts(check, check_of(check, lookup->partition), lookup)) {
         check_fail(check,
                    "partition %u: the time %" PRId64 " is at offset %" PRId64 " (time %" PRId64

@@ -57,6 +57,7 @@ struct run {
     struct check *check;
     struct workload *workload;
     uint32_t lives;
+    bool rots; /* Files go bad between lives: see rot.h. */
     /* Of the current life. */
     struct sim_life life;
     enum life_phase phase;
@@ -431,20 +432,13 @@ static uint64_t run_digest(const struct run *run)
     return digest;
 }
 
-/* Half of all disks have directories that are synced apart. There the data directory is the
- * operator's, unless strict: a start that finds a superblock does not sync its name. */
-static void run_set_apart(struct run *run)
+/* Half of all disks have directories that are synced apart, on half of them files rot. */
+static void run_draw_disk(struct run *run)
 {
-    struct disk *disk = sim_node_disk(run->node);
-    if (!prng_chance(run->prng, 50)) {
-        return;
+    if (prng_chance(run->prng, 50)) {
+        disk_set_apart(sim_node_disk(run->node), true);
     }
-    if (!run->options->strict) {
-        enum err made = disk_mkdir(disk, "data");
-        enum err synced = disk_sync_dir(disk, ".");
-        ASSERT(made == OK && synced == OK);
-    }
-    disk_set_apart(disk, true);
+    run->rots = run->options->script_at == 0 && prng_chance(run->prng, 50);
 }
 
 void sim_run(const struct sim_options *options, struct sim_counts *counts,
@@ -456,20 +450,17 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     run.world = sim_world_create(options->seed);
     run.prng = sim_prng(run.world);
     run.node = sim_node_add(run.world);
-    run_set_apart(&run);
+    run_draw_disk(&run);
     struct sim_map_options map_options = {.prng = run.prng, .context = &run, .sealed = run_sealed};
     run.map = sim_map_create(&map_options);
     run.check = check_create(run.map, sim_node_disk(run.node));
-    if (options->strict) {
-        check_set_strict(run.check);
-    }
     run.workload = workload_create(run.map, run.check, run.prng);
     run.lives = options->script_at > 0 ? SCRIPT_LIVES : 4 + (uint32_t)prng_below(run.prng, 6);
     for (uint32_t i = 0; i < run.lives + QUIET_LIVES && check_failure(run.check) == NULL; i++) {
         if (i == run.lives + 1) {
             check_settle(run.check);
         }
-        if (options->rot && i > 0 && i < run.lives && prng_chance(run.prng, ROT_CHANCE)) {
+        if (run.rots && i > 0 && i < run.lives && prng_chance(run.prng, ROT_CHANCE)) {
             const char *what = rot_some(sim_node_disk(run.node), run.map, run.check, run.prng);
             run_say(&run, "rot: %s", what == NULL ? "none" : what);
         }

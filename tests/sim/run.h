@@ -39,12 +39,13 @@ enum { SIM_TEXT_BYTES = 600 };
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \
     X(full, "lives with a full disk")                                                              \
+    X(rotten, "rotten segments")                                                                   \
+    X(damaged, "times damage was reported")                                                        \
     X(stops, "orderly stops")                                                                      \
     X(hurries, "stops before all was recovered")
 
 struct sim_counts {
     uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events;
-    uint64_t rotten, damaged; /* With options->rot: segments, and answers that they are damaged. */
 
 #define X(name, text) uint64_t name;
     SIM_SOMETIMES(X)
@@ -54,8 +55,6 @@ struct sim_counts {
 struct sim_options {
     uint64_t seed;
     bool verbose;       /* Says what happens, to stdout. */
-    bool rot;           /* Files rot between lives: see rot.h. */
-    bool strict;        /* See check_set_strict(). */
     uint64_t script_at; /* 0: no script; else the event at which its first life crashes. */
     bool script_power;  /* By a power cut, else by a kill. */
 };

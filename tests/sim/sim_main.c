@@ -1,6 +1,6 @@
 /* floe_sim: seed after seed through the simulator.
  *
- *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] [--strict] [--rot]
+ *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose]
  *              [--every-step [--at EVENT]]
  *
  * With --every-step a seed is a script, one life, which crashes at its first I/O event, then at its
@@ -33,7 +33,7 @@ enum {
 struct arguments {
     uint64_t first, seeds, at;
     const char *mutant;
-    bool verbose, every_step, strict, rot;
+    bool verbose, every_step;
 };
 
 /* Shared with the child. */
@@ -58,14 +58,6 @@ static bool parse_arguments(int count, char **values, struct arguments *argument
         bool good = true;
         if (strcmp(values[i], "--verbose") == 0) {
             arguments->verbose = true;
-            continue;
-        }
-        if (strcmp(values[i], "--rot") == 0) {
-            arguments->rot = true;
-            continue;
-        }
-        if (strcmp(values[i], "--strict") == 0) {
-            arguments->strict = true;
             continue;
         }
         if (strcmp(values[i], "--every-step") == 0) {
@@ -97,8 +89,7 @@ static void say_failure(const struct arguments *arguments, const struct progress
 {
     printf("seed %" PRIu64 " failed after %" PRIu64 " good ones: %s\n", progress->seed,
            progress->done, what);
-    printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s%s%s --verbose", progress->seed,
-           arguments->rot ? " --rot" : "", arguments->strict ? " --strict" : "",
+    printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s --verbose", progress->seed,
            arguments->mutant != NULL ? " --mutant " : "",
            arguments->mutant != NULL ? arguments->mutant : "");
     if (arguments->every_step) {
@@ -122,10 +113,6 @@ static uint32_t say_counts(const struct sim_counts *counts, bool telling)
     missing += counts->name == 0;
     SIM_SOMETIMES(X)
 #undef X
-    if (counts->rotten > 0) {
-        printf(", %" PRIu64 " rotten segments, %" PRIu64 " times damage was reported",
-               counts->rotten, counts->damaged);
-    }
     missing = telling ? missing : 0;
     printf(", %u failures\n", missing);
     if (missing > 0) {
@@ -158,8 +145,6 @@ static void run_script(const struct arguments *arguments, struct progress *progr
             progress->at = at;
             struct sim_options options = {.seed = progress->seed,
                                           .verbose = arguments->verbose,
-                                          .rot = arguments->rot,
-                                          .strict = arguments->strict,
                                           .script_at = at,
                                           .script_power = power == 1};
             sim_run(&options, counts, result);
@@ -176,10 +161,7 @@ static void run_seed(const struct arguments *arguments, struct progress *progres
         run_script(arguments, progress, counts, result);
         return;
     }
-    struct sim_options options = {.seed = progress->seed,
-                                  .verbose = arguments->verbose,
-                                  .rot = arguments->rot,
-                                  .strict = arguments->strict};
+    struct sim_options options = {.seed = progress->seed, .verbose = arguments->verbose};
     sim_run(&options, counts, result);
     if (progress->done == 0 && !result->failed) {
         run_again(&options, result);
@@ -233,7 +215,7 @@ int main(int count, char **values)
     if (!parse_arguments(count, values, &arguments)) {
         (void)fprintf(stderr,
                       "usage: floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] "
-                      "[--strict] [--rot] [--every-step [--at EVENT]]\n");
+                      "[--every-step [--at EVENT]]\n");
         return EXIT_USAGE;
     }
     struct progress *progress =

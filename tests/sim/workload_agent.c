@@ -136,6 +136,7 @@ void agent_start(struct workload *workload, uint32_t partition)
         .config = &mapped->config,
         .segments = agent->segments,
         .segment_count = mapped->segment_count,
+        .epoch = mapped->epoch,
     };
     op_send(op, agent_core(agent), partition);
 }

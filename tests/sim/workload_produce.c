@@ -248,8 +248,7 @@ static void producer_bump(struct producer_client *client)
     if (client->queued == 0 && !producer_away(client) && prng_chance(workload->prng, BUMP_CHANCE)) {
         client->epoch++;
         client->sequence = 0;
-    } else if ((!client->tainted || check_is_strict(workload->check)) &&
-               prng_chance(workload->prng, WRONG_CHANCE)) {
+    } else if (prng_chance(workload->prng, WRONG_CHANCE)) {
         producer_send_wrong(client);
     }
 }

@@ -44,12 +44,7 @@ void fetch_check(struct op *op, uint64_t *offset)
         check_fail(check, "partition %u: got %" PRIu64 ", above the high watermark %" PRIu64,
                    op->partition, *offset, fetch->high_watermark);
     }
-    uint64_t end = op->end;
-    if (!check_is_strict(check) &&
-        check_may_be_damaged(check, op->partition, fetch->offset, &end)) {
-        end = 0; /* The log seems to end where damage begins. */
-    }
-    bool empty = fetch->piece_count == 0 && fetch->whole_first && fetch->offset < end;
+    bool empty = fetch->piece_count == 0 && fetch->whole_first && fetch->offset < op->end;
     if (empty && !(fetch->pressed && op->workload->hoarding)) {
         check_fail(check, "partition %u: nothing at %" PRIu64 ", but %" PRIu64 " was there",
                    op->partition, fetch->offset, op->end);
@@ -75,9 +70,8 @@ bool op_met_damage(const struct op *op, enum err err)
         op->request.kind == REQUEST_FETCH
             ? check_may_be_damaged(workload->check, op->partition, op->request.fetch.offset, &end)
             : check_is_rotten(workload->check, op->partition);
-    bool blind = err == ERR_OFFSET_RANGE && !check_is_strict(workload->check);
     workload->counts.damaged += err == ERR_DAMAGED && may;
-    return may && (err == ERR_DAMAGED || blind);
+    return may && err == ERR_DAMAGED;
 }
 
 static struct reader_client *reader_of(struct op *op)
@@ -155,10 +149,6 @@ static int32_t reader_epoch(struct reader_client *client)
     const struct sim_map_partition *mapped = sim_map_partition(workload->map, client->partition);
     uint64_t now_ns = workload->life->reactors[client->home]->now_ns;
     uint32_t epoch = mapped->epoch;
-    if (!check_is_strict(workload->check)) { /* An empty segment's epoch is forgotten. */
-        uint32_t count = mapped->segment_count;
-        epoch = count == 0 ? 0 : mapped->segments[count - 1].info.epoch;
-    }
     if (!prng_chance(workload->prng, 30) || now_ns < mapped->epoch_ns + NS_PER_MS) {
         return -1;
     }
@@ -212,11 +202,6 @@ bool op_watch(struct op *op, uint64_t now_ns)
 {
     struct workload *workload = op->workload;
     uint64_t end = check_end(workload->check, op->partition);
-    uint64_t damage;
-    if (!check_is_strict(workload->check) && op->request.kind == REQUEST_FETCH &&
-        check_may_be_damaged(workload->check, op->partition, op->request.fetch.offset, &damage)) {
-        return false;
-    }
     uint64_t most_ms = workload->hoarding ? PRESSED_MS_MAX : BEHIND_MS_MAX;
     bool behind = op->request.kind == REQUEST_FETCH && op->request.fetch.parked &&
                   op->request.fetch.offset < end && !op_partition_deleted(op) &&
