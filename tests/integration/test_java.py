@@ -8,49 +8,37 @@ import subprocess
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
-import xml.etree.ElementTree as tree
 import zlib
 
 from fixture import ROOT, Skip, check, consume, equal, kcat, lines, need, produce
 from test_codecs import CODECS, check_codec, check_sequences, stored
 
-CENTRAL = "https://repo1.maven.org/maven2"
 # kafka-clients and what it needs at run time, in its own versions; slf4j-nop keeps it silent.
 JARS = {
-    "org/apache/kafka/kafka-clients/4.4.0/kafka-clients-4.4.0.jar":
+    "org.apache.kafka:kafka-clients:4.4.0":
         "1ab07317eb6633241392449d329dbdc5d9251e6ffc4926860f42dd966e88bdf9",
-    "org/slf4j/slf4j-api/1.7.36/slf4j-api-1.7.36.jar":
+    "org.slf4j:slf4j-api:1.7.36":
         "d3ef575e3e4979678dc01bf1dcce51021493b4d11fb7f1be8ad982877c16a1c0",
-    "org/slf4j/slf4j-nop/1.7.36/slf4j-nop-1.7.36.jar":
+    "org.slf4j:slf4j-nop:1.7.36":
         "c214958b07816cb4412b30c7bdbd4308ffdc6ba2a83767b8f3a9229cbd9274d6",
-    "at/yawk/lz4/lz4-java/1.11.2/lz4-java-1.11.2.jar":
+    "at.yawk.lz4:lz4-java:1.11.2":
         "8a7458657938e9b692224db83aac458c13abd7a59ab75c3d3b08bd2233a646a2",
-    "org/xerial/snappy/snappy-java/1.1.10.7/snappy-java-1.1.10.7.jar":
+    "org.xerial.snappy:snappy-java:1.1.10.7":
         "4c766cb3f855415ee734b2392949a0b6f12a60879334a74518deaf6270d32e36",
-    "com/github/luben/zstd-jni/1.5.7-17/zstd-jni-1.5.7-17.jar":
+    "com.github.luben:zstd-jni:1.5.7-17":
         "c9043e2da8a16c13b6cd7661a5cb56685a573c3546ef4bd0ead67b0b67c2e107",
 }
+POM = """<project><modelVersion>4.0.0</modelVersion>
+<groupId>floe</groupId><artifactId>tests</artifactId><version>0</version><packaging>pom</packaging>
+<dependencies>{}</dependencies></project>
+"""
+DEPENDENCY = """<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>
+<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
+</dependency>"""
 SOURCE = os.path.join(ROOT, "tests", "integration", "java", "Driver.java")
 TIME_BASE = 1700000000000  # As in Driver.java.
 STEP_SECONDS = 60
-
-
-def maven_url():
-    """Where jars come from: MAVEN_URL, a mirror of central in Maven's own settings, or central."""
-    if os.environ.get("MAVEN_URL"):
-        return os.environ["MAVEN_URL"].rstrip("/")
-    settings = os.path.expanduser("~/.m2/settings.xml")
-    try:
-        root = tree.parse(settings).getroot()
-    except (OSError, tree.ParseError):
-        return CENTRAL
-    for mirror in root.iterfind("{*}mirrors/{*}mirror"):
-        of = mirror.findtext("{*}mirrorOf", "").replace(" ", "").split(",")
-        if {"central", "*", "external:*"} & set(of) and "!central" not in of:
-            return mirror.findtext("{*}url", CENTRAL).strip().rstrip("/")
-    return CENTRAL
+FETCH_SECONDS = 120
 
 
 def digest(path):
@@ -60,24 +48,31 @@ def digest(path):
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def fetch(path, wanted):
-    """One jar in build/maven; a name there means that its checksum was right."""
+def jar_path(artifact):
+    _, name, version = artifact.split(":")
+    return os.path.join(ROOT, "build", "maven", f"{name}-{version}.jar")
+
+
+def fetch():
+    """The jars in build/maven, by Maven from wherever it is told to look; checked byte by byte."""
+    if all(digest(jar_path(artifact)) == wanted for artifact, wanted in JARS.items()):
+        return
+    need("mvn")
     folder = os.path.join(ROOT, "build", "maven")
-    target = os.path.join(folder, os.path.basename(path))
-    if digest(target) == wanted:
-        return target
     os.makedirs(folder, exist_ok=True)
-    url = f"{maven_url()}/{path}"
+    with open(os.path.join(folder, "pom.xml"), "w", encoding="ascii") as file:
+        file.write(POM.format("".join(DEPENDENCY.format(*jar.split(":")) for jar in JARS)))
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            data = answer.read()
-    except (OSError, urllib.error.URLError) as error:
-        raise Skip(f"cannot fetch {os.path.basename(path)} from Maven: {error}") from error
-    equal(hashlib.sha256(data).hexdigest(), wanted, f"sha256 of {url}")
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, target)
-    return target
+        done = subprocess.run(["mvn", "-q", "-B", "-f", os.path.join(folder, "pom.xml"),
+                               "dependency:copy-dependencies", f"-DoutputDirectory={folder}"],
+                              capture_output=True, timeout=FETCH_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Skip(f"Maven did not bring the jars within {FETCH_SECONDS} s") from error
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
+        raise Skip(f"Maven cannot bring the jars: {said[0] if said else done.returncode}")
+    for artifact, wanted in JARS.items():
+        equal(digest(jar_path(artifact)), wanted, f"sha256 of {artifact}")
 
 
 @functools.cache
@@ -85,7 +80,8 @@ def driver():
     """The class path of the compiled driver; compiled again only if its text or a jar changed."""
     need("java")
     need("javac")
-    jars = ":".join(fetch(path, wanted) for path, wanted in JARS.items())
+    fetch()
+    jars = ":".join(jar_path(artifact) for artifact in JARS)
     with open(SOURCE, "rb") as file:
         name = hashlib.sha256(file.read() + jars.encode()).hexdigest()[:16]
     base = os.path.join(ROOT, "build", "java")
