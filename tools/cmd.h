@@ -128,6 +128,8 @@ int cmd_topic_describe(const struct cmd *cmd);
 int cmd_topic_delete(const struct cmd *cmd);
 int cmd_produce(const struct cmd *cmd);
 int cmd_consume(const struct cmd *cmd);
+int cmd_log_inspect(const struct cmd *cmd);
+int cmd_log_verify(const struct cmd *cmd);
 int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);

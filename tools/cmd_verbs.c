@@ -137,12 +137,22 @@ const struct cmd_verb cmd_verbs[] = {
                  "  floe consume events --from @2026-11-24T10:00:00 -n 100 -o jsonl\n"},
     {.noun = "log",
      .verb = "inspect",
-     OPERANDS("DIR", 0, 1),
-     .sentence = "print a data directory; not there in this release"},
+     OPERANDS("DIR|FILE", 1, 1),
+     .rows = true,
+     .run = cmd_log_inspect,
+     .sentence = "print the segments of a data directory, or the batches of one; offline",
+     .examples = "  floe log inspect /var/lib/floe\n"
+                 "  floe log inspect /var/lib/floe/topics/*/0/8000000000000001.seg\n"
+                 "  floe log inspect backup -o jsonl\n"},
     {.noun = "log",
      .verb = "verify",
-     OPERANDS("DIR", 0, 1),
-     .sentence = "check a data directory; not there in this release"},
+     OPERANDS("DIR|FILE", 1, 1),
+     .rows = true,
+     .run = cmd_log_verify,
+     .sentence = "check every checksum of the segment files of a data directory; offline",
+     .examples = "  floe log verify /var/lib/floe\n"
+                 "  floe log verify backup -o json\n"
+                 "  floe log verify 8000000000000001.seg\n"},
     {.noun = "config",
      .verb = "show",
      FLAGS(config_flags),

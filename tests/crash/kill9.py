@@ -112,6 +112,13 @@ def verify(workload, address, complete):
             equal(len(found), workload.next[partition], f"partition {partition}: records")
 
 
+def verify_files(world):
+    """What lies on the disk now, without a server: torn tails at most."""
+    done = world.floe("log", "verify", world.data)
+    equal(done.returncode, 0, (done.stdout + done.stderr).decode())
+    return done.stderr.decode().strip()
+
+
 def cycles(world, options):
     prng = random.Random(options.seed)
     # The first start chooses a port; the producer outlives the server, so the others must take it too.
@@ -128,9 +135,10 @@ def cycles(world, options):
             workload.step()  # The kill shall hit appends of all ages.
         equal(workload.errors, [], "the producer")
         server.kill()
+        files = verify_files(world)
         server.start()
-        print(f"cycle {cycle + 1}: {workload.ack_count - before} acks, killed, started again",
-              flush=True)
+        print(f"cycle {cycle + 1}: {workload.ack_count - before} acks, killed ({files}), started "
+              "again", flush=True)
         if cycle % 5 == 4:
             verify(workload, address, complete=False)
     deadline = time.monotonic() + 2 * CYCLE_SECONDS
@@ -140,6 +148,7 @@ def cycles(world, options):
     equal(len(workload.producer), 0, "records without a report")
     verify(workload, address, complete=True)
     equal(server.stop(), 0, "exit code of SIGTERM")
+    verify_files(world)
     server.start()
     verify(workload, address, complete=True)
     print(f"{options.cycles} kills, {workload.ack_count} acks: none lost, none twice, offsets dense")

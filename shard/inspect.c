@@ -1,0 +1,254 @@
+/* See the header. The rules are those of load.c; here nothing waits, and nothing is decided. */
+#include "shard/inspect.h"
+
+#include "core/assert.h"
+#include "core/crc32c.h"
+#include "shard/trailer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    INSPECT_LOOK_BYTES = 256 << 10,          /* Read at once. */
+    INSPECT_EXTENT_BYTES_MAX = INT32_MAX / 8 /* Larger than any: a length that lies. */
+};
+
+/* Makes room and reads; how many bytes are there, < 0: an err. */
+static int64_t inspect_load(struct inspect *inspect, uint64_t position, uint32_t size)
+{
+    if (size > inspect->buffer_bytes) {
+        uint8_t *grown = realloc(inspect->buffer, size);
+        if (grown == NULL) {
+            return ERR_NO_MEMORY;
+        }
+        inspect->buffer = grown;
+        inspect->buffer_bytes = size;
+    }
+    return inspect->read(inspect->context, position, inspect->buffer, size);
+}
+
+enum err inspect_open(struct inspect *inspect)
+{
+    ASSERT(inspect->read != NULL && inspect->buffer == NULL);
+    int64_t got = inspect_load(inspect, 0, SEGMENT_DATA_POSITION);
+    if (got < 0) {
+        return (enum err)got;
+    }
+    if (got < (int64_t)SEGMENT_DATA_POSITION) {
+        return ERR_FOREIGN;
+    }
+    enum err err = segment_header_decode(inspect->buffer, &inspect->header);
+    if (err != OK) {
+        return err;
+    }
+    const struct segment_header *header = &inspect->header;
+    err = segment_seal_decode(inspect->buffer + SEGMENT_SEAL_POSITION, &inspect->seal);
+    inspect->sealed = err == OK && inspect->seal.segment_id == header->segment_id &&
+                      inspect->seal.salt == header->salt;
+    if (!inspect->sealed && err != ERR_NOT_FOUND) {
+        inspect->problem = "the seal block is damaged";
+    }
+    inspect->next = SEGMENT_DATA_POSITION;
+    inspect->offset = header->base_offset;
+    inspect->durable_end = header->base_offset;
+    inspect->chain = header->salt;
+    return OK;
+}
+
+/* Why the frame of the current extent is not sound; NULL: it is. */
+static const char *inspect_frame(struct inspect *inspect)
+{
+    const uint8_t *at = inspect->buffer + EXTENT_HEADER_BYTES;
+    const struct extent_header *extent = &inspect->extent;
+    struct frame_header *frame = &inspect->frame;
+    if (frame_header_decode(at, frame) != OK) {
+        return "the header of a frame is damaged";
+    }
+    if (frame->salt != inspect->header.salt || frame->segment_id != inspect->header.segment_id ||
+        frame->epoch != inspect->header.epoch || frame->offset_first != extent->offset_first ||
+        (uint64_t)EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + frame->body_bytes >
+            extent->padded_size) {
+        return "a frame is not of this segment";
+    }
+    if (frame->offset_first != inspect->offset || frame->chain != inspect->chain ||
+        extent->chain != inspect->chain) {
+        return "a frame does not follow the one before it";
+    }
+    if (frame_check_body(frame, at + FRAME_HEADER_BYTES) != OK) {
+        return "the records of a frame are damaged";
+    }
+    inspect->offset += frame->records;
+    inspect->chain = frame_chain(at);
+    inspect->records += frame->records;
+    inspect->batches += frame->batches;
+    inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
+    return NULL;
+}
+
+static const char *inspect_trailer(const struct inspect *inspect)
+{
+    struct bytes body = bytes_of(inspect->buffer + EXTENT_HEADER_BYTES,
+                                 (uint32_t)inspect->seal.trailer_bytes);
+    if (!inspect->sealed) {
+        return NULL; /* A seal that did not come to its end: recovery passes over it. */
+    }
+    if (inspect->position != inspect->seal.trailer_position ||
+        inspect->seal.trailer_bytes > inspect->extent.padded_size - EXTENT_HEADER_BYTES ||
+        crc32c(0, body.data, body.size) != inspect->extent.frames_or_crc) {
+        return "the trailer is damaged";
+    }
+    struct segment_index index;
+    segment_index_init(&index);
+    struct producer_table *producers = producer_table_create();
+    enum err err = trailer_decode(body, &index, producers);
+    segment_index_deinit(&index);
+    producer_table_destroy(producers);
+    return err == ERR_CORRUPT ? "the trailer is damaged" : NULL;
+}
+
+/* Why the extent at `position`, of which `got` bytes are in the buffer, is not sound. */
+static const char *inspect_extent(struct inspect *inspect, int64_t got)
+{
+    const struct extent_header *extent = &inspect->extent;
+    if (got < (int64_t)extent->padded_size) {
+        return "the file ends inside an extent";
+    }
+    if (extent->boot < inspect->boot) {
+        return "an extent is of an earlier start";
+    }
+    switch ((enum extent_type)extent->type) {
+    case EXTENT_FRAMES:
+        return inspect_frame(inspect);
+    case EXTENT_TRAILER:
+        return inspect_trailer(inspect);
+    case EXTENT_INDEX:
+    case EXTENT_PRODUCERS:
+        return crc32c(0, inspect->buffer + EXTENT_HEADER_BYTES,
+                      extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES) == extent->frames_or_crc
+                   ? NULL
+                   : "an extent of index or producers is damaged";
+    }
+    return "an extent is of an unknown type";
+}
+
+/* An extent of this segment begins here, whole or not. */
+static bool inspect_is_extent(struct inspect *inspect, const uint8_t *at, uint64_t position,
+                              struct extent_header *extent)
+{
+    return extent_header_decode(at, extent) == OK && extent->salt == inspect->header.salt &&
+           extent->position == position;
+}
+
+/* Behind what is not sound: does anything say that more was durable? */
+static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
+{
+    for (;;) {
+        int64_t got = inspect_load(inspect, position, INSPECT_LOOK_BYTES);
+        if (got < 0) {
+            return (enum err)got;
+        }
+        for (int64_t at = 0; at + DISK_BLOCK_BYTES <= got; at += DISK_BLOCK_BYTES) {
+            struct extent_header extent;
+            if (inspect_is_extent(inspect, inspect->buffer + at, position + (uint64_t)at,
+                                  &extent)) {
+                inspect->durable_end = max_u64(inspect->durable_end, extent.durable_end);
+            }
+        }
+        if (got < (int64_t)INSPECT_LOOK_BYTES) {
+            return OK;
+        }
+        position += (uint64_t)got;
+    }
+}
+
+/* No sound extent follows; `why` says what is wrong with what is there, NULL: nothing is there. */
+static enum err inspect_finish(struct inspect *inspect, const char *why)
+{
+    enum err err = inspect_hunt(inspect, inspect->position);
+    if (err != OK) {
+        return err;
+    }
+    uint64_t wanted = inspect->sealed ? inspect->seal.end_offset : inspect->durable_end;
+    bool digest = !inspect->sealed || inspect->offset != inspect->seal.end_offset ||
+                  inspect->chain == inspect->seal.digest;
+    inspect->end = why != NULL ? INSPECT_END_TORN : INSPECT_END_CLEAN;
+    if (inspect->offset < wanted) {
+        inspect->end = INSPECT_END_DAMAGED;
+        inspect->problem = why != NULL ? why : "records that were durable are not there";
+    } else if (inspect->sealed && inspect->offset > wanted) {
+        inspect->end = INSPECT_END_DAMAGED;
+        inspect->problem = "there is more than the seal says";
+    } else if (!digest) {
+        inspect->end = INSPECT_END_DAMAGED;
+        inspect->problem = "the digest of the seal is not that of the records";
+    } else if (inspect->sealed && why != NULL) {
+        inspect->end = INSPECT_END_DAMAGED;
+        inspect->problem = why;
+    }
+    return ERR_NOT_FOUND;
+}
+
+enum err inspect_next(struct inspect *inspect)
+{
+    inspect->position = inspect->next;
+    if (inspect->extent.type == EXTENT_TRAILER && inspect->sealed) {
+        return inspect_finish(inspect, NULL);
+    }
+    int64_t got = inspect_load(inspect, inspect->position, INSPECT_LOOK_BYTES);
+    if (got < 0) {
+        return (enum err)got;
+    }
+    if (got < (int64_t)DISK_BLOCK_BYTES) {
+        return inspect_finish(inspect, got == 0 ? NULL : "the file ends inside a block");
+    }
+    if (!inspect_is_extent(inspect, inspect->buffer, inspect->position, &inspect->extent)) {
+        bool empty = inspect->buffer[0] == 0 &&
+                     memcmp(inspect->buffer, inspect->buffer + 1, DISK_BLOCK_BYTES - 1) == 0;
+        return inspect_finish(inspect, empty ? NULL : "the header of an extent is damaged");
+    }
+    if (inspect->extent.padded_size > (uint64_t)got) {
+        if (inspect->extent.padded_size > INSPECT_EXTENT_BYTES_MAX) {
+            return inspect_finish(inspect, "the length of an extent is impossible");
+        }
+        got = inspect_load(inspect, inspect->position, inspect->extent.padded_size);
+        if (got < 0) {
+            return (enum err)got;
+        }
+    }
+    const char *why = inspect_extent(inspect, got);
+    if (why != NULL) {
+        return inspect_finish(inspect, why);
+    }
+    inspect->boot = inspect->extent.boot;
+    inspect->durable_end = max_u64(inspect->durable_end, inspect->extent.durable_end);
+    inspect->next = inspect->position + inspect->extent.padded_size;
+    return OK;
+}
+
+bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect_batch *batch)
+{
+    if (inspect->extent.type != EXTENT_FRAMES || index >= inspect->frame.batches) {
+        return false;
+    }
+    const uint8_t *table = inspect->buffer + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
+    const uint8_t *at = table + inspect->frame.batches * (uint32_t)FRAME_ROW_BYTES;
+    batch->offset = inspect->frame.offset_first;
+    for (uint32_t i = 0; i <= index; i++) {
+        frame_row_decode(table + i * FRAME_ROW_BYTES, &batch->row);
+        if (i < index) {
+            at += batch->row.length;
+            batch->offset += batch->row.records;
+        }
+    }
+    enum err err = batch_parse(bytes_of(at, batch->row.length), &batch->batch);
+    batch->crc_sound = err == OK && crc32c(0, at + BATCH_CRC_FROM, batch->row.length -
+                                                                       BATCH_CRC_FROM) ==
+                                        batch->batch.crc;
+    return true;
+}
+
+void inspect_close(struct inspect *inspect)
+{
+    free(inspect->buffer);
+    inspect->buffer = NULL;
+}
