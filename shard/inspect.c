@@ -87,8 +87,8 @@ static const char *inspect_frame(struct inspect *inspect)
 
 static const char *inspect_trailer(const struct inspect *inspect)
 {
-    struct bytes body = bytes_of(inspect->buffer + EXTENT_HEADER_BYTES,
-                                 (uint32_t)inspect->seal.trailer_bytes);
+    struct bytes body =
+        bytes_of(inspect->buffer + EXTENT_HEADER_BYTES, (uint32_t)inspect->seal.trailer_bytes);
     if (!inspect->sealed) {
         return NULL; /* A seal that did not come to its end: recovery passes over it. */
     }
@@ -241,9 +241,8 @@ bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect
         }
     }
     enum err err = batch_parse(bytes_of(at, batch->row.length), &batch->batch);
-    batch->crc_sound = err == OK && crc32c(0, at + BATCH_CRC_FROM, batch->row.length -
-                                                                       BATCH_CRC_FROM) ==
-                                        batch->batch.crc;
+    batch->crc_sound = err == OK && crc32c(0, at + BATCH_CRC_FROM,
+                                           batch->row.length - BATCH_CRC_FROM) == batch->batch.crc;
     return true;
 }
 

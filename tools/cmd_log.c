@@ -89,8 +89,7 @@ static int log_add(struct log_files *list, const char *path)
 static bool log_is_segment(const char *name)
 {
     size_t size = strlen(name);
-    return size == 20 && strcmp(name + 16, ".seg") == 0 &&
-           strspn(name, "0123456789abcdef") == 16;
+    return size == 20 && strcmp(name + 16, ".seg") == 0 && strspn(name, "0123456789abcdef") == 16;
 }
 
 /* Looks `depth` folders deep: topics, partitions, files. */
@@ -195,8 +194,8 @@ static int log_walk(const struct cmd *cmd, struct log_file *file,
     file->records = inspect.records;
     file->batches = inspect.batches;
     file->problem = inspect.problem;
-    file->problem_position = inspect.end == INSPECT_END_DAMAGED ? inspect.position
-                                                                : SEGMENT_SEAL_POSITION;
+    file->problem_position =
+        inspect.end == INSPECT_END_DAMAGED ? inspect.position : SEGMENT_SEAL_POSITION;
     inspect_close(&inspect);
     close(fd);
     if (file->err == OK && err != ERR_NOT_FOUND) {
@@ -219,8 +218,8 @@ static int log_compare(const void *left, const void *right)
     if (order == 0 && a->header.base_offset != b->header.base_offset) {
         order = a->header.base_offset < b->header.base_offset ? -1 : 1;
     }
-    return order != 0 ? order : (a->header.epoch > b->header.epoch) -
-                                    (a->header.epoch < b->header.epoch);
+    return order != 0 ? order
+                      : (a->header.epoch > b->header.epoch) - (a->header.epoch < b->header.epoch);
 }
 
 /* Walks all, with progress on a terminal, and sorts them. */

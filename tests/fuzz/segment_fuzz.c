@@ -1,0 +1,199 @@
+/* A segment file that was damaged: whatever is in it, a walk ends, stays inside and tells damage
+ * from a torn tail.
+ *
+ * The input is a list of edits {u16 position / 2, u8 value, u8 what} to a sound file of six frames;
+ * `what` says which checksums are made right again behind it, and where the file is cut. */
+#include "core/assert.h"
+#include "core/crc32c.h"
+#include "shard/inspect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FRAMES = 6,
+    EXTENT_BYTES = DISK_BLOCK_BYTES,
+    FILE_BYTES = SEGMENT_DATA_POSITION + (FRAMES + 2) * EXTENT_BYTES,
+    BATCH_BYTES = 100,
+    EDIT_BYTES = 4,
+    EDITS_MAX = 16,
+};
+
+#define SALT 0x4142434445464748U
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct file {
+    uint8_t bytes[FILE_BYTES];
+    uint32_t size;
+};
+
+/* --- A sound file. --- */
+
+static void put_batch(uint8_t *at, uint64_t offset)
+{
+    memset(at, 0x77, BATCH_BYTES);
+    store_be64(at, offset);
+    store_be32(at + 8, BATCH_BYTES - BATCH_PREFIX_BYTES);
+    store_be32(at + 12, 1);
+    at[16] = 2;
+    store_be16(at + 21, 0);
+    store_be32(at + 23, 0);
+    store_be32(at + 57, 1);
+    store_be32(at + 17, crc32c(0, at + BATCH_CRC_FROM, BATCH_BYTES - BATCH_CRC_FROM));
+}
+
+/* One record of its own; the chain behind it. */
+static uint64_t put_frame(uint8_t *file, uint32_t index, uint64_t chain)
+{
+    uint64_t position = SEGMENT_DATA_POSITION + index * (uint64_t)EXTENT_BYTES;
+    uint8_t *at = file + position;
+    uint8_t *body = at + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
+    struct extent_header extent = {.type = EXTENT_FRAMES,
+                                   .salt = SALT,
+                                   .position = position,
+                                   .padded_size = EXTENT_BYTES,
+                                   .boot = 3,
+                                   .offset_first = index,
+                                   .durable_end = index == 0 ? 0 : index - 1,
+                                   .chain = chain,
+                                   .frames_or_crc = 1};
+    struct frame_row row = {.length = BATCH_BYTES, .records = 1, .ms = 1000 + index};
+    struct frame_header frame = {.salt = SALT,
+                                 .segment_id = 7,
+                                 .epoch = 1,
+                                 .body_bytes = FRAME_ROW_BYTES + BATCH_BYTES,
+                                 .offset_first = index,
+                                 .records = 1,
+                                 .batches = 1,
+                                 .chain = chain};
+    frame_row_encode(&row, body);
+    put_batch(body + FRAME_ROW_BYTES, index);
+    frame.body_crc = frame_body_crc(body, frame.body_bytes);
+    extent_header_encode(&extent, at);
+    frame_header_encode(&frame, at + EXTENT_HEADER_BYTES);
+    return frame_chain(at + EXTENT_HEADER_BYTES);
+}
+
+static void put_trailer(uint8_t *file, uint64_t chain)
+{
+    uint64_t position = SEGMENT_DATA_POSITION + FRAMES * (uint64_t)EXTENT_BYTES;
+    uint8_t *at = file + position;
+    uint32_t bytes = 4; /* No sections. */
+    struct extent_header extent = {.type = EXTENT_TRAILER,
+                                   .salt = SALT,
+                                   .position = position,
+                                   .padded_size = EXTENT_BYTES,
+                                   .boot = 3,
+                                   .offset_first = FRAMES,
+                                   .durable_end = FRAMES,
+                                   .chain = chain};
+    struct segment_seal seal = {.segment_id = 7,
+                                .salt = SALT,
+                                .end_offset = FRAMES,
+                                .digest = chain,
+                                .trailer_position = position,
+                                .trailer_bytes = bytes};
+    extent.frames_or_crc = crc32c(0, at + EXTENT_HEADER_BYTES, bytes);
+    extent_header_encode(&extent, at);
+    segment_seal_encode(&seal, file + SEGMENT_SEAL_POSITION);
+}
+
+static void make_file(uint8_t *file, bool sealed)
+{
+    struct segment_header header = {.segment_id = 7, .epoch = 1, .salt = SALT, .name = "fuzz"};
+    uint64_t chain = SALT;
+    memset(file, 0, FILE_BYTES);
+    segment_header_encode(&header, file);
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        chain = put_frame(file, i, chain);
+    }
+    if (sealed) {
+        put_trailer(file, chain);
+    }
+}
+
+/* --- Edits. --- */
+
+/* Makes the checksums right of what `position` lies in. */
+static void mend(uint8_t *file, uint32_t position)
+{
+    uint32_t block = position / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
+    uint8_t *at = file + block;
+    if (block < SEGMENT_DATA_POSITION) {
+        store_le32(at + 4092, crc32c(0, at, 4092));
+        return;
+    }
+    uint8_t *frame = at + EXTENT_HEADER_BYTES;
+    uint32_t body = min_u32(load_le32(frame + 28),
+                            EXTENT_BYTES - EXTENT_HEADER_BYTES - FRAME_HEADER_BYTES);
+    store_le32(frame + 88, frame_body_crc(frame + FRAME_HEADER_BYTES, body));
+    store_le32(frame + 92, crc32c(0, frame, 92));
+    store_le32(at + 60, crc32c(0, at, 60));
+}
+
+static int64_t file_read(void *context, uint64_t position, uint8_t *data, uint32_t size)
+{
+    const struct file *file = context;
+    if (position >= file->size) {
+        return 0;
+    }
+    uint32_t got = (uint32_t)min_u64(size, file->size - position);
+    memcpy(data, file->bytes + position, got);
+    return got;
+}
+
+static void walk(struct file *file, bool untouched, bool sealed)
+{
+    struct inspect inspect = {.read = file_read, .context = file};
+    enum err err = inspect_open(&inspect);
+    uint64_t before = 0;
+    while (err == OK) {
+        err = inspect_next(&inspect);
+        ASSERT(err != OK || inspect.position >= before);
+        ASSERT(err != OK || inspect.position + inspect.extent.padded_size <= file->size);
+        before = inspect.position + 1;
+        struct inspect_batch batch;
+        for (uint32_t i = 0; err == OK && inspect_batch(&inspect, i, &batch); i++) {
+            ASSERT(batch.offset < inspect.offset);
+        }
+    }
+    if (err == ERR_NOT_FOUND) {
+        ASSERT((inspect.end == INSPECT_END_DAMAGED) <= (inspect.problem != NULL));
+    }
+    if (untouched) {
+        ASSERT(err == ERR_NOT_FOUND && inspect.problem == NULL);
+        ASSERT(inspect.end == INSPECT_END_CLEAN && inspect.sealed == sealed);
+        ASSERT(inspect.offset == FRAMES && inspect.batches == FRAMES);
+    }
+    inspect_close(&inspect);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t sound[2][FILE_BYTES];
+    if (sound[0][0] == 0) {
+        make_file(sound[0], false);
+        make_file(sound[1], true);
+    }
+    struct file *file = malloc(sizeof(*file));
+    ASSERT(file != NULL);
+    bool sealed = size > 0 && (data[0] & 1) != 0;
+    memcpy(file->bytes, sound[sealed], FILE_BYTES);
+    file->size = FILE_BYTES;
+    size_t edits = size < 1 ? 0 : (size - 1) / EDIT_BYTES;
+    for (size_t i = 0; i < edits && i < EDITS_MAX; i++) {
+        const uint8_t *edit = data + 1 + i * EDIT_BYTES;
+        uint32_t position = load_le16(edit) * 2U % FILE_BYTES + (edit[3] & 1);
+        file->bytes[position] = edit[2];
+        if ((edit[3] & 2) != 0) {
+            mend(file->bytes, position);
+        }
+        if ((edit[3] & 0xf0) == 0xf0) {
+            file->size = position;
+        }
+    }
+    walk(file, edits == 0, sealed);
+    free(file);
+    return 0;
+}
