@@ -223,7 +223,7 @@ static bool posix_try_recv(struct reactor *reactor, struct io *io, int32_t *resu
         io->recv.data = data;
         io->recv.lent = buffer + 1;
     }
-    io->recv.more = rc > 0 && (size_t)rc == size;
+    io->recv.more = rc > 0 && (size_t)rc == size && socket_look(io->fd) == SOCKET_READY;
     *result = rc >= 0 ? (int32_t)rc : (int32_t)io_op_err(io->op, errno);
     return true;
 }

@@ -106,7 +106,7 @@ static bool conn_start_call(struct conn *conn, struct call *call);
 static void conn_start_held(struct conn *conn)
 {
     struct call *call = conn->starting;
-    if (conn->held && conn->first == call) {
+    if (conn->held && !conn->waiting && conn->first == call) {
         conn->held = false;
         conn->starting = NULL;
         (void)conn_start_call(conn, call);
@@ -201,7 +201,7 @@ void conn_drop(struct conn *conn)
     }
     while (conn->first != NULL) {
         struct call *call = conn->first;
-        if (!call->ready && (call->started || (conn->starting == call && conn->waiting))) {
+        if (!call->ready && (call->started || (conn->starting == call && !conn->held))) {
             break;
         }
         conn_finish_first(conn);
@@ -290,6 +290,7 @@ static void conn_await_memory(struct conn *conn, uint32_t size)
     completion_init(&conn->waiter.done, conn_memory_back);
     conn->waiter.size = size;
     conn->waiter.class = MEMORY_RECEIVE;
+    conn_watch(conn);
     memory_await(conn->net->reactor->memory, conn->net->reactor, &conn->waiter);
 }
 
@@ -321,18 +322,9 @@ static bool conn_memory_low(const struct conn *conn)
     return stats.used_bytes[MEMORY_RECEIVE] >= stats.limit_bytes / 8;
 }
 
-/* Room for a frame of `total` bytes, `have` of which are here. All at once spares copies; but when
- * requests hold more than they are guaranteed, a promise is not believed: the room grows with what
- * arrives, and who promises much and sends little keeps nobody else out. */
-static uint32_t conn_long_size(const struct conn *conn, uint64_t total, uint32_t have)
-{
-    if (conn_memory_low(conn)) {
-        return (uint32_t)min_u64(total, max_u64(2 * (uint64_t)have, CONN_GROW_BYTES_MIN));
-    }
-    return (uint32_t)(conn->burst ? max_u64(total, CONN_BURST_BYTES) : total);
-}
-
-/* A frame that has not arrived whole gets a block of its own; false: closed or waits. */
+/* A frame that has not arrived whole gets a block of its own, at once as large as it will be: were
+ * it to grow, a crowd of half frames could hold all memory and each wait for more. Who waits holds
+ * what one receive brought. False: closed or waits. */
 static bool conn_take_long(struct conn *conn, uint64_t total)
 {
     struct memory *memory = conn->net->reactor->memory;
@@ -341,11 +333,11 @@ static bool conn_take_long(struct conn *conn, uint64_t total)
         conn_refuse(conn, "the frame is larger than the largest block of memory");
         return false;
     }
-    bool fits = conn->input_position + total <= conn->input_size;
-    if (fits || (conn->input_position == 0 && conn->input_filled < conn->input_size)) {
+    if (conn->input_position + total <= conn->input_size) {
         return true; /* It has one already. */
     }
-    uint32_t size = conn_long_size(conn, total, have);
+    bool burst = conn->burst && !conn_memory_low(conn);
+    uint32_t size = (uint32_t)(burst ? max_u64(total, CONN_BURST_BYTES) : total);
     struct block *block = block_acquire(memory, MEMORY_RECEIVE, size);
     if (block == NULL) {
         conn_await_memory(conn, size);
@@ -416,12 +408,24 @@ static void conn_call_again(struct completion *completion)
     }
 }
 
+/* What the connection itself waited for may be there. */
+static void conn_waited(struct conn *conn)
+{
+    conn->waiting = false;
+    conn->waiter.size = 0;
+    if (conn->state == CONN_DEAD) {
+        conn_schedule_flush(conn);
+        return;
+    }
+    conn_start_held(conn);
+    conn_pump(conn);
+    conn_check_gone(conn);
+}
+
 static void conn_pool_back(struct completion *completion)
 {
     struct conn *conn = CONTAINER_OF(completion, struct conn, pool_wait);
-    conn->waiting = false;
-    conn_pump(conn);
-    conn_check_gone(conn);
+    conn_waited(conn);
 }
 
 /* Makes the next `size` bytes of input a call; false: it must wait. */
@@ -552,10 +556,7 @@ static void conn_pump(struct conn *conn)
 static void conn_memory_back(struct completion *completion)
 {
     struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
-    struct conn *conn = CONTAINER_OF(waiter, struct conn, waiter);
-    conn->waiting = false;
-    conn_pump(conn);
-    conn_check_gone(conn);
+    conn_waited(CONTAINER_OF(waiter, struct conn, waiter));
 }
 
 static void conn_received(struct completion *completion)

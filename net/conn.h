@@ -11,8 +11,7 @@ enum {
     CONN_QUEUED_BYTES_MAX = 4 << 20, /* Replies that wait to be sent; then reading stops. */
     CONN_SEND_BYTES_MAX = 1 << 20,   /* Of one send: its end is what the peer's stall is told by. */
     CONN_SEND_VECTORS_MAX = 256,
-    CONN_BURST_BYTES = 128 << 10,   /* Received at once from a peer that has more at hand. */
-    CONN_GROW_BYTES_MIN = 16 << 10, /* First room of a request when memory is short. */
+    CONN_BURST_BYTES = 128 << 10, /* Received at once from a peer that has more at hand. */
 };
 
 enum conn_state {
@@ -57,7 +56,7 @@ struct conn {
     struct timer timer;
     uint64_t active_ns, send_begun_ns;
     struct completion flush, pool_wait, die;
-    struct memory_waiter waiter;
+    struct memory_waiter waiter; /* Its size is 0 unless it is out. */
     struct io_address local, peer;
 };
 

@@ -55,6 +55,9 @@ static void conn_die(struct completion *completion)
 {
     struct conn *conn = CONTAINER_OF(completion, struct conn, die);
     conn->dying = false;
+    if (!conn->recv_pending) {
+        conn_input_drop(conn); /* Others may wait for it. */
+    }
     conn_cancel_calls(conn);
     conn_drop(conn);
     conn_check_gone(conn);
@@ -84,10 +87,12 @@ void conn_end(struct conn *conn)
     }
 }
 
-/* Its request has begun, holds memory, and nothing more comes. */
+/* Its request has begun, holds memory, and nothing more comes: from the peer, or of the memory that
+ * the rest of it needs. */
 static bool conn_is_half(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN && conn->recv_pending && conn->input != NULL &&
+    bool starved = conn->waiting && conn->waiter.size > 0;
+    return conn->state == CONN_OPEN && (conn->recv_pending || starved) && conn->input != NULL &&
            conn->input_filled > conn->input_position;
 }
 
@@ -110,7 +115,9 @@ static void conn_tick(struct completion *completion)
     } else if (conn_is_half(conn) && stall_ns > 0) {
         uint64_t since_ns = reactor->now_ns - conn->active_ns;
         if (since_ns >= stall_ns) {
-            LOG_WARN("connection closed: the peer stopped in the middle of a request");
+            LOG_WARN("connection closed in the middle of a request: %s",
+                     conn->waiting ? "there is no memory for the rest of it"
+                                   : "the peer sends no more of it");
             conn_kill(conn);
             return;
         }

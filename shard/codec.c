@@ -175,17 +175,15 @@ static bool open_zstd(struct bytes input, struct growing *out)
 
 uint32_t codec_output_max(uint32_t size, uint32_t batch_bytes_max)
 {
-    uint64_t max = (uint64_t)size * CODEC_RATIO_MAX;
-    if (batch_bytes_max > 0) {
-        max = min_u64(max, (uint64_t)batch_bytes_max * CODEC_BATCHES_MAX);
-    }
+    uint64_t max =
+        min_u64((uint64_t)size * CODEC_RATIO_MAX, (uint64_t)batch_bytes_max * CODEC_BATCHES_MAX);
     max = max_u64(max, max_u64(batch_bytes_max, CODEC_OUTPUT_BYTES_ANY));
     return (uint32_t)min_u64(max, CODEC_OUTPUT_BYTES_MAX);
 }
 
 enum err codec_open(enum codec codec, struct bytes input, struct codec_output *output)
 {
-    return codec_open_within(codec, input, codec_output_max(input.size, 0), output);
+    return codec_open_within(codec, input, CODEC_OUTPUT_BYTES_MAX, output);
 }
 
 enum err codec_open_within(enum codec codec, struct bytes input, uint32_t output_max,

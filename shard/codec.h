@@ -22,8 +22,8 @@ enum {
     CODEC_BATCHES_MAX = 32, /* Nor more than so many of the largest batches, unpacked. */
 };
 
-/* The bound for `size` packed bytes where batches have at most `batch_bytes_max` (0: unknown).
- * What could come unpacked may come packed. */
+/* The bound for `size` packed bytes where batches have at most `batch_bytes_max`. What could come
+ * unpacked may come packed. */
 uint32_t codec_output_max(uint32_t size, uint32_t batch_bytes_max);
 
 /* The decompressed bytes, in memory that codec_free() takes back; for CODEC_NONE a view of `input`.
@@ -37,6 +37,6 @@ struct codec_output {
 NODISCARD enum err codec_open_within(enum codec codec, struct bytes input, uint32_t output_max,
                                      struct codec_output *output);
 
-/* Within codec_output_max() of a topic that is not known. */
+/* Of a batch that was judged when it came: within what any batch may hold. */
 NODISCARD enum err codec_open(enum codec codec, struct bytes input, struct codec_output *output);
 void codec_free(struct codec_output *output);

@@ -391,8 +391,10 @@ static void directory_sync_parent(struct directory *directory)
 static void directory_synced(struct directory *directory, int32_t result)
 {
     bool parent = directory->state == DIRECTORY_SYNC_PARENT;
-    /* Who may not read or write the parent cannot have made a name in it. */
-    bool passable = parent && (result == ERR_DENIED || result == ERR_READ_ONLY);
+    /* Who may not read or write the parent cannot have made a name in it; and some file systems
+     * know no sync of a directory. */
+    bool passable = parent && (result == ERR_DENIED || result == ERR_READ_ONLY ||
+                               result == ERR_UNSUPPORTED || result == ERR_INVALID);
     if (result < 0 && !passable) {
         directory_fail(directory, (enum err)result, "cannot sync", "");
     } else if (!parent) {

@@ -345,12 +345,19 @@ static void fetch_park(struct fetch *op)
     fetch_ask(op, true);
 }
 
-/* What was brought is not enough. */
+/* What was brought is not enough; but if it holds the memory that another partition waits for, it
+ * must do: given back, it would be brought again, and so on. */
 static void fetch_wait(struct fetch *op)
 {
+    bool pressed = false;
     op->partial = false;
     for (uint32_t i = 0; i < op->item_count; i++) {
         op->partial = op->partial || op->items[i].size > 0;
+        pressed = pressed || op->items[i].pressed;
+    }
+    if (op->partial && pressed) {
+        fetch_reply(op);
+        return;
     }
     fetch_release(op, FETCH_RELEASE_TO_PARK);
 }

@@ -125,8 +125,8 @@ static void mend(uint8_t *file, uint32_t position)
         return;
     }
     uint8_t *frame = at + EXTENT_HEADER_BYTES;
-    uint32_t body = min_u32(load_le32(frame + 28),
-                            EXTENT_BYTES - EXTENT_HEADER_BYTES - FRAME_HEADER_BYTES);
+    uint32_t body =
+        min_u32(load_le32(frame + 28), EXTENT_BYTES - EXTENT_HEADER_BYTES - FRAME_HEADER_BYTES);
     store_le32(frame + 88, frame_body_crc(frame + FRAME_HEADER_BYTES, body));
     store_le32(frame + 92, crc32c(0, frame, 92));
     store_le32(at + 60, crc32c(0, at, 60));

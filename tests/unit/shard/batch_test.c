@@ -282,9 +282,9 @@ static void what_packs_well_is_no_bomb(void **state)
     assert_int_equal(zeros_check(900 << 10, CODEC_ZSTD, 10000), OK);
     assert_int_equal(zeros_check(20 << 20, CODEC_ZSTD, 32 << 20),
                      OK); /* Unpacked it may come, too. */
-    assert_int_equal(codec_output_max(10, 0), 4 << 20);
-    assert_int_equal(codec_output_max(100 << 10, 0), 25 << 20);
-    assert_int_equal(codec_output_max(1 << 20, 0), CODEC_OUTPUT_BYTES_MAX);
+    assert_int_equal(codec_output_max(10, 1 << 20), 4 << 20);
+    assert_int_equal(codec_output_max(100 << 10, 1 << 20), 25 << 20);
+    assert_int_equal(codec_output_max(1 << 20, 8 << 20), CODEC_OUTPUT_BYTES_MAX);
     assert_int_equal(codec_output_max(1 << 20, 1 << 20), 32 << 20);
     assert_int_equal(codec_output_max(10, BATCH_BYTES_MAX), 64 << 20);
 }
