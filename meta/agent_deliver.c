@@ -9,25 +9,38 @@
 #include "core/cover.h"
 #include "meta/agent_internal.h"
 
+/* The shard has done what maps up to `version` asked of it. */
 static bool agent_has_followed(const struct agent *agent, uint64_t version)
 {
-    return map_version(agent->map) >= version && agent->works_head == NULL;
+    return map_version(agent->map) >= version &&
+           (agent->works_head == NULL || agent->works_head->version > version);
 }
 
-static void agent_deliver_again(struct completion *work)
+static bool agent_may_deliver(const struct agent *agent, const struct request *request)
 {
-    struct request *request = CONTAINER_OF(work, struct request, work);
-    agent_deliver(request->owner_state, request);
+    return shard_serves(agent->options.shard, &request->partition) ||
+           agent_has_followed(agent, request->map_version);
+}
+
+/* A request of the same partition waits: a partition may be served before they have gone on. */
+static bool agent_waits_for(const struct agent *agent, const struct partition_id *id)
+{
+    for (struct completion *at = agent->waiting.head; at != NULL; at = at->next) {
+        const struct request *other = CONTAINER_OF(at, struct request, work);
+        if (other->partition.partition == id->partition &&
+            topic_id_equal(&other->partition.topic, &id->topic)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void agent_deliver(struct agent *agent, struct request *request)
 {
     if (request->kind != REQUEST_RELEASE &&
-        !shard_serves(agent->options.shard, &request->partition) &&
-        !agent_has_followed(agent, request->map_version)) {
+        (!agent_may_deliver(agent, request) || agent_waits_for(agent, &request->partition))) {
         COVER("a request is ahead of the map");
         request->owner_state = agent;
-        completion_init(&request->work, agent_deliver_again);
         completion_list_push(&agent->waiting, &request->work);
         return;
     }
@@ -44,10 +57,19 @@ void agent_cancel(struct agent *agent, struct request *fetch)
     shard_cancel(agent->options.shard, fetch);
 }
 
+/* In their order: whoever cannot go on yet keeps those of its partition behind it, because nothing
+ * changes between the first and the last of this loop. */
 void agent_deliver_waiting(struct agent *agent)
 {
+    struct completion_list waiting = agent->waiting;
     struct completion *work;
-    while ((work = completion_list_pop(&agent->waiting)) != NULL) {
-        completion_fire(agent->reactor, work, OK);
+    agent->waiting = (struct completion_list){0};
+    while ((work = completion_list_pop(&waiting)) != NULL) {
+        struct request *request = CONTAINER_OF(work, struct request, work);
+        if (agent_may_deliver(agent, request)) {
+            shard_submit(agent->options.shard, request);
+        } else {
+            completion_list_push(&agent->waiting, work);
+        }
     }
 }

@@ -12,6 +12,7 @@ struct agent_work {
     enum request_kind kind;    /* ASSIGN, CONFIGURE or DROP. */
     struct topic_id topic;
     char name[TOPIC_NAME_BYTES_MAX + 1];
+    uint64_t version; /* Of the map that asked for it. */
     uint32_t partition_count, partition_next, in_flight;
     struct partition_config config;
 };

@@ -24,6 +24,7 @@ void agent_work_add(struct agent *agent, struct map_update *update, enum request
     }
     work->update = update;
     work->kind = kind;
+    work->version = map_version(agent->map);
     work->topic = topic->id;
     memcpy(work->name, topic->name, sizeof(work->name));
     work->partition_count = topic->partition_count;

@@ -1,6 +1,6 @@
 /* floe log inspect, floe log verify: segment files as they lie on the disk, without a server.
  *
- *     DIR  -> every topics/<topic id>/<partition>/<segment id>.seg, a partition's in order of offset
+ *     DIR  -> every topics/<topic id>/<partition>/<segment id>.seg, in order of offset
  *     FILE -> one segment, batch by batch
  *
  * Nothing is written, and no lock is taken: of a running node the newest records may look torn. */

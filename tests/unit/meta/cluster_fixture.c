@@ -178,7 +178,7 @@ static void start_core(struct cluster *cluster, uint32_t core)
         .hooks = {.context = &cluster->agents[core], .roll = roll},
         .node_id = cluster->node_id,
         .boot = 1,
-        .partitions_max = 64,
+        .partitions_max = 4096,
         .appends_max = 1024,
         .direct = true,
     };

@@ -216,31 +216,41 @@ static void ahead_nobody(struct completion *done)
     (void)done;
 }
 
-static void delivers(struct cluster *cluster)
+/* Creates a topic and turns core 0 until its map has it; core 1 sleeps meanwhile. A partition of it
+ * that core 1 owns, not below `partition`. */
+static struct partition_id create_behind_core_1(struct cluster *cluster, struct proposal *creation,
+                                                uint32_t partitions, uint32_t partition)
 {
-    struct proposal creation = {.command = {.kind = COMMAND_TOPIC_CREATE, .time_ms = 1}};
-    struct command *command = &creation.command;
+    struct command *command = &creation->command;
+    *creation = (struct proposal){.command = {.kind = COMMAND_TOPIC_CREATE, .time_ms = 1}};
     memset(command->topic_create.id.bytes, 0x42, 16);
     command->topic_create.name = bytes_text("ahead");
-    command->topic_create.partition_count = 2;
-    completion_init(&creation.done, ahead_nobody);
-    agent_propose(cluster->agents[0], &creation);
-    /* Core 1 sleeps, and core 0 knows the topic already. */
+    command->topic_create.partition_count = partitions;
+    completion_init(&creation->done, ahead_nobody);
+    agent_propose(cluster->agents[0], creation);
     for (uint32_t i = 0; map_topic_count(agent_map(cluster->agents[0])) == 0; i++) {
         assert_true(i < 100000);
         (void)reactor_turn(&cluster->reactors[CLUSTER_CORES], NS_PER_MS);
         (void)reactor_turn(&cluster->reactors[0], NS_PER_MS);
     }
+    struct partition_id id = {.topic = command->topic_create.id, .partition = partition};
+    while (partition_core(&id, CLUSTER_CORES) != 1) {
+        id.partition++;
+    }
+    return id;
+}
+
+static void delivers(struct cluster *cluster)
+{
+    struct proposal creation;
+    struct partition_id id = create_behind_core_1(cluster, &creation, 2, 0);
     uint8_t batch[512];
     struct batch_spec spec = {
         .records = 1, .timestamp = 1000, .producer_id = 7, .producer_epoch = 0, .sequence = 0};
     struct ahead produce = {0};
     struct ahead fetch = {0};
-    produce.request.partition.topic = command->topic_create.id;
-    while (partition_core(&produce.request.partition, CLUSTER_CORES) != 1) {
-        produce.request.partition.partition++;
-    }
-    fetch.request.partition = produce.request.partition;
+    produce.request.partition = id;
+    fetch.request.partition = id;
     produce.request.produce.batch = bytes_of(batch, batch_make(&spec, batch, sizeof(batch)));
     fetch.request.fetch.epoch = -1;
     fetch.request.fetch.park = true;
@@ -264,6 +274,62 @@ static void test_a_request_that_is_ahead_of_the_map_waits_for_it(void **state)
 {
     (void)state;
     each_engine(delivers, MIB(1));
+}
+
+/* Sends the second batch as soon as the partition is served. */
+struct chaser {
+    struct completion look;
+    struct cluster *cluster;
+    struct ahead *second;
+    bool sent;
+};
+
+static void chaser_look(struct completion *done)
+{
+    struct chaser *chaser = CONTAINER_OF(done, struct chaser, look);
+    if (shard_serves(chaser->cluster->shards[1], &chaser->second->request.partition)) {
+        chaser->sent = true;
+        deliver(chaser->cluster, chaser->second, REQUEST_PRODUCE);
+    }
+}
+
+static void keeps_order(struct cluster *cluster)
+{
+    enum { PARTITIONS = 2000 };
+    struct proposal creation;
+    struct ahead first = {0};
+    struct ahead second = {0};
+    uint8_t batches[2][512];
+    struct batch_spec spec = {.records = 1, .timestamp = 1000, .producer_id = 7};
+    first.request.partition = create_behind_core_1(cluster, &creation, PARTITIONS, PARTITIONS / 2);
+    second.request.partition = first.request.partition;
+    first.request.produce.batch =
+        bytes_of(batches[0], batch_make(&spec, batches[0], sizeof(batches[0])));
+    spec.sequence = 1;
+    second.request.produce.batch =
+        bytes_of(batches[1], batch_make(&spec, batches[1], sizeof(batches[1])));
+    deliver(cluster, &first, REQUEST_PRODUCE);
+    struct chaser chaser = {.cluster = cluster, .second = &second};
+    completion_init(&chaser.look, chaser_look);
+    for (uint32_t i = 0; !chaser.sent; i++) {
+        assert_true(i < 100000);
+        if (!chaser.look.queued) {
+            completion_fire(&cluster->reactors[1], &chaser.look, OK);
+        }
+        cluster_turns(cluster, 1);
+    }
+    ahead_wait(cluster, &first);
+    ahead_wait(cluster, &second);
+    assert_int_equal(first.request.done.result, OK);
+    assert_int_equal(first.request.produce.base_offset, 0);
+    assert_int_equal(second.request.done.result, OK);
+    assert_int_equal(second.request.produce.base_offset, 1);
+}
+
+static void test_nobody_passes_a_request_that_waits_for_the_map(void **state)
+{
+    (void)state;
+    each_engine(keeps_order, MIB(1));
 }
 
 enum { MANY = 600 };
@@ -509,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_topics_come_and_go_on_every_core),
         cmocka_unit_test(test_segments_roll_through_the_map),
         cmocka_unit_test(test_a_request_that_is_ahead_of_the_map_waits_for_it),
+        cmocka_unit_test(test_nobody_passes_a_request_that_waits_for_the_map),
         cmocka_unit_test(test_proposals_share_entries),
         cmocka_unit_test(test_a_small_log_goes_round),
         cmocka_unit_test(test_after_the_stop_nothing_is_proposed),
