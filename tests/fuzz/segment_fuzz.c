@@ -1,7 +1,7 @@
 /* A segment file that was damaged: whatever is in it, a walk ends, stays inside and tells damage
  * from a torn tail.
  *
- * The input is a list of edits {u16 position / 2, u8 value, u8 what} to a sound file of six frames;
+ * The input is a list of edits {u16 position / 2, u8 value, u8 what} to a sound file of three frames;
  * `what` says which checksums are made right again behind it, and where the file is cut. */
 #include "core/assert.h"
 #include "core/crc32c.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    FRAMES = 6,
+    FRAMES = 3,
     EXTENT_BYTES = DISK_BLOCK_BYTES,
     FILE_BYTES = SEGMENT_DATA_POSITION + (FRAMES + 2) * EXTENT_BYTES,
     BATCH_BYTES = 100,
