@@ -1,8 +1,8 @@
 /* A segment file that was damaged: whatever is in it, a walk ends, stays inside and tells damage
  * from a torn tail.
  *
- * The input is a list of edits {u16 position / 2, u8 value, u8 what} to a sound file of three frames;
- * `what` says which checksums are made right again behind it, and where the file is cut. */
+ * The input is a list of edits {u16 position / 2, u8 value, u8 what} to a sound file of three
+ * frames; `what` says which checksums are made right again behind it, and where the file is cut. */
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "shard/inspect.h"
