@@ -71,8 +71,7 @@ enum err io_op_err(enum io_op op, int number);
 /* For engines: moves the vectors of an IO_SEND past `bytes` that went out. */
 void io_send_consume(struct io *io, size_t bytes);
 
-/* True for what runs in the helper: everything on files but READ, WRITE, SYNC and CLOSE.
- */
+/* True for what runs in the helper: everything on files but READ, WRITE, SYNC and CLOSE. */
 bool io_is_helper_op(enum io_op op);
 
 /* A thread that runs blocking file operations one after the other; completions go home through

@@ -36,7 +36,7 @@ struct block {
     uint8_t *data;
     uint32_t size; /* A power of two, at least what was asked for. */
     uint32_t refs;
-    uint32_t lent; /* The owner's: how many readers have it; see shard/lend.c. */
+    uint32_t lent; /* For whoever lends it out: to how many readers. */
     struct memory *memory;
     uint8_t class; /* enum memory_class */
 };

@@ -419,7 +419,6 @@ static void conn_waited(struct conn *conn)
     }
     conn_start_held(conn);
     conn_pump(conn);
-    conn_check_gone(conn);
 }
 
 static void conn_pool_back(struct completion *completion)

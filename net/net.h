@@ -4,7 +4,6 @@
 
 #include "core/reactor.h"
 #include "meta/agent.h"
-#include "shard/shard.h"
 
 enum { NET_LISTEN_MAX = 8, NET_MESSAGE_BYTES = 512 };
 
@@ -21,7 +20,6 @@ struct net_listen {
 
 struct net_options {
     struct agent *agent;
-    struct shard *shard;
     uint32_t core_index, core_count; /* Data cores; their reactors are peers 0..count-1. */
     uint32_t node_id;
     uint32_t listen_count;

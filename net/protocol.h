@@ -4,7 +4,7 @@
  *
  *     frame() -> call -> start() ... call_reply() -> [sent in the order of arrival] -> sent()
  *                          |                                                            |
- *                          +-- ERR_NO_MEMORY, ERR_BUSY: again later              call_done() <----+
+ *                          +-- ERR_NO_MEMORY, ERR_BUSY: again later    call_done() <----+
  */
 #pragma once
 

@@ -378,7 +378,6 @@ void fetch_submit(struct partition *partition, struct request *request);
 void fetch_release(struct shard *shard, struct request *request);
 void reader_submit(struct shard *shard, struct request *request);
 void reader_finish(struct reader *reader, enum err err);
-void reader_await_memory(struct reader *reader);
 bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
 bool reader_load(struct reader *reader, struct segment *segment);
 NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,

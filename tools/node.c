@@ -120,7 +120,6 @@ static void node_core_open(struct completion *completion)
     struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
     enum err err = shard_open(&core->shard, core->reactor, &core->shard_options);
     if (err == OK) {
-        core->reactor->owner[REACTOR_SHARD] = core->shard;
         core->agent_options.shard = core->shard;
         err = agent_open(&core->agent, core->reactor, &core->agent_options);
     }
@@ -144,7 +143,6 @@ static void node_core_open_door(struct completion *completion)
 {
     struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
     core->net_options.agent = core->agent;
-    core->net_options.shard = core->shard;
     enum err err = net_open(&core->net, core->reactor, &core->net_options);
     if (err != OK) {
         node_core_answer(core, err);
@@ -185,7 +183,6 @@ static void node_core_shard_stopped(struct completion *completion)
     struct node_core *core = CONTAINER_OF(completion, struct node_core, step);
     shard_close(core->shard);
     core->shard = NULL;
-    core->reactor->owner[REACTOR_SHARD] = NULL;
     node_core_answer(core, completion->result);
 }
 

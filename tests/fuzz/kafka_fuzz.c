@@ -315,7 +315,6 @@ static void fuzz_begin_world(void)
     ASSERT(fuzz.shared != NULL);
     struct net_options options = {
         .agent = fuzz.agent,
-        .shard = fuzz.agent->shard,
         .core_count = 1,
         .node_id = 1,
         .topic_auto_create = true,

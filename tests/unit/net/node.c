@@ -105,7 +105,6 @@ static void node_open_net(struct node *node)
     ASSERT(node->shared != NULL);
     struct net_options options = {
         .agent = node->agent,
-        .shard = node->shard,
         .core_count = 1,
         .node_id = NODE_ID,
         .listen_count = 1,
