@@ -12,6 +12,7 @@
 
 #include "core/assert.h"
 #include "core/limits.h"
+#include "shard/segment.h"
 #include "shard/superblock.h"
 
 #include <inttypes.h>
@@ -319,13 +320,6 @@ static void directory_list_pool(struct directory *directory)
     directory_go(directory, DIRECTORY_POOL_LIST);
 }
 
-/* A roll makes its file as "<segment id>.new" and renames it; no later life asks for that id. */
-static bool directory_is_leftover(const char *name)
-{
-    return strlen(name) == 20 && strspn(name, "0123456789abcdef") == 16 &&
-           strcmp(name + 16, ".new") == 0;
-}
-
 /* Unlinks the next leftover of the names that were listed. What cannot be unlinked stays: it takes
  * space and nothing else. */
 static void directory_sweep(struct directory *directory, int32_t result)
@@ -341,7 +335,8 @@ static void directory_sweep(struct directory *directory, int32_t result)
     while (directory->names_at < directory->names_end) {
         const char *next = (const char *)directory->block->data + directory->names_at;
         directory->names_at += (uint32_t)strlen(next) + 1;
-        if (directory_is_leftover(next)) {
+        /* A roll makes its file under this name and renames it; no later life asks for its id. */
+        if (segment_is_name(next, ".new")) {
             snprintf(name, sizeof(name), "pool/%.20s", next);
             io_unlink(&directory->io, directory_path(directory, name));
             directory_go(directory, DIRECTORY_POOL_UNLINK);

@@ -158,27 +158,11 @@ void fetch_release(struct shard *shard, struct request *request)
 enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
                   struct extent_header *extent, struct frame_header *frame)
 {
-    enum err err = extent_header_decode(at, extent);
-    if (err != OK) {
+    enum err err = extent_header_at(at, segment->info.salt, position, extent);
+    if (err != OK || extent->type != EXTENT_FRAMES) {
         return err;
     }
-    if (extent->salt != segment->info.salt || extent->position != position ||
-        extent->padded_size < DISK_BLOCK_BYTES ||
-        !is_aligned(extent->padded_size, DISK_BLOCK_BYTES)) {
-        return ERR_FOREIGN;
-    }
-    if (extent->type != EXTENT_FRAMES) {
-        return OK;
-    }
-    err = frame_header_decode(at + EXTENT_HEADER_BYTES, frame);
-    if (err != OK) {
-        return err;
-    }
-    bool ours = frame->salt == segment->info.salt && frame->segment_id == segment->info.id &&
-                frame->offset_first == extent->offset_first &&
-                (uint64_t)EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + frame->body_bytes <=
-                    extent->padded_size;
-    return ours ? OK : ERR_FOREIGN;
+    return frame_header_in(at + EXTENT_HEADER_BYTES, extent, segment->info.id, frame);
 }
 
 static void reader_step(struct completion *work);

@@ -56,6 +56,20 @@ enum err frame_header_decode(const uint8_t *at, struct frame_header *header)
     return table <= header->body_bytes && header->body_bytes < UINT32_MAX / 2 ? OK : ERR_CORRUPT;
 }
 
+enum err frame_header_in(const uint8_t *at, const struct extent_header *extent, uint64_t segment_id,
+                         struct frame_header *header)
+{
+    enum err err = frame_header_decode(at, header);
+    if (err != OK) {
+        return err;
+    }
+    bool ours = header->salt == extent->salt && header->segment_id == segment_id &&
+                header->offset_first == extent->offset_first &&
+                (uint64_t)EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + header->body_bytes <=
+                    extent->padded_size;
+    return ours ? OK : ERR_FOREIGN;
+}
+
 void frame_row_encode(const struct frame_row *row, uint8_t *at)
 {
     store_le32(at, row->length);

@@ -12,6 +12,7 @@
 
 #include "core/bytes.h"
 #include "core/err.h"
+#include "shard/segment.h"
 
 enum { FRAME_HEADER_BYTES = 96, FRAME_ROW_BYTES = 24, FRAME_VERSION = 1 };
 
@@ -41,6 +42,11 @@ void frame_header_encode(const struct frame_header *header, uint8_t *at);
 
 /* ERR_CORRUPT: no frame of ours begins here. */
 NODISCARD enum err frame_header_decode(const uint8_t *at, struct frame_header *header);
+
+/* The same of the frame that `extent` of the segment holds. ERR_FOREIGN: it was written for another
+ * one, or is longer than its extent. */
+NODISCARD enum err frame_header_in(const uint8_t *at, const struct extent_header *extent,
+                                   uint64_t segment_id, struct frame_header *header);
 
 void frame_row_encode(const struct frame_row *row, uint8_t *at);
 void frame_row_decode(const uint8_t *at, struct frame_row *row);

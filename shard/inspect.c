@@ -61,13 +61,11 @@ static const char *inspect_frame(struct inspect *inspect)
     const uint8_t *at = inspect->buffer + EXTENT_HEADER_BYTES;
     const struct extent_header *extent = &inspect->extent;
     struct frame_header *frame = &inspect->frame;
-    if (frame_header_decode(at, frame) != OK) {
+    enum err err = frame_header_in(at, extent, inspect->header.segment_id, frame);
+    if (err == ERR_CORRUPT) {
         return "the header of a frame is damaged";
     }
-    if (frame->salt != inspect->header.salt || frame->segment_id != inspect->header.segment_id ||
-        frame->epoch != inspect->header.epoch || frame->offset_first != extent->offset_first ||
-        (uint64_t)EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + frame->body_bytes >
-            extent->padded_size) {
+    if (err != OK || frame->epoch != inspect->header.epoch) {
         return "a frame is not of this segment";
     }
     if (frame->offset_first != inspect->offset || frame->chain != inspect->chain ||
@@ -131,14 +129,6 @@ static const char *inspect_extent(struct inspect *inspect, int64_t got)
     return "an extent is of an unknown type";
 }
 
-/* An extent of this segment begins here, whole or not. */
-static bool inspect_is_extent(struct inspect *inspect, const uint8_t *at, uint64_t position,
-                              struct extent_header *extent)
-{
-    return extent_header_decode(at, extent) == OK && extent->salt == inspect->header.salt &&
-           extent->position == position;
-}
-
 /* Behind what is not sound: does anything say that more was durable? */
 static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
 {
@@ -147,13 +137,9 @@ static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
         if (got < 0) {
             return (enum err)got;
         }
-        for (int64_t at = 0; at + DISK_BLOCK_BYTES <= got; at += DISK_BLOCK_BYTES) {
-            struct extent_header extent;
-            if (inspect_is_extent(inspect, inspect->buffer + at, position + (uint64_t)at,
-                                  &extent)) {
-                inspect->durable_end = max_u64(inspect->durable_end, extent.durable_end);
-            }
-        }
+        inspect->durable_end =
+            extent_evidence(bytes_of(inspect->buffer, (uint32_t)got), inspect->header.salt,
+                            position, inspect->durable_end);
         if (got < (int64_t)INSPECT_LOOK_BYTES) {
             return OK;
         }
@@ -201,7 +187,8 @@ enum err inspect_next(struct inspect *inspect)
     if (got < (int64_t)DISK_BLOCK_BYTES) {
         return inspect_finish(inspect, got == 0 ? NULL : "the file ends inside a block");
     }
-    if (!inspect_is_extent(inspect, inspect->buffer, inspect->position, &inspect->extent)) {
+    if (extent_header_at(inspect->buffer, inspect->header.salt, inspect->position,
+                         &inspect->extent) != OK) {
         bool empty = inspect->buffer[0] == 0 &&
                      memcmp(inspect->buffer, inspect->buffer + 1, DISK_BLOCK_BYTES - 1) == 0;
         return inspect_finish(inspect, empty ? NULL : "the header of an extent is damaged");

@@ -241,20 +241,13 @@ static void load_end(struct load *load)
  * block says it, too. */
 static void load_hunt(struct load *load, uint32_t size)
 {
-    uint32_t at = 0;
-    for (; size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
-        struct extent_header extent;
-        if (extent_header_decode(load->block->data + at, &extent) == OK &&
-            extent.salt == load->segment->info.salt &&
-            extent.position == load->read_position + at) {
-            load->evidence = max_u64(load->evidence, extent.durable_end);
-        }
-    }
+    load->evidence = extent_evidence(bytes_of(load->block->data, size), load->segment->info.salt,
+                                     load->read_position, load->evidence);
     if (load->evidence > load->offset || size < load->buffer_bytes) {
         load_end(load);
         return;
     }
-    load_read(load, LOAD_HUNT, load->read_position + at, READ_BYTES);
+    load_read(load, LOAD_HUNT, load->read_position + size, READ_BYTES);
 }
 
 static void load_bad_extent(struct load *load)
@@ -328,12 +321,13 @@ static void load_trailer(struct load *load, uint32_t size)
     const uint8_t *at = load->block->data;
     segment_index_deinit(&load->index);
     segment_index_init(&load->index);
-    bool sound = size >= EXTENT_HEADER_BYTES + body && extent_header_decode(at, &extent) == OK &&
-                 extent.type == EXTENT_TRAILER && extent.salt == segment->info.salt &&
-                 extent.position == load->seal.trailer_position &&
-                 crc32c(0, at + EXTENT_HEADER_BYTES, body) == extent.frames_or_crc &&
-                 trailer_decode(bytes_of(at + EXTENT_HEADER_BYTES, body), &load->index,
-                                load->producers) == OK;
+    bool sound =
+        size >= EXTENT_HEADER_BYTES + body &&
+        extent_header_at(at, segment->info.salt, load->seal.trailer_position, &extent) == OK &&
+        extent.type == EXTENT_TRAILER &&
+        crc32c(0, at + EXTENT_HEADER_BYTES, body) == extent.frames_or_crc &&
+        trailer_decode(bytes_of(at + EXTENT_HEADER_BYTES, body), &load->index, load->producers) ==
+            OK;
     if (!sound) {
         COVER("trailer is bad, the file is scanned");
         load_scan_start(load);

@@ -168,3 +168,29 @@ enum err extent_header_decode(const uint8_t *at, struct extent_header *header)
                  is_aligned(header->padded_size, DISK_BLOCK_BYTES);
     return sound ? OK : ERR_CORRUPT;
 }
+
+enum err extent_header_at(const uint8_t *at, uint64_t salt, uint64_t position,
+                          struct extent_header *header)
+{
+    enum err err = extent_header_decode(at, header);
+    bool here = header->salt == salt && header->position == position;
+    return err == OK && !here ? ERR_FOREIGN : err;
+}
+
+uint64_t extent_evidence(struct bytes data, uint64_t salt, uint64_t position, uint64_t known)
+{
+    for (uint32_t at = 0; data.size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (extent_header_at(data.data + at, salt, position + at, &extent) == OK) {
+            known = max_u64(known, extent.durable_end);
+        }
+    }
+    return known;
+}
+
+bool segment_is_name(const char *name, const char *suffix)
+{
+    enum { ID_DIGITS = 16 };
+
+    return strspn(name, "0123456789abcdef") == ID_DIGITS && strcmp(name + ID_DIGITS, suffix) == 0;
+}

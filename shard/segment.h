@@ -22,6 +22,7 @@
  *             60 CRC of 0..59 */
 #pragma once
 
+#include "core/bytes.h"
 #include "core/err.h"
 #include "core/limits.h"
 #include "shard/request.h"
@@ -87,6 +88,18 @@ void extent_header_encode(const struct extent_header *header, uint8_t *at);
 
 /* ERR_CORRUPT: no extent of ours begins here. */
 NODISCARD enum err extent_header_decode(const uint8_t *at, struct extent_header *header);
+
+/* The same of an extent that stands at `position` of the segment with `salt`. ERR_FOREIGN: it was
+ * written for another place, by another segment or by an earlier life of the file. */
+NODISCARD enum err extent_header_at(const uint8_t *at, uint64_t salt, uint64_t position,
+                                    struct extent_header *header);
+
+/* Looks at every block of `data`, which stands at `position`, for extents of the segment with
+ * `salt`: the greatest durable_end that one of them claims, at least `known`. */
+uint64_t extent_evidence(struct bytes data, uint64_t salt, uint64_t position, uint64_t known);
+
+/* Files of segments are named by their id: 16 hex digits, then `suffix`. */
+bool segment_is_name(const char *name, const char *suffix);
 
 _Static_assert(1168 + 64 * 24 <= 2704, "64 members fit before the log start");
 _Static_assert(TOPIC_NAME_BYTES_MAX <= 1024, "a name fits into the header");

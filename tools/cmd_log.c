@@ -86,12 +86,6 @@ static int log_add(struct log_files *list, const char *path)
     return CMD_OK;
 }
 
-static bool log_is_segment(const char *name)
-{
-    size_t size = strlen(name);
-    return size == 20 && strcmp(name + 16, ".seg") == 0 && strspn(name, "0123456789abcdef") == 16;
-}
-
 /* Looks `depth` folders deep: topics, partitions, files. */
 static int log_find(struct log_files *list, const char *folder, uint32_t depth)
 {
@@ -108,7 +102,7 @@ static int log_find(struct log_files *list, const char *folder, uint32_t depth)
             continue;
         }
         if (depth == 0) {
-            code = log_is_segment(entry->d_name) ? log_add(list, path) : CMD_OK;
+            code = segment_is_name(entry->d_name, ".seg") ? log_add(list, path) : CMD_OK;
             continue;
         }
         struct stat stat_of;

@@ -136,6 +136,58 @@ static void extents_and_frames_keep_their_fields_and_notice_each_flip(void **sta
     }
 }
 
+static void what_was_written_for_another_place_is_foreign(void **state)
+{
+    (void)state;
+    uint8_t data[2 * 4096] = {0};
+    struct extent_header extent = {
+        .type = EXTENT_FRAMES, .salt = 1, .position = 8192, .padded_size = 4096, .durable_end = 5};
+    struct frame_header frame = {.salt = 1, .segment_id = 7, .offset_first = 3, .records = 1};
+    struct extent_header found;
+    struct frame_header inside;
+    extent.offset_first = 3;
+    extent_header_encode(&extent, data);
+    frame_header_encode(&frame, data + EXTENT_HEADER_BYTES);
+    assert_int_equal(extent_header_at(data, 1, 8192, &found), OK);
+    assert_int_equal(extent_header_at(data, 2, 8192, &found), ERR_FOREIGN);
+    assert_int_equal(extent_header_at(data, 1, 12288, &found), ERR_FOREIGN);
+    assert_int_equal(extent_header_at(data + 4096, 1, 12288, &found), ERR_CORRUPT);
+    /* Only what is in its place is evidence. */
+    struct bytes both = bytes_of(data, sizeof(data));
+    assert_int_equal(extent_evidence(both, 1, 8192, 2), 5);
+    assert_int_equal(extent_evidence(both, 1, 8192, 6), 6);
+    assert_int_equal(extent_evidence(both, 2, 8192, 2), 2);
+    assert_int_equal(extent_evidence(both, 1, 4096, 2), 2);
+    memcpy(data + 4096, data, 4096);
+    memset(data, 0, 4096);
+    assert_int_equal(extent_evidence(both, 1, 4096, 2), 5);
+    const uint8_t *at = data + 4096 + EXTENT_HEADER_BYTES;
+    assert_int_equal(frame_header_in(at, &extent, 7, &inside), OK);
+    assert_int_equal(frame_header_in(at, &extent, 8, &inside), ERR_FOREIGN);
+    assert_int_equal(frame_header_in(data, &extent, 7, &inside), ERR_CORRUPT);
+    struct extent_header other = extent;
+    other.salt = 2;
+    assert_int_equal(frame_header_in(at, &other, 7, &inside), ERR_FOREIGN);
+    other = extent;
+    other.offset_first = 4;
+    assert_int_equal(frame_header_in(at, &other, 7, &inside), ERR_FOREIGN);
+    other = extent;
+    other.padded_size = EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES - 1;
+    assert_int_equal(frame_header_in(at, &other, 7, &inside), ERR_FOREIGN);
+}
+
+static void files_of_segments_have_names_of_their_own(void **state)
+{
+    (void)state;
+    assert_true(segment_is_name("800000000000000a.seg", ".seg"));
+    assert_false(segment_is_name("800000000000000a.new", ".seg"));
+    assert_false(segment_is_name("80000000000000a.seg", ".seg"));
+    assert_false(segment_is_name("8000000000000000a.seg", ".seg"));
+    assert_false(segment_is_name("800000000000000A.seg", ".seg"));
+    assert_false(segment_is_name("800000000000000a.segs", ".seg"));
+    assert_false(segment_is_name("", ".seg"));
+}
+
 static void a_body_must_add_up(void **state)
 {
     (void)state;
@@ -214,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_damaged_header_is_never_taken),
         cmocka_unit_test(a_seal_is_absent_sound_or_corrupt),
         cmocka_unit_test(extents_and_frames_keep_their_fields_and_notice_each_flip),
+        cmocka_unit_test(what_was_written_for_another_place_is_foreign),
+        cmocka_unit_test(files_of_segments_have_names_of_their_own),
         cmocka_unit_test(a_body_must_add_up),
         cmocka_unit_test(the_newer_slot_speaks_and_a_lost_one_costs_a_boot_number),
         cmocka_unit_test(an_index_finds_by_offset_and_by_time_and_survives_a_trailer),
