@@ -1,4 +1,4 @@
-/* What both engines promise alike: receives without a buffer, the ends of sockets, whole reads, the
+/* What both engines promise alike: files, sockets, receives without a buffer, whole reads, the
  * names of errors, and a wake-up that is always armed. */
 #include "core/io.h"
 
@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -84,6 +85,148 @@ static int32_t waited_run(struct reactor *reactor, struct waited *waited)
 {
     io_submit(reactor, &waited->io);
     return waited_finish(reactor, waited);
+}
+
+static void files_keep_their_bytes_and_flushes_are_counted(void **state)
+{
+    struct reactor *reactor = *state;
+    char dir[] = "/tmp/floe-io-XXXXXX", path[128], moved[128], names[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/a", dir);
+    snprintf(moved, sizeof(moved), "%s/b", dir);
+    struct waited waited;
+    waited_init(&waited);
+    io_open(&waited.io, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE | IO_OPEN_DIRECT);
+    int fd = waited_run(reactor, &waited);
+    assert_true(fd >= 0);
+    io_open(&waited.io, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE);
+    assert_int_equal(waited_run(reactor, &waited), ERR_EXISTS);
+    io_allocate(&waited.io, fd, 0, 65536);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    struct block *block = block_acquire(reactor->memory, MEMORY_APPEND, 8192);
+    memset(block->data, 'x', 4096);
+    uint64_t flushes = reactor->stats.counters[STAT_FLUSHES];
+    io_write(&waited.io, fd, block->data, 4096, 4096, IO_WRITE_DURABLE);
+    assert_int_equal(waited_run(reactor, &waited), 4096);
+    assert_int_equal(reactor->stats.counters[STAT_FLUSHES], flushes + 1);
+    io_read(&waited.io, fd, block->data + 4096, 4096, 4096);
+    assert_int_equal(waited_run(reactor, &waited), 4096);
+    assert_memory_equal(block->data, block->data + 4096, 4096);
+    io_read(&waited.io, fd, block->data, 4096, 65536);
+    assert_int_equal(waited_run(reactor, &waited), 0);
+    block_unref(block);
+    io_lock(&waited.io, fd);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    io_close(&waited.io, fd);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    io_rename(&waited.io, path, moved);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    io_stat(&waited.io, path);
+    assert_int_equal(waited_run(reactor, &waited), ERR_NOT_FOUND);
+    io_stat(&waited.io, moved);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    assert_int_equal(waited.io.stat.size, 65536);
+    io_sync_dir(&waited.io, dir);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    io_list(&waited.io, dir, names, sizeof(names), 0);
+    assert_int_equal(waited_run(reactor, &waited), 2);
+    assert_string_equal(names, "b");
+    io_unlink(&waited.io, moved);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void sockets_carry_bytes_and_a_shutdown_ends_a_receive(void **state)
+{
+    struct reactor *reactor = *state;
+    struct io_address address;
+    assert_int_equal(io_address_parse("127.0.0.1:0", &address), OK);
+    struct waited listening, accepted, connected, sent, received;
+    waited_init(&listening);
+    waited_init(&accepted);
+    waited_init(&connected);
+    waited_init(&sent);
+    waited_init(&received);
+    io_listen(&listening.io, &address, false);
+    int listener = waited_run(reactor, &listening);
+    assert_true(listener >= 0);
+    address = listening.io.listen.address;
+    assert_int_not_equal(address.port, 0);
+    io_accept(&accepted.io, listener);
+    io_submit(reactor, &accepted.io);
+    io_connect(&connected.io, &address);
+    int client = waited_run(reactor, &connected);
+    int server = waited_finish(reactor, &accepted);
+    assert_true(client >= 0 && server >= 0);
+    io_recv(&received.io, server, NULL, 0);
+    io_submit(reactor, &received.io);
+    char hello[] = "hello ", name[] = "reactor";
+    struct iovec vectors[2] = {{.iov_base = hello, .iov_len = 6}, {.iov_base = name, .iov_len = 7}};
+    io_send(&sent.io, client, vectors, 2);
+    assert_int_equal(waited_run(reactor, &sent), 13);
+    assert_int_equal(waited_finish(reactor, &received), 13);
+    assert_memory_equal(received.io.recv.data, "hello reactor", 13);
+    io_recv_release(reactor, &received.io);
+    io_recv(&received.io, server, NULL, 0);
+    io_submit(reactor, &received.io);
+    reactor_turn(reactor, 0);
+    io_socket_shutdown(reactor, server);
+    assert_true(waited_finish(reactor, &received) <= 0);
+    int fds[3] = {client, server, listener};
+    for (uint32_t i = 0; i < 3; i++) {
+        io_close(&sent.io, fds[i]);
+        assert_int_equal(waited_run(reactor, &sent), OK);
+    }
+    io_connect(&connected.io, &address);
+    assert_int_equal(waited_run(reactor, &connected), ERR_CONNECTION);
+}
+
+/* More receivers than lent buffers: the rest waits for a release, and nothing is lost. */
+static void receivers_without_a_buffer_wait_for_one(void **state)
+{
+    enum { CONNECTIONS = 8 };
+    struct reactor *reactor = *state;
+    struct io_address address;
+    assert_int_equal(io_address_parse("127.0.0.1:0", &address), OK);
+    struct waited one, receivers[CONNECTIONS];
+    int clients[CONNECTIONS], servers[CONNECTIONS];
+    waited_init(&one);
+    io_listen(&one.io, &address, false);
+    int listener = waited_run(reactor, &one);
+    address = one.io.listen.address;
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        io_connect(&one.io, &address);
+        clients[i] = waited_run(reactor, &one);
+        io_accept(&one.io, listener);
+        servers[i] = waited_run(reactor, &one);
+        char byte = 'x';
+        struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+        io_send(&one.io, clients[i], &vector, 1);
+        assert_int_equal(waited_run(reactor, &one), 1);
+        waited_init(&receivers[i]);
+        io_recv(&receivers[i].io, servers[i], NULL, 0);
+        io_submit(reactor, &receivers[i].io);
+    }
+    uint32_t done = 0;
+    for (uint32_t turn = 0; turn < 10000 && done < CONNECTIONS; turn++) {
+        reactor_turn(reactor, NS_PER_MS);
+        for (uint32_t i = 0; i < CONNECTIONS; i++) {
+            if (receivers[i].done && receivers[i].io.recv.lent != 0 && turn > 20) {
+                assert_int_equal(receivers[i].io.done.result, 1);
+                io_recv_release(reactor, &receivers[i].io);
+                done++;
+            }
+        }
+    }
+    assert_int_equal(done, CONNECTIONS);
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        io_close(&one.io, clients[i]);
+        assert_int_equal(waited_run(reactor, &one), OK);
+        io_close(&one.io, servers[i]);
+        assert_int_equal(waited_run(reactor, &one), OK);
+    }
+    io_close(&one.io, listener);
+    assert_int_equal(waited_run(reactor, &one), OK);
 }
 
 static void an_error_has_the_name_that_its_operation_gives(void **state)
@@ -319,7 +462,10 @@ static void a_short_read_goes_on_to_the_end(void **state)
 
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)                                                                                \
-    ON(an_error_has_the_name_that_its_operation_gives, engine),                                    \
+    ON(files_keep_their_bytes_and_flushes_are_counted, engine),                                    \
+        ON(sockets_carry_bytes_and_a_shutdown_ends_a_receive, engine),                             \
+        ON(receivers_without_a_buffer_wait_for_one, engine),                                       \
+        ON(an_error_has_the_name_that_its_operation_gives, engine),                                \
         ON(a_wake_is_armed_before_a_sleep_however_full_the_turn, engine),                          \
         ON(a_buffer_goes_past_those_that_do_not_take_it, engine),                                  \
         ON(a_shutdown_ends_a_receive_without_a_buffer, engine),                                    \

@@ -1,5 +1,5 @@
-/* The turn, timers, mailboxes and both engines, turned by hand in one thread and by real threads.
- */
+/* The turn, timers and mailboxes on both engines, turned by hand in one thread and by real
+ * threads. */
 #include "core/assert.h"
 #include "core/limits.h"
 #include "core/reactor.h"
@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +18,6 @@ enum { REACTOR_COUNT = 2 };
 struct fixture {
     const struct io_engine *engine;
     struct reactor *reactors[REACTOR_COUNT];
-    char dir[64];
 };
 
 static struct reactor *reactor_make(uint32_t index)
@@ -51,8 +49,6 @@ static int setup(void **state, const struct io_engine *engine)
         fixture->reactors[i] = reactor_make(i);
     }
     assert_int_equal(reactor_connect(fixture->reactors, REACTOR_COUNT), OK);
-    snprintf(fixture->dir, sizeof(fixture->dir), "/tmp/floe-reactor-XXXXXX");
-    assert_non_null(mkdtemp(fixture->dir));
     *state = fixture;
     return 0;
 }
@@ -76,7 +72,6 @@ static int teardown(void **state)
     for (uint32_t i = 0; i < REACTOR_COUNT; i++) {
         free(fixture->reactors[i]);
     }
-    assert_int_equal(rmdir(fixture->dir), 0);
     free(fixture);
     return 0;
 }
@@ -278,199 +273,13 @@ static void threads_that_sleep_are_woken_by_every_mail(void **state)
     }
 }
 
-/* One io at a time, awaited by turning. */
-struct waited {
-    struct io io;
-    bool done;
-};
-
-static void waited_done(struct completion *completion)
-{
-    struct io *io = CONTAINER_OF(completion, struct io, done);
-    CONTAINER_OF(io, struct waited, io)->done = true;
-}
-
-static void waited_init(struct waited *waited)
-{
-    memset(waited, 0, sizeof(*waited));
-    completion_init(&waited->io.done, waited_done);
-}
-
-static int32_t waited_finish(struct reactor *reactor, struct waited *waited)
-{
-    for (uint32_t i = 0; i < 10000 && !waited->done; i++) {
-        reactor_turn(reactor, 100 * NS_PER_MS);
-    }
-    assert_true(waited->done);
-    waited->done = false;
-    return waited->io.done.result;
-}
-
-static int32_t waited_run(struct reactor *reactor, struct waited *waited)
-{
-    io_submit(reactor, &waited->io);
-    return waited_finish(reactor, waited);
-}
-
-static void files_keep_their_bytes_and_flushes_are_counted(void **state)
-{
-    struct fixture *fixture = *state;
-    struct reactor *reactor = fixture->reactors[0];
-    reactor_start(fixture, 0);
-    char path[128], moved[128], names[64];
-    snprintf(path, sizeof(path), "%s/a", fixture->dir);
-    snprintf(moved, sizeof(moved), "%s/b", fixture->dir);
-    struct waited waited;
-    waited_init(&waited);
-    io_open(&waited.io, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE | IO_OPEN_DIRECT);
-    int fd = waited_run(reactor, &waited);
-    assert_true(fd >= 0);
-    io_open(&waited.io, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE);
-    assert_int_equal(waited_run(reactor, &waited), ERR_EXISTS);
-    io_allocate(&waited.io, fd, 0, 65536);
-    assert_int_equal(waited_run(reactor, &waited), OK);
-    struct block *block = block_acquire(reactor->memory, MEMORY_APPEND, 8192);
-    memset(block->data, 'x', 4096);
-    uint64_t flushes = reactor->stats.counters[STAT_FLUSHES];
-    io_write(&waited.io, fd, block->data, 4096, 4096, IO_WRITE_DURABLE);
-    assert_int_equal(waited_run(reactor, &waited), 4096);
-    assert_int_equal(reactor->stats.counters[STAT_FLUSHES], flushes + 1);
-    io_read(&waited.io, fd, block->data + 4096, 4096, 4096);
-    assert_int_equal(waited_run(reactor, &waited), 4096);
-    assert_memory_equal(block->data, block->data + 4096, 4096);
-    io_read(&waited.io, fd, block->data, 4096, 65536);
-    assert_int_equal(waited_run(reactor, &waited), 0);
-    block_unref(block);
-    io_lock(&waited.io, fd);
-    assert_int_equal(waited_run(reactor, &waited), OK);
-    io_close(&waited.io, fd);
-    assert_int_equal(waited_run(reactor, &waited), OK);
-    io_rename(&waited.io, path, moved);
-    assert_int_equal(waited_run(reactor, &waited), OK);
-    io_stat(&waited.io, path);
-    assert_int_equal(waited_run(reactor, &waited), ERR_NOT_FOUND);
-    io_stat(&waited.io, moved);
-    assert_int_equal(waited_run(reactor, &waited), OK);
-    assert_int_equal(waited.io.stat.size, 65536);
-    io_sync_dir(&waited.io, fixture->dir);
-    assert_int_equal(waited_run(reactor, &waited), OK);
-    io_list(&waited.io, fixture->dir, names, sizeof(names), 0);
-    assert_int_equal(waited_run(reactor, &waited), 2);
-    assert_string_equal(names, "b");
-    io_unlink(&waited.io, moved);
-    assert_int_equal(waited_run(reactor, &waited), OK);
-    reactor_close(reactor);
-}
-
-static void sockets_carry_bytes_and_a_shutdown_ends_a_receive(void **state)
-{
-    struct fixture *fixture = *state;
-    struct reactor *reactor = fixture->reactors[0];
-    reactor_start(fixture, 0);
-    struct io_address address;
-    assert_int_equal(io_address_parse("127.0.0.1:0", &address), OK);
-    struct waited listening, accepted, connected, sent, received;
-    waited_init(&listening);
-    waited_init(&accepted);
-    waited_init(&connected);
-    waited_init(&sent);
-    waited_init(&received);
-    io_listen(&listening.io, &address, false);
-    int listener = waited_run(reactor, &listening);
-    assert_true(listener >= 0);
-    address = listening.io.listen.address;
-    assert_int_not_equal(address.port, 0);
-    io_accept(&accepted.io, listener);
-    io_submit(reactor, &accepted.io);
-    io_connect(&connected.io, &address);
-    int client = waited_run(reactor, &connected);
-    int server = waited_finish(reactor, &accepted);
-    assert_true(client >= 0 && server >= 0);
-    io_recv(&received.io, server, NULL, 0);
-    io_submit(reactor, &received.io);
-    char hello[] = "hello ", name[] = "reactor";
-    struct iovec vectors[2] = {{.iov_base = hello, .iov_len = 6}, {.iov_base = name, .iov_len = 7}};
-    io_send(&sent.io, client, vectors, 2);
-    assert_int_equal(waited_run(reactor, &sent), 13);
-    assert_int_equal(waited_finish(reactor, &received), 13);
-    assert_memory_equal(received.io.recv.data, "hello reactor", 13);
-    io_recv_release(reactor, &received.io);
-    io_recv(&received.io, server, NULL, 0);
-    io_submit(reactor, &received.io);
-    reactor_turn(reactor, 0);
-    io_socket_shutdown(reactor, server);
-    assert_true(waited_finish(reactor, &received) <= 0);
-    int fds[3] = {client, server, listener};
-    for (uint32_t i = 0; i < 3; i++) {
-        io_close(&sent.io, fds[i]);
-        assert_int_equal(waited_run(reactor, &sent), OK);
-    }
-    io_connect(&connected.io, &address);
-    assert_int_equal(waited_run(reactor, &connected), ERR_CONNECTION);
-    reactor_close(reactor);
-}
-
-/* More receivers than lent buffers: the rest waits for a release, and nothing is lost. */
-static void receivers_without_a_buffer_wait_for_one(void **state)
-{
-    enum { CONNECTIONS = 8 };
-    struct fixture *fixture = *state;
-    struct reactor *reactor = fixture->reactors[0];
-    reactor_start(fixture, 0);
-    struct io_address address;
-    assert_int_equal(io_address_parse("127.0.0.1:0", &address), OK);
-    struct waited one, receivers[CONNECTIONS];
-    int clients[CONNECTIONS], servers[CONNECTIONS];
-    waited_init(&one);
-    io_listen(&one.io, &address, false);
-    int listener = waited_run(reactor, &one);
-    address = one.io.listen.address;
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
-        io_connect(&one.io, &address);
-        clients[i] = waited_run(reactor, &one);
-        io_accept(&one.io, listener);
-        servers[i] = waited_run(reactor, &one);
-        char byte = 'x';
-        struct iovec vector = {.iov_base = &byte, .iov_len = 1};
-        io_send(&one.io, clients[i], &vector, 1);
-        assert_int_equal(waited_run(reactor, &one), 1);
-        waited_init(&receivers[i]);
-        io_recv(&receivers[i].io, servers[i], NULL, 0);
-        io_submit(reactor, &receivers[i].io);
-    }
-    uint32_t done = 0;
-    for (uint32_t turn = 0; turn < 10000 && done < CONNECTIONS; turn++) {
-        reactor_turn(reactor, NS_PER_MS);
-        for (uint32_t i = 0; i < CONNECTIONS; i++) {
-            if (receivers[i].done && receivers[i].io.recv.lent != 0 && turn > 20) {
-                assert_int_equal(receivers[i].io.done.result, 1);
-                io_recv_release(reactor, &receivers[i].io);
-                done++;
-            }
-        }
-    }
-    assert_int_equal(done, CONNECTIONS);
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
-        io_close(&one.io, clients[i]);
-        assert_int_equal(waited_run(reactor, &one), OK);
-        io_close(&one.io, servers[i]);
-        assert_int_equal(waited_run(reactor, &one), OK);
-    }
-    io_close(&one.io, listener);
-    assert_int_equal(waited_run(reactor, &one), OK);
-    reactor_close(reactor);
-}
-
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)                                                                                \
     ON(completions_run_in_order_and_never_inline, engine),                                         \
         ON(commits_run_before_sends_whatever_was_deferred_first, engine),                          \
         ON(timers_fire_in_order_and_a_stopped_one_never, engine),                                  \
         ON(mails_arrive_in_order_beyond_the_credits, engine),                                      \
-        ON(threads_that_sleep_are_woken_by_every_mail, engine),                                    \
-        ON(files_keep_their_bytes_and_flushes_are_counted, engine),                                \
-        ON(sockets_carry_bytes_and_a_shutdown_ends_a_receive, engine),                             \
-        ON(receivers_without_a_buffer_wait_for_one, engine)
+        ON(threads_that_sleep_are_woken_by_every_mail, engine)
 
 int main(void)
 {
