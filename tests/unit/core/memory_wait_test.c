@@ -4,48 +4,16 @@
 
 #include "core/limits.h"
 #include "core/prng.h"
-#include "core/reactor.h"
 #include "tests/unit/core/memory_fixture.h"
+#include "tests/unit/core/ready_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 enum { WAITERS = 24 };
-
-/* Only its ready list is used. */
-static struct reactor *reactor;
-
-static int setup(void **state)
-{
-    (void)state;
-    reactor = aligned_alloc(CACHE_LINE_BYTES, sizeof(*reactor));
-    assert_non_null(reactor);
-    memset(reactor, 0, sizeof(*reactor));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    free(reactor);
-    return 0;
-}
-
-static uint32_t run_ready(void)
-{
-    uint32_t count = 0;
-    struct completion *completion;
-    while ((completion = completion_list_pop(&reactor->ready)) != NULL) {
-        completion->queued = false;
-        completion->fn(completion);
-        count++;
-    }
-    return count;
-}
 
 /* A waiter that tries when it is fired, and awaits again when that fails. */
 struct customer {
@@ -306,5 +274,5 @@ int main(void)
         cmocka_unit_test(awaiting_what_is_free_fires_too),
         cmocka_unit_test(nobody_waits_for_ever),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, ready_setup, ready_teardown);
 }

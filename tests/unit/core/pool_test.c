@@ -2,14 +2,12 @@
 #include "core/pool.h"
 
 #include "core/poison.h"
-#include "core/reactor.h"
+#include "tests/unit/core/ready_fixture.h"
 
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,36 +24,7 @@ struct waiter {
     uint32_t order;
 };
 
-static struct reactor *reactor; /* Only its ready list is used. */
 static uint32_t order_next;
-
-static int setup(void **state)
-{
-    (void)state;
-    reactor = aligned_alloc(CACHE_LINE_BYTES, sizeof(*reactor));
-    assert_non_null(reactor);
-    memset(reactor, 0, sizeof(*reactor));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    free(reactor);
-    return 0;
-}
-
-static uint32_t run_ready(void)
-{
-    uint32_t count = 0;
-    struct completion *completion;
-    while ((completion = completion_list_pop(&reactor->ready)) != NULL) {
-        completion->queued = false;
-        completion->fn(completion);
-        count++;
-    }
-    return count;
-}
 
 static void every_object_is_zeroed_aligned_and_its_own(void **state)
 {
@@ -297,5 +266,5 @@ int main(void)
         cmocka_unit_test(a_pool_with_an_object_out_cannot_be_closed),
         cmocka_unit_test(a_released_object_is_poisoned),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, ready_setup, ready_teardown);
 }
