@@ -30,6 +30,11 @@
     X(APPEND_BYTES, "bytes of batches appended")                                                   \
     X(APPEND_DUPLICATES, "batches answered from the producer's window")                            \
     X(COMMITS, "group commits")                                                                    \
+    X(JOURNAL_FRAMES, "frames that went into the journal")                                         \
+    X(JOURNAL_BLOCKS, "writes to the journal")                                                     \
+    X(JOURNAL_BYTES, "bytes written to the journal")                                               \
+    X(WRITEBACK_CHUNKS, "writes from the journal to files")                                        \
+    X(WRITEBACK_BYTES, "bytes written from the journal to files")                                  \
     X(FETCHES, "partition fetches")                                                                \
     X(FETCH_BYTES, "bytes handed to readers")                                                      \
     X(FETCH_FROM_CACHE, "frames served from memory")                                               \

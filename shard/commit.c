@@ -1,11 +1,13 @@
-/* Group commit: what was staged becomes one extent of the segment file.
+/* Group commit: what was staged becomes one frame. Small ones go into the core's journal together
+ * with those of other partitions, and to their file later; large ones straight to the file, with
+ * all that is pinned before them.
  *
  *     FREE -> WRITING -> WRITTEN -> (all before it are written too) acked -> FREE
  *
- * No timer: while COMMITS_MAX are in flight the next one gathers. A frame goes out only when its
- * blocks exist; they are allocated ahead in growing steps. Acks are in file order, because a frame
- * counts as durable only if every earlier write to its file is. A failed write ends the file: it
- * takes no more appends, what was not acked fails, and the next append rolls. */
+ * No timer: while COMMITS_MAX are in flight the next one gathers. A frame goes out only when the
+ * blocks that it will take in the file exist; they are allocated ahead in growing steps. Acks are
+ * in offset order. A failed write ends the file: it takes no more appends, what was not acked
+ * fails, and the next append rolls. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -26,7 +28,8 @@ bool commit_idle(const struct partition *partition)
 static void commit_rest(struct partition *partition)
 {
     append_pump(partition);
-    if (partition->roll.state == ROLL_DRAIN && commit_idle(partition)) {
+    if (partition->roll.state == ROLL_DRAIN && commit_idle(partition) &&
+        writeback_flush(partition)) {
         roll_drained(partition);
     }
 }
@@ -79,13 +82,8 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     if (partition->producers != NULL) {
         producer_commit(partition->producers, commit->offset_end);
     }
-    segment->position_end = commit->position + commit->size;
     if (commit->timestamp_max > segment->timestamp_max) {
         segment->timestamp_max = commit->timestamp_max;
-    }
-    if (segment_index_add(&segment->index, commit->offset_first, commit->position, commit->ms,
-                          commit->seq, commit->timestamp_max, commit->size) != OK) {
-        segment->loaded = false; /* Read back from the file when it is needed. */
     }
     struct request *request;
     while ((request = request_queue_pop(&commit->requests)) != NULL) {
@@ -107,18 +105,33 @@ static void commit_collapse(struct partition *partition)
 static void commit_fail(struct partition *partition, struct commit *commit)
 {
     struct writer *writer = &partition->writer;
-    if (!writer->failed) {
-        writer->failed = true;
-        LOG_ERROR("segment write failed, the segment ends here topic=%s partition=%u end=%" PRIu64
-                  " err=%s",
-                  partition->name, partition->id.partition, partition->high_watermark,
-                  err_name(commit->err));
-    }
+    writer->failed = true;
+    writer->broken = true;
     request_queue_fail(partition->shard, &commit->requests, ERR_STORAGE);
 }
 
+/* Acked, or never to be. A frame that no file and no journal will have is dropped; if it was acked
+ * nevertheless (`memory`), it may go when others need its place. */
+static void commit_end(struct commit *commit, bool sound, bool early)
+{
+    struct partition *partition = commit->partition;
+    struct tail_frame *frame = commit->frame;
+    commit->frame = NULL;
+    commit->state = COMMIT_FREE;
+    partition->writer.head++;
+    if (frame == NULL || sound) {
+        return;
+    }
+    if (!early) {
+        tail_drop(frame);
+    } else if (frame->pinned && frame->journal_seq == 0) {
+        writeback_drop(partition, frame);
+        tail_unpin(frame);
+    }
+}
+
 /* Acks what is written and has nothing unwritten before it. */
-static void commit_settle(struct partition *partition)
+static void commit_settle_all(struct partition *partition)
 {
     struct writer *writer = &partition->writer;
     while (writer->head != writer->tail) {
@@ -126,25 +139,16 @@ static void commit_settle(struct partition *partition)
         if (commit->state != COMMIT_WRITTEN) {
             break;
         }
+        struct reactor *reactor = partition->shard->reactor;
+        histogram_record(&reactor->stats.commit_ns, reactor->now_ns - commit->started_ns);
         bool early = commit->requests.head == NULL; /* Acked when it was submitted. */
-        bool sound = commit->err == OK && !writer->failed;
+        bool sound = commit->err == OK && !writer->broken;
         if (!sound) {
             commit_fail(partition, commit);
         } else if (!early) {
             commit_ack(partition, commit);
         }
-        if (commit->frame != NULL) {
-            commit->frame->in_flight = false;
-            if (!sound && !early) {
-                tail_drop(commit->frame);
-            }
-        } else {
-            block_unref(commit->block);
-        }
-        commit->frame = NULL;
-        commit->block = NULL;
-        commit->state = COMMIT_FREE;
-        writer->head++;
+        commit_end(commit, sound, early);
     }
     if (writer->failed && writer->head == writer->tail) {
         commit_collapse(partition);
@@ -152,37 +156,39 @@ static void commit_settle(struct partition *partition)
     tail_trim(partition->shard);
 }
 
-static void commit_written(struct completion *done)
+void commit_settle(struct partition *partition)
 {
-    struct commit *commit = CONTAINER_OF(done, struct commit, io.done);
-    struct partition *partition = commit->partition;
-    struct reactor *reactor = partition->shard->reactor;
-    ASSERT(commit->state == COMMIT_WRITING);
-    commit->state = COMMIT_WRITTEN;
-    commit->err = done->result < 0 ? (enum err)done->result : OK;
-    histogram_record(&reactor->stats.commit_ns, reactor->now_ns - commit->started_ns);
-    commit_settle(partition);
+    commit_settle_all(partition);
     commit_kick(partition);
     commit_rest(partition);
+}
+
+void commit_journaled(struct commit *commit, enum err err)
+{
+    struct partition *partition = commit->partition;
+    ASSERT(commit->state == COMMIT_WRITING && commit->in_journal);
+    commit->in_journal = false;
+    if (err == OK || partition->writer.failed) {
+        commit->state = COMMIT_WRITTEN;
+        commit->err = err;
+    } /* Else its file will have it: see journal.c. */
+    commit_settle(partition);
     shard_leave(partition->shard, partition);
 }
 
-/* How many staged requests the next frame takes, and the size of its extent. */
-static uint32_t commit_measure(const struct partition *partition, uint32_t *size, uint32_t *body)
+/* How many staged requests the next frame takes, and the size of its body. */
+static uint32_t commit_measure(const struct partition *partition, uint32_t *body)
 {
     uint32_t count = 0;
     uint32_t bytes = 0;
-    *size = 0;
     for (const struct request *r = partition->staged.head; r != NULL; r = r->next) {
         uint64_t next = (uint64_t)bytes + FRAME_ROW_BYTES + r->produce.batch.size;
-        uint64_t padded = align_up(EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + align_up(next, 8),
-                                   DISK_BLOCK_BYTES);
+        uint32_t padded = extent_frame_blocks(FRAME_HEADER_BYTES + align_up(next, 8));
         if (count > 0 && padded > COMMIT_BYTES_TARGET) {
             break;
         }
         count++;
         bytes = (uint32_t)next;
-        *size = (uint32_t)padded;
     }
     *body = bytes;
     return count;
@@ -220,10 +226,6 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
             partition->last_ms = now_ms;
             partition->seq_next = 0;
         }
-        if (i == 0) {
-            commit->ms = partition->last_ms;
-            commit->seq = partition->seq_next;
-        }
         struct frame_row row = {.length = size,
                                 .records = records,
                                 .ms = partition->last_ms + (MUTANT("stream-ms-off") ? 1 : 0),
@@ -238,20 +240,19 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
 }
 
 /* What is known to be on the disk: recovery takes it as evidence, so it never exceeds the truth. */
-static uint64_t commit_durable_end(const struct partition *partition)
+uint64_t commit_durable_end(const struct partition *partition)
 {
     const struct segment_info *info = &partition_open_segment(partition)->info;
     return info->durability == DURABILITY_DISK ? partition->high_watermark : info->base_offset;
 }
 
-/* Writes extent header and frame into the block. */
-static void commit_encode(struct partition *partition, struct commit *commit, uint32_t count,
-                          uint32_t body_bytes)
+/* Writes the frame to `at`, padded to 8. */
+static void commit_encode(struct partition *partition, struct commit *commit, uint8_t *at,
+                          uint32_t count, uint32_t body_bytes)
 {
     const struct segment *segment = partition_open_segment(partition);
     struct writer *writer = &partition->writer;
-    uint8_t *at = commit->block->data;
-    uint8_t *body = at + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
+    uint8_t *body = at + FRAME_HEADER_BYTES;
     commit->offset_end = commit_fill(partition, commit, body, count);
     struct frame_header frame = {
         .salt = segment->info.salt,
@@ -267,62 +268,75 @@ static void commit_encode(struct partition *partition, struct commit *commit, ui
         .append_ms = partition->shard->reactor->now_ms,
         .body_crc = frame_body_crc(body, body_bytes),
     };
-    frame_header_encode(&frame, at + EXTENT_HEADER_BYTES);
-    struct extent_header extent = {
-        .type = EXTENT_FRAMES,
-        .salt = segment->info.salt,
-        .position = commit->position,
-        .padded_size = commit->size,
-        .boot = partition->shard->options.boot,
-        .offset_first = commit->offset_first,
-        .durable_end = commit_durable_end(partition),
-        .chain = writer->chain,
-        .frames_or_crc = 1,
-    };
-    extent_header_encode(&extent, at);
-    uint32_t used = EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + body_bytes;
-    memset(at + used, 0, commit->size - used);
-    writer->chain = frame_chain(at + EXTENT_HEADER_BYTES);
+    frame_header_encode(&frame, at);
+    memset(body + body_bytes, 0, frame_size(&frame) - FRAME_HEADER_BYTES - body_bytes);
+    writer->chain = frame_chain(at);
     commit->chain_end = writer->chain;
 }
 
-static void commit_submit(struct partition *partition, struct block *block, uint32_t count,
-                          uint32_t size, uint32_t body_bytes)
+/* Keeps the new frame, which stands at `at` of `block`, where readers find it. */
+static void commit_keep(struct commit *commit, struct block *block, uint32_t at, uint32_t count,
+                        uint32_t body_bytes)
+{
+    struct partition *partition = commit->partition;
+    struct tail_frame *frame = tail_add(partition->shard, partition, block);
+    commit->frame = frame;
+    if (frame == NULL) {
+        block_unref(block);
+        return;
+    }
+    uint32_t table = count * (uint32_t)FRAME_ROW_BYTES;
+    frame->offset_first = commit->offset_first;
+    frame->offset_end = commit->offset_end;
+    frame->timestamp_max = commit->timestamp_max;
+    frame->frame_at = at;
+    frame->frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + body_bytes, 8);
+    frame->data_at = at + (uint32_t)FRAME_HEADER_BYTES + table;
+    frame->data_size = body_bytes - table;
+}
+
+/* What the next frame is, and the way that it takes. */
+struct commit_plan {
+    uint32_t count, body_bytes, frame_bytes;
+    bool direct;
+};
+
+static void commit_submit(struct partition *partition, struct block *block,
+                          const struct commit_plan *plan)
 {
     struct writer *writer = &partition->writer;
     struct reactor *reactor = partition->shard->reactor;
-    struct segment *segment = partition_open_segment(partition);
     struct commit *commit = &writer->commits[writer->tail++ % COMMITS_MAX];
     ASSERT(commit->state == COMMIT_FREE);
-    ASSERT(writer->position + size <= writer->allocated_end);
-    commit->partition = partition;
-    commit->state = COMMIT_WRITING;
-    commit->block = block;
-    commit->position = writer->position;
-    commit->size = size;
-    commit->offset_first = writer->submitted_end;
-    commit->started_ns = reactor->now_ns;
-    commit->requests = (struct request_queue){0};
-    commit_encode(partition, commit, count, body_bytes);
-    writer->position += size;
-    writer->submitted_end = commit->offset_end;
-    commit->frame = tail_add(partition->shard, partition, block);
-    if (commit->frame != NULL) {
-        uint32_t data_at =
-            EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + count * (uint32_t)FRAME_ROW_BYTES;
-        commit->frame->offset_first = commit->offset_first;
-        commit->frame->offset_end = commit->offset_end;
-        commit->frame->data_at = data_at;
-        commit->frame->data_size = body_bytes - count * (uint32_t)FRAME_ROW_BYTES;
+    *commit = (struct commit){
+        .partition = partition,
+        .state = COMMIT_WRITING,
+        .offset_first = writer->submitted_end,
+        .started_ns = reactor->now_ns,
+    };
+    list_init(&commit->journal_node);
+    struct extent_write *extent = plan->direct ? extent_begin(partition) : NULL;
+    uint32_t at = EXTENT_HEADER_BYTES;
+    if (extent != NULL) {
+        at = extent_fill(extent, block->data, UINT64_MAX);
     }
-    uint32_t flags = segment->info.durability == DURABILITY_DISK ? IO_WRITE_DURABLE : 0U;
-    completion_init(&commit->io.done, commit_written);
-    io_write(&commit->io, segment->fd, block->data, size, commit->position, flags);
-    shard_enter(partition->shard, partition);
-    io_submit(reactor, &commit->io);
+    commit_encode(partition, commit, block->data + at, plan->count, plan->body_bytes);
+    writer->submitted_end = commit->offset_end;
+    if (extent != NULL) {
+        extent_add(extent, block->data + at, commit->offset_end, commit->timestamp_max);
+        commit_keep(commit, block_ref(block), at, plan->count, plan->body_bytes);
+        extent_submit(extent, block, at + plan->frame_bytes);
+    } else {
+        commit_keep(commit, block, at, plan->count, plan->body_bytes);
+        ASSERT(commit->frame != NULL);
+        writer->journaled_end = commit->offset_end;
+        writeback_add(partition, commit->frame);
+        journal_add(partition, commit);
+    }
     stats_add(&reactor->stats, STAT_COMMITS, 1);
     bool in_order = commit->offset_first == partition->high_watermark;
-    if ((segment->info.durability == DURABILITY_MEMORY || MUTANT("ack-at-submit")) && in_order) {
+    enum durability durability = partition_open_segment(partition)->info.durability;
+    if ((durability == DURABILITY_MEMORY || MUTANT("ack-at-submit")) && in_order) {
         commit_ack(partition, commit);
     }
 }
@@ -337,32 +351,66 @@ static void commit_memory(struct completion *done)
     shard_leave(partition->shard, partition);
 }
 
+/* Chooses the way of the next frame. False: it waits for a block of the journal, or for a write to
+ * the file. */
+static bool commit_route(struct partition *partition, struct commit_plan *plan)
+{
+    const struct writer *writer = &partition->writer;
+    enum journal_answer answer = journal_offer(partition, plan->frame_bytes);
+    plan->direct = answer == JOURNAL_DIRECT;
+    if (!plan->direct) {
+        return answer == JOURNAL_TAKE;
+    }
+    /* Nothing overtakes: what is pinned goes along, in the same write if it fits. */
+    while (writer->unwritten != NULL &&
+           writer->unwritten_bytes + plan->frame_bytes > COMMIT_BYTES_TARGET) {
+        if (!writeback_chunk(partition, COMMIT_BYTES_TARGET)) {
+            return false;
+        }
+    }
+    return extent_room(partition);
+}
+
+static void commit_await_memory(struct partition *partition, uint32_t size)
+{
+    struct reactor *reactor = partition->shard->reactor;
+    COVER("commit waits for memory");
+    partition->commit_waits = true;
+    partition->commit_memory.size = size;
+    partition->commit_memory.class = MEMORY_APPEND;
+    completion_init(&partition->commit_memory.done, commit_memory);
+    shard_enter(partition->shard, partition);
+    memory_await(reactor->memory, reactor, &partition->commit_memory);
+}
+
 static void commit_gather(struct partition *partition)
 {
     struct writer *writer = &partition->writer;
     struct reactor *reactor = partition->shard->reactor;
     while (partition->staged.head != NULL && writer->tail - writer->head < COMMITS_MAX &&
            !partition->commit_waits && !writer->failed) {
-        uint32_t size;
-        uint32_t body_bytes;
-        uint32_t count = commit_measure(partition, &size, &body_bytes);
-        uint64_t need = writer->position + size + TRAILER_RESERVE_BYTES;
+        struct commit_plan plan = {0};
+        plan.count = commit_measure(partition, &plan.body_bytes);
+        plan.frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + plan.body_bytes, 8);
+        uint64_t need = writer->position + writer->unwritten_blocks +
+                        extent_frame_blocks(plan.frame_bytes) + TRAILER_RESERVE_BYTES;
         if (need > writer->allocated_end) {
             commit_allocate(partition, need - writer->allocated_end);
             return;
         }
-        struct block *block = block_acquire(reactor->memory, MEMORY_APPEND, size);
-        if (block == NULL) {
-            COVER("commit waits for memory");
-            partition->commit_waits = true;
-            partition->commit_memory.size = size;
-            partition->commit_memory.class = MEMORY_APPEND;
-            completion_init(&partition->commit_memory.done, commit_memory);
-            shard_enter(partition->shard, partition);
-            memory_await(reactor->memory, reactor, &partition->commit_memory);
+        if (!commit_route(partition, &plan)) {
             return;
         }
-        commit_submit(partition, block, count, size, body_bytes);
+        uint64_t size = EXTENT_HEADER_BYTES + plan.frame_bytes;
+        if (plan.direct) {
+            size = align_up(size + writer->unwritten_bytes, DISK_BLOCK_BYTES);
+        }
+        struct block *block = block_acquire(reactor->memory, MEMORY_APPEND, (uint32_t)size);
+        if (block == NULL) {
+            commit_await_memory(partition, (uint32_t)size);
+            return;
+        }
+        commit_submit(partition, block, &plan);
     }
     bool low = writer->allocated_end - writer->position < writer->allocate_step / 2;
     bool more = writer->bytes < partition->config.segment_bytes;
@@ -383,7 +431,14 @@ void commit_work(struct completion *work)
 
 void commit_kick(struct partition *partition)
 {
-    if (partition->commit_work.queued || partition->staged.head == NULL) {
+    if (partition->staged.head != NULL) {
+        commit_poke(partition);
+    }
+}
+
+void commit_poke(struct partition *partition)
+{
+    if (partition->commit_work.queued) {
         return;
     }
     shard_enter(partition->shard, partition);

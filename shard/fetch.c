@@ -279,12 +279,37 @@ bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes)
     return true;
 }
 
+/* Takes from the frames of one whole extent. */
+static enum err fetch_extent(struct reader *reader, const uint8_t *at,
+                             const struct extent_header *extent, uint64_t *offset, bool *room)
+{
+    struct frame_cursor cursor;
+    struct frame_header frame;
+    const uint8_t *header_at;
+    frame_cursor_init(&cursor, at, extent, reader->segment->info.id);
+    while (*room) {
+        enum err err = frame_cursor_next(&cursor, &frame, &header_at);
+        if (err != OK) {
+            return err == ERR_NOT_FOUND ? OK : err;
+        }
+        if (frame.offset_first + frame.records <= *offset) {
+            continue;
+        }
+        uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
+        const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
+        stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
+        *room = fetch_take(reader->shard, &reader->request->fetch, reader->block,
+                           bytes_of(batches, frame.body_bytes - table), offset);
+    }
+    return OK;
+}
+
 /* Takes what the request wants from the `size` bytes read, or reads on. */
 static void fetch_parse(struct reader *reader, uint32_t size)
 {
     struct request_fetch *fetch = &reader->request->fetch;
     uint64_t offset = fetch->offset;
-    uint64_t end = segment_end(reader->segment);
+    uint64_t end = reader->offset_end;
     uint32_t at = 0;
     uint32_t bytes = READ_BYTES;
     uint64_t next = 0;
@@ -294,12 +319,12 @@ static void fetch_parse(struct reader *reader, uint32_t size)
         struct extent_header extent;
         struct frame_header frame = {0};
         const uint8_t *here = reader->block->data + at;
-        const uint8_t *body = here + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
         err = frame_at(reader->segment, here, reader->position + at, &extent, &frame);
         if (err != OK) {
             break;
         }
-        bool wanted = extent.type == EXTENT_FRAMES && frame.offset_first + frame.records > offset;
+        bool wanted = extent.type == EXTENT_FRAMES &&
+                      (extent.frames_or_crc > 1 || frame.offset_first + frame.records > offset);
         if (extent.padded_size > size - at) {
             next = reader->position + at + (wanted ? 0 : extent.padded_size);
             bytes = wanted ? max_u32(READ_BYTES, extent.padded_size) : (uint32_t)READ_BYTES;
@@ -307,14 +332,10 @@ static void fetch_parse(struct reader *reader, uint32_t size)
             break;
         }
         if (wanted) {
-            err = frame_check_body(&frame, body);
-            if (err != OK && !MUTANT("no-body-check")) {
+            err = fetch_extent(reader, here, &extent, &offset, &room);
+            if (err != OK) {
                 break;
             }
-            uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
-            stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
-            room = fetch_take(reader->shard, fetch, reader->block,
-                              bytes_of(body + table, frame.body_bytes - table), &offset);
         }
         at += extent.padded_size;
     }
@@ -352,6 +373,11 @@ static void fetch_step(struct reader *reader, int32_t result)
         }
         const struct index_row *row = segment_index_by_offset(&segment->index, fetch->offset);
         uint64_t position = row == NULL ? SEGMENT_DATA_POSITION : row->position;
+        reader->offset_end = segment_file_end(segment);
+        if (fetch->offset >= reader->offset_end) { /* It was in memory, and went while we looked. */
+            reader_finish(reader, ERR_NOT_READY);
+            return;
+        }
         (void)reader_read(reader, position, READ_BYTES);
         return;
     }

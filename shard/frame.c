@@ -2,6 +2,7 @@
 #include "shard/frame.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/crc32c.h"
 
 #include <string.h>
@@ -68,6 +69,49 @@ enum err frame_header_in(const uint8_t *at, const struct extent_header *extent, 
                 (uint64_t)EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + header->body_bytes <=
                     extent->padded_size;
     return ours ? OK : ERR_FOREIGN;
+}
+
+void frame_cursor_init(struct frame_cursor *cursor, const uint8_t *at,
+                       const struct extent_header *extent, uint64_t segment_id)
+{
+    *cursor = (struct frame_cursor){
+        .at = at + EXTENT_HEADER_BYTES,
+        .left = extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES,
+        .frames = extent->frames_or_crc,
+        .salt = extent->salt,
+        .segment_id = segment_id,
+        .offset = extent->offset_first,
+    };
+}
+
+enum err frame_cursor_next(struct frame_cursor *cursor, struct frame_header *header,
+                           const uint8_t **header_at)
+{
+    if (cursor->frames == 0) {
+        return ERR_NOT_FOUND;
+    }
+    if (cursor->left < FRAME_HEADER_BYTES) {
+        return ERR_CORRUPT;
+    }
+    enum err err = frame_header_decode(cursor->at, header);
+    if (err != OK) {
+        return err;
+    }
+    if (header->salt != cursor->salt || header->segment_id != cursor->segment_id ||
+        header->offset_first != cursor->offset ||
+        (uint64_t)FRAME_HEADER_BYTES + header->body_bytes > cursor->left) {
+        return ERR_FOREIGN;
+    }
+    *header_at = cursor->at;
+    uint32_t size = min_u32(frame_size(header), cursor->left);
+    cursor->at += size;
+    cursor->left -= size;
+    cursor->frames--;
+    cursor->offset += header->records;
+    if (MUTANT("no-body-check")) {
+        return OK;
+    }
+    return frame_check_body(header, *header_at + FRAME_HEADER_BYTES);
 }
 
 void frame_row_encode(const struct frame_row *row, uint8_t *at)

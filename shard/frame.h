@@ -43,10 +43,28 @@ void frame_header_encode(const struct frame_header *header, uint8_t *at);
 /* ERR_CORRUPT: no frame of ours begins here. */
 NODISCARD enum err frame_header_decode(const uint8_t *at, struct frame_header *header);
 
-/* The same of the frame that `extent` of the segment holds. ERR_FOREIGN: it was written for another
- * one, or is longer than its extent. */
+/* The same of the first frame that `extent` of the segment holds. ERR_FOREIGN: it was written for
+ * another one, or is longer than its extent. */
 NODISCARD enum err frame_header_in(const uint8_t *at, const struct extent_header *extent,
                                    uint64_t segment_id, struct frame_header *header);
+
+/* The frames of one extent, one after the other, each at a multiple of 8. */
+struct frame_cursor {
+    const uint8_t *at; /* Of the next frame. */
+    uint32_t left;     /* Bytes of the extent from there on. */
+    uint32_t frames;   /* Not taken yet. */
+    uint64_t salt, segment_id, offset;
+};
+
+/* `at` is where the whole extent stands in memory. */
+void frame_cursor_init(struct frame_cursor *cursor, const uint8_t *at,
+                       const struct extent_header *extent, uint64_t segment_id);
+
+/* The header of the next frame, whose bytes begin at `*header_at`; its body is checked.
+ * ERR_NOT_FOUND: that was the last one. ERR_CORRUPT, ERR_FOREIGN: as frame_header_in(), or it does
+ * not follow the one before it. */
+NODISCARD enum err frame_cursor_next(struct frame_cursor *cursor, struct frame_header *header,
+                                     const uint8_t **header_at);
 
 void frame_row_encode(const struct frame_row *row, uint8_t *at);
 void frame_row_decode(const uint8_t *at, struct frame_row *row);

@@ -55,26 +55,28 @@ enum err inspect_open(struct inspect *inspect)
     return OK;
 }
 
-/* Why the frame of the current extent is not sound; NULL: it is. */
+/* Takes the next frame of the current extent, if there is one: why it is not sound; NULL: it is. */
 static const char *inspect_frame(struct inspect *inspect)
 {
-    const uint8_t *at = inspect->buffer + EXTENT_HEADER_BYTES;
-    const struct extent_header *extent = &inspect->extent;
     struct frame_header *frame = &inspect->frame;
-    enum err err = frame_header_in(at, extent, inspect->header.segment_id, frame);
+    bool first = inspect->cursor.offset == inspect->extent.offset_first;
+    const uint8_t *at;
+    enum err err = frame_cursor_next(&inspect->cursor, frame, &at);
+    if (err == ERR_NOT_FOUND) {
+        return "an extent of frames has none";
+    }
     if (err == ERR_CORRUPT) {
-        return "the header of a frame is damaged";
+        return "a frame is damaged";
     }
     if (err != OK || frame->epoch != inspect->header.epoch) {
         return "a frame is not of this segment";
     }
     if (frame->offset_first != inspect->offset || frame->chain != inspect->chain ||
-        extent->chain != inspect->chain) {
+        (first && inspect->extent.chain != inspect->chain)) {
         return "a frame does not follow the one before it";
     }
-    if (frame_check_body(frame, at + FRAME_HEADER_BYTES) != OK) {
-        return "the records of a frame are damaged";
-    }
+    inspect->frame_at = at;
+    inspect->frame_index = first ? 0 : inspect->frame_index + 1;
     inspect->offset += frame->records;
     inspect->chain = frame_chain(at);
     inspect->records += frame->records;
@@ -116,6 +118,7 @@ static const char *inspect_extent(struct inspect *inspect, int64_t got)
     }
     switch ((enum extent_type)extent->type) {
     case EXTENT_FRAMES:
+        frame_cursor_init(&inspect->cursor, inspect->buffer, extent, inspect->header.segment_id);
         return inspect_frame(inspect);
     case EXTENT_TRAILER:
         return inspect_trailer(inspect);
@@ -176,6 +179,10 @@ static enum err inspect_finish(struct inspect *inspect, const char *why)
 
 enum err inspect_next(struct inspect *inspect)
 {
+    if (inspect->extent.type == EXTENT_FRAMES && inspect->cursor.frames > 0) {
+        const char *wrong = inspect_frame(inspect);
+        return wrong == NULL ? OK : inspect_finish(inspect, wrong);
+    }
     inspect->position = inspect->next;
     if (inspect->extent.type == EXTENT_TRAILER && inspect->sealed) {
         return inspect_finish(inspect, NULL);
@@ -217,7 +224,7 @@ bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect
     if (inspect->extent.type != EXTENT_FRAMES || index >= inspect->frame.batches) {
         return false;
     }
-    const uint8_t *table = inspect->buffer + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
+    const uint8_t *table = inspect->frame_at + FRAME_HEADER_BYTES;
     const uint8_t *at = table + inspect->frame.batches * (uint32_t)FRAME_ROW_BYTES;
     batch->offset = inspect->frame.offset_first;
     for (uint32_t i = 0; i <= index; i++) {

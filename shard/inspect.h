@@ -3,7 +3,8 @@
  * to nobody. It sees what was written to the file, and judges it as recovery would.
  *
  *     inspect_open() -> header, seal block
- *     inspect_next() -> extent, frame -> inspect_batch() -> batch ... -> ERR_NOT_FOUND: the end */
+ *     inspect_next() -> extent, its next frame -> inspect_batch() -> batch ...
+ *                    -> ERR_NOT_FOUND: the end */
 #pragma once
 
 #include "shard/batch.h"
@@ -30,7 +31,8 @@ struct inspect {
     /* Of inspect_next(). */
     uint64_t position; /* Of the extent. */
     struct extent_header extent;
-    struct frame_header frame; /* If the extent holds frames. */
+    struct frame_header frame; /* If the extent holds frames: the current one. */
+    uint32_t frame_index;      /* In its extent, from 0. */
     uint64_t records, batches, batch_bytes;
     uint64_t offset; /* Behind the last sound frame. */
     uint64_t chain;  /* There. */
@@ -40,6 +42,8 @@ struct inspect {
     /* Inside. */
     uint64_t next, durable_end;
     uint32_t boot;
+    struct frame_cursor cursor; /* Over the extent's frames. */
+    const uint8_t *frame_at;
     uint8_t *buffer;
     uint32_t buffer_bytes;
 };
@@ -56,7 +60,8 @@ struct inspect_batch {
  * `problem`, and the file is then read as if it was not sealed. */
 NODISCARD enum err inspect_open(struct inspect *inspect);
 
-/* The next extent, checked: its place, its salt, chain and checksums. ERR_NOT_FOUND: there is no
+/* The next frame of the current extent or, if it has no more, the next extent, checked: its place,
+ * its salt, chain and checksums. ERR_NOT_FOUND: there is no
  * further sound one; `end` and `problem` say what stands there instead. */
 NODISCARD enum err inspect_next(struct inspect *inspect);
 

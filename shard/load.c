@@ -15,6 +15,7 @@
 #include "core/cover.h"
 #include "core/crc32c.h"
 #include "core/log.h"
+#include "shard/journals.h"
 #include "shard/shard_internal.h"
 
 #include <inttypes.h>
@@ -121,6 +122,14 @@ static void load_scan_start(struct load *load)
     load->offset = segment->info.base_offset;
     load->chain = segment->info.salt;
     load->evidence = load->offset;
+    if (load->recover) {
+        uint64_t end;
+        bool missing;
+        const struct journals *journals = segment->partition->shard->options.journals;
+        if (journals_evidence(journals, segment->info.id, &end, &missing)) {
+            load->evidence = max_u64(load->evidence, end);
+        }
+    }
     segment_index_deinit(&load->index);
     segment_index_init(&load->index);
     load->timestamp_max = INT64_MIN;
@@ -163,30 +172,61 @@ static enum err load_batches(struct load *load, const struct frame_header *frame
     return OK;
 }
 
-static enum err load_frame(struct load *load, const struct extent_header *extent,
-                           const struct frame_header *frame, const uint8_t *header)
+/* The frames of an extent that is in memory whole are of this segment, follow what is known, and
+ * are sound. */
+static enum err load_check_frames(const struct load *load, const struct extent_header *extent,
+                                  const uint8_t *at, uint64_t *chain)
 {
-    struct segment *segment = load->segment;
-    const uint8_t *body = header + FRAME_HEADER_BYTES;
-    bool follows = frame->chain == load->chain && extent->chain == load->chain;
-    if (frame->offset_first != load->offset || (!follows && !MUTANT("no-chain-check")) ||
-        frame->epoch != segment->info.epoch || frame_check_body(frame, body) != OK) {
+    struct frame_cursor cursor;
+    struct frame_header frame;
+    const uint8_t *header_at;
+    enum err err;
+    *chain = load->chain;
+    bool follows = extent->chain == *chain || MUTANT("no-chain-check");
+    if (extent->offset_first != load->offset || !follows) {
         return ERR_CORRUPT;
     }
+    frame_cursor_init(&cursor, at, extent, load->segment->info.id);
+    while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK) {
+        follows = frame.chain == *chain || MUTANT("no-chain-check");
+        if (!follows || frame.epoch != load->segment->info.epoch) {
+            return ERR_CORRUPT;
+        }
+        *chain = frame_chain(header_at);
+    }
+    return err == ERR_NOT_FOUND ? OK : ERR_CORRUPT;
+}
+
+static enum err load_frames(struct load *load, const struct extent_header *extent,
+                            const uint8_t *at)
+{
+    struct frame_cursor cursor;
+    struct frame_header frame;
+    const uint8_t *header_at;
+    struct frame_row first = {0};
     int64_t timestamp_max = INT64_MIN;
-    enum err err = load_batches(load, frame, body, &timestamp_max);
+    uint64_t offset = load->offset;
+    uint64_t chain;
+    enum err err = load_check_frames(load, extent, at, &chain);
+    frame_cursor_init(&cursor, at, extent, load->segment->info.id);
+    while (err == OK && frame_cursor_next(&cursor, &frame, &header_at) == OK) {
+        const uint8_t *body = header_at + FRAME_HEADER_BYTES;
+        if (offset == load->offset) {
+            frame_row_decode(body, &first);
+        }
+        err = load_batches(load, &frame, body, &timestamp_max);
+        offset += frame.records;
+    }
     if (err != OK) {
         return err;
     }
     if (timestamp_max > load->timestamp_max) {
         load->timestamp_max = timestamp_max;
     }
-    struct frame_row row = {0};
-    frame_row_decode(body, &row);
-    err = segment_index_add(&load->index, frame->offset_first, load->position, row.ms, row.seq,
+    err = segment_index_add(&load->index, load->offset, load->position, first.ms, first.seq,
                             timestamp_max, extent->padded_size);
-    load->offset += frame->records;
-    load->chain = frame_chain(header);
+    load->offset = offset;
+    load->chain = chain;
     return err;
 }
 
@@ -219,7 +259,7 @@ static enum err load_extent(struct load *load, const uint8_t *at, uint32_t left,
     }
     const uint8_t *body = at + EXTENT_HEADER_BYTES;
     if (extent->type == EXTENT_FRAMES) {
-        err = load_frame(load, extent, &frame, body);
+        err = load_frames(load, extent, at);
     } else if (extent->type == EXTENT_PRODUCERS) {
         err = load_producers(load, extent, body);
     }
@@ -232,8 +272,7 @@ static enum err load_extent(struct load *load, const uint8_t *at, uint32_t left,
 
 static void load_end(struct load *load)
 {
-    bool whole =
-        load->recover ? load->evidence <= load->offset : load->offset == segment_end(load->segment);
+    bool whole = load->recover ? load->evidence <= load->offset : load->offset == load->target;
     load_finish(load, whole ? OK : ERR_DAMAGED);
 }
 
@@ -254,7 +293,7 @@ static void load_bad_extent(struct load *load)
 {
     if (!load->recover) { /* The map says where it ends. */
         COVER("a reader meets a bad extent");
-        load->evidence = segment_end(load->segment);
+        load->evidence = load->target;
         load_finish(load, ERR_DAMAGED);
         return;
     }
@@ -271,7 +310,7 @@ static bool load_is_over(const struct load *load, const uint8_t *at)
 {
     struct extent_header extent;
     struct frame_header frame;
-    return !load->recover && load->offset == segment_end(load->segment) &&
+    return !load->recover && load->offset == load->target &&
            (frame_at(load->segment, at, load->position, &extent, &frame) != OK ||
             extent.type != EXTENT_PRODUCERS);
 }
@@ -417,6 +456,7 @@ void load_start(struct load *load, struct segment *segment, struct completion *d
     load->done = done;
     load->state = LOAD_OPEN;
     load->had_file = segment->fd >= 0;
+    load->target = segment_file_end(segment);
     segment_pin(segment); /* Before it is open: else the newest descriptor might go at once. */
     completion_init(&load->io.done, load_step);
     if (load->had_file) {

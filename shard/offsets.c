@@ -67,23 +67,38 @@ static bool offsets_are_lost(const struct segment *segment)
            (segment->valid_end < segment_end(segment) || segment->partition->end_lost);
 }
 
-/* Up to where the file has what was acked: a `memory` segment acks before it writes. */
-static uint64_t offsets_written_end(const struct segment *segment)
-{
-    const struct writer *writer = &segment->partition->writer;
-    uint64_t end = segment_end(segment);
-    if (segment->info.state == SEGMENT_SEALED || writer->head == writer->tail) {
-        return end;
-    }
-    return min_u64(end, writer->commits[writer->head % COMMITS_MAX].offset_first);
-}
-
 static void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes)
 {
-    reader->offset_end = offsets_written_end(reader->segment);
+    reader->offset_end = segment_file_end(reader->segment);
     if (!reader_read(reader, position, bytes)) {
         reader_finish(reader, ERR_NO_MEMORY);
     }
+}
+
+static void offsets_choose(struct reader *reader);
+static bool offsets_in_frame(struct reader *reader, struct bytes data);
+
+/* Behind what the file has, the frames in memory. */
+static void offsets_search_memory(struct reader *reader)
+{
+    struct partition *partition = reader->partition;
+    const struct tail_frame *frame = tail_find(partition, reader->offset);
+    uint64_t end = segment_end(reader->segment);
+    while (frame != NULL && frame->offset_first < end) {
+        const uint8_t *data = frame->block->data + frame->data_at;
+        if (offsets_in_frame(reader, bytes_of(data, frame->data_size))) {
+            return;
+        }
+        reader->offset = frame->offset_end;
+        frame = tail_next(partition, frame);
+    }
+    if (reader->offset < end) {
+        reader_finish(reader, ERR_NOT_READY); /* It is on its way to the file. */
+        return;
+    }
+    reader->searching = false;
+    reader->segment_at++;
+    offsets_choose(reader);
 }
 
 /* Chooses the first segment that may hold the time, and reads from where the index says. */
@@ -110,6 +125,10 @@ static void offsets_choose(struct reader *reader)
         const struct index_row *row = segment_index_by_time(&segment->index, reader->timestamp);
         reader->searching = true;
         reader->offset = row == NULL ? segment->info.base_offset : row->offset_first;
+        if (reader->offset >= segment_file_end(segment)) {
+            offsets_search_memory(reader);
+            return;
+        }
         offsets_read(reader, row == NULL ? SEGMENT_DATA_POSITION : row->position, READ_BYTES);
         return;
     }
@@ -168,16 +187,18 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
     if (extent.type != EXTENT_FRAMES) {
         return OK;
     }
-    const uint8_t *body = at + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
-    if (frame_check_body(&frame, body) != OK) {
-        return ERR_DAMAGED;
+    struct frame_cursor cursor;
+    const uint8_t *header_at;
+    frame_cursor_init(&cursor, at, &extent, reader->segment->info.id);
+    while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK) {
+        uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
+        const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
+        if (offsets_in_frame(reader, bytes_of(batches, frame.body_bytes - table))) {
+            return ERR_CANCELED;
+        }
+        reader->offset = frame.offset_first + frame.records;
     }
-    uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
-    if (offsets_in_frame(reader, bytes_of(body + table, frame.body_bytes - table))) {
-        return ERR_CANCELED;
-    }
-    reader->offset = frame.offset_first + frame.records;
-    return OK;
+    return err == ERR_NOT_FOUND ? OK : ERR_DAMAGED;
 }
 
 static void offsets_parse(struct reader *reader, uint32_t size)
@@ -200,12 +221,8 @@ static void offsets_parse(struct reader *reader, uint32_t size)
     if (err == ERR_CANCELED) {
         return;
     }
-    if (reader->offset >= segment_end(reader->segment)) {
-        reader->searching = false;
-        reader->segment_at++;
-        offsets_choose(reader);
-    } else if (reader->offset >= offsets_written_end(reader->segment)) {
-        reader_finish(reader, ERR_NOT_READY); /* It is on its way to the file. */
+    if (reader->offset >= segment_file_end(reader->segment)) {
+        offsets_search_memory(reader);
     } else if (err != OK) {
         reader_finish(reader, segment_tell(reader->segment, err));
     } else {

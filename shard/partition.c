@@ -23,6 +23,8 @@ enum err partition_create(struct shard *shard, const struct request *request,
     made->epoch = request->assign.epoch;
     (void)snprintf(made->name, sizeof(made->name), "%s", request->assign.topic_name);
     list_init(&made->tail);
+    list_init(&made->journal_wait_node);
+    list_init(&made->behind_node);
     completion_init(&made->commit_work, commit_work);
     for (uint32_t i = 0; i < request->assign.segment_count; i++) {
         enum err err = partition_add_segment(made, &request->assign.segments[i]);
@@ -47,8 +49,10 @@ void partition_destroy(struct partition *partition)
     while (!list_empty(&partition->tail)) {
         tail_drop(CONTAINER_OF(partition->tail.next, struct tail_frame, in_partition));
     }
+    list_remove(&partition->journal_wait_node);
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         ASSERT(partition->segments[i]->fd < 0);
+        journal_forget(partition->segments[i]);
         segment_index_deinit(&partition->segments[i]->index);
         free(partition->segments[i]);
     }
@@ -77,7 +81,10 @@ enum err partition_add_segment(struct partition *partition, const struct segment
     segment->info = *info;
     segment->fd = -1;
     segment->timestamp_max = INT64_MIN;
+    segment->file_end = UINT64_MAX;
     list_init(&segment->lru);
+    list_init(&segment->record_node);
+    list_init(&segment->dirty_node);
     segment_index_init(&segment->index);
     partition->segments[partition->segment_count++] = segment;
     return OK;
@@ -97,6 +104,11 @@ uint64_t segment_end(const struct segment *segment)
     return segment->info.state == SEGMENT_SEALED
                ? segment->info.end_offset
                : max_u64(segment->info.base_offset, segment->partition->high_watermark);
+}
+
+uint64_t segment_file_end(const struct segment *segment)
+{
+    return min_u64(segment_end(segment), segment->file_end);
 }
 
 struct segment *partition_segment_of(const struct partition *partition, uint64_t offset)

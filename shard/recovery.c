@@ -10,6 +10,7 @@
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
+#include "shard/journals.h"
 #include "shard/shard_internal.h"
 
 #include <inttypes.h>
@@ -97,6 +98,14 @@ static void recover_loaded(struct partition *partition, enum err err)
     struct segment *segment = partition->segments[recover->segment];
     bool is_last = recover->segment + 1 == partition->segment_count;
     bool is_open = segment->info.state == SEGMENT_OPEN;
+    uint64_t evidence;
+    bool missing = false;
+    if (is_open && err == ERR_NOT_FOUND &&
+        journals_evidence(partition->shard->options.journals, segment->info.id, &evidence,
+                          &missing)) {
+        COVER("an open segment lost its file");
+        err = ERR_DAMAGED;
+    }
     if (is_open && err == ERR_NOT_FOUND) {
         COVER("an open segment without a file");
         recover->end = (struct seal_end){segment->info.base_offset, segment->info.salt};

@@ -114,7 +114,39 @@ struct partition *shard_partition(struct shard *shard, const struct partition_id
 static void shard_stop_sealed(struct completion *done)
 {
     struct partition *partition = CONTAINER_OF(done, struct partition, sealed);
+    partition->seal_result = done->result < 0 ? (enum err)done->result : OK;
     shard_leave(partition->shard, partition);
+}
+
+/* Brings what is pinned into the files; false: not yet. */
+static bool shard_flush(struct shard *shard)
+{
+    bool flushed = true;
+    for (uint32_t i = 0; i < SHARD_BUCKETS && shard->journal != NULL; i++) {
+        for (struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
+            flushed = writeback_flush(p) && flushed;
+        }
+    }
+    return flushed;
+}
+
+/* Is no frame left that only the journal has, and no segment of which only it knows? */
+static bool shard_all_written(const struct shard *shard)
+{
+    if (shard->journal == NULL) {
+        return true;
+    }
+    for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
+        for (const struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
+            const struct segment *open = partition_open_segment(p);
+            bool sealed =
+                open == NULL || (open->file_made && p->writer.seal_done && p->seal_result == OK);
+            if (!sealed) {
+                return false;
+            }
+        }
+    }
+    return list_empty(&shard->tail_pinned);
 }
 
 /* Starts sealing one open file that this life made; false when none is left. One of an earlier life
@@ -146,10 +178,12 @@ static void shard_stop_step(struct completion *work)
         return;
     }
     if (!shard->closing) {
-        if (shard_seal_one(shard)) {
+        if (!shard_flush(shard) || shard_seal_one(shard)) {
             return;
         }
         shard->closing = true;
+        shard->clean = shard_all_written(shard);
+        journal_stop(shard);
         for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
             for (struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
                 for (uint32_t s = 0; s < p->segment_count; s++) {
@@ -189,6 +223,13 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     for (uint32_t i = 0; i < SHARD_READERS; i++) {
         made->readers[i].next = made->readers_free;
         made->readers_free = &made->readers[i];
+    }
+    enum err err = journal_open(made);
+    if (err != OK) {
+        free(made->tail_frames);
+        free(made->readers);
+        free(made);
+        return err;
     }
     completion_init(&made->stop_work, shard_stop_step);
     memory_set_reclaim(reactor->memory, tail_reclaim, made);
@@ -341,9 +382,16 @@ void shard_close(struct shard *shard)
     if (shard->reactor->owner[REACTOR_SHARD] == shard) {
         shard->reactor->owner[REACTOR_SHARD] = NULL;
     }
+    journal_close(shard);
     free(shard->tail_frames);
     free(shard->readers);
     free(shard);
+}
+
+bool shard_is_clean(const struct shard *shard)
+{
+    ASSERT(shard->stopped);
+    return shard->clean;
 }
 
 uint32_t shard_partition_count(const struct shard *shard)

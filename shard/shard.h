@@ -5,6 +5,7 @@
 #include "core/reactor.h"
 #include "shard/request.h"
 
+struct journals;
 struct shard;
 
 /* What only the map can decide: seal the open segment (if any) at `end_offset` and, if `open_next`,
@@ -33,6 +34,10 @@ struct shard_options {
     uint32_t partitions_max; /* Of this core. */
     uint32_t appends_max;    /* Requests in flight. */
     bool direct;             /* storage.engine = direct: O_DIRECT where the file system takes it. */
+    /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */
+    uint64_t journal_id, journal_bytes, journal_bytes_max;
+    uint32_t journal_file;
+    const struct journals *journals; /* What is known of open segments; NULL: nothing. */
 };
 
 NODISCARD enum err shard_open(struct shard **shard, struct reactor *reactor,
@@ -55,6 +60,9 @@ void shard_cancel(struct shard *shard, struct request *fetch);
  * fires `done`. New appends fail with ERR_NOT_READY. */
 void shard_stop(struct shard *shard, struct completion *done);
 void shard_close(struct shard *shard); /* After shard_stop(), or before anything was submitted. */
+
+/* After shard_stop(): all that was acked is in sealed files, nothing in the journal alone. */
+bool shard_is_clean(const struct shard *shard);
 
 /* For describing and tests. */
 uint32_t shard_partition_count(const struct shard *shard);

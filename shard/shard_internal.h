@@ -15,6 +15,7 @@
 #include "core/reactor.h"
 #include "shard/batch.h"
 #include "shard/frame.h"
+#include "shard/journal.h"
 #include "shard/producer.h"
 #include "shard/segment.h"
 #include "shard/segment_index.h"
@@ -27,8 +28,9 @@ enum {
     SHARD_FILES_IDLE_MAX = 64,     /* Open descriptors that nobody uses just now. */
     SHARD_RECOVERIES_MAX = 4,      /* Each holds a scan buffer. */
     SHARD_PATH_BYTES = 512,        /* data dir + topics/<32>/<10>/<16>.seg */
-    TAIL_FRAMES_MAX = 8192,        /* Frames in the tail cache. */
+    TAIL_FRAMES_MAX = 16384,       /* Frames in the tail cache. */
     COMMITS_MAX = 2,               /* In flight per segment (design.md, section 5). */
+    EXTENTS_MAX = 4,               /* Writes to one file in flight. */
     READ_BYTES = 256 << 10,        /* One look into a file. */
     ALLOCATE_BYTES_MIN = 64 << 10, /* First step of blocks written ahead. */
     ALLOCATE_BYTES_MAX = 8 << 20,  /* Largest step. */
@@ -48,8 +50,11 @@ struct tail_frame {
     struct block *block;
     struct partition *partition;
     uint64_t offset_first, offset_end;
-    uint32_t data_at, data_size; /* The batches in the block. */
-    bool in_flight;              /* Not written yet: the only copy. */
+    uint32_t frame_at, frame_bytes; /* The frame in the block, padded to 8. */
+    uint32_t data_at, data_size;    /* Its batches in the block. */
+    int64_t timestamp_max;
+    bool pinned;          /* Not in its file yet: the only copy in memory, served from here. */
+    uint64_t journal_seq; /* The live block that holds it; 0: none. */
 };
 
 enum commit_state {
@@ -58,17 +63,30 @@ enum commit_state {
     COMMIT_WRITTEN, /* Waits for the commits before it. */
 };
 
+/* One frame on its way: into the journal or, with all that is pinned before it, into its file. */
 struct commit {
-    struct io io;
     struct partition *partition;
     enum commit_state state;
     enum err err;
-    struct tail_frame *frame; /* NULL: the cache was full; then `block` is ours. */
-    struct block *block;
+    bool in_journal;          /* A block that holds it is on its way. */
+    struct list journal_node; /* In that block's list. */
+    struct tail_frame *frame;
     struct request_queue requests;
-    uint64_t position, offset_first, offset_end, chain_end, ms, seq, started_ns;
+    uint64_t offset_first, offset_end, chain_end, started_ns;
     int64_t timestamp_max;
-    uint32_t size;
+};
+
+/* One write to the file of a segment: frames in offset order, on fresh blocks. */
+struct extent_write {
+    struct io io;
+    struct partition *partition;
+    bool ended;
+    bool chunk; /* Written back. */
+    enum err err;
+    struct block *block;
+    uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
+    int64_t timestamp_max;
+    uint32_t size, frames;
 };
 
 /* One file. Pinned while a reader or writer uses the descriptor. */
@@ -86,6 +104,11 @@ struct segment {
     struct segment_index index;
     int64_t timestamp_max; /* INT64_MIN: no record, or not loaded. */
     uint64_t position_end; /* Behind the last frame. */
+    /* What the file has, durable in a `disk` segment; frames from file_end on are in memory.
+     * UINT64_MAX: all that there is. */
+    uint64_t file_end, file_chain;
+    uint64_t record_seq; /* The journal's block with its newest record; 0: none. */
+    struct list record_node, dirty_node;
 };
 
 /* Of the open segment only. */
@@ -94,14 +117,22 @@ struct writer {
     uint64_t allocated_end; /* Blocks below exist. */
     uint64_t allocate_step;
     uint64_t submitted_end;  /* Offset behind the last commit submitted. */
+    uint64_t journaled_end;  /* Offset behind the last one that the journal took. */
     uint64_t chain;          /* Behind the last commit submitted. */
     uint64_t durable_chain;  /* Behind the last one acked. */
     uint64_t records, bytes; /* Staged since the segment began. */
     uint32_t head, tail;     /* Commits [head, tail) are in flight, modulo COMMITS_MAX. */
     struct commit commits[COMMITS_MAX];
+    uint32_t extent_head, extent_tail; /* Writes to the file, modulo EXTENTS_MAX. */
+    struct extent_write extents[EXTENTS_MAX];
+    struct tail_frame *pinned;    /* The first pinned frame; NULL: none. */
+    struct tail_frame *unwritten; /* The first one that no write to the file holds; NULL: none. */
+    uint64_t unwritten_bytes;     /* Of it and all behind it. */
+    uint64_t unwritten_blocks;    /* What they take in the file if each is written alone. */
     struct io allocate;
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
+    bool broken;    /* So did a commit: those behind it fail, too. */
     bool seal_done; /* Trailer and seal block were tried. */
 };
 
@@ -186,6 +217,7 @@ struct load {
     struct segment_index index; /* The segment's, once it is complete. */
     int64_t timestamp_max;
     uint64_t position, offset, chain, evidence;
+    uint64_t target; /* Readers: how far the file went when it was asked for. */
     uint64_t last_ms, last_seq;
     char path[SHARD_PATH_BYTES];
 };
@@ -232,10 +264,12 @@ struct partition {
     struct list tail; /* tail_frame, by offset. */
     struct completion commit_work;
     struct memory_waiter commit_memory;
-    bool commit_waits; /* For memory. */
-    bool ready;        /* Recovered. */
-    bool damaged;      /* Takes no appends. */
-    bool end_lost;     /* So is the end of its log: records at the high watermark are lost. */
+    bool commit_waits;             /* For memory. */
+    struct list journal_wait_node; /* Waits for the journal. */
+    struct list behind_node;       /* Has frames to be written back. */
+    bool ready;                    /* Recovered. */
+    bool damaged;                  /* Takes no appends. */
+    bool end_lost; /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
     bool stopped;
     uint32_t active; /* Operations under way that refer to it. */
@@ -243,6 +277,7 @@ struct partition {
     struct roll roll;
     struct seal seal;
     struct completion sealed;
+    enum err seal_result; /* Of the last file, at a stop. */
     struct recover recover;
     struct drop drop;
 };
@@ -273,11 +308,14 @@ struct shard {
     struct shard_options options;
     struct partition *buckets[SHARD_BUCKETS];
     uint32_t partition_count;
-    struct list tail; /* tail_frame, oldest first. */
+    struct list tail;        /* tail_frame that may go, oldest first. */
+    struct list tail_pinned; /* Those that may not. */
     struct list tail_free;
     struct tail_frame *tail_frames;
+    uint32_t tail_frames_used; /* Ever. */
     uint64_t tail_bytes, tail_bytes_max;
-    struct list files; /* Open and not pinned, least recently used first. */
+    struct journal *journal; /* NULL: there is none. */
+    struct list files;       /* Open and not pinned, least recently used first. */
     uint32_t files_idle;
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
@@ -288,6 +326,7 @@ struct shard {
     uint32_t recovering;
     uint32_t active; /* As a partition's, and closes. */
     bool stopping, closing, stopped;
+    bool clean; /* At the end: see shard_is_clean(). */
     struct completion *stop_done;
     struct completion stop_work;
 };
@@ -309,7 +348,8 @@ NODISCARD enum err partition_add_segment(struct partition *partition,
                                          const struct segment_info *info);
 struct segment *partition_open_segment(const struct partition *partition); /* NULL: none. */
 struct segment *partition_segment_of(const struct partition *partition, uint64_t offset);
-uint64_t segment_end(const struct segment *segment); /* Of what may be read. */
+uint64_t segment_end(const struct segment *segment);      /* Of what may be read. */
+uint64_t segment_file_end(const struct segment *segment); /* And of it, what the file has. */
 uint32_t partition_epoch(const struct partition *partition);
 void partition_wake_readers(struct partition *partition);
 void partition_drop(struct partition *partition, struct request *request);
@@ -326,11 +366,42 @@ int32_t batch_sequence_last(const struct batch *batch);
 /* commit.c */
 void commit_work(struct completion *work);
 void commit_kick(struct partition *partition);
+void commit_poke(struct partition *partition); /* Whether anything is staged or not. */
 bool commit_idle(const struct partition *partition);
+void commit_settle(struct partition *partition); /* Acks what can be, and goes on. */
+void commit_journaled(struct commit *commit, enum err err);
+uint64_t commit_durable_end(const struct partition *partition);
+
+/* extent.c */
+bool extent_room(const struct partition *partition);
+bool extent_idle(const struct partition *partition);
+uint32_t extent_frame_blocks(uint64_t frame_bytes); /* Of a frame that is written alone. */
+/* The next write to the file; there is room. */
+struct extent_write *extent_begin(struct partition *partition);
+/* Copies unwritten frames, `limit` bytes of them but at least one, behind the room for the header;
+ * how many bytes of the block are used then. */
+uint32_t extent_fill(struct extent_write *extent, uint8_t *at, uint64_t limit);
+/* One more frame, which stands at `at` of the block. */
+void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_end,
+                int64_t timestamp_max);
+void extent_submit(struct extent_write *extent, struct block *block, uint32_t used);
+
+/* writeback.c */
+void writeback_add(struct partition *partition, struct tail_frame *frame);
+void writeback_drop(struct partition *partition, struct tail_frame *frame);
+void writeback_leave(struct partition *partition); /* Its file takes nothing more. */
+void writeback_allow(struct journal *journal, uint64_t bytes);
+void writeback_kick(struct journal *journal);
+void writeback_work(struct completion *work);
+/* Writes one chunk of this partition now; false: nothing to write, or no room or memory. */
+bool writeback_chunk(struct partition *partition, uint64_t limit);
+bool writeback_flush(struct partition *partition); /* True: the file has, or never gets, all. */
 
 /* tail.c */
 void tail_init(struct shard *shard);
 struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block);
+void tail_unpin(struct tail_frame *frame); /* It is in its file. */
+bool tail_room(const struct shard *shard); /* tail_add() will not fail. */
 void tail_drop(struct tail_frame *frame);
 void tail_trim(struct shard *shard);
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset);

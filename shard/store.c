@@ -71,6 +71,13 @@ static void roll_mapped(struct completion *done)
         last->info.end_offset = roll->ask.end_offset;
         last->info.digest = roll->ask.digest;
         stats_add(&partition->shard->reactor->stats, STAT_SEGMENT_ROLLS, 1);
+        if (last->file_end >= last->info.end_offset) {
+            last->file_end = UINT64_MAX;
+            journal_forget(last);
+        } else {
+            COVER("a file ends before its segment");
+        }
+        writeback_leave(partition);
         segment_unpin(last);
     }
     ASSERT(roll->ask.next.base_offset == partition->high_watermark);
@@ -89,6 +96,8 @@ static void roll_mapped(struct completion *done)
         .durable_chain = segment->info.salt,
     };
     segment->loaded = true;
+    segment->file_end = segment->info.base_offset;
+    segment->file_chain = segment->info.salt;
     segment_pin(segment);
     roll_clean(partition);
 }
@@ -148,7 +157,7 @@ void roll_start(struct partition *partition)
         roll_clean(partition);
     } else {
         partition->roll.state = ROLL_DRAIN;
-        if (commit_idle(partition)) {
+        if (commit_idle(partition) && writeback_flush(partition)) {
             roll_drained(partition);
         }
     }

@@ -1,6 +1,6 @@
 /* The tail cache: the blocks of recent commits, as they were written. A frame is found by its
  * offset, newest first; the oldest goes first when the cache is full or the core's memory runs dry.
- * A frame that is still being written stays: it is the only copy. */
+ * A frame that is not in its file yet is pinned: it is the only copy in memory. */
 #include "core/assert.h"
 #include "shard/shard_internal.h"
 
@@ -11,10 +11,24 @@ void tail_init(struct shard *shard)
     /* A quarter of the core: half of what appends can count on. */
     shard->tail_bytes_max = stats.limit_bytes / 4;
     list_init(&shard->tail);
+    list_init(&shard->tail_pinned);
     list_init(&shard->tail_free);
-    for (uint32_t i = 0; i < TAIL_FRAMES_MAX; i++) {
-        list_push_back(&shard->tail_free, &shard->tail_frames[i].in_shard);
+}
+
+/* Out of what is written back, and out of its block of the journal. */
+static void tail_release(struct tail_frame *frame)
+{
+    struct partition *partition = frame->partition;
+    struct writer *writer = &partition->writer;
+    if (writer->pinned == frame) {
+        struct list *next = frame->in_partition.next;
+        writer->pinned =
+            next == &partition->tail ? NULL : CONTAINER_OF(next, struct tail_frame, in_partition);
     }
+    if (frame->journal_seq != 0) {
+        journal_unpin(partition->shard->journal, frame);
+    }
+    frame->pinned = false;
 }
 
 void tail_drop(struct tail_frame *frame)
@@ -22,6 +36,10 @@ void tail_drop(struct tail_frame *frame)
     struct shard *shard = frame->partition->shard;
     ASSERT(frame->block != NULL);
     ASSERT(shard->tail_bytes >= frame->block->size);
+    if (frame->pinned) {
+        writeback_drop(frame->partition, frame);
+        tail_release(frame);
+    }
     shard->tail_bytes -= frame->block->size;
     struct block *block = frame->block;
     frame->block = NULL;
@@ -31,19 +49,25 @@ void tail_drop(struct tail_frame *frame)
     block_unref(block);
 }
 
-/* Drops the oldest frame that is written; its size, or 0 if there is none. */
+void tail_unpin(struct tail_frame *frame)
+{
+    struct shard *shard = frame->partition->shard;
+    ASSERT(frame->pinned);
+    tail_release(frame);
+    list_remove(&frame->in_shard);
+    list_push_back(&shard->tail, &frame->in_shard);
+}
+
+/* Drops the oldest frame that may go; its size, or 0 if there is none. */
 static uint64_t tail_drop_oldest(struct shard *shard)
 {
-    struct list *entry;
-    list_for_each (entry, &shard->tail) {
-        struct tail_frame *frame = CONTAINER_OF(entry, struct tail_frame, in_shard);
-        if (!frame->in_flight) {
-            uint64_t size = frame->block->size;
-            tail_drop(frame);
-            return size;
-        }
+    if (list_empty(&shard->tail)) {
+        return 0;
     }
-    return 0;
+    struct tail_frame *frame = CONTAINER_OF(shard->tail.next, struct tail_frame, in_shard);
+    uint64_t size = frame->block->size;
+    tail_drop(frame);
+    return size;
 }
 
 void tail_trim(struct shard *shard)
@@ -66,23 +90,40 @@ bool tail_reclaim(void *context, uint64_t bytes)
     return freed > 0;
 }
 
-/* Takes over the reference of `block`. NULL: every frame is being written. */
+/* A frame that is not used; NULL: every one is pinned. */
+static struct tail_frame *tail_take(struct shard *shard)
+{
+    if (list_empty(&shard->tail_free) && shard->tail_frames_used < TAIL_FRAMES_MAX) {
+        return &shard->tail_frames[shard->tail_frames_used++];
+    }
+    if (list_empty(&shard->tail_free) && tail_drop_oldest(shard) == 0) {
+        return NULL;
+    }
+    return CONTAINER_OF(list_pop_front(&shard->tail_free), struct tail_frame, in_shard);
+}
+
+bool tail_room(const struct shard *shard)
+{
+    return !list_empty(&shard->tail_free) || shard->tail_frames_used < TAIL_FRAMES_MAX ||
+           !list_empty(&shard->tail);
+}
+
+/* Takes over a reference of `block`. The frame is pinned. NULL: every frame is. */
 struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block)
 {
-    struct list *entry = list_pop_front(&shard->tail_free);
-    if (entry == NULL) {
-        if (tail_drop_oldest(shard) == 0) {
-            return NULL;
-        }
-        entry = list_pop_front(&shard->tail_free);
-        ASSERT(entry != NULL);
+    struct tail_frame *frame = tail_take(shard);
+    if (frame == NULL) {
+        return NULL;
     }
-    struct tail_frame *frame = CONTAINER_OF(entry, struct tail_frame, in_shard);
-    *frame = (struct tail_frame){.block = block, .partition = partition, .in_flight = true};
+    *frame = (struct tail_frame){.block = block, .partition = partition, .pinned = true};
     list_init(&frame->in_partition);
-    list_push_back(&shard->tail, &frame->in_shard);
+    list_init(&frame->in_shard);
+    list_push_back(&shard->tail_pinned, &frame->in_shard);
     list_push_back(&partition->tail, &frame->in_partition);
     shard->tail_bytes += block->size;
+    if (partition->writer.pinned == NULL) {
+        partition->writer.pinned = frame;
+    }
     return frame;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/assert.h"
 #include "core/log.h"
+#include "tools/node_core.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ enum node_state {
     NODE_DIRECTORY,
     NODE_META,
     NODE_CLUSTER,
+    NODE_JOURNALS,
     NODE_CORES,
     NODE_DOOR_FIRST, /* Core 0 alone: with port 0 it chooses for all. */
     NODE_DOORS,
@@ -27,27 +29,10 @@ enum node_state {
     NODE_STOP_DOORS,
     NODE_STOP_AGENTS,
     NODE_STOP_SHARDS,
+    NODE_STOP_JOURNALS,
     NODE_STOP_META,
     NODE_STOP_DIRECTORY,
     NODE_STOPPED,
-};
-
-/* What one data core runs. Touched by its own reactor, but for `answer` and the reads after start.
- */
-struct node_core {
-    struct node *node;
-    struct reactor *reactor;
-    uint32_t index;
-    struct completion order;  /* Runs on the core. */
-    struct completion step;   /* What the core awaits. */
-    struct completion answer; /* Runs on the metadata core. */
-    struct shard *shard;
-    struct agent *agent;
-    struct net *net;
-    struct net_start net_start;
-    struct shard_options shard_options;
-    struct agent_options agent_options;
-    struct net_options net_options;
 };
 
 struct node {
@@ -67,6 +52,8 @@ struct node {
     struct directory_options directory_options;
     struct directory_open directory_open;
     struct directory *directory;
+    struct journals_open journals_open;
+    struct journals *journals;
     struct meta *meta;
     struct meta_start meta_start;
     struct net_shared *shared;
@@ -102,107 +89,6 @@ static void node_core_answered(struct completion *completion)
     }
 }
 
-static void node_core_answer(struct node_core *core, int32_t result)
-{
-    completion_init(&core->answer, node_core_answered);
-    reactor_post(core->node->reactor, &core->answer, result);
-}
-
-static void node_core_stepped(struct completion *completion)
-{
-    struct node_core *core = CONTAINER_OF(completion, struct node_core, step);
-    node_core_answer(core, completion->result);
-}
-
-/* On the data core: opens shard and agent, and lets the agent recover this core's partitions. */
-static void node_core_open(struct completion *completion)
-{
-    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
-    enum err err = shard_open(&core->shard, core->reactor, &core->shard_options);
-    if (err == OK) {
-        core->agent_options.shard = core->shard;
-        err = agent_open(&core->agent, core->reactor, &core->agent_options);
-    }
-    if (err != OK) {
-        node_core_answer(core, err);
-        return;
-    }
-    completion_init(&core->step, node_core_stepped);
-    agent_start(core->agent, &core->step);
-}
-
-/* net_start answers through its own completion, which stands elsewhere in the core. */
-static void node_core_door_opened(struct completion *completion)
-{
-    struct net_start *start = CONTAINER_OF(completion, struct net_start, done);
-    struct node_core *core = CONTAINER_OF(start, struct node_core, net_start);
-    node_core_answer(core, completion->result);
-}
-
-static void node_core_open_door(struct completion *completion)
-{
-    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
-    core->net_options.agent = core->agent;
-    enum err err = net_open(&core->net, core->reactor, &core->net_options);
-    if (err != OK) {
-        node_core_answer(core, err);
-        return;
-    }
-    completion_init(&core->net_start.done, node_core_door_opened);
-    net_start(core->net, &core->net_start);
-}
-
-static void node_core_stop_door(struct completion *completion)
-{
-    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
-    if (core->net == NULL) {
-        node_core_answer(core, OK);
-        return;
-    }
-    completion_init(&core->step, node_core_stepped);
-    net_stop(core->net, &core->step);
-}
-
-static void node_core_stop_agent(struct completion *completion)
-{
-    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
-    if (core->net != NULL) {
-        net_close(core->net);
-        core->net = NULL;
-    }
-    if (core->agent == NULL) {
-        node_core_answer(core, OK);
-        return;
-    }
-    completion_init(&core->step, node_core_stepped);
-    agent_stop(core->agent, &core->step);
-}
-
-static void node_core_shard_stopped(struct completion *completion)
-{
-    struct node_core *core = CONTAINER_OF(completion, struct node_core, step);
-    shard_close(core->shard);
-    core->shard = NULL;
-    node_core_answer(core, completion->result);
-}
-
-/* The agent goes after its shard: a shard that stops may still tell the map where a segment ended.
- */
-static void node_core_stop_shard(struct completion *completion)
-{
-    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
-    if (core->agent != NULL) {
-        agent_close(core->agent);
-        core->agent = NULL;
-    }
-    if (core->shard == NULL) {
-        node_core_answer(core, OK);
-        return;
-    }
-    completion_init(&core->step, node_core_shard_stopped);
-    shard_stop(core->shard, &core->step);
-}
-
 /* Posts `order` to `count` cores from `first` on; node_step() runs again after the last answer. */
 static void node_order(struct node *node, completion_fn *order, uint32_t first, uint32_t count)
 {
@@ -214,6 +100,7 @@ static void node_order(struct node *node, completion_fn *order, uint32_t first, 
     node->awaited = count;
     for (uint32_t i = first; i < first + count; i++) {
         completion_init(&node->cores[i].order, order);
+        completion_init(&node->cores[i].answer, node_core_answered);
         reactor_post(node->cores[i].reactor, &node->cores[i].order, OK);
     }
 }
@@ -234,6 +121,17 @@ static void node_directory_opened(struct completion *completion)
         node_fail(node, (enum err)completion->result, node->directory_open.message);
     } else {
         node->directory = node->directory_open.directory;
+    }
+    node_step(node);
+}
+
+static void node_journals_opened(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, journals_open.done);
+    if (completion->result < 0) {
+        node_fail(node, (enum err)completion->result, node->journals_open.message);
+    } else {
+        node->journals = node->journals_open.journals;
     }
     node_step(node);
 }
@@ -261,6 +159,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
     const uint8_t *cluster_id = map_cluster_id(meta_map(node->meta));
     memcpy(core->shard_options.cluster_id, cluster_id, 16);
     memcpy(core->shard_options.disk_id, identity->disk_id, 16);
+    journals_assign(node->journals, core->index, &core->shard_options);
     core->agent_options = (struct agent_options){
         .meta_reactor = node->reactor,
         .node_id = identity->node_id,
@@ -282,13 +181,6 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .shared = node->shared,
     };
     memcpy(core->net_options.listen, node->options.listen, sizeof(node->options.listen));
-}
-
-/* The shard's rolls go through the agent, which is made after it. */
-static void node_roll(void *context, struct shard_roll *roll)
-{
-    const struct node_core *core = context;
-    agent_roll(core->agent, roll);
 }
 
 static void node_start_meta(struct node *node)
@@ -343,13 +235,28 @@ static void node_join_cluster(struct node *node)
     directory_join_cluster(node->directory, cluster_id, &node->wait);
 }
 
+/* What a crash left in the journals goes into the files before any shard looks at these. */
+static void node_open_journals(struct node *node)
+{
+    node->state = NODE_JOURNALS;
+    struct journals_options options = {
+        .data_dir = node->options.data_dir,
+        .boot = (uint32_t)node->directory_open.identity.boot,
+        .core_count = node->core_count,
+        .direct = node->options.direct,
+    };
+    memcpy(options.directory_id, node->directory_open.identity.directory_id, 16);
+    completion_init(&node->journals_open.done, node_journals_opened);
+    journals_open(&node->journals_open, node->reactor, &options);
+}
+
 static void node_start_cores(struct node *node)
 {
     node->state = NODE_CORES;
     for (uint32_t i = 0; i < node->core_count; i++) {
         struct node_core *core = &node->cores[i];
         node_prepare_core(node, core);
-        core->shard_options.hooks = (struct shard_hooks){.context = core, .roll = node_roll};
+        core->shard_options.hooks = (struct shard_hooks){.context = core, .roll = node_core_roll};
     }
     node_order(node, node_core_open, 0, node->core_count);
 }
@@ -364,6 +271,21 @@ static void node_start_doors(struct node *node)
         }
     }
     node_order(node, node_core_open_door, 1, node->core_count - 1);
+}
+
+static void node_stop_journals(struct node *node)
+{
+    node->state = NODE_STOP_JOURNALS;
+    if (node->journals == NULL) {
+        completion_fire(node->reactor, &node->wait, OK);
+        return;
+    }
+    bool clean = true;
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        clean = node->cores[i].clean && clean;
+    }
+    journals_close(node->journals, clean, &node->wait);
+    node->journals = NULL;
 }
 
 static void node_stop_meta(struct node *node)
@@ -405,6 +327,8 @@ static void node_step_start(struct node *node)
     } else if (node->state == NODE_META) {
         node_join_cluster(node);
     } else if (node->state == NODE_CLUSTER) {
+        node_open_journals(node);
+    } else if (node->state == NODE_JOURNALS) {
         node_start_cores(node);
     } else if (node->state == NODE_CORES) {
         node->state = NODE_DOOR_FIRST;
@@ -424,6 +348,7 @@ static void node_step(struct node *node)
     case NODE_DIRECTORY:
     case NODE_META:
     case NODE_CLUSTER:
+    case NODE_JOURNALS:
     case NODE_CORES:
     case NODE_DOOR_FIRST:
     case NODE_DOORS:
@@ -438,6 +363,9 @@ static void node_step(struct node *node)
         node_order(node, node_core_stop_shard, 0, node->core_count);
         return;
     case NODE_STOP_SHARDS:
+        node_stop_journals(node);
+        return;
+    case NODE_STOP_JOURNALS:
         node_stop_meta(node);
         return;
     case NODE_STOP_META:
@@ -498,7 +426,8 @@ enum err node_create(struct node **node_out, struct reactor *const *reactors,
     node->reactor = reactors[data_core_count];
     completion_init(&node->wait, node_waited);
     for (uint32_t i = 0; i < data_core_count; i++) {
-        node->cores[i] = (struct node_core){.node = node, .reactor = reactors[i], .index = i};
+        node->cores[i] = (struct node_core){
+            .node = node, .reactor = reactors[i], .index = i, .meta_reactor = node->reactor};
     }
     *node_out = node;
     return OK;

@@ -13,6 +13,7 @@
 #include "meta/meta.h"
 #include "net/net.h"
 #include "shard/directory.h"
+#include "shard/journals.h"
 #include "shard/shard.h"
 
 enum { NODE_MESSAGE_BYTES = 512 };

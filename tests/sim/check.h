@@ -35,6 +35,7 @@ struct check_counts {
     uint64_t lost;      /* Arrived, never acked, gone after a crash. */
     uint64_t duplicate; /* Acks of batches that were known to be there. */
     uint64_t rotten;    /* Segments that may be damaged. */
+    uint64_t healed;    /* And were completed from the journal. */
 };
 
 /* Both are borrowed. */

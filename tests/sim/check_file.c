@@ -63,24 +63,24 @@ static const char *walk_row(struct walk *walk, const struct frame_row *row, stru
     return NULL;
 }
 
-static const char *walk_frame(struct walk *walk, const uint8_t *header)
+static const char *walk_frame(struct walk *walk, const uint8_t *header, uint32_t left)
 {
     const struct frame_header *frame = &walk->frame;
     const struct segment_info *info = walk->info;
     const uint8_t *body = header + FRAME_HEADER_BYTES;
     if (frame_header_decode(header, &walk->frame) != OK ||
-        EXTENT_HEADER_BYTES + frame_size(frame) > walk->extent.padded_size ||
-        frame_check_body(frame, body) != OK) {
+        FRAME_HEADER_BYTES + frame->body_bytes > left || frame_check_body(frame, body) != OK) {
         return "a bad frame";
     }
     if (frame->salt != info->salt || frame->segment_id != info->id || frame->epoch != info->epoch ||
         frame->offset_first != walk->offset || frame->flags != 0 || frame->log_start != 0) {
         return "a frame of something else";
     }
-    if (frame->chain != walk->chain || walk->extent.chain != walk->chain) {
+    if (frame->chain != walk->chain) {
         return "the chain is broken";
     }
-    if (frame->high_watermark > walk->offset || walk->extent.durable_end > walk->offset) {
+    /* An extent may be written back: more than its frames was durable, in the journal. */
+    if (frame->high_watermark > walk->offset || walk->extent.durable_end > walk->info->end_offset) {
         return "a frame says that more was durable than was there";
     }
     const uint8_t *at = body + (size_t)frame->batches * FRAME_ROW_BYTES;
@@ -95,6 +95,21 @@ static const char *walk_frame(struct walk *walk, const uint8_t *header)
     }
     walk->chain = frame_chain(header);
     return NULL;
+}
+
+/* The frames of an extent, each at a multiple of 8. */
+static const char *walk_frames(struct walk *walk, const uint8_t *bytes)
+{
+    const char *wrong = walk->extent.chain == walk->chain ? NULL : "the chain is broken";
+    wrong = walk->extent.frames_or_crc > 0 ? wrong : "an extent without frames";
+    uint32_t at = EXTENT_HEADER_BYTES;
+    for (uint32_t i = 0; i < walk->extent.frames_or_crc && wrong == NULL; i++) {
+        uint32_t left = walk->extent.padded_size - at;
+        wrong = left < FRAME_HEADER_BYTES ? "a frame too many" : NULL;
+        wrong = wrong != NULL ? wrong : walk_frame(walk, bytes + at, left);
+        at += wrong == NULL ? min_u32(frame_size(&walk->frame), left) : 0;
+    }
+    return wrong;
 }
 
 /* One extent; what is wrong with it, or NULL. */
@@ -117,7 +132,7 @@ static const char *walk_extent(struct walk *walk)
         ASSERT(bytes != NULL);
         bool whole = disk_read(disk, walk->inode, bytes, extent->padded_size, walk->position) ==
                      extent->padded_size;
-        wrong = whole ? walk_frame(walk, bytes + EXTENT_HEADER_BYTES) : "the file ends early";
+        wrong = whole ? walk_frames(walk, bytes) : "the file ends early";
         free(bytes);
     }
     walk->position += wrong == NULL ? extent->padded_size : 0;

@@ -29,10 +29,16 @@ void check_watermark(struct check *check, uint32_t number, uint64_t watermark, u
 void check_sealed(struct check *check, uint32_t number, uint64_t end_offset)
 {
     uint64_t end = check_end(check, number);
-    const struct check_partition *partition = check_of(check, number);
-    if (partition->rotten_open) {
-        check_fail(check, "partition %u: sealed at %" PRIu64 ", but from %" PRIu64 " it is damaged",
-                   number, end_offset, partition->rot_from);
+    struct check_partition *partition = check_of(check, number);
+    if (partition->rotten_open && end_offset < end) {
+        check_fail(check,
+                   "partition %u: sealed at %" PRIu64 ", but from %" PRIu64
+                   " it is damaged (end %" PRIu64 ")",
+                   number, end_offset, partition->rot_from, end);
+    } else if (partition->rotten_open) { /* The journal had all of it: nothing is lost. */
+        partition->rotten = false;
+        partition->rotten_open = false;
+        check->counts.healed++;
     } else if (end_offset < end) {
         check_fail(check, "partition %u: sealed at %" PRIu64 ", but %" PRIu64 " was there", number,
                    end_offset, end);

@@ -57,10 +57,11 @@ static void rot_read(struct rot *rot)
         position += extent.padded_size;
     }
     /* Of an open file only what a later extent proves: a bad last one looks torn. */
-    uint64_t proven = rot->count == 0 ? 0 : rot->places[rot->count - 1].durable_end;
-    while (!rot->sealed && rot->count > 0 &&
-           (rot->count == 1 || rot->places[rot->count - 1].offset >= proven)) {
-        rot->count--;
+    if (!rot->sealed && rot->count > 0) {
+        uint64_t proven = rot->places[--rot->count].durable_end;
+        while (rot->count > 0 && rot->places[rot->count - 1].offset >= proven) {
+            rot->count--;
+        }
     }
 }
 

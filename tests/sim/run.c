@@ -3,6 +3,7 @@
 
 #include "core/assert.h"
 #include "shard/directory.h"
+#include "shard/journals.h"
 #include "tests/sim/check.h"
 #include "tests/sim/mutant.h"
 #include "tests/sim/rot.h"
@@ -29,6 +30,7 @@ enum {
 
 enum life_phase {
     LIFE_OPENING,
+    LIFE_REPLAYING,
     LIFE_WORKING,
     LIFE_DRAINING,
     LIFE_STOPPING,
@@ -64,6 +66,9 @@ struct run {
     struct directory_open open;
     struct directory_identity identity; /* As first reported, with the latest boot. */
     bool opened, open_ended;
+    struct journals_open journals_open;
+    struct journals *journals; /* Of lives that have some. */
+    bool clean;
     uint32_t cores_before;
     struct sim_disk_manners manners;
     enum trouble trouble;
@@ -119,6 +124,42 @@ static void life_opened(struct completion *done)
     run->identity = *now;
 }
 
+static void life_replayed(struct completion *done)
+{
+    struct journals_open *open = CONTAINER_OF(done, struct journals_open, done);
+    struct run *run = CONTAINER_OF(open, struct run, journals_open);
+    if (sim_node_crashed(run->node)) {
+        return;
+    }
+    run->open_ended = true;
+    run->counts->replayed += open->frames;
+    if (done->result != OK) {
+        check_fail(run->check, "the journals do not open: %s", open->message);
+        return;
+    }
+    run->journals = open->journals;
+}
+
+/* Small ones, so that they are full and go round. */
+static void life_replay(struct run *run)
+{
+    struct journals_options options = {
+        .data_dir = "data",
+        .boot = (uint32_t)run->identity.boot,
+        .core_count = run->life.core_count,
+        .bytes = KIB(16) << prng_below(run->prng, 4),
+        .direct = prng_chance(run->prng, 80),
+    };
+    options.bytes_max = options.bytes << prng_below(run->prng, 3);
+    memcpy(options.directory_id, run->identity.directory_id, sizeof(options.directory_id));
+    run->open_ended = false;
+    completion_init(&run->journals_open.done, life_replayed);
+    sim_node_enter(run->node);
+    journals_open(&run->journals_open, run->life.reactors[0], &options);
+    sim_node_leave(run->node);
+    run->phase = LIFE_REPLAYING;
+}
+
 static void life_begin(struct run *run, uint32_t number)
 {
     static const struct directory_options options = {
@@ -141,6 +182,7 @@ static void life_begin(struct run *run, uint32_t number)
     run->cores_before = cores;
     run->phase = LIFE_OPENING;
     run->open_ended = false;
+    run->journals = NULL;
     run->recovered = false;
     run->manners = (struct sim_disk_manners){
         .delay_max_ns = prng_chance(prng, 50) ? NS_PER_MS / 10 : NS_PER_MS,
@@ -162,7 +204,7 @@ static void life_begin(struct run *run, uint32_t number)
         life->batches_max = quiet ? 0 : SCRIPT_BATCHES;
         crash = number == 1 ? run->options->script_at : 0;
     } else if (number < run->lives) {
-        crash = 1 + prng_below(prng, prng_chance(prng, 30) ? 100 : 700);
+        crash = 1 + prng_below(prng, prng_chance(prng, 30) ? 100 : 900);
     }
     sim_node_crash_in(run->node, crash);
     run_say(run, "life %u cores=%u crash_in=%" PRIu64, number, cores, crash);
@@ -217,6 +259,7 @@ static void life_work(struct run *run)
             .direct = prng_chance(run->prng, 80),
         };
         memcpy(options.disk_id, run->identity.disk_id, sizeof(options.disk_id));
+        journals_assign(run->journals, i, &options);
         enum err err = shard_open(&life->shards[i], life->reactors[i], &options);
         ASSERT(err == OK);
     }
@@ -256,16 +299,26 @@ static void directory_closed(struct completion *done)
     run->directory_closed = true;
 }
 
+static void life_journals_closed(struct completion *done)
+{
+    struct run *run = CONTAINER_OF(done, struct run, closed);
+    completion_init(&run->closed, directory_closed);
+    directory_close(run->open.directory, &run->closed);
+}
+
 static void life_close(struct run *run)
 {
     struct sim_life *life = &run->life;
+    bool clean = true;
     sim_node_enter(run->node);
     for (uint32_t i = 0; i < life->core_count; i++) {
+        clean = shard_is_clean(life->shards[i]) && clean;
         shard_close(life->shards[i]);
     }
+    run->counts->clean_stops += clean;
     run->directory_closed = false;
-    completion_init(&run->closed, directory_closed);
-    directory_close(run->open.directory, &run->closed);
+    completion_init(&run->closed, life_journals_closed);
+    journals_close(run->journals, clean, &run->closed);
     sim_node_leave(run->node);
     run->phase = LIFE_CLOSING;
 }
@@ -302,6 +355,11 @@ static bool life_move(struct run *run)
     enum life_phase phase = run->phase;
     switch (phase) {
     case LIFE_OPENING:
+        if (run->open_ended) {
+            life_replay(run);
+        }
+        break;
+    case LIFE_REPLAYING:
         if (run->open_ended) {
             life_work(run);
         }
@@ -346,9 +404,10 @@ static void life_count_crash(struct run *run)
     struct sim_counts *counts = run->counts;
     counts->crashes++;
     counts->recovery_crashes +=
-        run->phase == LIFE_OPENING || (run->phase == LIFE_WORKING && !run->recovered);
+        run->phase <= LIFE_REPLAYING || (run->phase == LIFE_WORKING && !run->recovered);
     counts->roll_crashes += run->recovered && sim_map_waiting(run->map) > 0;
     counts->stop_crashes += run->phase >= LIFE_STOPPING;
+    counts->replay_crashes += run->phase == LIFE_REPLAYING;
 }
 
 static void life_run(struct run *run, uint32_t number)
@@ -388,6 +447,11 @@ static void count_marks(struct sim_counts *counts, bool end)
     uint64_t sign = end ? 1 : UINT64_MAX;
     counts->torn += sign * cover_hits("recovery meets a bad extent");
     counts->pressed += sign * cover_hits("readers hold all the memory that they may");
+    counts->laps += sign * cover_hits("the journal begins a lap");
+    counts->full_journals += sign * cover_hits("the journal is full");
+    counts->journal_failures += sign * cover_hits("the journal fails");
+    counts->carried += sign * cover_hits("a segment record is carried on");
+    counts->short_files += sign * cover_hits("a file ends before its segment");
     counts->resumed += sign * cover_hits("a fetch goes on when a reader gave memory back");
 }
 
@@ -411,6 +475,7 @@ static void run_count(struct run *run)
     counts->lookups += worked->lookups;
     counts->wrong += worked->wrong;
     counts->rotten += checked->rotten;
+    counts->healed += checked->healed;
     counts->damaged += worked->damaged;
     counts->deletes += worked->deletes;
     counts->faults += sim_node_faults(run->node);

@@ -40,7 +40,16 @@ enum { SIM_TEXT_BYTES = 600 };
     X(refusals, "rolls refused")                                                                   \
     X(full, "lives with a full disk")                                                              \
     X(rotten, "rotten segments")                                                                   \
+    X(healed, "rotten segments healed from the journal")                                           \
     X(damaged, "times damage was reported")                                                        \
+    X(replayed, "frames replayed")                                                                 \
+    X(replay_crashes, "crashes in a replay")                                                       \
+    X(laps, "laps of a journal")                                                                   \
+    X(full_journals, "appends that met a full journal")                                            \
+    X(journal_failures, "journals that failed")                                                    \
+    X(carried, "segment records carried on")                                                       \
+    X(short_files, "files that end before their segment")                                          \
+    X(clean_stops, "stops that left nothing to replay")                                            \
     X(stops, "orderly stops")                                                                      \
     X(hurries, "stops before all was recovered")
 

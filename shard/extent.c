@@ -1,0 +1,211 @@
+/* Writes to the file of an open segment. Each adds one extent: frames in offset order, on fresh
+ * blocks. A frame counts as being in the file only if every earlier write to that file has ended
+ * well, so the ends of writes are taken in the order in which they began. After the first failure
+ * the file takes nothing more: what was acked stays in memory, and in the journal. */
+#include "core/assert.h"
+#include "core/cover.h"
+#include "core/log.h"
+#include "shard/shard_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+bool extent_room(const struct partition *partition)
+{
+    const struct writer *writer = &partition->writer;
+    return writer->extent_tail - writer->extent_head < EXTENTS_MAX;
+}
+
+bool extent_idle(const struct partition *partition)
+{
+    return partition->writer.extent_head == partition->writer.extent_tail;
+}
+
+uint32_t extent_frame_blocks(uint64_t frame_bytes)
+{
+    return (uint32_t)align_up(EXTENT_HEADER_BYTES + frame_bytes, DISK_BLOCK_BYTES);
+}
+
+struct extent_write *extent_begin(struct partition *partition)
+{
+    struct writer *writer = &partition->writer;
+    ASSERT(extent_room(partition));
+    struct extent_write *extent = &writer->extents[writer->extent_tail % EXTENTS_MAX];
+    *extent = (struct extent_write){
+        .partition = partition,
+        .position = writer->position,
+        .timestamp_max = INT64_MIN,
+    };
+    return extent;
+}
+
+void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_end,
+                int64_t timestamp_max)
+{
+    if (extent->frames == 0) {
+        struct frame_header frame;
+        struct frame_row row = {0};
+        enum err err = frame_header_decode(at, &frame);
+        ASSERT(err == OK);
+        if (frame.batches > 0) {
+            frame_row_decode(at + FRAME_HEADER_BYTES, &row);
+        }
+        extent->offset_first = frame.offset_first;
+        extent->chain = frame.chain;
+        extent->ms = row.ms;
+        extent->seq = row.seq;
+    }
+    extent->frames++;
+    extent->offset_end = offset_end;
+    extent->chain_end = frame_chain(at);
+    if (timestamp_max > extent->timestamp_max) {
+        extent->timestamp_max = timestamp_max;
+    }
+}
+
+uint32_t extent_fill(struct extent_write *extent, uint8_t *at, uint64_t limit)
+{
+    struct partition *partition = extent->partition;
+    uint32_t used = EXTENT_HEADER_BYTES;
+    struct tail_frame *frame = partition->writer.unwritten;
+    while (frame != NULL && (extent->frames == 0 || used + frame->frame_bytes <= limit)) {
+        uint8_t *to = at + used;
+        memcpy(to, frame->block->data + frame->frame_at, frame->frame_bytes);
+        extent_add(extent, to, frame->offset_end, frame->timestamp_max);
+        used += frame->frame_bytes;
+        writeback_drop(partition, frame);
+        frame = partition->writer.unwritten;
+    }
+    return used;
+}
+
+/* All frames up to `end` are in the file. */
+static void extent_unpin(struct partition *partition, uint64_t end)
+{
+    struct writer *writer = &partition->writer;
+    while (writer->pinned != NULL && writer->pinned->offset_end <= end) {
+        tail_unpin(writer->pinned);
+    }
+}
+
+static void extent_end(struct partition *partition, const struct extent_write *extent)
+{
+    struct writer *writer = &partition->writer;
+    struct segment *segment = partition_open_segment(partition);
+    ASSERT(segment->file_end == extent->offset_first);
+    segment->file_end = extent->offset_end;
+    segment->file_chain = extent->chain_end;
+    segment->position_end = extent->position + extent->size;
+    if (segment_index_add(&segment->index, extent->offset_first, extent->position, extent->ms,
+                          extent->seq, extent->timestamp_max, extent->size) != OK) {
+        segment->loaded = false; /* Read back from the file when it is needed. */
+    }
+    for (uint32_t i = writer->head; i != writer->tail; i++) {
+        struct commit *commit = &writer->commits[i % COMMITS_MAX];
+        if (commit->state == COMMIT_WRITING && commit->offset_end <= segment->file_end) {
+            if (commit->in_journal) {
+                COVER("a file is faster than the journal");
+                list_remove(&commit->journal_node);
+                commit->in_journal = false;
+                shard_leave(partition->shard, partition); /* The write to the file stays. */
+            }
+            commit->state = COMMIT_WRITTEN;
+        }
+    }
+    extent_unpin(partition, segment->file_end);
+    journal_touch(segment);
+}
+
+/* Whoever waited for this file alone has failed; what a block of the journal holds has not. */
+static void extent_fail(struct partition *partition, const struct extent_write *extent)
+{
+    struct writer *writer = &partition->writer;
+    if (!writer->failed) {
+        COVER("a write to a file fails");
+        LOG_ERROR("segment write failed, the segment ends here topic=%s partition=%u end=%" PRIu64
+                  " err=%s",
+                  partition->name, partition->id.partition, partition->high_watermark,
+                  err_name(extent->err));
+    }
+    writer->failed = true;
+    for (uint32_t i = writer->head; i != writer->tail; i++) {
+        struct commit *commit = &writer->commits[i % COMMITS_MAX];
+        if (commit->state == COMMIT_WRITING && !commit->in_journal &&
+            commit->offset_first >= extent->offset_first) {
+            commit->state = COMMIT_WRITTEN;
+            commit->err = ERR_STORAGE;
+        }
+    }
+}
+
+static void extent_settle(struct partition *partition)
+{
+    struct writer *writer = &partition->writer;
+    while (!extent_idle(partition)) {
+        struct extent_write *extent = &writer->extents[writer->extent_head % EXTENTS_MAX];
+        if (!extent->ended) {
+            break;
+        }
+        if (extent->err == OK && !writer->failed) {
+            extent_end(partition, extent);
+        } else {
+            extent->err = extent->err == OK ? ERR_STORAGE : extent->err;
+            extent_fail(partition, extent);
+        }
+        block_unref(extent->block);
+        extent->block = NULL;
+        writer->extent_head++;
+    }
+}
+
+static void extent_written(struct completion *done)
+{
+    struct extent_write *extent = CONTAINER_OF(done, struct extent_write, io.done);
+    struct partition *partition = extent->partition;
+    struct shard *shard = partition->shard;
+    extent->ended = true;
+    extent->err = done->result < 0 ? (enum err)done->result : OK;
+    if (extent->chunk) {
+        ASSERT(shard->journal->chunks > 0);
+        shard->journal->chunks--;
+    }
+    extent_settle(partition);
+    commit_settle(partition);
+    if (shard->journal != NULL) {
+        writeback_kick(shard->journal);
+    }
+    shard_leave(shard, partition);
+}
+
+void extent_submit(struct extent_write *extent, struct block *block, uint32_t used)
+{
+    struct partition *partition = extent->partition;
+    struct writer *writer = &partition->writer;
+    struct segment *segment = partition_open_segment(partition);
+    ASSERT(extent == &writer->extents[writer->extent_tail % EXTENTS_MAX]);
+    ASSERT(extent->frames > 0);
+    extent->block = block;
+    extent->size = (uint32_t)align_up(used, DISK_BLOCK_BYTES);
+    ASSERT(extent->size <= block->size);
+    ASSERT(extent->position + extent->size <= writer->allocated_end);
+    memset(block->data + used, 0, extent->size - used);
+    struct extent_header header = {
+        .type = EXTENT_FRAMES,
+        .salt = segment->info.salt,
+        .position = extent->position,
+        .padded_size = extent->size,
+        .boot = partition->shard->options.boot,
+        .offset_first = extent->offset_first,
+        .durable_end = commit_durable_end(partition),
+        .chain = extent->chain,
+        .frames_or_crc = extent->frames,
+    };
+    extent_header_encode(&header, block->data);
+    writer->position += extent->size;
+    writer->extent_tail++;
+    uint32_t flags = segment->info.durability == DURABILITY_DISK ? IO_WRITE_DURABLE : 0U;
+    completion_init(&extent->io.done, extent_written);
+    io_write(&extent->io, segment->fd, block->data, extent->size, extent->position, flags);
+    shard_enter(partition->shard, partition);
+    io_submit(partition->shard->reactor, &extent->io);
+}

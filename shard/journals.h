@@ -1,0 +1,46 @@
+/* The journals of a data directory, and what the last life left in them. Opened once per start,
+ * behind the directory and before any shard: what a crash left in journals is then in the files,
+ * and each core has a journal of its own, of which the MANIFEST speaks.
+ *
+ *     LOAD the MANIFEST -> replay -> a file per core -> MANIFEST.tmp, sync, read back, rename */
+#pragma once
+
+#include "core/reactor.h"
+#include "shard/shard.h"
+
+enum { JOURNALS_MESSAGE_BYTES = 640 };
+
+#define JOURNALS_BYTES_MAX_TOTAL GIB(1)
+
+struct journals;
+
+struct journals_options {
+    const char *data_dir; /* Borrowed until closed. */
+    uint8_t directory_id[16];
+    uint32_t boot, core_count;
+    uint64_t bytes, bytes_max; /* Of one journal: when it is made, and at most. 0: as usual. */
+    bool direct;               /* As shard_options.direct. */
+};
+
+struct journals_open {
+    struct completion done; /* Set fn before. Result: OK or an err, then `message` says it all. */
+    struct journals *journals;
+    char message[JOURNALS_MESSAGE_BYTES];
+    /* What it took. */
+    uint64_t bytes_read, bytes_written, frames, segments;
+};
+
+void journals_open(struct journals_open *op, struct reactor *reactor,
+                   const struct journals_options *options);
+
+/* Fills what a shard needs of them. */
+void journals_assign(const struct journals *journals, uint32_t core, struct shard_options *options);
+
+/* All shards have stopped. `clean`: each says so, see shard_is_clean(); then the MANIFEST names no
+ * journal, and the next start reads none. Frees. */
+void journals_close(struct journals *journals, bool clean, struct completion *done);
+
+/* Of any core: is more known of an open segment than its file says? *end: so much was durable, or
+ * may have been; *missing: there was a file. */
+bool journals_evidence(const struct journals *journals, uint64_t segment_id, uint64_t *end,
+                       bool *missing);

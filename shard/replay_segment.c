@@ -1,0 +1,401 @@
+/* One segment after the other: where its file ends, and which frames of the journals follow.
+ *
+ *     OPEN -> SYNC -> HEAD -> WALK ... -> [HUNT ...] -> WRITE ... -> SYNC_WRITTEN -> CLOSE -> next
+ *
+ * The named cases (storage.md C):
+ *     sealed            its frames are not replayed; nothing of it is remembered
+ *     no file, or the   missing: what was in it is lost, not empty
+ *     file of another
+ *     torn tail         nothing says that more was durable than file and journal have: frames that
+ *                       follow are appended behind the sound end
+ *     damage            more was durable. If the file has later extents, nothing is written between
+ *                       them, and the journals stay named: they may have what is missing
+ *     journal hole      suspect, unless an entry behind the hole says that all of it is here
+ *
+ * What is remembered goes into the next MANIFEST, so that no later start forgets it. */
+#include "shard/replay.h"
+
+#include "core/assert.h"
+#include "core/cover.h"
+#include "core/limits.h"
+#include "core/log.h"
+#include "shard/walk.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPLAY_EXTENT_BYTES = 256 << 10 };
+
+enum segment_step {
+    STEP_OPEN,
+    STEP_SYNC,
+    STEP_HEAD,
+    STEP_WALK,
+    STEP_HUNT,
+    STEP_WRITE,
+    STEP_SYNC_WRITTEN,
+    STEP_CLOSE,
+};
+
+struct replay_walk {
+    struct walk walk;
+    int fd;
+    uint32_t asked;     /* Bytes of the read under way. */
+    uint32_t next, end; /* Entries: the next frame to write, and behind the last one. */
+    uint64_t reach;     /* Where the frames that follow end. */
+    uint8_t *out;       /* The extent that is written. */
+    bool failed;        /* Nothing more can be done with the file. */
+    char path[REPLAY_PATH_BYTES];
+};
+
+static void segment_step(struct completion *done);
+
+static struct replay_segment *segment_now(struct replay *replay)
+{
+    return &replay->segments[replay->segment_at];
+}
+
+static void segment_go(struct replay *replay, enum segment_step state)
+{
+    replay->state = (int)state;
+    completion_init(&replay->io.done, segment_step);
+    io_submit(replay->reactor, &replay->io);
+}
+
+static void segment_read(struct replay *replay, enum segment_step state, uint64_t position,
+                         uint64_t size)
+{
+    struct replay_walk *walk = replay->walk;
+    walk->asked = (uint32_t)min_u64(size, INT32_MAX & ~(DISK_BLOCK_BYTES - 1));
+    replay->state = (int)state;
+    completion_init(&replay->io.done, segment_step);
+    enum err err = replay_read(replay, walk->fd, position, walk->asked);
+    if (err != OK) {
+        snprintf(replay->message, sizeof(replay->message), "cannot read %.300s: %s", walk->path,
+                 err_text(err));
+        replay_finish(replay, err);
+    }
+}
+
+static void segment_next(struct replay *replay)
+{
+    struct replay_walk *walk = replay->walk;
+    free(walk->out);
+    *walk = (struct replay_walk){.fd = -1};
+    while (replay->segment_at < replay->segment_count && !segment_now(replay)->known) {
+        COVER("a journal has frames of a segment without a record");
+        replay->segment_at++; /* Its evidence stays; see journals.c. */
+    }
+    if (replay->segment_at == replay->segment_count) {
+        free(replay->walk);
+        replay->walk = NULL;
+        replay_finish(replay, OK);
+        return;
+    }
+    const struct record *record = &segment_now(replay)->record;
+    char topic[TOPIC_ID_TEXT_BYTES];
+    (void)snprintf(walk->path, sizeof(walk->path), "%s/topics/%s/%u/%016" PRIx64 ".seg",
+                   replay->options.data_dir, topic_id_text(&record->topic, topic),
+                   record->partition, record->segment_id);
+    io_open(&replay->io, walk->path,
+            IO_OPEN_WRITE | (replay->options.direct ? IO_OPEN_DIRECT : 0U));
+    segment_go(replay, STEP_OPEN);
+}
+
+static void segment_close(struct replay *replay)
+{
+    struct replay_walk *walk = replay->walk;
+    if (walk->fd < 0) {
+        replay->segment_at++;
+        segment_next(replay);
+        return;
+    }
+    io_close(&replay->io, walk->fd);
+    segment_go(replay, STEP_CLOSE);
+}
+
+/* What is known of it is more than its file will say. */
+static void segment_mark(struct replay *replay, uint32_t mark, uint64_t maybe_end)
+{
+    struct replay_segment *segment = segment_now(replay);
+    segment->record.marks |= mark;
+    segment->evidence = max_u64(segment->evidence, maybe_end);
+    replay->damaged = true;
+    LOG_ERROR("records of a segment are lost, or may be segment=%016" PRIx64
+              " partition=%u base=%" PRIu64 " maybe=%" PRIu64 " file=%s",
+              segment->record.segment_id, segment->record.partition, segment->record.base_offset,
+              segment->evidence, replay->walk->path);
+}
+
+/* The file can be neither read nor written: the frames stay where they are. */
+static void segment_fail(struct replay *replay, enum err err)
+{
+    struct replay_walk *walk = replay->walk;
+    struct replay_segment *segment = segment_now(replay);
+    uint64_t end = segment->evidence;
+    for (uint32_t i = segment->first; i < segment->first + segment->count; i++) {
+        end = max_u64(end, replay->entries[i].offset_end);
+    }
+    COVER("a file fails while a journal is replayed");
+    LOG_ERROR("a file cannot be completed from the journal file=%s err=%s", walk->path,
+              err_name(err));
+    segment_mark(replay, RECORD_SUSPECT, end);
+    replay->retained = replay->retained || segment->count > 0;
+    walk->failed = true;
+    segment_close(replay);
+}
+
+/* Which frames follow the sound end of the file. */
+static void segment_find_frames(struct replay *replay)
+{
+    struct replay_walk *walk = replay->walk;
+    const struct replay_segment *segment = segment_now(replay);
+    uint64_t chain = walk->walk.chain;
+    walk->reach = walk->walk.offset;
+    walk->next = segment->first;
+    walk->end = segment->first;
+    for (uint32_t i = segment->first; i < segment->first + segment->count; i++) {
+        struct replay_entry *entry = &replay->entries[i];
+        if (entry->offset_first == walk->reach && entry->chain == chain &&
+            entry->offset_end > entry->offset_first) {
+            walk->reach = entry->offset_end;
+            chain = entry->chain_end;
+            replay->entries[walk->end++] = *entry; /* Those that were passed are not needed. */
+        }
+    }
+}
+
+static void segment_write(struct replay *replay);
+
+/* The walk is over: what is the segment, and what is to be written? */
+static void segment_decide(struct replay *replay)
+{
+    struct replay_walk *walk = replay->walk;
+    struct replay_segment *segment = segment_now(replay);
+    segment->evidence = max_u64(segment->evidence, walk->walk.evidence);
+    segment_find_frames(replay);
+    bool whole = walk->reach >= segment->evidence;
+    bool holed = segment->holed && segment->behind_hole > walk->reach;
+    if (!whole && walk->walk.evidence > walk->walk.offset) {
+        COVER("a file is damaged before what was durable");
+        replay->retained = replay->retained || walk->reach > walk->walk.offset;
+        segment_mark(replay, RECORD_DAMAGED, max_u64(segment->evidence, walk->reach));
+        segment_close(replay);
+        return;
+    }
+    if (!whole) {
+        COVER("more was durable than file and journal have");
+        segment_mark(replay, RECORD_DAMAGED, segment->evidence);
+    } else if (holed && !MUTANT("hole-marks-nobody")) {
+        COVER("a hole of the journal makes a segment suspect");
+        segment_mark(replay, RECORD_SUSPECT, walk->reach + 1);
+    }
+    segment_write(replay);
+}
+
+/* The next extent of frames that follow, or the end of it. */
+static void segment_write(struct replay *replay)
+{
+    struct replay_walk *walk = replay->walk;
+    const struct replay_segment *segment = segment_now(replay);
+    if (walk->next == walk->end) {
+        bool wrote = walk->out != NULL;
+        replay->segments_written += wrote;
+        if (!wrote) {
+            segment_close(replay);
+            return;
+        }
+        io_sync(&replay->io, walk->fd);
+        segment_go(replay, STEP_SYNC_WRITTEN);
+        return;
+    }
+    const struct replay_entry *first = &replay->entries[walk->next];
+    uint32_t used = EXTENT_HEADER_BYTES;
+    uint32_t capacity = (uint32_t)align_up((uint64_t)used + first->size, DISK_BLOCK_BYTES);
+    capacity = max_u32(capacity, REPLAY_EXTENT_BYTES);
+    free(walk->out);
+    walk->out = aligned_alloc(DISK_BLOCK_BYTES, capacity);
+    if (walk->out == NULL) {
+        segment_fail(replay, ERR_NO_MEMORY);
+        return;
+    }
+    struct extent_header extent = {
+        .type = EXTENT_FRAMES,
+        .salt = walk->walk.salt,
+        .position = walk->walk.position,
+        .boot = replay->options.boot,
+        .offset_first = first->offset_first,
+        .durable_end = min_u64(segment->evidence, first->offset_first),
+        .chain = first->chain,
+    };
+    while (walk->next < walk->end && used + replay->entries[walk->next].size <= capacity) {
+        const struct replay_entry *entry = &replay->entries[walk->next++];
+        memcpy(walk->out + used, entry->frame, entry->size);
+        used += entry->size;
+        extent.frames_or_crc++;
+        walk->walk.offset = entry->offset_end;
+        walk->walk.chain = entry->chain_end;
+    }
+    replay->frames_written += extent.frames_or_crc;
+    extent.padded_size = (uint32_t)align_up(used, DISK_BLOCK_BYTES);
+    memset(walk->out + used, 0, extent.padded_size - used);
+    extent_header_encode(&extent, walk->out);
+    walk->walk.position += extent.padded_size;
+    replay->bytes_written += extent.padded_size;
+    io_write(&replay->io, walk->fd, walk->out, extent.padded_size, extent.position, 0);
+    segment_go(replay, STEP_WRITE);
+}
+
+/* Behind the sound end: does an extent say that more was durable? */
+static void segment_hunt(struct replay *replay, uint32_t size)
+{
+    struct replay_walk *walk = replay->walk;
+    walk->walk.evidence = extent_evidence(bytes_of(replay->window, size), walk->walk.salt,
+                                          replay->window_position, walk->walk.evidence);
+    if (size < walk->asked) {
+        segment_decide(replay);
+        return;
+    }
+    segment_read(replay, STEP_HUNT, replay->window_position + size, REPLAY_WINDOW_BYTES);
+}
+
+static void segment_walk(struct replay *replay, uint32_t size)
+{
+    struct replay_walk *walk = replay->walk;
+    uint32_t at = 0;
+    while (size - at >= DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        enum err err = walk_extent(&walk->walk, replay->window + at, size - at, &extent);
+        bool ends = size < walk->asked; /* The file does, inside the extent. */
+        if (err == ERR_TRUNCATED && !ends) {
+            segment_read(replay, STEP_WALK, walk->walk.position,
+                         max_u64(REPLAY_WINDOW_BYTES, extent.padded_size));
+            return;
+        }
+        if (err != OK) {
+            segment_read(replay, STEP_HUNT, walk->walk.position + DISK_BLOCK_BYTES,
+                         REPLAY_WINDOW_BYTES);
+            return;
+        }
+        at += extent.padded_size;
+    }
+    if (size < walk->asked) {
+        segment_decide(replay);
+        return;
+    }
+    segment_read(replay, STEP_WALK, walk->walk.position, REPLAY_WINDOW_BYTES);
+}
+
+static void segment_head(struct replay *replay, uint32_t size)
+{
+    struct replay_walk *walk = replay->walk;
+    struct replay_segment *segment = segment_now(replay);
+    const struct record *record = &segment->record;
+    struct segment_header header;
+    struct segment_seal seal;
+    if (size < SEGMENT_DATA_POSITION || segment_header_decode(replay->window, &header) != OK ||
+        header.segment_id != record->segment_id || header.salt != record->salt) {
+        COVER("the file of a segment is another one");
+        segment_mark(replay, RECORD_MISSING, segment->evidence);
+        segment_close(replay);
+        return;
+    }
+    bool sealed = segment_seal_decode(replay->window + SEGMENT_SEAL_POSITION, &seal) == OK &&
+                  seal.segment_id == record->segment_id && seal.salt == record->salt;
+    if (sealed) {
+        COVER("a segment with frames in the journal is sealed");
+        segment->known = false;
+        segment->evidence = 0;
+        segment_close(replay);
+        return;
+    }
+    if (segment->count == 0 && !segment->holed) {
+        segment_close(replay); /* Its shard will look. */
+        return;
+    }
+    walk->walk = (struct walk){
+        .segment_id = record->segment_id,
+        .salt = record->salt,
+        .epoch = record->epoch,
+        .position = SEGMENT_DATA_POSITION,
+        .offset = record->base_offset,
+        .chain = record->salt,
+        .evidence = record->base_offset,
+    };
+    if (record->checkpoint_position >= SEGMENT_DATA_POSITION &&
+        record->file_generation == header.file_generation) {
+        walk->walk.position = record->checkpoint_position;
+        walk->walk.offset = record->checkpoint_offset;
+        walk->walk.chain = record->checkpoint_chain;
+    }
+    segment_read(replay, STEP_WALK, walk->walk.position, REPLAY_WINDOW_BYTES);
+}
+
+static void segment_opened(struct replay *replay, int32_t result)
+{
+    if (result == ERR_NOT_FOUND) {
+        COVER("a segment with a record has no file");
+        segment_mark(replay, RECORD_MISSING, segment_now(replay)->evidence);
+        segment_close(replay);
+        return;
+    }
+    replay->walk->fd = result;
+    io_sync(&replay->io, replay->walk->fd);
+    segment_go(replay, STEP_SYNC);
+}
+
+static void segment_step(struct completion *done)
+{
+    struct io *io = CONTAINER_OF(done, struct io, done);
+    struct replay *replay = CONTAINER_OF(io, struct replay, io);
+    enum segment_step step = (enum segment_step)replay->state;
+    int32_t result = done->result;
+    if (result < 0 && result != ERR_NOT_FOUND) {
+        segment_fail(replay, (enum err)result);
+        return;
+    }
+    replay->window_size = (uint32_t)max_u64(0, (uint64_t)(int64_t)result);
+    bool reads = step == STEP_HEAD || step == STEP_WALK || step == STEP_HUNT;
+    replay->bytes_read += reads ? (uint32_t)result : 0;
+    switch (step) {
+    case STEP_OPEN:
+        segment_opened(replay, result);
+        return;
+    case STEP_SYNC:
+        segment_read(replay, STEP_HEAD, 0, SEGMENT_DATA_POSITION);
+        return;
+    case STEP_HEAD:
+        segment_head(replay, (uint32_t)result);
+        return;
+    case STEP_WALK:
+        segment_walk(replay, (uint32_t)result);
+        return;
+    case STEP_HUNT:
+        segment_hunt(replay, (uint32_t)result);
+        return;
+    case STEP_WRITE:
+        segment_write(replay);
+        return;
+    case STEP_SYNC_WRITTEN:
+        segment_close(replay);
+        return;
+    case STEP_CLOSE:
+        replay->segment_at++;
+        segment_next(replay);
+        return;
+    }
+    UNREACHABLE();
+}
+
+void replay_segments(struct replay *replay)
+{
+    replay->walk = calloc(1, sizeof(*replay->walk));
+    if (replay->walk == NULL) {
+        snprintf(replay->message, sizeof(replay->message), "the journals: out of memory");
+        replay_finish(replay, ERR_NO_MEMORY);
+        return;
+    }
+    segment_next(replay);
+}
