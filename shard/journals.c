@@ -68,6 +68,7 @@ struct journals {
     uint32_t known_count;
     uint8_t *image;
     uint32_t image_bytes;
+    bool without; /* Journals: there was no space for them. */
     struct manifest_store store;
     char path[JOURNALS_PATH_BYTES];
 };
@@ -122,11 +123,29 @@ static void journals_end(struct journals *journals)
     completion_fire(reactor, done, err);
 }
 
+/* Without space there are no journals in this life: the old MANIFEST stands, and what it names is
+ * in the files by now, so that the next start finds the same again. Reads and deletes go on. */
+static bool journals_do_without(struct journals *journals, enum err err)
+{
+    if (journals->op == NULL || journals->known == NULL || err != ERR_NO_SPACE) {
+        return false;
+    }
+    COVER("no space for the journals");
+    LOG_WARN("no space for the journals: appends go to their files, until floe starts with some "
+             "space dir=%s",
+             journals->options.data_dir);
+    journals->without = true;
+    journals->err = OK;
+    return true;
+}
+
 /* Says it once, closes what is open, and ends. */
 static void journals_fail(struct journals *journals, enum err err, const char *what)
 {
     journals->err = err;
-    if (journals->op != NULL && journals->op->message[0] == 0) {
+    if (journals_do_without(journals, err)) {
+        what = "";
+    } else if (journals->op != NULL && journals->op->message[0] == 0) {
         snprintf(journals->op->message, JOURNALS_MESSAGE_BYTES, "%s in %.300s: %s", what,
                  journals->options.data_dir, err_text(err));
     } else if (journals->op == NULL) {
@@ -502,6 +521,9 @@ void journals_assign(const struct journals *journals, uint32_t core, struct shar
 {
     ASSERT(core < journals->options.core_count);
     options->journals = journals;
+    if (journals->without) {
+        return;
+    }
     options->journal_id = journals->cores[core].id;
     options->journal_file = journals->cores[core].file;
     options->journal_bytes = journals->cores[core].bytes;
@@ -514,7 +536,7 @@ void journals_close(struct journals *journals, bool clean, struct completion *do
     journals->done = done;
     journals->err = OK;
     uint32_t named = journals->manifest.journal_count;
-    if (!clean || named < journals->options.core_count) {
+    if (!clean || journals->without) {
         journals_end(journals);
         return;
     }
