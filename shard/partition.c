@@ -231,6 +231,10 @@ void partition_drop(struct partition *partition, struct request *request)
     partition_fail_pressed(partition, ERR_TOPIC_UNKNOWN);
     append_fail_waiting(partition, ERR_TOPIC_UNKNOWN);
     append_fail_staged(partition, ERR_TOPIC_UNKNOWN);
+    list_remove(&partition->journal_wait_node);
+    if (partition->roll.state == ROLL_DRAIN) {
+        commit_poke(partition); /* What it waited for has just failed. */
+    }
     if (partition->active == 0) {
         partition_idle(partition);
     }

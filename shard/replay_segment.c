@@ -336,8 +336,9 @@ static void segment_head(struct replay *replay, uint32_t size)
 static void segment_opened(struct replay *replay, int32_t result)
 {
     if (result == ERR_NOT_FOUND) {
+        /* Its topic was deleted; or it is lost, and its shard will ask. */
         COVER("a segment with a record has no file");
-        segment_mark(replay, RECORD_MISSING, segment_now(replay)->evidence);
+        segment_now(replay)->record.marks |= RECORD_MISSING;
         segment_close(replay);
         return;
     }
