@@ -115,7 +115,8 @@ static enum err posix_open(struct reactor *reactor, const struct io_engine_optio
     return OK;
 }
 
-static void posix_close(struct reactor *reactor)
+/* posix_close() is a function of POSIX 2024, and of musl. */
+static void posix_end(struct reactor *reactor)
 {
     posix_free(posix_state(reactor));
     reactor->engine_state = NULL;
@@ -519,5 +520,5 @@ const struct io_engine io_engine_posix = {
     .socket_shutdown = posix_socket_shutdown,
     .socket_name = posix_socket_name,
     .describe = posix_describe,
-    .close = posix_close,
+    .close = posix_end,
 };
