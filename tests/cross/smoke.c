@@ -53,8 +53,6 @@ static void smoke_file(struct smoke *smoke, const char *path)
     io_open(&smoke->io, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_DIRECT);
     int fd = smoke_run(smoke, "open");
     bool direct = smoke->io.open.direct;
-    io_lock(&smoke->io, fd);
-    smoke_run(smoke, "lock");
     io_allocate(&smoke->io, fd, 0, SMOKE_BYTES);
     smoke_run(smoke, "allocate");
     io_write(&smoke->io, fd, out, SMOKE_BYTES, 0, IO_WRITE_DURABLE);
