@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 static void io_prepare(struct io *io, enum io_op op, int fd)
@@ -436,8 +437,8 @@ enum err io_err_from_errno(int number)
     case ENAMETOOLONG:
     case EOVERFLOW:
         return ERR_TOO_LARGE;
-    default:
-        return ERR_IO;
+    default: /* ENOTSUP is a value of its own on macOS only. */
+        return number == ENOTSUP ? ERR_UNSUPPORTED : ERR_IO;
     }
 }
 
