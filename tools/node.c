@@ -284,11 +284,25 @@ static void node_prepare_core(struct node *node, struct node_core *core)
     memcpy(core->net_options.listen, node->options.listen, sizeof(node->options.listen));
 }
 
-/* The shard's rolls go through the agent, which is made after it. */
+/* The shard's rolls and trims go through the agent, which is made after it and goes before it. */
 static void node_roll(void *context, struct shard_roll *roll)
 {
     const struct node_core *core = context;
+    if (core->agent == NULL) {
+        completion_fire(core->reactor, &roll->done, ERR_NOT_READY);
+        return;
+    }
     agent_roll(core->agent, roll);
+}
+
+static void node_trim(void *context, struct shard_trim *trim)
+{
+    const struct node_core *core = context;
+    if (core->agent == NULL) {
+        completion_fire(core->reactor, &trim->done, ERR_NOT_READY);
+        return;
+    }
+    agent_trim(core->agent, trim);
 }
 
 static void node_start_meta(struct node *node)
@@ -349,7 +363,8 @@ static void node_start_cores(struct node *node)
     for (uint32_t i = 0; i < node->core_count; i++) {
         struct node_core *core = &node->cores[i];
         node_prepare_core(node, core);
-        core->shard_options.hooks = (struct shard_hooks){.context = core, .roll = node_roll};
+        core->shard_options.hooks =
+            (struct shard_hooks){.context = core, .roll = node_roll, .trim = node_trim};
     }
     node_order(node, node_core_open, 0, node->core_count);
 }

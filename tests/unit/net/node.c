@@ -83,7 +83,7 @@ static void node_open_shard(struct node *node)
     node_run("mkdir", sub);
     struct shard_options options = {
         .data_dir = node->dir,
-        .hooks = {.context = node->agent, .roll = agent_roll},
+        .hooks = {.context = node->agent, .roll = agent_roll, .trim = agent_trim},
         .node_id = NODE_ID,
         .boot = 1,
         .partitions_max = 64,
