@@ -70,6 +70,22 @@ enum err frame_header_in(const uint8_t *at, const struct extent_header *extent, 
     return ours ? OK : ERR_FOREIGN;
 }
 
+uint64_t frame_log_start(struct bytes data, const struct segment_info *segment, uint64_t position,
+                         uint64_t known)
+{
+    for (uint32_t at = 0; data.size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        struct frame_header frame;
+        const uint8_t *here = data.data + at;
+        if (extent_header_at(here, segment->salt, position + at, &extent) == OK &&
+            extent.type == EXTENT_FRAMES &&
+            frame_header_in(here + EXTENT_HEADER_BYTES, &extent, segment->id, &frame) == OK) {
+            known = max_u64(known, frame.log_start);
+        }
+    }
+    return known;
+}
+
 void frame_row_encode(const struct frame_row *row, uint8_t *at)
 {
     store_le32(at, row->length);

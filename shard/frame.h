@@ -48,6 +48,11 @@ NODISCARD enum err frame_header_decode(const uint8_t *at, struct frame_header *h
 NODISCARD enum err frame_header_in(const uint8_t *at, const struct extent_header *extent,
                                    uint64_t segment_id, struct frame_header *header);
 
+/* Looks at every block of `data`, as extent_evidence() does: the greatest log start that a frame of
+ * the segment claims, at least `known`. */
+uint64_t frame_log_start(struct bytes data, const struct segment_info *segment, uint64_t position,
+                         uint64_t known);
+
 void frame_row_encode(const struct frame_row *row, uint8_t *at);
 void frame_row_decode(const uint8_t *at, struct frame_row *row);
 

@@ -93,6 +93,7 @@ enum request_kind {
     REQUEST_ASSIGN, /* The map says: this core owns the partition; recovers it. */
     REQUEST_CONFIGURE,
     REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
+    REQUEST_TRIM, /* The log starts later: what is below can no longer be read, and goes. */
 };
 
 /* A run of whole record batches, ready to be sent. */

@@ -94,6 +94,13 @@ static void run_sealed(void *context, uint32_t partition, uint64_t end_offset)
     check_sealed(run->check, partition, end_offset);
 }
 
+static void run_trimmed(void *context, uint32_t partition, uint64_t log_start)
+{
+    (void)context;
+    (void)partition;
+    (void)log_start;
+}
+
 /* A life begins. */
 
 static void life_opened(struct completion *done)
@@ -451,7 +458,8 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     run.prng = sim_prng(run.world);
     run.node = sim_node_add(run.world);
     run_draw_disk(&run);
-    struct sim_map_options map_options = {.prng = run.prng, .context = &run, .sealed = run_sealed};
+    struct sim_map_options map_options = {
+        .prng = run.prng, .context = &run, .sealed = run_sealed, .trimmed = run_trimmed};
     run.map = sim_map_create(&map_options);
     run.check = check_create(run.map, sim_node_disk(run.node));
     run.workload = workload_create(run.map, run.check, run.prng);

@@ -21,6 +21,8 @@ static void workload_add_topic(struct workload *workload)
         .timestamp_before_max_ms = INT64_MAX,
         .timestamp_after_max_ms = INT64_MAX,
         .producer_expiry_ms = INT64_C(86400000),
+        .retention_ms = -1,
+        .retention_bytes = -1,
         .deep_validation = prng_chance(prng, 20),
     };
     (void)sim_map_topic_create(workload->map, &config, 1 + (uint32_t)prng_below(prng, 3));

@@ -127,16 +127,15 @@ void agent_start(struct workload *workload, uint32_t partition)
     agent->segments =
         realloc(agent->segments, (mapped->segment_count + 1) * sizeof(*agent->segments));
     ASSERT(agent->segments != NULL);
-    for (uint32_t i = 0; i < mapped->segment_count; i++) {
-        agent->segments[i] = mapped->segments[i].info;
-    }
+    uint32_t count = sim_map_segments(mapped, agent->segments);
     op->request.kind = REQUEST_ASSIGN;
     op->request.assign = (struct request_assign){
         .topic_name = mapped->topic_name,
         .config = &mapped->config,
         .segments = agent->segments,
-        .segment_count = mapped->segment_count,
+        .segment_count = count,
         .epoch = mapped->epoch,
+        .log_start = mapped->log_start,
     };
     op_send(op, agent_core(agent), partition);
 }

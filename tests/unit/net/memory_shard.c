@@ -185,7 +185,7 @@ static enum err memory_offsets(const struct memory_log *log, struct request_offs
     }
     for (uint32_t i = 0; offsets->timestamp >= 0 && i < log->batch_count; i++) {
         uint64_t offset;
-        if (batch_find_time(memory_log_batch(log, i), offsets->timestamp, &offset,
+        if (batch_find_time(memory_log_batch(log, i), offsets->timestamp, 0, &offset,
                             &offsets->timestamp_found) == OK) {
             offsets->offset = (int64_t)offset;
             break;
