@@ -5,7 +5,8 @@
  * No timer: while COMMITS_MAX are in flight the next one gathers. A frame goes out only when its
  * blocks exist; they are allocated ahead in growing steps. Acks are in file order, because a frame
  * counts as durable only if every earlier write to its file is. A failed write ends the file: it
- * takes no more appends, what was not acked fails, and the next append rolls. */
+ * takes no more appends, what was not acked fails, and the next append rolls. Each frame says where
+ * the log starts; where nothing is staged a control frame, which is empty, does (trim.c). */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -16,10 +17,16 @@
 
 static void commit_gather(struct partition *partition);
 
+/* A frame has something to say. */
+static bool commit_wanted(const struct partition *partition)
+{
+    return partition->staged.head != NULL || trim_wants_frame(partition);
+}
+
 bool commit_idle(const struct partition *partition)
 {
     const struct writer *writer = &partition->writer;
-    return writer->head == writer->tail && partition->staged.head == NULL && !writer->allocating &&
+    return writer->head == writer->tail && !commit_wanted(partition) && !writer->allocating &&
            !partition->commit_waits;
 }
 
@@ -49,6 +56,9 @@ static void commit_allocated(struct completion *done)
                      partition->name, partition->id.partition, err_name((enum err)done->result));
             append_fail_staged(partition, ERR_STORAGE);
         }
+        if (trim_wants_frame(partition)) {
+            trim_frame_failed(partition);
+        }
     }
     commit_rest(partition);
     shard_leave(partition->shard, partition);
@@ -74,6 +84,7 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     struct segment *segment = partition_open_segment(partition);
     struct reactor *reactor = partition->shard->reactor;
     ASSERT(commit->offset_first == partition->high_watermark);
+    commit->acked = true;
     partition->high_watermark = commit->offset_end;
     partition->writer.durable_chain = commit->chain_end;
     if (partition->producers != NULL) {
@@ -83,7 +94,9 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     if (commit->timestamp_max > segment->timestamp_max) {
         segment->timestamp_max = commit->timestamp_max;
     }
-    if (segment_index_add(&segment->index, commit->offset_first, commit->position, commit->ms,
+    bool control = commit->offset_end == commit->offset_first;
+    if (!control &&
+        segment_index_add(&segment->index, commit->offset_first, commit->position, commit->ms,
                           commit->seq, commit->timestamp_max, commit->size) != OK) {
         segment->loaded = false; /* Read back from the file when it is needed. */
     }
@@ -95,6 +108,7 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     }
     append_wake_duplicates(partition);
     partition_wake_readers(partition);
+    trim_frame_acked(partition, commit->log_start);
 }
 
 /* Nothing is in flight any more on a file that failed. */
@@ -102,6 +116,7 @@ static void commit_collapse(struct partition *partition)
 {
     partition->writer.submitted_end = partition->high_watermark;
     append_fail_staged(partition, ERR_STORAGE);
+    trim_frame_failed(partition);
 }
 
 static void commit_fail(struct partition *partition, struct commit *commit)
@@ -126,7 +141,7 @@ static void commit_settle(struct partition *partition)
         if (commit->state != COMMIT_WRITTEN) {
             break;
         }
-        bool early = commit->requests.head == NULL; /* Acked when it was submitted. */
+        bool early = commit->acked;
         bool sound = commit->err == OK && !writer->failed;
         if (!sound) {
             commit_fail(partition, commit);
@@ -172,7 +187,7 @@ static uint32_t commit_measure(const struct partition *partition, uint32_t *size
 {
     uint32_t count = 0;
     uint32_t bytes = 0;
-    *size = 0;
+    *size = DISK_BLOCK_BYTES; /* Of a control frame. */
     for (const struct request *r = partition->staged.head; r != NULL; r = r->next) {
         uint64_t next = (uint64_t)bytes + FRAME_ROW_BYTES + r->produce.batch.size;
         uint64_t padded = align_up(EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + align_up(next, 8),
@@ -250,10 +265,12 @@ static void commit_encode(struct partition *partition, struct commit *commit, ui
 {
     const struct segment *segment = partition_open_segment(partition);
     struct writer *writer = &partition->writer;
+    commit->log_start = trim_frame_log_start(partition);
     uint8_t *at = commit->block->data;
     uint8_t *body = at + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
     commit->offset_end = commit_fill(partition, commit, body, count);
     struct frame_header frame = {
+        .flags = count == 0 ? FRAME_CONTROL : 0,
         .salt = segment->info.salt,
         .segment_id = segment->info.id,
         .epoch = segment->info.epoch,
@@ -262,7 +279,7 @@ static void commit_encode(struct partition *partition, struct commit *commit, ui
         .records = (uint32_t)(commit->offset_end - commit->offset_first),
         .batches = count,
         .high_watermark = partition->high_watermark,
-        .log_start = partition->log_start,
+        .log_start = commit->log_start,
         .chain = writer->chain,
         .append_ms = partition->shard->reactor->now_ms,
         .body_crc = frame_body_crc(body, body_bytes),
@@ -303,10 +320,11 @@ static void commit_submit(struct partition *partition, struct block *block, uint
     commit->offset_first = writer->submitted_end;
     commit->started_ns = reactor->now_ns;
     commit->requests = (struct request_queue){0};
+    commit->acked = false;
     commit_encode(partition, commit, count, body_bytes);
     writer->position += size;
     writer->submitted_end = commit->offset_end;
-    commit->frame = tail_add(partition->shard, partition, block);
+    commit->frame = count == 0 ? NULL : tail_add(partition->shard, partition, block);
     if (commit->frame != NULL) {
         uint32_t data_at =
             EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + count * (uint32_t)FRAME_ROW_BYTES;
@@ -341,7 +359,7 @@ static void commit_gather(struct partition *partition)
 {
     struct writer *writer = &partition->writer;
     struct reactor *reactor = partition->shard->reactor;
-    while (partition->staged.head != NULL && writer->tail - writer->head < COMMITS_MAX &&
+    while (commit_wanted(partition) && writer->tail - writer->head < COMMITS_MAX &&
            !partition->commit_waits && !writer->failed) {
         uint32_t size;
         uint32_t body_bytes;
@@ -383,7 +401,7 @@ void commit_work(struct completion *work)
 
 void commit_kick(struct partition *partition)
 {
-    if (partition->commit_work.queued || partition->staged.head == NULL) {
+    if (partition->commit_work.queued || !commit_wanted(partition)) {
         return;
     }
     shard_enter(partition->shard, partition);

@@ -181,10 +181,13 @@ static enum err load_frame(struct load *load, const struct extent_header *extent
     if (timestamp_max > load->timestamp_max) {
         load->timestamp_max = timestamp_max;
     }
-    struct frame_row row = {0};
-    frame_row_decode(body, &row);
-    err = segment_index_add(&load->index, frame->offset_first, load->position, row.ms, row.seq,
-                            timestamp_max, extent->padded_size);
+    load->log_start = max_u64(load->log_start, frame->log_start);
+    if (frame->batches > 0) { /* Else a control frame, which has no rows. */
+        struct frame_row row = {0};
+        frame_row_decode(body, &row);
+        err = segment_index_add(&load->index, frame->offset_first, load->position, row.ms, row.seq,
+                                timestamp_max, extent->padded_size);
+    }
     load->offset += frame->records;
     load->chain = frame_chain(header);
     return err;
@@ -241,8 +244,10 @@ static void load_end(struct load *load)
  * block says it, too. */
 static void load_hunt(struct load *load, uint32_t size)
 {
-    load->evidence = extent_evidence(bytes_of(load->block->data, size), load->segment->info.salt,
-                                     load->read_position, load->evidence);
+    struct bytes data = bytes_of(load->block->data, size);
+    const struct segment_info *info = &load->segment->info;
+    load->evidence = extent_evidence(data, info->salt, load->read_position, load->evidence);
+    load->log_start = frame_log_start(data, info, load->read_position, load->log_start);
     if (load->evidence > load->offset || size < load->buffer_bytes) {
         load_end(load);
         return;
@@ -353,11 +358,13 @@ static void load_head(struct load *load, uint32_t size)
         load_finish(load, ERR_DAMAGED);
         return;
     }
+    load->log_start = header.log_start;
     struct segment_seal *seal = &load->seal;
     enum err err = segment_seal_decode(load->block->data + SEGMENT_SEAL_POSITION, seal);
     bool ours = err == OK && seal->segment_id == info->id && seal->salt == info->salt &&
                 (info->state == SEGMENT_OPEN || seal->end_offset == info->end_offset);
     load->sealed = ours && load->recover;
+    load->log_start = ours ? max_u64(load->log_start, seal->log_start) : load->log_start;
     if (!ours) {
         load_scan_start(load);
         return;
