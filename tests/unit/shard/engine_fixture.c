@@ -70,7 +70,7 @@ static void engine_answer_roll(struct engine *engine, struct shard_roll *roll)
         last->digest = roll->digest;
         last->timestamp_max = roll->timestamp_max;
         last->bytes = roll->bytes;
-        engine->log_start = max_u64(engine->log_start, roll->log_start);
+        engine->log_start = min_u64(max_u64(engine->log_start, roll->log_start), roll->end_offset);
     }
     if (err == OK && roll->open_next) {
         uint64_t number = engine->next_segment++;
