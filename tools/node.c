@@ -256,6 +256,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .boot = (uint32_t)identity->boot,
         .partitions_max = node->options.partitions_max,
         .appends_max = 65536,
+        .retention_check_ms = node->options.retention_check_ms,
         .direct = node->options.direct,
     };
     const uint8_t *cluster_id = map_cluster_id(meta_map(node->meta));
