@@ -94,11 +94,10 @@ static void run_sealed(void *context, uint32_t partition, uint64_t end_offset)
     check_sealed(run->check, partition, end_offset);
 }
 
-static void run_trimmed(void *context, uint32_t partition, uint64_t log_start)
+static void run_trimmed(void *context, uint32_t partition, uint64_t log_start, uint64_t ms)
 {
-    (void)context;
-    (void)partition;
-    (void)log_start;
+    struct run *run = context;
+    check_trimmed(run->check, partition, log_start, ms);
 }
 
 /* A life begins. */
@@ -221,6 +220,7 @@ static void life_work(struct run *run)
             .boot = (uint32_t)run->identity.boot,
             .partitions_max = PARTITIONS_OF_CORE,
             .appends_max = 1024,
+            .retention_check_ms = 3 + (uint32_t)prng_below(run->prng, 20),
             .direct = prng_chance(run->prng, 80),
         };
         memcpy(options.disk_id, run->identity.disk_id, sizeof(options.disk_id));
@@ -395,6 +395,8 @@ static void count_marks(struct sim_counts *counts, bool end)
     uint64_t sign = end ? 1 : UINT64_MAX;
     counts->torn += sign * cover_hits("recovery meets a bad extent");
     counts->pressed += sign * cover_hits("readers hold all the memory that they may");
+    counts->swept += sign * cover_hits("a file that a crash left is swept");
+    counts->retention_rolls += sign * cover_hits("retention rolls a segment");
     counts->resumed += sign * cover_hits("a fetch goes on when a reader gave memory back");
 }
 
@@ -420,6 +422,10 @@ static void run_count(struct run *run)
     counts->rotten += checked->rotten;
     counts->damaged += worked->damaged;
     counts->deletes += worked->deletes;
+    counts->trims += worked->trims;
+    counts->below += worked->below;
+    counts->retained += checked->retained;
+    counts->removed += sim_map_removed(run->map);
     counts->faults += sim_node_faults(run->node);
     counts->refusals += sim_map_refused(run->map);
     counts->events += sim_node_events(run->node);

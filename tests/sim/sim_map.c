@@ -201,7 +201,8 @@ static enum err entry_trim(struct map_entry *entry, const struct shard_trim *tri
         map->refused++;
         return ERR_NOT_READY;
     }
-    map->options.trimmed(map->options.context, seen->number, trim->log_start);
+    map->options.trimmed(map->options.context, seen->number, trim->log_start,
+                         entry->reactor->now_ms);
     seen->log_start = max_u64(seen->log_start, trim->log_start);
     for (uint32_t i = 0; i < kept; i++) {
         map->removed += !seen->segments[i].gone;

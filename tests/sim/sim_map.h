@@ -36,8 +36,8 @@ struct sim_map_options {
     void *context;
     /* A segment is about to be sealed: nothing at or above `end_offset` will ever be there. */
     void (*sealed)(void *context, uint32_t partition, uint64_t end_offset);
-    /* The log is about to start at `log_start`. */
-    void (*trimmed)(void *context, uint32_t partition, uint64_t log_start);
+    /* The log is about to start at `log_start`; it was asked for before `ms`. */
+    void (*trimmed)(void *context, uint32_t partition, uint64_t log_start, uint64_t ms);
 };
 
 struct sim_map *sim_map_create(const struct sim_map_options *options);
