@@ -1,6 +1,7 @@
 """The end of a segment's life: DeleteRecords, retention, and restarts in between."""
 import ctypes
 import glob
+import json
 import os
 import time
 
@@ -122,6 +123,24 @@ def test_delete_records(world):
     equal(out, [f"{1050 + n} {record}" for n, record in enumerate(more)])
     checked = world.floe("log", "verify", world.data)
     equal(checked.returncode, 0, checked.stdout.decode() + checked.stderr.decode())
+
+
+def test_inspect_shows_where_a_log_starts(world):
+    server = world.server()
+    produce(server, "shown", lines(20))
+    equal(delete_records(server, "shown", 7), (7, 0))
+    produce(server, "shown", ["behind"])
+    equal(server.stop(), 0)
+    out = world.floe("log", "inspect", world.data, "-o", "json")
+    row, = json.loads(out.stdout)["rows"]
+    equal((row["first"], row["end"], row["start"], row["state"]), (0, 21, 7, "sealed"))
+    out = world.floe("log", "inspect", files(world)[0], "-o", "json")
+    rows = json.loads(out.stdout)["rows"]
+    control, = [row for row in rows if row["codec"] == "control"]
+    equal((control["offset"], control["records"], control["start"]), (20, 0, 7))
+    equal(sum(row["records"] for row in rows), 21)
+    equal([row["start"] for row in rows if row["offset"] < 20], [0] * (len(rows) - 2))
+    equal(world.floe("log", "verify", world.data).returncode, 0)
 
 
 def test_retention_by_size(world):
