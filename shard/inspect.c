@@ -52,6 +52,10 @@ enum err inspect_open(struct inspect *inspect)
     inspect->offset = header->base_offset;
     inspect->durable_end = header->base_offset;
     inspect->chain = header->salt;
+    inspect->log_start = header->log_start;
+    if (inspect->sealed) {
+        inspect->log_start = max_u64(inspect->log_start, inspect->seal.log_start);
+    }
     return OK;
 }
 
@@ -79,6 +83,7 @@ static const char *inspect_frame(struct inspect *inspect)
     inspect->frame_index = first ? 0 : inspect->frame_index + 1;
     inspect->offset += frame->records;
     inspect->chain = frame_chain(at);
+    inspect->log_start = max_u64(inspect->log_start, frame->log_start);
     inspect->records += frame->records;
     inspect->batches += frame->batches;
     inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;

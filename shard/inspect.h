@@ -34,8 +34,9 @@ struct inspect {
     struct frame_header frame; /* If the extent holds frames: the current one. */
     uint32_t frame_index;      /* In its extent, from 0. */
     uint64_t records, batches, batch_bytes;
-    uint64_t offset; /* Behind the last sound frame. */
-    uint64_t chain;  /* There. */
+    uint64_t offset;    /* Behind the last sound frame. */
+    uint64_t chain;     /* There. */
+    uint64_t log_start; /* The greatest that header, seal block and sound frames name. */
     enum inspect_end end;
     const char *problem; /* Of what is damaged, in words; NULL: nothing is. */
 

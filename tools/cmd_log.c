@@ -28,7 +28,7 @@ struct log_file {
     struct segment_header header;
     bool sealed;
     enum inspect_end end;
-    uint64_t offset_end, records, batches, problem_position;
+    uint64_t offset_end, log_start, records, batches, problem_position;
     const char *problem;
 };
 
@@ -185,6 +185,7 @@ static int log_walk(const struct cmd *cmd, struct log_file *file,
     file->sealed = inspect.sealed;
     file->end = inspect.end;
     file->offset_end = inspect.offset;
+    file->log_start = inspect.log_start;
     file->records = inspect.records;
     file->batches = inspect.batches;
     file->problem = inspect.problem;
@@ -267,12 +268,17 @@ static void log_row(struct cmd_rows *rows, const struct log_file *file)
     }
     cmd_rows_number(rows, (int64_t)file->bytes);
     cmd_rows_text(rows, log_state(file));
+    if (file->err != OK) {
+        cmd_rows_text(rows, NULL);
+    } else {
+        cmd_rows_number(rows, (int64_t)file->log_start);
+    }
 }
 
 static int log_inspect_directory(const struct cmd *cmd, struct log_files *list)
 {
-    static const char *const columns[] = {"topic", "partition", "segment", "epoch",
-                                          "first", "end",       "bytes",   "state"};
+    static const char *const columns[] = {"topic", "partition", "segment", "epoch", "first",
+                                          "end",   "bytes",     "state",   "start"};
     int code = log_walk_all(list);
     if (code != CMD_OK) {
         return code;
@@ -291,11 +297,29 @@ static const char *log_codec(uint16_t attributes)
     return names[attributes & BATCH_CODEC_MASK];
 }
 
+/* A frame without records, which says where the log starts. */
+static void log_control(const struct inspect *inspect, struct cmd_rows *rows)
+{
+    cmd_rows_number(rows, (int64_t)inspect->position);
+    cmd_rows_number(rows, (int64_t)inspect->frame.offset_first);
+    cmd_rows_number(rows, 0);
+    cmd_rows_number(rows, 0);
+    cmd_rows_text(rows, "control");
+    cmd_rows_text(rows, NULL);
+    cmd_rows_text(rows, NULL);
+    cmd_rows_number(rows, (int64_t)inspect->frame.append_ms);
+    cmd_rows_number(rows, (int64_t)inspect->frame.log_start);
+}
+
 static void log_batches(const struct inspect *inspect, void *context)
 {
     struct cmd_rows *rows = context;
     struct inspect_batch at;
     char producer[LOG_CELL_BYTES];
+    if (inspect->extent.type == EXTENT_FRAMES && (inspect->frame.flags & FRAME_CONTROL) != 0) {
+        log_control(inspect, rows);
+        return;
+    }
     for (uint32_t i = 0; inspect_batch(inspect, i, &at); i++) {
         cmd_rows_number(rows, (int64_t)inspect->position);
         cmd_rows_number(rows, (int64_t)at.offset);
@@ -312,6 +336,7 @@ static void log_batches(const struct inspect *inspect, void *context)
             cmd_rows_number(rows, at.batch.base_sequence);
         }
         cmd_rows_number(rows, at.batch.max_timestamp);
+        cmd_rows_number(rows, (int64_t)inspect->frame.log_start);
     }
 }
 
@@ -331,8 +356,8 @@ static int log_say_problem(const struct cmd *cmd, const struct log_file *file, i
 
 static int log_inspect_file(const struct cmd *cmd, struct log_file *file)
 {
-    static const char *const columns[] = {"position", "offset",   "records",  "bytes",
-                                          "codec",    "producer", "sequence", "time"};
+    static const char *const columns[] = {"position", "offset",   "records", "bytes", "codec",
+                                          "producer", "sequence", "time",    "start"};
     struct cmd_rows rows;
     cmd_rows_begin(&rows, cmd, columns, ARRAY_COUNT(columns));
     int code = log_walk(cmd, file, log_batches, &rows);
