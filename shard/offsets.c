@@ -249,7 +249,8 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
     struct frame_cursor cursor;
     const uint8_t *header_at;
     frame_cursor_init(&cursor, at, &extent, reader->segment->info.id);
-    while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK) {
+    while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK &&
+           frame.offset_first < reader->offset_end) {
         uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
         const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
         if (offsets_in_frame(reader, bytes_of(batches, frame.body_bytes - table))) {
@@ -257,7 +258,7 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
         }
         reader->offset = frame.offset_first + frame.records;
     }
-    return err == ERR_NOT_FOUND ? OK : ERR_DAMAGED;
+    return err == OK || err == ERR_NOT_FOUND ? OK : ERR_DAMAGED;
 }
 
 static void offsets_parse(struct reader *reader, uint32_t size)

@@ -128,11 +128,14 @@ static const char *walk_frames(struct walk *walk, const uint8_t *bytes)
     const char *wrong = walk->extent.chain == walk->chain ? NULL : "the chain is broken";
     wrong = walk->extent.frames_or_crc > 0 ? wrong : "an extent without frames";
     uint32_t at = EXTENT_HEADER_BYTES;
-    for (uint32_t i = 0; i < walk->extent.frames_or_crc && wrong == NULL; i++) {
+    /* The last one may hold frames whose commits failed: the segment ended before them. */
+    bool ended = false;
+    for (uint32_t i = 0; i < walk->extent.frames_or_crc && wrong == NULL && !ended; i++) {
         uint32_t left = walk->extent.padded_size - at;
         wrong = left < FRAME_HEADER_BYTES ? "a frame too many" : NULL;
         wrong = wrong != NULL ? wrong : walk_frame(walk, bytes + at, left);
         at += wrong == NULL ? min_u32(frame_size(&walk->frame), left) : 0;
+        ended = walk->offset >= walk->info->end_offset;
     }
     return wrong;
 }
