@@ -2,6 +2,7 @@
 #include "core/io_engine.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -67,6 +68,9 @@ static int32_t execute_read(struct io *io)
 
 static int execute_datasync(int fd)
 {
+    if (MUTANT("no-dsync")) {
+        return 0;
+    }
 #ifdef __APPLE__
     return fcntl(fd, F_FULLFSYNC);
 #else
