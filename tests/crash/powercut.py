@@ -257,7 +257,7 @@ def main():
     options = parse()
     reason = device.missing()
     if reason is not None:
-        print(f"skip powercut: {reason}")
+        print(f"no power cuts here: {reason}")
         return 77
     check(os.access(options.floe, os.X_OK), f"{options.floe} is not there")
     signal.signal(signal.SIGTERM, end)
