@@ -38,6 +38,7 @@ SHARES_SAVED = [0, 0, 0, 0.2, 0.5, 0.9]
 TORN = ["the seal block is damaged"]
 WARM_ACKS, START_SECONDS, STOP_SECONDS = 300, 0.08, 0.05
 OS_TOPIC, DISK_TOPIC = "quick", "safe"
+TOPICS_CHANGE, TOPICS_MORE = 0.25, 3  # In this share of the cycles; at most so many others.
 SOMETIMES_CYCLES = 60  # From so many cycles on each of these must have been seen:
 SOMETIMES = ["a write without a flush was lost", "a batch sent, not acked, was lost",
              "a batch sent, not acked, survived", "a start was cut before it was ready"]
@@ -61,6 +62,7 @@ class Life:
             "storage.engine": prng.choice(["direct", "direct", "buffered"]),
             "io.engine": prng.choice(["auto", "auto", "posix"]), **options.set}
         self.server, self.producer = None, None
+        self.names = {DISK_TOPIC, OS_TOPIC}  # Of the topics, as acked.
         self.slot = 0
 
     def text(self):
@@ -110,11 +112,30 @@ class Life:
         self.count("a cut of which some sectors survived", saved > 0)
         return f"of {there // 1024} KiB without a flush {saved // 1024} saved"
 
+    def change_topics(self):
+        """One more or one less."""
+        others = sorted(self.names - {DISK_TOPIC, OS_TOPIC})
+        verb = "delete" if len(others) == TOPICS_MORE else "create"
+        name = others[0] if verb == "delete" else f"other-{self.slot}"
+        done = self.world.floe("topic", verb, name, "-b", self.server.address)
+        equal(done.returncode, 0, f"topic {verb}: {done.stderr!r}")
+        self.names ^= {name}
+        self.counts["acked changes of topics"] += 1
+
+    def verify_topics(self):
+        done = self.world.floe("topic", "list", "-b", self.server.address)
+        found = {line.split("\t")[0] for line in done.stdout.decode().splitlines()[1:]}
+        if found != self.names:
+            raise Lost(f"the topics are {sorted(found)}, acked were {sorted(self.names)}")
+
     def cycle(self, moment):
         """From a server that runs to the next one, with a cut between; what to say of it."""
         load = Load(self.server, self.ledgers, self.producer, f"{self.seed} {self.slot}")
         load.until(self.prng.randrange(*ACKS_OF_A_CYCLE))
-        if moment == "load":
+        change = self.prng.random() < TOPICS_CHANGE and self.options.mutant is None
+        if change:
+            self.change_topics()
+        if moment == "load" and not change:
             time.sleep(self.prng.random() * 0.01)
         elif moment == "idle":
             load.finish()
@@ -143,6 +164,7 @@ class Life:
         self.count("a write without a flush was lost", not self.disk.witness_there(self.slot))
         self.verify_files(TORN)
         self.server.start()
+        self.verify_topics()
         batches = 0
         for ledger in self.ledgers:
             found = ledger.verify(self.server, self.producer)
