@@ -8,9 +8,11 @@ flush has carried to the image is gone, and a flush that is under way stops in t
 fuse and the kernel's memory go with it, since all of them are taken down before the image is looked
 at again. The image itself is not flushed (fua discards it): nothing dies here but processes.
 
-A real disk may have written some of what it was not asked to flush, in any order. The cache is a file
-without a name, of which we keep a descriptor: some of its sectors are copied to the image after a cut.
+A real disk may have written some of what it was not asked to flush, in any order. The cache is a
+file without a name, of which we keep a descriptor: some of its sectors are copied to the image after
+a cut.
 """
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -19,9 +21,11 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import uuid
 
+AIM_TRIES, AIM_SECONDS = 8, 0.003
 SECONDS = 20  # For each step; a step takes milliseconds.
 PROGRAMS = {"nbdkit": "nbdkit", "nbdfuse": "libnbd-bin", "fusermount3": "fuse3", "losetup": "mount",
             "mkfs.ext4": "e2fsprogs", "e2fsck": "e2fsprogs"}
@@ -68,6 +72,17 @@ def is_alive(path):
             return os.path.exists(f"/proc/{int(file.read())}")
     except (OSError, ValueError):
         return True  # Not ours to judge.
+
+
+def is_stopped(process):
+    """All its threads."""
+    folder = f"/proc/{process}/task"
+    for thread in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It has ended.
+            with open(f"{folder}/{thread}/stat", encoding="ascii") as file:
+                if file.read().rpartition(")")[2].split()[0] not in "TtZX":
+                    return False
+    return True
 
 
 def with_parent():
@@ -121,7 +136,8 @@ class Device:
         self.boot_id = os.path.join(folder, "boot_id")
         self.log = None
         self.nbdkit = self.nbdfuse = self.loop = self.witness = self.cache = None
-        self.mounted = False
+        self.mounted = self.witness_written = False
+        self.writer = None
         self.buffer = mmap.mmap(-1, BLOCK)  # Aligned, as O_DIRECT wants it.
 
     def make(self):
@@ -197,44 +213,71 @@ class Device:
             self.flush()
         self.witness = os.open(path, os.O_RDWR | os.O_DIRECT)
 
-    def witness_write(self, slot):
+    def witness_start(self, slot):
+        """Writes a block; in a thread, since a flush that is under way holds it up, and the cut shall
+        not wait for the end of that."""
+        def write():
+            with contextlib.suppress(OSError):
+                os.pwritev(self.witness, [self.buffer], slot % WITNESS_BLOCKS * BLOCK)
+                self.witness_written = True
         self.buffer[:] = b"w" * BLOCK
-        os.pwritev(self.witness, [self.buffer], slot % WITNESS_BLOCKS * BLOCK)
+        self.witness_written = False
+        self.writer = threading.Thread(target=write, daemon=True)
+        self.writer.start()
 
-    def witness_there(self, slot):
-        """Whether the block survived; it is made empty again."""
+    def witness_lost(self, slot):
+        """Whether the block was written before the cut, and is gone; it is made empty again."""
         os.preadv(self.witness, [self.buffer], slot % WITNESS_BLOCKS * BLOCK)
         there = self.buffer[0] != 0
         if there:
             self.buffer[:] = bytes(BLOCK)
             os.pwritev(self.witness, [self.buffer], slot % WITNESS_BLOCKS * BLOCK)
             os.fdatasync(self.witness)
-        return there
+        lost, self.witness_written = self.witness_written and not there, False
+        return lost
 
     # Power off.
 
+    def aim(self, prng):
+        """Stops the disk while something is in it that no flush has carried to the image: half a
+        flush, or one that is still to come. After some tries it stands wherever it stands."""
+        for _ in range(AIM_TRIES):
+            time.sleep(prng.random() * AIM_SECONDS)
+            self.nbdkit.send_signal(signal.SIGSTOP)
+            until(lambda: is_stopped(self.nbdkit.pid), "nbdkit stops")
+            if any(self.unflushed()):
+                return
+            self.nbdkit.send_signal(signal.SIGCONT)
+
+    def unflushed(self):
+        """Sectors of the cache that the image does not have: position and content."""
+        with open(self.image, "rb") as image:
+            for at, size in cached(self.cache):
+                new, old = os.pread(self.cache, size, at), os.pread(image.fileno(), size, at)
+                for sector in range(0, size if new != old else 0, SECTOR):
+                    if new[sector:sector + SECTOR] != old[sector:sector + SECTOR]:
+                        yield at + sector, new[sector:sector + SECTOR]
+
     def cut(self):
         """At once. The rest is taken away by clear(), when nobody has files there any more."""
+        written = self.witness_written
         self.nbdkit.send_signal(signal.SIGKILL)
+        if self.writer is not None:
+            self.writer.join(SECONDS)  # By an error, if it was not done.
+            self.writer = None
+        self.witness_written = written
 
     def save(self, prng, share):
         """After clear(): a share of the sectors that no flush had asked for is on the disk after
         all. How many bytes there were, and how many are."""
-        there = saved = 0
-        image = os.open(self.image, os.O_RDWR)
-        for at, size in cached(self.cache):
-            new, old = os.pread(self.cache, size, at), os.pread(image, size, at)
-            for sector in range(0, size if new != old else 0, SECTOR):
-                piece = new[sector:sector + SECTOR]
-                if piece != old[sector:sector + SECTOR]:
-                    there += SECTOR
-                    if prng.random() < share:
-                        os.pwrite(image, piece, at + sector)
-                        saved += SECTOR
-        os.close(image)
+        sectors = list(self.unflushed())
+        saved = [sector for sector in sectors if prng.random() < share]
+        with open(self.image, "r+b") as image:
+            for at, content in saved:
+                os.pwrite(image.fileno(), content, at)
         os.close(self.cache)
         self.cache = None
-        return there, saved
+        return len(sectors) * SECTOR, len(saved) * SECTOR
 
     def clear(self):
         """Takes down what stands, whatever that is; the image stays."""
