@@ -9,8 +9,8 @@ fuse and the kernel's memory go with it, since all of them are taken down before
 at again. The image itself is not flushed (fua discards it): nothing dies here but processes.
 
 A real disk may have written some of what it was not asked to flush, in any order. The cache is a
-file without a name, of which we keep a descriptor: some of its sectors are copied to the image after
-a cut.
+file without a name, of which we keep a descriptor: some of its sectors are copied to the image
+after a cut.
 """
 import contextlib
 import ctypes
@@ -214,8 +214,8 @@ class Device:
         self.witness = os.open(path, os.O_RDWR | os.O_DIRECT)
 
     def witness_start(self, slot):
-        """Writes a block; in a thread, since a flush that is under way holds it up, and the cut shall
-        not wait for the end of that."""
+        """Writes a block; in a thread, since a flush that is under way holds it up, and the cut
+        shall not wait for the end of that."""
         def write():
             with contextlib.suppress(OSError):
                 os.pwritev(self.witness, [self.buffer], slot % WITNESS_BLOCKS * BLOCK)

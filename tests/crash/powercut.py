@@ -7,7 +7,8 @@
 After every cut: each acked batch stands at the offset that its ack named, byte for byte; nothing is
 missing between, nothing stands there twice. Exit code 1 when that is not so. `--mutant` chooses a
 deliberate bug (the binary is floe_mutant), which must lose an acked record: exit code 1 when it
-does not within these cycles. 77: this machine cannot do it. `--keep` copies the disk after each cut.
+does not within these cycles. 77: this machine cannot do it. `--keep` copies the disk after each
+cut.
 """
 import argparse
 import collections
@@ -29,8 +30,8 @@ from load import Load, producer_id  # noqa: E402
 
 # One disk, with its files and producers, lives through some cuts; then comes a fresh one.
 CUTS_OF_A_LIFE, ACKS_OF_A_CYCLE = (1, 7), (1, 240)
-# When the power goes, and how often of 20: under load; in the restart after a kill -9; under load and
-# again in the restart after that; when all is acked; in an orderly stop.
+# When the power goes, and how often of 20: under load; in the restart after a kill -9; under load
+# and again in the restart after that; when all is acked; in an orderly stop.
 MOMENTS = ["load"] * 13 + ["start"] * 2 + ["twice"] * 2 + ["idle"] * 1 + ["stop"] * 2
 # Of what no flush has asked for, this is on the disk nevertheless.
 SHARES_SAVED = [0, 0, 0, 0.2, 0.5, 0.9]
@@ -43,7 +44,7 @@ TOPICS_CHANGE, TOPICS_MORE = 0.25, 3  # In this share of the cycles; at most so 
 SOMETIMES_CYCLES = 60  # From so many cycles on each of these must have been seen:
 SOMETIMES = ["a write without a flush was lost", "a batch sent, not acked, was lost",
              "a batch sent, not acked, survived", "a start was cut before it was ready",
-             "an acked batch of durability=os was lost", "a cut of which some sectors survived"]
+             "a cut of which some sectors survived"]
 
 
 class Life:
