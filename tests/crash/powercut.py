@@ -14,6 +14,7 @@ import argparse
 import collections
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -182,7 +183,6 @@ class Life:
             else:
                 self.count("an acked batch of durability=os was lost", found < ledger.acked)
             ledger.resume(found)
-        self.verify_files([])
         self.counts["batches read back"] += batches
         return f"{batches} batches are there"
 
@@ -195,15 +195,22 @@ class Life:
         bad = [problem for problem in problems if problem[-1] not in allowed]
         check(not bad and (problems or done.returncode == 0),
               f"log verify: {bad[:5]} {done.returncode} {done.stderr.decode()}")
-        self.count("a torn seal block was mended", problems)
+        self.count("a torn seal block was met", problems)
 
     def count(self, what, happened):
         self.counts[what] += bool(happened)
 
+    def close(self):
+        """In order; the files are whole now, whatever the cuts have torn."""
+        equal(self.server.stop(), 0, "exit code of SIGTERM")
+        self.verify_files([])
+
     def end(self):
+        """As it is."""
         if self.server is not None:
             self.server.kill()
         self.disk.clear()
+        shutil.rmtree(self.disk.folder, ignore_errors=True)
 
 
 def lives(options, world, counts):
@@ -224,6 +231,7 @@ def lives(options, world, counts):
                 said = life.cycle(moment)
                 seconds = time.monotonic() - started
                 print(f"cut {done} ({moment}): {said} ({seconds:.2f} s)", flush=True)
+            life.close()
         except AssertionError as error:
             if options.mutant is None:
                 print(life.server.text[-4000:] if life.server else "", flush=True)
