@@ -3,6 +3,7 @@
 #include "core/io.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/io_engine.h"
 #include "core/reactor.h"
 
@@ -79,7 +80,7 @@ void io_write(struct io *io, int fd, const uint8_t *data, uint32_t size, uint64_
 {
     ASSERT(size > 0);
     io_prepare(io, IO_WRITE, fd);
-    io->flags = flags;
+    io->flags = MUTANT("no-dsync") ? flags & ~(uint32_t)IO_WRITE_DURABLE : flags;
     io->write.data = data;
     io->write.size = size;
     io->write.position = position;

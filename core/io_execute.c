@@ -2,6 +2,7 @@
 #include "core/io_engine.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/os.h"
 
 #include <dirent.h>
@@ -61,6 +62,11 @@ static int32_t execute_read(struct io *io)
         done += (uint32_t)rc;
     }
     return (int32_t)done;
+}
+
+static int execute_sync(int fd)
+{
+    return MUTANT("no-dsync") ? 0 : os_file_sync(fd);
 }
 
 static ssize_t execute_write_once(const struct io *io)
@@ -128,7 +134,7 @@ static int32_t execute_allocate(const struct io *io)
     if (result == OK) {
         result = execute_zeros(io->fd, position, io->allocate.size);
     }
-    if (result == OK && os_file_sync(io->fd) != 0) {
+    if (result == OK && execute_sync(io->fd) != 0) {
         result = io_op_err(IO_ALLOCATE, errno);
     }
     if (result != OK && (uint64_t)before.st_size < position + io->allocate.size) {
@@ -260,7 +266,7 @@ int32_t io_execute(struct io *io)
     case IO_WRITE:
         return execute_write(io);
     case IO_SYNC:
-        return execute_result(io, os_file_sync(io->fd));
+        return execute_result(io, execute_sync(io->fd));
     case IO_ALLOCATE:
         return execute_allocate(io);
     case IO_RENAME:

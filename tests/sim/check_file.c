@@ -135,7 +135,7 @@ static const char *walk_frames(struct walk *walk, const uint8_t *bytes)
         wrong = left < FRAME_HEADER_BYTES ? "a frame too many" : NULL;
         wrong = wrong != NULL ? wrong : walk_frame(walk, bytes + at, left);
         at += wrong == NULL ? min_u32(frame_size(&walk->frame), left) : 0;
-        ended = walk->offset >= walk->info->end_offset;
+        ended = walk->offset == walk->info->end_offset && walk->chain == walk->info->digest;
     }
     return wrong;
 }
