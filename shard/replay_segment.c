@@ -107,7 +107,7 @@ static void segment_next(struct replay *replay)
         replay_finish(replay, OK);
         return;
     }
-    const struct record *record = &segment_now(replay)->record;
+    const struct segment_record *record = &segment_now(replay)->record;
     char topic[TOPIC_ID_TEXT_BYTES];
     (void)snprintf(walk->path, sizeof(walk->path), "%s/topics/%s/%u/%016" PRIx64 ".seg",
                    replay->options.data_dir, topic_id_text(&record->topic, topic),
@@ -161,7 +161,7 @@ static void segment_fail(struct replay *replay, enum err err)
     COVER("a file fails while a journal is replayed");
     LOG_ERROR("a file cannot be completed from the journal file=%s err=%s", walk->path,
               err_name(err));
-    segment_mark(replay, RECORD_SUSPECT, end);
+    segment_mark(replay, SEGMENT_MARK_SUSPECT, end);
     replay->retained = replay->retained || segment->count > 0;
     walk->dirty = false;
     segment_close(replay);
@@ -287,16 +287,16 @@ static void segment_decide(struct replay *replay)
     if (!whole && walk->walk.evidence > walk->walk.offset) {
         COVER("a file is damaged before what was durable");
         replay->retained = replay->retained || walk->reach > walk->walk.offset;
-        segment_mark(replay, RECORD_DAMAGED, max_u64(segment->evidence, walk->reach));
+        segment_mark(replay, SEGMENT_MARK_DAMAGED, max_u64(segment->evidence, walk->reach));
         segment_close(replay);
         return;
     }
     if (!whole) {
         COVER("more was durable than file and journal have");
-        segment_mark(replay, RECORD_DAMAGED, segment->evidence);
+        segment_mark(replay, SEGMENT_MARK_DAMAGED, segment->evidence);
     } else if (holed && !MUTANT("hole-marks-nobody")) {
         COVER("a hole of the journal makes a segment suspect");
-        segment_mark(replay, RECORD_SUSPECT, walk->reach + 1);
+        segment_mark(replay, SEGMENT_MARK_SUSPECT, walk->reach + 1);
     }
     segment_write(replay);
 }
@@ -398,13 +398,13 @@ static void segment_head(struct replay *replay, uint32_t size)
 {
     struct replay_walk *walk = replay->walk;
     struct replay_segment *segment = segment_now(replay);
-    const struct record *record = &segment->record;
+    const struct segment_record *record = &segment->record;
     struct segment_header header;
     struct segment_seal seal;
     if (size < SEGMENT_DATA_POSITION || segment_header_decode(replay->window, &header) != OK ||
         header.segment_id != record->segment_id || header.salt != record->salt) {
         COVER("the file of a segment is another one");
-        segment_mark(replay, RECORD_MISSING, segment->evidence);
+        segment_mark(replay, SEGMENT_MARK_MISSING, segment->evidence);
         segment_close(replay);
         return;
     }
@@ -444,7 +444,7 @@ static void segment_opened(struct replay *replay, int32_t result)
     if (result == ERR_NOT_FOUND) {
         /* Its topic was deleted; or it is lost, and its shard will ask. */
         COVER("a segment with a record has no file");
-        segment_now(replay)->record.marks |= RECORD_MISSING;
+        segment_now(replay)->record.marks |= SEGMENT_MARK_MISSING;
         segment_close(replay);
         return;
     }
