@@ -235,6 +235,9 @@ static void node_directory_opened(struct completion *completion)
     } else {
         node->directory = node->directory_open.directory;
     }
+    if (completion->result == OK && node->directory_open.identity.adopting) {
+        node_fail(node, ERR_UNSUPPORTED, "the library's segments cannot be adopted yet");
+    }
     node_step(node);
 }
 
