@@ -26,26 +26,10 @@ static void machine_tell(const struct machine_watch *watch, enum machine_change 
     }
 }
 
-static bool name_is_allowed(struct bytes name)
-{
-    if (name.size == 0 || name.size > TOPIC_NAME_BYTES_MAX) {
-        return false;
-    }
-    for (uint32_t i = 0; i < name.size; i++) {
-        uint8_t c = name.data[i];
-        bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '.' || c == '_' || c == '-';
-        if (!allowed) {
-            return false;
-        }
-    }
-    return !(name.size <= 2 && name.data[0] == '.' && name.data[name.size - 1] == '.');
-}
-
 static enum err topic_create_check(const struct map *map, const struct command *command)
 {
     struct bytes name = command->topic_create.name;
-    if (!name_is_allowed(name)) {
+    if (!topic_name_is_allowed(name)) {
         return ERR_TOPIC_INVALID;
     }
     if (map_topic_by_name(map, name) != NULL) {

@@ -33,6 +33,9 @@ enum { TOPIC_ID_TEXT_BYTES = 33 };
 
 char *topic_id_text(const struct topic_id *id, char *text); /* 32 hex digits; returns `text`. */
 
+/* Names of topics are [a-zA-Z0-9._-]{1,249}, not "." or "..": Kafka's rule. */
+bool topic_name_is_allowed(struct bytes name);
+
 /* Which of `core_count` data cores owns a partition: (hash(topic id) + partition) mod cores. */
 uint32_t partition_core(const struct partition_id *id, uint32_t core_count);
 

@@ -41,6 +41,7 @@ struct survey_partition {
     char name[TOPIC_NAME_BYTES_MAX + 1]; /* Of the topic; empty: no sound file. */
     uint32_t epoch;                      /* Greatest of any file, the dropped ones too. */
     uint32_t faults;
+    bool end_damaged; /* For whoever looks for the end: records behind it are lost. */
     struct survey_segment *segments; /* By base offset. */
     uint32_t segment_count, segment_capacity;
 };
