@@ -10,6 +10,10 @@
  *     SEGMENT_ROLL     topic 16, partition u32, flags u8 (1 open next), durability u8, zero u16,
  *                      segment u64, end u64, digest u64, salt u64, leader u32
  *     PRODUCER_IDS     count u32
+ *     ADOPT            topic 16, partition u32, partitions u32, epoch u32, leader u32,
+ *                      durability u8, name u16 + bytes, segments u32, each {id u64, base u64,
+ *                      salt u64, end u64, digest u64, epoch u32, state u8, durability u8, RF u8,
+ *                      Qa u8}
  *     configs          u32 count, each {key u16 + bytes, value u32 + bytes, UINT32_MAX = null} */
 #include "meta/command.h"
 
@@ -69,6 +73,60 @@ static void write_roll(struct bytes_writer *writer, const struct command *comman
     write_le32(writer, command->segment_roll.leader_node);
 }
 
+void command_adopt_encode(const struct segment_info *info, uint8_t *row)
+{
+    struct bytes_writer writer = bytes_writer(row, COMMAND_ADOPT_ROW_BYTES);
+    write_le64(&writer, info->id);
+    write_le64(&writer, info->base_offset);
+    write_le64(&writer, info->salt);
+    write_le64(&writer, info->end_offset);
+    write_le64(&writer, info->digest);
+    write_le32(&writer, info->epoch);
+    write_u8(&writer, (uint8_t)info->state);
+    write_u8(&writer, (uint8_t)info->durability);
+    write_u8(&writer, info->replication_factor);
+    write_u8(&writer, info->ack_quorum);
+    ASSERT(writer.position == COMMAND_ADOPT_ROW_BYTES);
+}
+
+enum err command_adopt_decode(const uint8_t *row, struct segment_info *info)
+{
+    struct bytes_reader reader = bytes_reader(bytes_of(row, COMMAND_ADOPT_ROW_BYTES));
+    *info = (struct segment_info){.id = read_le64(&reader)};
+    info->base_offset = read_le64(&reader);
+    info->salt = read_le64(&reader);
+    info->end_offset = read_le64(&reader);
+    info->digest = read_le64(&reader);
+    info->epoch = read_le32(&reader);
+    uint8_t state = read_u8(&reader);
+    uint8_t durability = read_u8(&reader);
+    info->replication_factor = read_u8(&reader);
+    info->ack_quorum = read_u8(&reader);
+    if ((state != SEGMENT_OPEN && state != SEGMENT_SEALED) || durability > DURABILITY_MEMORY) {
+        return ERR_CORRUPT;
+    }
+    info->state = (enum segment_state)state;
+    info->durability = (enum durability)durability;
+    return OK;
+}
+
+static void write_adopt(struct bytes_writer *writer, const struct command *command)
+{
+    struct bytes segments = command->adopt.segments;
+    ASSERT(segments.size % COMMAND_ADOPT_ROW_BYTES == 0);
+    write_bytes(writer, command->adopt.partition.topic.bytes, 16);
+    write_le32(writer, command->adopt.partition.partition);
+    write_le32(writer, command->adopt.partition_count);
+    write_le32(writer, command->adopt.epoch);
+    write_le32(writer, command->adopt.leader_node);
+    write_u8(writer, (uint8_t)command->adopt.durability);
+    write_text(writer, command->adopt.name);
+    write_le32(writer, segments.size / COMMAND_ADOPT_ROW_BYTES);
+    if (segments.size > 0) {
+        write_bytes(writer, segments.data, segments.size);
+    }
+}
+
 static void write_body(struct bytes_writer *writer, const struct command *command)
 {
     switch (command->kind) {
@@ -98,6 +156,9 @@ static void write_body(struct bytes_writer *writer, const struct command *comman
         return;
     case COMMAND_PRODUCER_IDS:
         write_le32(writer, command->producer_ids.count);
+        return;
+    case COMMAND_ADOPT:
+        write_adopt(writer, command);
         return;
     }
     UNREACHABLE();
@@ -178,6 +239,29 @@ static void read_roll(struct bytes_reader *reader, struct command *command)
     command->segment_roll.leader_node = read_le32(reader);
 }
 
+static void read_adopt(struct bytes_reader *reader, struct command *command)
+{
+    read_id(reader, command->adopt.partition.topic.bytes);
+    command->adopt.partition.partition = read_le32(reader);
+    command->adopt.partition_count = read_le32(reader);
+    command->adopt.epoch = read_le32(reader);
+    command->adopt.leader_node = read_le32(reader);
+    uint8_t durability = read_u8(reader);
+    command->adopt.durability = (enum durability)durability;
+    command->adopt.name = read_bytes(reader, read_le16(reader));
+    uint32_t count = read_le32(reader);
+    if (count > COMMAND_ADOPT_SEGMENTS_MAX || durability > DURABILITY_MEMORY) {
+        reader->failed = true;
+        return;
+    }
+    command->adopt.segments = read_bytes(reader, count * COMMAND_ADOPT_ROW_BYTES);
+    for (uint32_t i = 0; i < count && !reader->failed; i++) {
+        struct segment_info info;
+        const uint8_t *row = command->adopt.segments.data + (size_t)i * COMMAND_ADOPT_ROW_BYTES;
+        reader->failed = command_adopt_decode(row, &info) != OK;
+    }
+}
+
 /* False for a kind that this release does not know. */
 static bool read_body(struct bytes_reader *reader, struct command *command)
 {
@@ -208,6 +292,9 @@ static bool read_body(struct bytes_reader *reader, struct command *command)
         return true;
     case COMMAND_PRODUCER_IDS:
         command->producer_ids.count = read_le32(reader);
+        return true;
+    case COMMAND_ADOPT:
+        read_adopt(reader, command);
         return true;
     }
     return false;

@@ -70,7 +70,7 @@ enum segment_state {
 
 /* One segment as the map knows it. */
 struct segment_info {
-    uint64_t id;    /* Never reused; high bit set. */
+    uint64_t id;    /* Never reused; high bit set, but for those that the library made. */
     uint32_t epoch; /* Kafka's leader epoch; each segment of a partition has a greater one. */
     enum segment_state state;
     uint64_t base_offset;

@@ -8,6 +8,7 @@
 
 #include "core/assert.h"
 #include "core/log.h"
+#include "tools/adopt.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ enum node_state {
     NODE_DIRECTORY,
     NODE_META,
     NODE_CLUSTER,
+    NODE_ADOPT, /* Of a directory that was the library's. */
     NODE_CORES,
     NODE_DOOR_FIRST, /* Core 0 alone: with port 0 it chooses for all. */
     NODE_DOORS,
@@ -69,6 +71,7 @@ struct node {
     struct directory *directory;
     struct meta *meta;
     struct meta_start meta_start;
+    struct adoption adoption;
     struct net_shared *shared;
 };
 
@@ -235,9 +238,6 @@ static void node_directory_opened(struct completion *completion)
     } else {
         node->directory = node->directory_open.directory;
     }
-    if (completion->result == OK && node->directory_open.identity.adopting) {
-        node_fail(node, ERR_UNSUPPORTED, "the library's segments cannot be adopted yet");
-    }
     node_step(node);
 }
 
@@ -346,6 +346,24 @@ static void node_join_cluster(struct node *node)
     directory_join_cluster(node->directory, cluster_id, &node->wait);
 }
 
+static void node_adopted(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, adoption.done);
+    if (completion->result < 0) {
+        node_fail(node, (enum err)completion->result, node->adoption.message);
+    }
+    node_step(node);
+}
+
+static void node_adopt(struct node *node)
+{
+    node->state = NODE_ADOPT;
+    node->adoption.node_id = node->directory_open.identity.node_id;
+    completion_init(&node->adoption.done, node_adopted);
+    adoption_start(&node->adoption, node->meta, node->directory, node->reactor,
+                   node->options.data_dir);
+}
+
 static void node_start_cores(struct node *node)
 {
     node->state = NODE_CORES;
@@ -407,7 +425,9 @@ static void node_step_start(struct node *node)
         node_start_meta(node);
     } else if (node->state == NODE_META) {
         node_join_cluster(node);
-    } else if (node->state == NODE_CLUSTER) {
+    } else if (node->state == NODE_CLUSTER && node->directory_open.identity.adopting) {
+        node_adopt(node);
+    } else if (node->state == NODE_CLUSTER || node->state == NODE_ADOPT) {
         node_start_cores(node);
     } else if (node->state == NODE_CORES) {
         node->state = NODE_DOOR_FIRST;
@@ -427,6 +447,7 @@ static void node_step(struct node *node)
     case NODE_DIRECTORY:
     case NODE_META:
     case NODE_CLUSTER:
+    case NODE_ADOPT:
     case NODE_CORES:
     case NODE_DOOR_FIRST:
     case NODE_DOORS:
