@@ -154,7 +154,8 @@ FLOE_API int floe_sync(struct floe *handle);
 /* Drives submitted appends on without waiting for anything. A shared handle needs it not. */
 FLOE_API int floe_poll(struct floe *handle);
 
-/* Calls `visit` for each partition that has records, or had; ends early if it returns other than 0.
+/* Calls `visit` for each partition that had records when the handle was opened, in no order; ends
+ * early if it returns other than 0.
  * `topic` is gone after the call. `visit` must not use the handle. */
 FLOE_API int floe_list(struct floe *handle,
                        int (*visit)(void *context, const char *topic, uint32_t partition),
