@@ -122,11 +122,13 @@ static int append_make(const struct library_partition *partition, const struct f
     return result;
 }
 
-/* Waits for the appends up to `sequence`. */
+/* Waits for the appends up to `sequence`, then syncs one partition after the other. */
 struct library_sync {
     struct library_call call;
     struct list in_library;
     uint64_t sequence;
+    struct library_partition *partition; /* The next one. */
+    int result;
 };
 
 static bool sync_waits(const struct library *library, const struct library_sync *sync)
@@ -139,9 +141,37 @@ static bool sync_waits(const struct library *library, const struct library_sync 
     return oldest->sequence <= sync->sequence;
 }
 
+static void sync_next(struct library_sync *sync);
+
+static void sync_synced(struct completion *done)
+{
+    struct request *request = CONTAINER_OF(done, struct request, done);
+    struct library_call *call = CONTAINER_OF(request, struct library_call, request);
+    struct library_sync *sync = CONTAINER_OF(call, struct library_sync, call);
+    if (done->result < 0 && sync->result == FLOE_OK) {
+        sync->result = library_result((enum err)done->result);
+    }
+    sync_next(sync);
+}
+
+static void sync_next(struct library_sync *sync)
+{
+    while (sync->partition != NULL && sync->partition->state != LIBRARY_PARTITION_READY) {
+        sync->partition = sync->partition->next;
+    }
+    if (sync->partition == NULL) {
+        library_answer(&sync->call, sync->result);
+        return;
+    }
+    const struct partition_id *id = &sync->partition->id;
+    sync->partition = sync->partition->next;
+    library_submit(&sync->call, REQUEST_SYNC, id, sync_synced);
+}
+
 static void sync_go(struct library_sync *sync)
 {
-    library_answer(&sync->call, FLOE_OK);
+    sync->partition = sync->call.library->partitions;
+    sync_next(sync);
 }
 
 static void append_done(struct completion *done)

@@ -28,6 +28,9 @@ struct face_reader {
     uint32_t piece, at; /* Where the next batch begins. */
     bool holding;       /* The call's request has pieces that are not given back. */
     struct list parked; /* library->parked */
+    struct timer timer; /* Of a wait. */
+    int64_t wait_ms;    /* < 0: for ever. */
+    bool timed_out;
 
     /* The batch that is being read. */
     bool in_batch;

@@ -16,11 +16,36 @@ static void reader_fetched(struct completion *done)
     struct request *request = CONTAINER_OF(done, struct request, done);
     struct library_call *call = CONTAINER_OF(request, struct library_call, request);
     struct face_reader *reader = CONTAINER_OF(call, struct face_reader, call);
-    if (list_linked(&reader->parked)) {
+    if (request->fetch.park) {
         list_remove(&reader->parked);
+        timer_stop(call->library->reactor, &reader->timer);
     }
     reader->holding = request->fetch.piece_count > 0;
     library_answer(call, done->result < 0 ? library_result((enum err)done->result) : FLOE_OK);
+}
+
+static void reader_timed_out(struct completion *done)
+{
+    struct face_reader *reader = CONTAINER_OF(done, struct face_reader, timer.done);
+    reader->timed_out = true;
+    shard_cancel(reader->call.library->shard, &reader->call.request);
+}
+
+/* Of a fetch that may wait; false: it was answered. */
+static bool reader_park(struct face_reader *reader)
+{
+    struct library *library = reader->call.library;
+    if (library->closing) {
+        library_answer(&reader->call, FLOE_ERR_CLOSED);
+        return false;
+    }
+    list_push_back(&library->parked, &reader->parked);
+    timer_init(&reader->timer, reader_timed_out);
+    if (reader->wait_ms >= 0) {
+        uint64_t wait_ms = min_u64((uint64_t)reader->wait_ms, UINT32_MAX);
+        timer_start(library->reactor, &reader->timer, wait_ms * NS_PER_MS);
+    }
+    return true;
 }
 
 static void reader_fetch(struct library_call *call)
@@ -28,6 +53,9 @@ static void reader_fetch(struct library_call *call)
     struct face_reader *reader = CONTAINER_OF(call, struct face_reader, call);
     struct request_fetch *fetch = &call->request.fetch;
     bool park = fetch->park;
+    if (park && !reader_park(reader)) {
+        return;
+    }
     *fetch = (struct request_fetch){
         .offset = reader->offset,
         .bytes_max = LIBRARY_READ_BYTES,
@@ -146,6 +174,16 @@ static void reader_view(struct face_reader *reader, struct floe_view *view)
     };
 }
 
+/* All its records were read; the next one begins behind it. */
+static void reader_end_batch(struct face_reader *reader)
+{
+    const struct batch *batch = &reader->batch;
+    uint64_t end = (uint64_t)batch->base_offset + (uint32_t)batch->last_offset_delta + 1;
+    reader->offset = max_u64(reader->offset, end);
+    reader->at += batch->length;
+    reader_close_batch(reader);
+}
+
 /* The next record of the open batch that is not below our offset. FLOE_END: there is none. */
 static int reader_record(struct face_reader *reader, struct floe_view *view)
 {
@@ -165,10 +203,7 @@ static int reader_record(struct face_reader *reader, struct floe_view *view)
             return FLOE_OK;
         }
     }
-    uint64_t end = (uint64_t)batch->base_offset + (uint32_t)batch->last_offset_delta + 1;
-    reader->offset = max_u64(reader->offset, end);
-    reader->at += batch->length;
-    reader_close_batch(reader);
+    reader_end_batch(reader);
     return FLOE_END;
 }
 
@@ -353,23 +388,62 @@ int floe_reader_offset(struct floe_reader *name, uint64_t *offset)
 void face_cancel_waits(struct library_call *call)
 {
     struct library *library = call->library;
+    struct list *at;
     library->closing = true;
-    while (!list_empty(&library->parked)) {
-        struct face_reader *reader = CONTAINER_OF(library->parked.next, struct face_reader, parked);
-        list_remove(&reader->parked);
+    list_for_each (at, &library->parked) { /* They leave it later. */
+        struct face_reader *reader = CONTAINER_OF(at, struct face_reader, parked);
         shard_cancel(library->shard, &reader->call.request);
     }
     library_answer(call, FLOE_OK);
+}
+
+static int reader_wait(struct face_reader *reader, int64_t timeout_ms)
+{
+    const struct library *library = reader->call.library;
+    const struct request_fetch *fetch = &reader->call.request.fetch;
+    if (reader->in_batch && reader->index < reader->batch.record_count) {
+        return FLOE_OK;
+    }
+    if (reader->in_batch) {
+        reader_end_batch(reader);
+    }
+    bool at_hand = reader->holding && reader->piece < fetch->piece_count;
+    if (at_hand && (reader->piece + 1 < fetch->piece_count ||
+                    reader->at < reader->pieces[reader->piece].size)) {
+        return FLOE_OK;
+    }
+    if (library->options.mode == FLOE_READ_ONLY) {
+        timeout_ms = 0; /* Nothing will ever come. */
+    }
+    if (!library->options.shared && timeout_ms < 0 && list_empty(&library->appends)) {
+        timeout_ms = 0; /* Who could append waits here. */
+    }
+    reader->record = (struct record){0};
+    reader->piece = 0;
+    reader->at = 0;
+    reader->wait_ms = timeout_ms;
+    reader->timed_out = false;
+    reader->call.start = reader_start;
+    reader->call.request.fetch.park = true;
+    library_call(&reader->call);
+    reader->call.request.fetch.park = false;
+    if (reader->call.request.fetch.piece_count > 0) {
+        return FLOE_OK;
+    }
+    if (reader->timed_out) {
+        return FLOE_ERR_TIMEOUT;
+    }
+    bool canceled = reader->call.result == FLOE_ERR_STORAGE && library->closing;
+    return canceled ? FLOE_ERR_CLOSED : reader->call.result;
 }
 
 int floe_reader_wait(struct floe_reader *name, int64_t timeout_ms)
 {
     void *object;
     int result = face_enter(name, NAME_READER, &object);
-    if (result != FLOE_OK) {
-        return result;
+    if (result == FLOE_OK) {
+        result = reader_wait(object, timeout_ms);
+        name_leave(name);
     }
-    (void)timeout_ms;
-    name_leave(name);
-    return FLOE_ERR_UNSUPPORTED;
+    return result;
 }

@@ -89,6 +89,7 @@ enum request_kind {
     REQUEST_OFFSETS,
     REQUEST_ASSIGN, /* The map says: this core owns the partition; recovers it. */
     REQUEST_CONFIGURE,
+    REQUEST_SYNC, /* What was acked so far is durable then, whatever its durability. */
     REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
 };
 

@@ -1,5 +1,5 @@
-/* A program that uses libfloe, for tests that need a process of its own: it appends, reads, and goes
- * without a farewell if it is told to.
+/* A program that uses libfloe, for tests that need a process of its own: it appends, reads, and
+ * ends without a farewell if it is told to.
  *
  *     floe_tool append DIR TOPIC PARTITION FROM COUNT [option]...    values "TOPIC-PARTITION-n"
  *     floe_tool read DIR TOPIC PARTITION [option]...                 a line "offset value" each
