@@ -16,7 +16,7 @@
  * THREADS. A handle belongs to the thread that opened it, and so does what is opened through it:
  * nothing is shared and nothing is locked; a call from another thread gets FLOE_ERR_THREAD. With
  * options.shared the handle has a thread of its own inside and may be used from any thread; what
- * several threads append at the same time is flushed together. A reader and a struct floe_append
+ * several threads append at the same time is flushed together. A reader and a struct floe_pending
  * are used by one thread at a time in any case. The library's own threads take no signals. After
  * fork() the child must not use a handle of its parent.
  *
@@ -93,7 +93,7 @@ FLOE_API void floe_set_log(void (*sink)(void *context, const char *line, size_t 
 struct floe;
 struct floe_partition;
 struct floe_reader;
-struct floe_append;
+struct floe_pending;
 
 enum floe_mode {
     FLOE_WRITE = 0,          /* Append and read; the directory is made if it is missing. */
@@ -276,11 +276,11 @@ FLOE_API int floe_append_raw(struct floe_partition *partition, const void *batch
  * append   out; floe_append_wait() takes it back, floe_close() too
  * Errors   of what can be told at once: TOO_LARGE, INVALID, LIMIT, NO_MEMORY, READ_ONLY */
 FLOE_API int floe_append_submit(struct floe_partition *partition, const struct floe_record *records,
-                                size_t count, struct floe_append **append);
+                                size_t count, struct floe_pending **append);
 
 /* Waits for the end of a submitted append; it is gone then. Result and `offset` as of
  * floe_append_batch(). */
-FLOE_API int floe_append_wait(struct floe_append *append, uint64_t *offset);
+FLOE_API int floe_append_wait(struct floe_pending *append, uint64_t *offset);
 
 /* ---- Readers ------------------------------------------------------------------------------- */
 

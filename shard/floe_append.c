@@ -333,7 +333,7 @@ static void append_uncount(struct library *library)
 }
 
 static int append_submit(struct library_partition *row, struct bytes batch,
-                         struct floe_append **append)
+                         struct floe_pending **append)
 {
     struct library *library = row->library;
     int result = append_count(library);
@@ -354,7 +354,7 @@ static int append_submit(struct library_partition *row, struct bytes batch,
 }
 
 int floe_append_submit(struct floe_partition *partition, const struct floe_record *records,
-                       size_t count, struct floe_append **append)
+                       size_t count, struct floe_pending **append)
 {
     struct library_partition *row;
     if (append == NULL) {
@@ -388,7 +388,7 @@ int face_end_append(struct face_append *append, uint64_t *offset)
     return result;
 }
 
-int floe_append_wait(struct floe_append *append, uint64_t *offset)
+int floe_append_wait(struct floe_pending *append, uint64_t *offset)
 {
     void *object;
     int result = face_enter(append, NAME_APPEND, &object);

@@ -247,7 +247,7 @@ static void submitted_appends_keep_their_order_and_share_writes(void **state)
     enum { PARTITIONS = 4, EACH = 20 };
     struct world *world = *state;
     struct floe_partition *partitions[PARTITIONS];
-    struct floe_append *appends[PARTITIONS * EACH];
+    struct floe_pending *appends[PARTITIONS * EACH];
     struct floe_record record = {.value = "v", .value_size = 1, .timestamp_ms = FLOE_NOW};
     for (uint32_t i = 0; i < PARTITIONS; i++) {
         assert_int_equal(floe_partition_open(world->log, "many", i, NULL, &partitions[i]), FLOE_OK);
@@ -277,7 +277,7 @@ static void appends_that_nobody_waited_for_are_there_after_a_close(void **state)
 {
     struct world *world = *state;
     struct floe_record record = {.value = "v", .value_size = 1, .timestamp_ms = FLOE_NOW};
-    struct floe_append *append;
+    struct floe_pending *append;
     for (uint32_t i = 0; i < 10; i++) {
         assert_int_equal(floe_append_submit(world->partition, &record, 1, &append), FLOE_OK);
     }
@@ -303,7 +303,7 @@ static void each_durability_is_taken_and_synced(void **state)
     }
     struct floe_stats before = {.struct_size = sizeof(before)}, after = before;
     assert_int_equal(floe_get_stats(world->log, &before), FLOE_OK);
-    struct floe_append *append;
+    struct floe_pending *append;
     assert_int_equal(floe_append_submit(partitions[2], &record, 1, &append), FLOE_OK);
     assert_int_equal(floe_sync(world->log), FLOE_OK);
     assert_int_equal(floe_get_stats(world->log, &after), FLOE_OK);
@@ -326,7 +326,7 @@ static void a_wait_ends_with_a_record_or_in_time(void **state)
     assert_int_equal(floe_reader_wait(reader, 0), FLOE_ERR_TIMEOUT);
     assert_int_equal(floe_reader_wait(reader, 20), FLOE_ERR_TIMEOUT);
     struct floe_record record = {.value = "v", .value_size = 1, .timestamp_ms = FLOE_NOW};
-    struct floe_append *append;
+    struct floe_pending *append;
     assert_int_equal(floe_append_submit(world->partition, &record, 1, &append), FLOE_OK);
     assert_int_equal(floe_reader_wait(reader, -1), FLOE_OK);
     assert_int_equal(floe_reader_wait(reader, -1), FLOE_OK);

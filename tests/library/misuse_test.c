@@ -159,7 +159,7 @@ static void nothing_is_followed_that_is_no_handle(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct floe_partition *partition;
         struct floe_reader *reader;
-        struct floe_append *append;
+        struct floe_pending *append;
         if (wrong[i] != world->log) {
             assert_int_not_equal(floe_close(wrong[i]), wrong[i] == NULL ? -1 : FLOE_OK);
             assert_int_not_equal(floe_sync(wrong[i]), FLOE_OK);
@@ -192,7 +192,7 @@ static void arguments_that_are_missing_or_too_large_are_refused(void **state)
     struct world *world = *state;
     struct floe_partition *partition = world->partition;
     struct floe_record record = small;
-    struct floe_append *append;
+    struct floe_pending *append;
     struct floe_reader *reader;
     uint64_t offset = 0;
     assert_int_equal(floe_append(partition, NULL, &offset), FLOE_ERR_INVALID);
@@ -283,7 +283,7 @@ static void what_was_closed_is_told(void **state)
     struct world *world = *state;
     struct floe_reader *reader, *other;
     struct floe_view view;
-    struct floe_append *append;
+    struct floe_pending *append;
     struct floe_partition *partition = world->partition;
     assert_int_equal(floe_append(partition, &small, NULL), FLOE_OK);
     assert_int_equal(floe_reader_open(partition, 0, &reader), FLOE_OK);
@@ -317,7 +317,7 @@ static void what_was_closed_is_told(void **state)
 struct stranger {
     struct world *world;
     struct floe_reader *reader;
-    struct floe_append *append;
+    struct floe_pending *append;
     int results[8];
 };
 
@@ -356,7 +356,7 @@ static void another_threads_handle_is_told(void **state)
 static void a_handle_that_only_reads_takes_no_writes(void **state)
 {
     struct world *world = *state;
-    struct floe_append *append;
+    struct floe_pending *append;
     assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
     assert_int_equal(floe_close(world->log), FLOE_OK);
     world->options.mode = FLOE_READ_ONLY;
