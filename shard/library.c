@@ -1,7 +1,9 @@
 /* From an engine to a shard and back, and calls in between. Bring-up and bring-down run in the
  * reactor's thread, outside of its turns, one step after the other:
  *
- *     engine -> directory (LOCK, superblock) -> survey -> map -> shard      and back */
+ *     engine -> directory (LOCK, superblock) -> survey -> map -> shard      and back
+ *
+ * library_bring_up() is the one place that knows this order. */
 #include "shard/library.h"
 
 #include "core/assert.h"
@@ -96,11 +98,15 @@ static enum err library_open_reactor(struct library *library)
     return err;
 }
 
+/* Once its thread has ended: until then somebody might wake it. */
 static void library_close_reactor(struct library *library)
 {
-    io_helper_stop(library->helper);
-    library->helper = NULL;
-    reactor_close(library->reactor);
+    if (library->helper != NULL) {
+        io_helper_stop(library->helper);
+        library->helper = NULL;
+        reactor_close(library->reactor);
+    }
+    free(library->reactor);
 }
 
 static void library_directory_opened(struct completion *done)
@@ -187,7 +193,6 @@ static enum err library_bring_down(struct library *library)
     }
     library_map_close(library);
     survey_free(&library->survey);
-    library_close_reactor(library);
     return err;
 }
 
@@ -253,7 +258,7 @@ enum err library_open(struct library *library)
         gate_deinit(&library->opened);
     }
     if (err != OK) {
-        free(library->reactor);
+        library_close_reactor(library);
     }
     return err;
 }
@@ -268,7 +273,7 @@ enum err library_close(struct library *library)
     } else {
         err = library_bring_down(library);
     }
-    free(library->reactor);
+    library_close_reactor(library);
     return err;
 }
 
