@@ -29,6 +29,9 @@ static void sync_finish(struct sync *sync, enum err err)
 static void sync_done(struct completion *done)
 {
     struct sync *sync = CONTAINER_OF(done, struct sync, io.done);
+    if (done->result < 0) { /* The next one would succeed, and say nothing of these bytes. */
+        sync->partition->sync_failed = true;
+    }
     sync_finish(sync, done->result < 0 ? ERR_STORAGE : OK);
 }
 

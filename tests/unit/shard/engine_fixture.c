@@ -361,6 +361,12 @@ void call_drop(struct call *call, struct engine *engine)
     call_start(call, engine, REQUEST_DROP);
 }
 
+void call_sync(struct call *call, struct engine *engine)
+{
+    *call = (struct call){0};
+    call_start(call, engine, REQUEST_SYNC);
+}
+
 enum err engine_assign(struct engine *engine)
 {
     struct segment_info borrowed[ENGINE_SEGMENTS_MAX];

@@ -80,6 +80,7 @@ void call_fetch(struct call *call, struct engine *engine, uint64_t offset, bool 
 void call_offsets(struct call *call, struct engine *engine, int64_t timestamp);
 void call_release(struct call *call);
 void call_drop(struct call *call, struct engine *engine);
+void call_sync(struct call *call, struct engine *engine);
 
 enum err engine_assign(struct engine *engine);
 /* Appends `count` batches of one record, each waited for; asserts OK. */
