@@ -23,10 +23,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#ifdef __linux__
-#include <numa.h>
-#endif
-
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0
 #endif
@@ -170,20 +166,6 @@ static void *memory_map(uint64_t bytes)
     return at == MAP_FAILED ? NULL : at;
 }
 
-/* Asks for pages on the node; a machine without it, or a container that forbids it, is as good. */
-static void memory_bind(void *at, uint64_t bytes, int numa_node)
-{
-#ifdef __linux__
-    if (numa_node >= 0 && numa_available() >= 0 && numa_node <= numa_max_node()) {
-        numa_tonode_memory(at, (size_t)bytes, numa_node);
-    }
-#else
-    (void)at;
-    (void)bytes;
-    (void)numa_node;
-#endif
-}
-
 /* Makes the pages of `bytes` from `at` present, in this thread. */
 static void memory_populate(uint8_t *at, uint64_t bytes)
 {
@@ -271,8 +253,10 @@ enum err memory_open(struct memory **memory_out, const struct memory_options *op
         return ERR_NO_MEMORY;
     }
     completion_init(&memory->recheck, memory_recheck);
-    memory_bind(memory->region, memory->region_bytes, options->numa_node);
-    memory_bind(memory->side, memory->side_bytes, options->numa_node);
+    if (options->bind != NULL) {
+        options->bind(memory->region, memory->region_bytes, options->numa_node);
+        options->bind(memory->side, memory->side_bytes, options->numa_node);
+    }
     uint64_t guaranteed = 0;
     for (uint32_t i = 0; i < MEMORY_CLASS_COUNT; i++) {
         memory->guarantee[i] = memory->limit_bytes / 16 * memory_guarantee_16ths[i];
