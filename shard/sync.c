@@ -1,7 +1,8 @@
 /* Makes durable what a partition acked without waiting for the disk: the file of its open segment.
  * Sealed segments are synced by their seal; a `disk` segment has nothing to do.
  *
- *     a `memory` segment acks before it writes: WAIT until those writes are over -> sync -> home */
+ *     a `memory` segment acks before it writes, and the journal may have what the file has not:
+ *     WAIT until all is written, to the file -> sync -> home */
 #include "core/assert.h"
 #include "shard/shard_internal.h"
 
@@ -11,7 +12,7 @@ struct sync {
     struct request *request;
     struct partition *partition;
     struct segment *segment; /* Pinned. */
-    uint32_t commits_end;    /* Writes before it are waited for. */
+    uint64_t offset_end;     /* Up to here the file must have it. */
     struct timer timer;
     struct io io;
 };
@@ -44,7 +45,8 @@ static void sync_look(struct completion *done)
     bool ours = partition_open_segment(partition) == sync->segment;
     if (ours && writer->failed) {
         sync_finish(sync, ERR_STORAGE);
-    } else if (ours && (int32_t)(writer->head - sync->commits_end) < 0) {
+    } else if (ours && sync->segment->file_end < sync->offset_end) {
+        (void)writeback_flush(partition);
         timer_start(reactor, &sync->timer, NS_PER_MS); /* Rare: nobody calls back for these. */
     } else {
         completion_init(&sync->io.done, sync_done);
@@ -69,7 +71,7 @@ void sync_submit(struct partition *partition, struct request *request)
         .request = request,
         .partition = partition,
         .segment = segment,
-        .commits_end = partition->writer.tail,
+        .offset_end = partition->writer.submitted_end,
     };
     shard_enter(partition->shard, partition);
     segment_pin(segment);

@@ -2,6 +2,7 @@
  * the process. And what several threads may do to a shared handle at once. */
 #include "shard/floe.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -438,6 +439,52 @@ static void a_missing_segment_is_damage(void **state)
     world->log = NULL;
 }
 
+/* What is in a directory of /proc: descriptors, or threads. */
+static uint32_t proc_count(const char *path)
+{
+    uint32_t count = 0;
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    assert_int_equal(closedir(dir), 0);
+    return count;
+}
+
+static void a_closed_handle_leaves_no_descriptor_and_no_thread(void **state)
+{
+    struct world *world = *state;
+    struct floe_reader *reader;
+    struct floe_view view;
+    for (uint32_t engine = FLOE_ENGINE_AUTO; engine <= FLOE_ENGINE_POSIX; engine += 2) {
+        for (uint32_t shared = 0; shared < 2; shared++) {
+            uint32_t descriptors = 0, threads = 0;
+            for (uint32_t i = 0; i < 12; i++) {
+                world->options.engine = engine;
+                world->options.shared = shared;
+                world->options.mode = i % 3 == 2 ? FLOE_READ_ONLY : FLOE_WRITE;
+                open_log(world);
+                if (world->options.mode == FLOE_WRITE) {
+                    assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
+                    struct world second = *world;
+                    assert_int_equal(open_with(&second), FLOE_ERR_BUSY);
+                }
+                assert_int_equal(floe_reader_open(world->partition, 0, &reader), FLOE_OK);
+                assert_int_equal(floe_reader_next(reader, &view), FLOE_OK);
+                assert_int_equal(floe_close(world->log), FLOE_OK);
+                if (i == 2) { /* The first ones may have made things that stay. */
+                    descriptors = proc_count("/proc/self/fd");
+                    threads = proc_count("/proc/self/task");
+                }
+            }
+            assert_int_equal(proc_count("/proc/self/fd"), descriptors);
+            assert_int_equal(proc_count("/proc/self/task"), threads);
+        }
+    }
+    world->log = NULL;
+}
+
 enum { THREADS = 8, EACH = 50 };
 
 struct worker {
@@ -584,6 +631,7 @@ int main(void)
         BOTH(a_second_writer_is_told_who_the_first_is),
         BOTH(a_disk_that_is_full_is_an_error_and_no_end),
         BOTH(a_missing_segment_is_damage),
+        NONE(a_closed_handle_leaves_no_descriptor_and_no_thread),
         SHARED(threads_append_and_read_beside_each_other),
         SHARED(a_close_ends_all_waits_and_only_one_closes),
         SHARED(a_reader_serves_one_thread_at_a_time),
