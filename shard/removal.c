@@ -27,8 +27,8 @@ static void removal_io(struct removal *removal, enum removal_state state)
     io_submit(partition->shard->reactor, &removal->io);
 }
 
-/* The oldest, off the list; NULL: there is none, or somebody has pinned it. In that order, so that a
- * crash leaves files without a gap between them. */
+/* The oldest, off the list; NULL: there is none, or somebody has pinned it. In that order, so that
+ * a crash leaves files without a gap between them. */
 static struct segment *removal_pick(struct removal *removal)
 {
     struct segment *segment = removal->doomed;
