@@ -31,7 +31,9 @@ static uint64_t retention_bytes(const struct partition *partition, const struct 
     if (segment->info.state == SEGMENT_SEALED) { /* An empty one may be gone from the map. */
         return segment->info.end_offset == segment->info.base_offset ? 0 : segment->info.bytes;
     }
-    return segment->file_made ? partition->writer.position : segment->position_end;
+    /* What is in the journal will be in the file. */
+    return segment->file_made ? partition->writer.position + partition->writer.unwritten_bytes
+                              : segment->position_end;
 }
 
 struct retention_plan retention_plan(const struct partition *partition, uint64_t now_ms)

@@ -69,7 +69,7 @@ static void node_fail(struct node *node, enum err err, const char *message)
     ASSERT(err != OK);
     if (node->err == OK) {
         node->err = err;
-        snprintf(node->message, sizeof(node->message), "%s", message);
+        snprintf(node->message, sizeof(node->message), "%.500s", message);
     }
 }
 
