@@ -73,7 +73,7 @@ static void replay_next_journal(struct replay *replay)
             replay_finish(replay, err);
             return;
         }
-        replay_segments(replay);
+        replay_survey(replay);
         return;
     }
     struct replay_journal *journal = &replay->journals[replay->journal_at];
