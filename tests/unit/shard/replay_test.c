@@ -460,12 +460,130 @@ static void each_damage_has_its_outcome_and_keeps_it(void **state)
     }
 }
 
+/* --- What a start refuses, with a sentence that helps. --- */
+
+static void mend_manifest(const struct engine *engine, long at, uint8_t value)
+{
+    uint8_t block[BLOCK];
+    bytes_read(MANIFEST, 0, block, BLOCK);
+    block[at] = value;
+    store_le32(block + BLOCK - 4, crc32c(0, block, BLOCK - 4));
+    bytes_write(MANIFEST, 0, block, BLOCK);
+}
+
+static void spoil_manifest_empty(struct engine *engine)
+{
+    cut(MANIFEST, 0);
+}
+
+static void spoil_manifest_head_only(struct engine *engine)
+{
+    cut(MANIFEST, BLOCK);
+}
+
+static void spoil_manifest_bit(struct engine *engine)
+{
+    flip(MANIFEST, 33);
+}
+
+static void spoil_manifest_journal(struct engine *engine)
+{
+    flip(MANIFEST, BLOCK + 9);
+}
+
+static void spoil_manifest_foreign(struct engine *engine)
+{
+    mend_manifest(engine, 16, 0xff);
+}
+
+static void spoil_manifest_newer(struct engine *engine)
+{
+    mend_manifest(engine, 8, MANIFEST_VERSION + 1);
+}
+
+static void spoil_manifest_gone(struct engine *engine)
+{
+    assert_int_equal(remove(MANIFEST), 0);
+}
+
+static void spoil_journal_gone(struct engine *engine)
+{
+    assert_int_equal(remove(JOURNAL), 0);
+}
+
+struct refusal {
+    const char *what;
+    void (*spoil)(struct engine *engine);
+    enum err err;
+    const char *says; /* Beside where it is. */
+};
+
+static const struct refusal refusals[] = {
+    {"a MANIFEST without bytes", spoil_manifest_empty, ERR_FOREIGN, "put it back from a copy"},
+    {"a MANIFEST cut short", spoil_manifest_head_only, ERR_CORRUPT, "put it back from a copy"},
+    {"a flipped bit in its header", spoil_manifest_bit, ERR_CORRUPT, "put it back from a copy"},
+    {"one in a journal's name", spoil_manifest_journal, ERR_CORRUPT, "put it back from a copy"},
+    {"the MANIFEST of another directory", spoil_manifest_foreign, ERR_FOREIGN,
+     "put it back from a copy"},
+    {"a newer MANIFEST", spoil_manifest_newer, ERR_VERSION, "A newer floe wrote it"},
+    {"no MANIFEST", spoil_manifest_gone, ERR_DAMAGED, "its MANIFEST is missing"},
+    {"no journal", spoil_journal_gone, ERR_NOT_FOUND, "put it back"},
+};
+
+/* It is refused as often as it is tried, and nothing is changed: put right again, all is served. */
+static void check_refusal(struct engine *engine, const struct io_engine *io,
+                          const struct refusal *refusal)
+{
+    static uint8_t manifest[COPY_BYTES], journal[COPY_BYTES];
+    in_journal(engine);
+    engine_kill(engine);
+    size_t manifest_bytes = whole(MANIFEST, manifest);
+    bytes_read(JOURNAL, 0, journal, 1 << 20);
+    refusal->spoil(engine);
+    for (uint32_t start = 0; start < 2; start++) {
+        enum err err = engine_open_journals(engine, io);
+        const char *message = engine->journals_opened.message;
+        if (err != refusal->err || strstr(message, refusal->says) == NULL ||
+            strstr(message, engine->dir) == NULL) {
+            fail_msg("%s: %s: %s", refusal->what, err_name(err), message);
+        }
+        engine_kill(engine);
+    }
+    FILE *file = fopen(MANIFEST, "ab");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    file = fopen(JOURNAL, "ab");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    bytes_write(MANIFEST, 0, manifest, manifest_bytes);
+    bytes_write(JOURNAL, 0, journal, 1 << 20);
+    assert_int_equal(engine_open_journals(engine, io), OK);
+    engine_open_shard(engine);
+    assert_served(engine, 6);
+}
+
+static void a_start_is_refused_rather_than_made_without_what_was_acked(void **state)
+{
+    (void)state;
+    struct io_engine wrapped = engine_wrap(&io_engine_posix);
+    for (uint32_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        struct engine *engine = malloc(sizeof(*engine));
+        assert_non_null(engine);
+        engine_start_journaled(engine, &wrapped, &usual);
+        assert_int_equal(engine_assign(engine), OK);
+        check_refusal(engine, &wrapped, &refusals[i]);
+        engine_end(engine);
+        free(engine);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kill_loses_nothing_whatever_the_number_of_cores),
         cmocka_unit_test(a_second_replay_finds_all_in_the_files),
         cmocka_unit_test(each_damage_has_its_outcome_and_keeps_it),
+        cmocka_unit_test(a_start_is_refused_rather_than_made_without_what_was_acked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
