@@ -129,8 +129,11 @@ static void make(struct manifest *manifest, uint32_t journals, uint32_t records)
     *manifest = (struct manifest){.generation = 77};
     memcpy(manifest->directory_id, directory_id, 16);
     for (uint32_t i = 0; i < journals; i++) {
-        struct manifest_journal journal = {
-            .file = 10 + i, .core = i, .id = 0xfedcba9876543210 - i, .first_seq = 1 + i};
+        struct manifest_journal journal = {.file = 10 + i,
+                                           .core = i,
+                                           .id = 0xfedcba9876543210 - i,
+                                           .first_seq = 1 + i,
+                                           .bytes = 5000 + i};
         assert_int_equal(manifest_add_journal(manifest, &journal), OK);
     }
     for (uint32_t i = 0; i < records; i++) {
@@ -178,6 +181,7 @@ static void a_manifest_comes_back_as_it_was(void **state)
             assert_int_equal(back.journals[i].core, i);
             assert_true(back.journals[i].id == manifest.journals[i].id);
             assert_int_equal(back.journals[i].first_seq, 1 + i);
+            assert_int_equal(back.journals[i].bytes, 5000 + i);
         }
         for (uint32_t i = 0; i < back.record_count; i++) {
             assert_same(&back.records[i], &manifest.records[i]);
@@ -207,6 +211,7 @@ static void a_manifest_has_its_fields_where_the_page_says(void **state)
     assert_int_equal(load_le32(image + 4096 + 64 + 4), 1);
     assert_true(load_le64(image + 4096 + 64 + 8) == manifest.journals[1].id);
     assert_int_equal(load_le64(image + 4096 + 64 + 16), 2);
+    assert_int_equal(load_le64(image + 4096 + 64 + 32), 5001);
     manifest_deinit(&manifest);
     free(image);
 }

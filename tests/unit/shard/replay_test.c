@@ -314,6 +314,16 @@ static void spoil_zero_block(struct engine *engine)
     zero(JOURNAL, 4 * BLOCK, BLOCK);
 }
 
+static void spoil_cut_journal(struct engine *engine)
+{
+    cut(JOURNAL, 2 * BLOCK);
+}
+
+static void spoil_empty_journal(struct engine *engine)
+{
+    cut(JOURNAL, 0);
+}
+
 static void spoil_header(struct engine *engine)
 {
     flip(FILE_OF(0), 50);
@@ -404,6 +414,8 @@ static const struct row rows[] = {
     {"the same, and all else is of others", with_another_partition, spoil_first_block, DAMAGED, 0},
     {"two blocks swapped", in_journal, spoil_swapped_blocks, DAMAGED, 1},
     {"a block in place of another", in_journal, spoil_copied_block, DAMAGED, 3},
+    {"a journal cut short", in_journal, spoil_cut_journal, DAMAGED, 2},
+    {"a journal without bytes", in_journal, spoil_empty_journal, DAMAGED, 0},
     {"nothing, of both", in_both, spoil_nothing, SERVED, 6},
     {"the header", in_both, spoil_header, DAMAGED, 0},
     {"an extent", in_both, spoil_extent, DAMAGED, 1},
