@@ -225,7 +225,8 @@ static void segment_write(struct replay *replay)
         .type = EXTENT_FRAMES,
         .salt = walk->walk.salt,
         .position = walk->walk.position,
-        .boot = replay->options.boot,
+        /* They do not fall, also when an old superblock was put back. */
+        .boot = max_u32(replay->options.boot, walk->walk.boot),
         .offset_first = first->offset_first,
         .durable_end = min_u64(segment->evidence, first->offset_first),
         .chain = first->chain,
@@ -329,6 +330,7 @@ static void segment_head(struct replay *replay, uint32_t size)
         walk->walk.position = record->checkpoint_position;
         walk->walk.offset = record->checkpoint_offset;
         walk->walk.chain = record->checkpoint_chain;
+        walk->walk.boot = record->boot;
     }
     segment_read(replay, STEP_WALK, walk->walk.position, REPLAY_WINDOW_BYTES);
 }
