@@ -271,8 +271,10 @@ static void directory_read(struct directory *directory, int32_t result)
         directory_fail(directory, err, "cannot open the superblock of",
                        err == ERR_VERSION   ? "A newer floe wrote it; run that version"
                        : err == ERR_FOREIGN ? "It belongs to the library"
-                       : err == ERR_DAMAGED ? "Both slots are bad; restore it from a backup"
-                                            : "");
+                       : err == ERR_DAMAGED
+                           ? "Both slots are bad, or of two directories; restore it from a "
+                             "backup"
+                           : "");
     } else {
         directory_write_slot(directory, 0, DIRECTORY_WRITE_FIRST);
     }
