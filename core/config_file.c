@@ -15,6 +15,7 @@
 
 enum {
     CONFIG_FILE_BYTES_MAX = 1 << 20,
+    CONFIG_FILE_BYTES_FIRST = 4 << 10, /* Doubled as long as there is more. */
     CONFIG_LINE_BYTES_MAX = 198, /* libinih's buffer of 200 holds the newline and a NUL, too. */
     CONFIG_FILE_KEY_BYTES = 256,
     CONFIG_PLACE_BYTES = 256,
@@ -32,6 +33,28 @@ struct config_file {
     char *message;
 };
 
+/* All that is in `file`, and one byte too much of what is too long, into memory of malloc with room
+ * for a NUL behind it. NULL: out of memory. */
+static char *config_read_all(FILE *file, size_t *size)
+{
+    size_t capacity = CONFIG_FILE_BYTES_FIRST;
+    char *data = malloc(capacity);
+    *size = 0;
+    while (data != NULL) {
+        *size += fread(data + *size, 1, capacity - 1 - *size, file);
+        if (*size < capacity - 1 || *size > CONFIG_FILE_BYTES_MAX) {
+            return data;
+        }
+        capacity *= 2;
+        char *grown = realloc(data, capacity);
+        if (grown == NULL) {
+            free(data);
+        }
+        data = grown;
+    }
+    return NULL;
+}
+
 /* Reads the whole of `path` into memory of malloc, with a NUL behind it. */
 static enum err config_load(const char *path, char **text, size_t *size, char *message)
 {
@@ -44,21 +67,18 @@ static enum err config_load(const char *path, char **text, size_t *size, char *m
         return error == ENOENT ? ERR_NOT_FOUND : error == EACCES ? ERR_DENIED : ERR_IO;
     }
     enum err err = OK;
-    char *data = malloc(CONFIG_FILE_BYTES_MAX + 1);
+    char *data = config_read_all(file, size);
     if (data == NULL) {
         (void)snprintf(message, CONFIG_MESSAGE_BYTES, "%.200s: out of memory", path);
         err = ERR_NO_MEMORY;
-    } else {
-        *size = fread(data, 1, CONFIG_FILE_BYTES_MAX + 1, file);
-        if (ferror(file)) {
-            (void)snprintf(message, CONFIG_MESSAGE_BYTES,
-                           "%.200s: cannot read the settings file. Is it a directory?", path);
-            err = ERR_IO;
-        } else if (*size > CONFIG_FILE_BYTES_MAX) {
-            (void)snprintf(message, CONFIG_MESSAGE_BYTES,
-                           "%.200s: larger than 1MiB: this is not a settings file", path);
-            err = ERR_INVALID;
-        }
+    } else if (ferror(file)) {
+        (void)snprintf(message, CONFIG_MESSAGE_BYTES,
+                       "%.200s: cannot read the settings file. Is it a directory?", path);
+        err = ERR_IO;
+    } else if (*size > CONFIG_FILE_BYTES_MAX) {
+        (void)snprintf(message, CONFIG_MESSAGE_BYTES,
+                       "%.200s: larger than 1MiB: this is not a settings file", path);
+        err = ERR_INVALID;
     }
     (void)fclose(file);
     if (err != OK) {

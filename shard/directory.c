@@ -250,8 +250,10 @@ static void directory_read(struct directory *directory, int32_t result)
         directory_fail(directory, err, "cannot open the superblock of",
                        err == ERR_VERSION   ? "A newer floe wrote it; run that version"
                        : err == ERR_FOREIGN ? "It belongs to a server; open it for reading only"
-                       : err == ERR_DAMAGED ? "Both slots are bad; restore it from a backup"
-                                            : "");
+                       : err == ERR_DAMAGED
+                           ? "Both slots are bad, or of two directories; restore it from a "
+                             "backup"
+                           : "");
     } else if (directory_reads(directory)) {
         directory_opened(directory);
     } else {

@@ -222,7 +222,8 @@ static void journals_name(struct journals *journals)
         struct manifest_journal journal = {.file = journals->cores[i].file,
                                            .core = i,
                                            .id = journals->cores[i].id,
-                                           .first_seq = 1};
+                                           .first_seq = 1,
+                                           .bytes = journals->cores[i].bytes};
         enum err err = manifest_add_journal(&journals->manifest, &journal);
         if (err != OK) {
             journals_fail(journals, err, "cannot name the journals");

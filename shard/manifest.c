@@ -72,6 +72,7 @@ void manifest_encode(const struct manifest *manifest, uint8_t *image)
         store_le32(at + 4, journal->core);
         store_le64(at + 8, journal->id);
         store_le64(at + 16, journal->first_seq);
+        store_le64(at + 32, journal->bytes);
         store_le32(at + JOURNAL_CRC_AT, crc32c(0, at, JOURNAL_CRC_AT));
         at += MANIFEST_JOURNAL_BYTES;
     }
@@ -131,8 +132,11 @@ enum err manifest_decode(struct bytes image, const uint8_t directory_id[16],
     }
     enum err err = OK;
     for (uint32_t i = 0; i < journals && err == OK; i++, at += MANIFEST_JOURNAL_BYTES) {
-        struct manifest_journal journal = {load_le32(at), load_le32(at + 4), load_le64(at + 8),
-                                           load_le64(at + 16)};
+        struct manifest_journal journal = {.file = load_le32(at),
+                                           .core = load_le32(at + 4),
+                                           .id = load_le64(at + 8),
+                                           .first_seq = load_le64(at + 16),
+                                           .bytes = load_le64(at + 32)};
         err = load_le32(at + JOURNAL_CRC_AT) == crc32c(0, at, JOURNAL_CRC_AT)
                   ? manifest_add_journal(manifest, &journal)
                   : ERR_CORRUPT;

@@ -24,6 +24,7 @@ enum {
 struct manifest_journal {
     uint32_t file, core;
     uint64_t id, first_seq;
+    uint64_t bytes; /* The file has at least so many. */
 };
 
 struct manifest {

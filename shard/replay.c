@@ -73,7 +73,7 @@ static void replay_next_journal(struct replay *replay)
             replay_finish(replay, err);
             return;
         }
-        replay_segments(replay);
+        replay_survey(replay);
         return;
     }
     struct replay_journal *journal = &replay->journals[replay->journal_at];
@@ -187,6 +187,10 @@ static void replay_step(struct completion *done)
         replay_scan_on(replay);
     } else {
         replay_choose(journal);
+        if (journal->size < journal->info.bytes) {
+            COVER("the file of a journal is shorter than it was");
+            journal->hole = max_u64(journal->hole, journal->last + 1);
+        }
         replay->block_at = 0;
         replay_load_on(replay);
     }

@@ -5,6 +5,8 @@
  *     each journal: every valid block -> which of them count -> their records and frames
  *                                                                    (replay_scan.c)
  *     merge: segments, their frames in order of offset, what is known to have been durable
+ *     a block is lost: whose files are not complete?
+ *                                                                    (replay_survey.c)
  *     each segment: sound end of its file -> frames that follow it -> extents, synced
  *                                                                    (replay_segment.c)
  *
@@ -90,7 +92,8 @@ struct replay {
     uint32_t record_count, record_capacity;
     struct replay_segment *segments;
     uint32_t segment_count, segment_at;
-    struct replay_walk *walk; /* Of the segment that is looked at. */
+    struct replay_walk *walk;     /* Of the segment that is looked at. */
+    struct replay_survey *survey; /* Behind a hole. */
     /* Out: */
     bool damaged;  /* Some segment lost what was acked; its record has the marks. */
     bool retained; /* Frames stay in the journals alone: they must stay named. */
@@ -115,6 +118,9 @@ void replay_choose(struct replay_journal *journal);
 NODISCARD enum err replay_plan_run(struct replay *replay, uint64_t *position, uint32_t *size);
 NODISCARD enum err replay_take_run(struct replay *replay, uint32_t size);
 NODISCARD enum err replay_merge(struct replay *replay);
+
+/* replay_survey.c: behind a hole of a journal, what the files say; then replay_segments(). */
+void replay_survey(struct replay *replay);
 
 /* replay_segment.c: all of them, one after the other; then replay_finish(). */
 void replay_segments(struct replay *replay);

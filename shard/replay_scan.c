@@ -44,11 +44,13 @@ static void replay_choose_damaged(struct replay_journal *journal, uint64_t durab
     }
     journal->tail = newest == NULL ? 1 : newest->tail_seq;
     journal->last = run;
-    for (uint64_t seq = journal->tail; seq <= durable; seq++) {
-        if (block_find(journal, seq) == NULL) {
-            COVER("a block of the journal that was durable is gone");
-            journal->hole = seq;
-        }
+    uint64_t gone = durable; /* From there up to it all are there. */
+    for (uint32_t i = journal->block_count; i > 0 && gone > 0; i--) {
+        gone -= journal->blocks[i - 1].seq == gone;
+    }
+    if (gone >= journal->tail && gone > 0) {
+        COVER("a block of the journal that was durable is gone");
+        journal->hole = gone;
     }
 }
 

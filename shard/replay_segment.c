@@ -319,7 +319,8 @@ static void segment_write(struct replay *replay)
         segment_fail(replay, ERR_NO_MEMORY);
         return;
     }
-    segment_put(replay, STEP_WRITE, end, size, replay->options.boot);
+    /* They do not fall, also when an old superblock was put back. */
+    segment_put(replay, STEP_WRITE, end, size, max_u32(replay->options.boot, walk->walk.boot));
 }
 
 /* Notes the extents of the window that stand behind the sound end. */
@@ -435,6 +436,7 @@ static void segment_head(struct replay *replay, uint32_t size)
         walk->walk.position = record->checkpoint_position;
         walk->walk.offset = record->checkpoint_offset;
         walk->walk.chain = record->checkpoint_chain;
+        walk->walk.boot = record->boot;
     }
     segment_read(replay, STEP_WALK, walk->walk.position, REPLAY_WINDOW_BYTES);
 }

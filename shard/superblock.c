@@ -72,7 +72,9 @@ enum err superblock_choose(const uint8_t *slots, struct superblock *chosen, uint
         }
         valid += err[i] == OK;
     }
-    if (valid == 0) {
+    bool apart = valid == SUPERBLOCK_SLOTS && memcmp(slot[0].directory_id, slot[1].directory_id,
+                                                     sizeof(slot[0].directory_id)) != 0;
+    if (valid == 0 || apart) {
         return ERR_DAMAGED;
     }
     *chosen = slot[newest];

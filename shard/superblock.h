@@ -35,6 +35,6 @@ NODISCARD enum err superblock_decode(const uint8_t *slot, struct superblock *sup
 
 /* Which of two slots speaks, and the boot number of the start that reads them: the greatest valid
  * plus 1, or plus 2 when only one slot is valid, because the lost one may have been newer.
- * ERR_DAMAGED: none is valid; ERR_VERSION if one is newer. */
+ * ERR_DAMAGED: none is valid, or they are of two directories; ERR_VERSION if one is newer. */
 NODISCARD enum err superblock_choose(const uint8_t *slots, struct superblock *chosen,
                                      uint64_t *boot);

@@ -2,8 +2,13 @@
 set(SHARD_ENGINE_FIXTURE ${CMAKE_SOURCE_DIR}/tests/unit/shard/engine_fixture.c)
 unit_test(shard/append SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/fetch SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
+unit_test(shard/golden_directory SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
+target_compile_definitions(shard_golden_directory_test PRIVATE
+  GOLDEN_DIRECTORY="${CMAKE_CURRENT_LIST_DIR}/golden")
+unit_test(shard/journal SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/recovery SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/retention SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/trim SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
+unit_test(shard/replay SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/shard SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/survey SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)

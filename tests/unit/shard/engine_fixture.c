@@ -38,7 +38,8 @@ static void fault_submit(struct reactor *reactor, struct io *batch)
         batch = io->next;
         io->next = NULL;
         engine_fault.seen[io->op]++;
-        bool meant = io->op == engine_fault.op;
+        bool spared = engine_fault.spared_fd > 0 && io->fd == engine_fault.spared_fd;
+        bool meant = io->op == engine_fault.op && !spared;
         if (meant && engine_fault.pass > 0) {
             engine_fault.pass--;
             engine_fault.below->submit(reactor, io);
@@ -62,7 +63,7 @@ struct io_engine engine_wrap(const struct io_engine *below)
 static void engine_answer_roll(struct engine *engine, struct shard_roll *roll)
 {
     enum err err = engine->roll_err;
-    if (err == OK && roll->segment_id != 0) {
+    if (err == OK && roll->segment_id != 0 && !engine->unrecorded) {
         struct segment_info *last = &engine->segments[engine->segment_count - 1];
         ASSERT(last->id == roll->segment_id);
         last->state = SEGMENT_SEALED;
@@ -85,8 +86,10 @@ static void engine_answer_roll(struct engine *engine, struct shard_roll *roll)
             .ack_quorum = 1,
             .durability = roll->durability,
         };
-        ASSERT(engine->segment_count < ENGINE_SEGMENTS_MAX);
-        engine->segments[engine->segment_count++] = roll->next;
+        if (!engine->unrecorded) {
+            ASSERT(engine->segment_count < ENGINE_SEGMENTS_MAX);
+            engine->segments[engine->segment_count++] = roll->next;
+        }
     }
     completion_fire(&engine->reactor, &roll->done, err);
 }
@@ -159,10 +162,66 @@ static void engine_open_reactor(struct engine *engine, const struct io_engine *i
         .engine = io,
         .io = {.entries = 256, .recv_count = 4, .recv_size = 4096, .helper = engine->helper},
         .memory = {.limit_bytes = MIB(128), .numa_node = -1},
-        .seed = {1, 2, 3, 4},
+        .seed = {1, 2 + engine->boot, 3, 4}, /* Ids of journals are of one life. */
     };
     err = reactor_open(&engine->reactor, &options);
     ASSERT(err == OK);
+}
+
+struct wait {
+    struct completion done;
+    bool fired;
+};
+
+static void wait_done(struct completion *done)
+{
+    CONTAINER_OF(done, struct wait, done)->fired = true;
+}
+
+static void wait_for(struct engine *engine, const bool *fired)
+{
+    for (uint32_t i = 0; !*fired; i++) {
+        ASSERT(i < 100000);
+        (void)reactor_turn(&engine->reactor, NS_PER_MS);
+    }
+}
+
+struct journals_wait {
+    struct journals_open op;
+    bool fired;
+};
+
+static void journals_done(struct completion *done)
+{
+    struct journals_open *op = CONTAINER_OF(done, struct journals_open, done);
+    CONTAINER_OF(op, struct journals_wait, op)->fired = true;
+}
+
+static enum err engine_load_journals(struct engine *engine)
+{
+    struct journals_wait wait = {0};
+    struct journals_options options = {
+        .data_dir = engine->dir,
+        .directory_id = "the engine's own",
+        .boot = engine->boot + 1,
+        .core_count = engine->with.cores,
+        .bytes = engine->with.bytes,
+        .bytes_max = engine->with.bytes_max,
+        .direct = true,
+    };
+    completion_init(&wait.op.done, journals_done);
+    journals_open(&wait.op, &engine->reactor, &options);
+    wait_for(engine, &wait.fired);
+    engine->journals_opened = wait.op;
+    engine->journals = wait.op.journals;
+    return wait.op.done.result < 0 ? (enum err)wait.op.done.result : OK;
+}
+
+enum err engine_open_journals(struct engine *engine, const struct io_engine *io)
+{
+    engine_open_reactor(engine, io);
+    engine->killed = false;
+    return engine_load_journals(engine);
 }
 
 void engine_open_shard(struct engine *engine)
@@ -177,7 +236,15 @@ void engine_open_shard(struct engine *engine)
         .retention_check_ms = engine->retention_check_ms,
         .direct = true,
     };
-    enum err err = shard_open(&engine->shard, &engine->reactor, &options);
+    enum err err = OK;
+    if (engine->with.cores > 0 && engine->journals == NULL) {
+        err = engine_load_journals(engine);
+    }
+    ASSERT(err == OK);
+    if (engine->journals != NULL) {
+        journals_assign(engine->journals, engine->with.core, &options);
+    }
+    err = shard_open(&engine->shard, &engine->reactor, &options);
     ASSERT(err == OK);
 }
 
@@ -192,12 +259,19 @@ static void engine_run(const char *format, const char *dir)
 
 void engine_start(struct engine *engine, const struct io_engine *io)
 {
-    *engine = (struct engine){.next_segment = 1};
+    engine_start_journaled(engine, io, &(struct engine_journals){0});
+}
+
+void engine_start_journaled(struct engine *engine, const struct io_engine *io,
+                            const struct engine_journals *with)
+{
+    *engine = (struct engine){.next_segment = 1, .with = *with};
     (void)snprintf(engine->dir, sizeof(engine->dir), "engine-test-XXXXXX");
     char *made = mkdtemp(engine->dir);
     ASSERT(made != NULL);
     char sub[512];
-    (void)snprintf(sub, sizeof(sub), "%s/topics %s/pool", engine->dir, engine->dir);
+    (void)snprintf(sub, sizeof(sub), "%s/topics %s/pool %s/journal", engine->dir, engine->dir,
+                   engine->dir);
     engine_run("mkdir", sub);
     engine->config = (struct partition_config){
         .segment_records = 1000000,
@@ -223,32 +297,37 @@ void engine_turns(struct engine *engine, uint32_t count)
     }
 }
 
-struct stop_wait {
-    struct completion done;
-    bool fired;
-};
-
-static void stop_done(struct completion *done)
+static void engine_close_journals(struct engine *engine, bool clean)
 {
-    CONTAINER_OF(done, struct stop_wait, done)->fired = true;
+    struct wait wait = {0};
+    if (engine->journals == NULL) {
+        return;
+    }
+    completion_init(&wait.done, wait_done);
+    journals_close(engine->journals, clean, &wait.done);
+    wait_for(engine, &wait.fired);
+    engine->journals = NULL;
 }
 
 void engine_stop_shard(struct engine *engine)
 {
-    struct stop_wait wait = {0};
-    completion_init(&wait.done, stop_done);
+    struct wait wait = {0};
+    completion_init(&wait.done, wait_done);
     shard_stop(engine->shard, &wait.done);
-    for (uint32_t i = 0; !wait.fired; i++) {
-        ASSERT(i < 100000);
-        (void)reactor_turn(&engine->reactor, NS_PER_MS);
-    }
+    wait_for(engine, &wait.fired);
+    bool clean = shard_is_clean(engine->shard);
     shard_close(engine->shard);
     engine->shard = NULL;
+    engine_close_journals(engine, clean);
 }
 
 static void engine_close_reactor(struct engine *engine)
 {
     struct reactor *self = &engine->reactor;
+    if (engine->shard != NULL) {
+        engine_stop_shard(engine);
+    }
+    engine_close_journals(engine, false);
     /* The helper first: it may still be about to wake the reactor. */
     io_helper_stop(engine->helper);
     reactor_close(self);
@@ -257,7 +336,7 @@ static void engine_close_reactor(struct engine *engine)
 
 /* The map and the files as they are now come back after an orderly stop: a copy of the directory.
  */
-void engine_crash(struct engine *engine, const struct io_engine *io)
+void engine_kill(struct engine *engine)
 {
     struct segment_info segments[sizeof(engine->segments) / sizeof(engine->segments[0])];
     uint32_t segment_count = engine->segment_count;
@@ -266,7 +345,6 @@ void engine_crash(struct engine *engine, const struct io_engine *io)
     memcpy(segments, engine->segments, sizeof(segments));
     (void)snprintf(copy, sizeof(copy), "%s %s.crash", engine->dir, engine->dir);
     engine_run("cp -a", copy);
-    engine_stop_shard(engine);
     engine_close_reactor(engine);
     engine_run("rm -rf", engine->dir);
     (void)snprintf(copy, sizeof(copy), "%s.crash %s", engine->dir, engine->dir);
@@ -274,16 +352,22 @@ void engine_crash(struct engine *engine, const struct io_engine *io)
     memcpy(engine->segments, segments, sizeof(engine->segments));
     engine->segment_count = segment_count;
     engine->log_start = log_start;
+    engine->killed = true;
+}
+
+void engine_crash(struct engine *engine, const struct io_engine *io)
+{
+    engine_kill(engine);
     engine_open_reactor(engine, io);
+    engine->killed = false;
     engine_open_shard(engine);
 }
 
 void engine_end(struct engine *engine)
 {
-    if (engine->shard != NULL) {
-        engine_stop_shard(engine);
+    if (!engine->killed) {
+        engine_close_reactor(engine);
     }
-    engine_close_reactor(engine);
     engine_run("rm -rf", engine->dir);
 }
 

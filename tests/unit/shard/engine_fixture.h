@@ -4,9 +4,17 @@
 
 #include "core/io_engine.h"
 #include "core/reactor.h"
+#include "shard/journals.h"
 #include "shard/shard.h"
 
 enum { ENGINE_SEGMENTS_MAX = 64, ENGINE_PIECES_MAX = 16 };
+
+/* Of the directory; the shard is that of `core`. */
+struct engine_journals {
+    uint32_t cores; /* 0: there are none. */
+    uint32_t core;
+    uint64_t bytes, bytes_max;
+};
 
 struct engine {
     struct reactor reactor;
@@ -24,6 +32,7 @@ struct engine {
     uint32_t fetch_bytes_max; /* 0: 1 MiB, and the first batch whole. */
     bool hold_rolls;
     enum err roll_err; /* The map's next answers. */
+    bool unrecorded;   /* Rolls of many partitions: the map answers, and forgets. */
     struct shard_roll *held;
     uint64_t log_start; /* As the map knows it. */
     bool hold_trims;
@@ -31,6 +40,10 @@ struct engine {
     struct shard_trim *trim_held;
     uint32_t trims;              /* Asked. */
     uint32_t retention_check_ms; /* Of the next shard. */
+    struct engine_journals with;
+    struct journals *journals;
+    bool killed;
+    struct journals_open journals_opened; /* What the last start took, or said. */
 };
 
 /* One request and when it came home (1 = first). */
@@ -57,6 +70,7 @@ struct engine_fault {
     enum io_op op; /* IO_NONE: nothing. */
     enum err err;
     uint32_t pass; /* So many of them still go through. */
+    int spared_fd; /* So does what is done to this one; 0: none. */
     uint32_t hits;
     uint32_t seen[IO_LOCK + 1]; /* Operations by kind, failed or not. */
 };
@@ -69,9 +83,15 @@ const struct io_engine *const *engine_list(uint32_t *count);
 struct io_engine engine_wrap(const struct io_engine *below); /* Without a fault yet. */
 
 void engine_start(struct engine *engine, const struct io_engine *io);
+void engine_start_journaled(struct engine *engine, const struct io_engine *io,
+                            const struct engine_journals *with);
 void engine_end(struct engine *engine); /* Stops if it runs; removes the directory. */
 void engine_open_shard(struct engine *engine);
-void engine_stop_shard(struct engine *engine);
+void engine_stop_shard(struct engine *engine); /* And writes the MANIFEST of an orderly stop. */
+/* Opens reactor and journals, no shard; OK, or what engine->journals_opened.message is about. */
+enum err engine_open_journals(struct engine *engine, const struct io_engine *io);
+/* The process dies, and nothing is started: engine_open_journals() is next, or engine_end(). */
+void engine_kill(struct engine *engine);
 /* The process dies: nothing is flushed or told; what is on the disk stays. */
 void engine_crash(struct engine *engine, const struct io_engine *io);
 void engine_turns(struct engine *engine, uint32_t count);

@@ -222,6 +222,12 @@ static void the_newer_slot_speaks_and_a_lost_one_costs_a_boot_number(void **stat
     assert_int_equal(boot, 9);
     slots[72] ^= 1;
     assert_int_equal(superblock_choose(slots, &chosen, &boot), ERR_DAMAGED);
+    super.directory_id[3] = 9; /* Another directory's; it would win. */
+    super.boot = 100;
+    superblock_encode(&super, slots);
+    super.directory_id[3] = 0;
+    superblock_encode(&super, slots + SUPERBLOCK_BYTES);
+    assert_int_equal(superblock_choose(slots, &chosen, &boot), ERR_DAMAGED);
     super.version_min = 2;
     superblock_encode(&super, slots);
     assert_int_equal(superblock_choose(slots, &chosen, &boot), ERR_VERSION);
