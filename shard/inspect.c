@@ -55,6 +55,14 @@ enum err inspect_open(struct inspect *inspect)
     return OK;
 }
 
+static void inspect_count(struct inspect *inspect)
+{
+    const struct frame_header *frame = &inspect->frame;
+    inspect->records += frame->records;
+    inspect->batches += frame->batches;
+    inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
+}
+
 /* Takes the next frame of the current extent, if there is one: why it is not sound; NULL: it is. */
 static const char *inspect_frame(struct inspect *inspect)
 {
@@ -79,9 +87,7 @@ static const char *inspect_frame(struct inspect *inspect)
     inspect->frame_index = first ? 0 : inspect->frame_index + 1;
     inspect->offset += frame->records;
     inspect->chain = frame_chain(at);
-    inspect->records += frame->records;
-    inspect->batches += frame->batches;
-    inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
+    inspect_count(inspect);
     return NULL;
 }
 
@@ -150,6 +156,66 @@ static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
     }
 }
 
+/* Does the seal say the same? NULL: it does. */
+static const char *inspect_judge_seal(const struct inspect *inspect)
+{
+    const struct segment_seal *seal = &inspect->seal;
+    if (inspect->offset < seal->end_offset) {
+        return inspect->why != NULL ? inspect->why : "records that were durable are not there";
+    }
+    if (inspect->offset > seal->end_offset) {
+        return "there is more than the seal says";
+    }
+    return inspect->chain != seal->digest ? "the digest of the seal is not that of the records"
+                                          : inspect->why;
+}
+
+/* Is all there that was durable? NULL: it is. */
+static const char *inspect_judge_open(const struct inspect *inspect)
+{
+    if (inspect->offset < inspect->durable_end) {
+        return inspect->why != NULL ? inspect->why : "records that were durable are not there";
+    }
+    if (!inspect->spoken_of) {
+        return NULL;
+    }
+    const struct record *record = inspect->journal.record;
+    if (record != NULL && record->salt != inspect->header.salt) {
+        return "the file is not the one that the journal speaks of";
+    }
+    return journal_view_judge(inspect->journals, &inspect->journal, inspect->durable_end,
+                              inspect->offset);
+}
+
+/* The next frame of the journals, or the end of everything. */
+static enum err inspect_journal(struct inspect *inspect)
+{
+    const uint8_t *at =
+        !inspect->spoken_of
+            ? NULL
+            : journal_view_next(inspect->journals, &inspect->journal, &inspect->journal_cursor);
+    if (at != NULL) {
+        enum err err = frame_header_decode(at, &inspect->frame);
+        ASSERT(err == OK); /* As it was a moment ago. */
+        inspect->frame_index = inspect->frame_at == NULL ? 0 : inspect->frame_index + 1;
+        inspect->frame_at = at;
+        inspect->offset = inspect->journal_cursor.offset;
+        inspect->chain = inspect->journal_cursor.chain;
+        inspect->journal_records += inspect->frame.records;
+        inspect_count(inspect);
+        return OK;
+    }
+    const char *problem =
+        inspect->sealed ? inspect_judge_seal(inspect) : inspect_judge_open(inspect);
+    inspect->frame_at = NULL;
+    inspect->end = inspect->why != NULL ? INSPECT_END_TORN : INSPECT_END_CLEAN;
+    if (problem != NULL) {
+        inspect->end = INSPECT_END_DAMAGED;
+        inspect->problem = problem;
+    }
+    return ERR_NOT_FOUND;
+}
+
 /* No sound extent follows; `why` says what is wrong with what is there, NULL: nothing is there. */
 static enum err inspect_finish(struct inspect *inspect, const char *why)
 {
@@ -157,28 +223,23 @@ static enum err inspect_finish(struct inspect *inspect, const char *why)
     if (err != OK) {
         return err;
     }
-    uint64_t wanted = inspect->sealed ? inspect->seal.end_offset : inspect->durable_end;
-    bool digest = !inspect->sealed || inspect->offset != inspect->seal.end_offset ||
-                  inspect->chain == inspect->seal.digest;
-    inspect->end = why != NULL ? INSPECT_END_TORN : INSPECT_END_CLEAN;
-    if (inspect->offset < wanted) {
-        inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = why != NULL ? why : "records that were durable are not there";
-    } else if (inspect->sealed && inspect->offset > wanted) {
-        inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = "there is more than the seal says";
-    } else if (!digest) {
-        inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = "the digest of the seal is not that of the records";
-    } else if (inspect->sealed && why != NULL) {
-        inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = why;
-    }
-    return ERR_NOT_FOUND;
+    inspect->why = why;
+    inspect->in_journal = true;
+    inspect->frame_at = NULL;
+    /* What a sealed file lacks is in no journal: it was complete. */
+    inspect->spoken_of =
+        !inspect->sealed && inspect->journals != NULL &&
+        journal_view_find(inspect->journals, inspect->header.segment_id, &inspect->journal);
+    inspect->journal_cursor.offset = inspect->offset;
+    inspect->journal_cursor.chain = inspect->chain;
+    return inspect_journal(inspect);
 }
 
 enum err inspect_next(struct inspect *inspect)
 {
+    if (inspect->in_journal) {
+        return inspect_journal(inspect);
+    }
     if (inspect->extent.type == EXTENT_FRAMES && inspect->cursor.frames > 0) {
         const char *wrong = inspect_frame(inspect);
         return wrong == NULL ? OK : inspect_finish(inspect, wrong);
@@ -221,7 +282,9 @@ enum err inspect_next(struct inspect *inspect)
 
 bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect_batch *batch)
 {
-    if (inspect->extent.type != EXTENT_FRAMES || index >= inspect->frame.batches) {
+    bool frames =
+        inspect->in_journal ? inspect->frame_at != NULL : inspect->extent.type == EXTENT_FRAMES;
+    if (!frames || index >= inspect->frame.batches) {
         return false;
     }
     const uint8_t *table = inspect->frame_at + FRAME_HEADER_BYTES;

@@ -88,7 +88,7 @@ NODISCARD bool cmd_parse_number(const char *text, int64_t *number);
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Rows of one answer. Cells come in the order of the columns; the last one of a row ends it. */
-enum { CMD_COLUMNS_MAX = 8 };
+enum { CMD_COLUMNS_MAX = 10 };
 
 struct cmd_rows {
     enum cmd_output output;

@@ -3,10 +3,12 @@ import glob
 import json
 import os
 import shutil
+import struct
 
-from fixture import check, equal, lines, produce
+from fixture import check, consume, equal, lines, produce
 
 BLOCK = 4096
+LARGE = "x" * 70000  # Goes to its file at once; what is smaller, to the journal.
 
 
 def segments(world):
@@ -25,6 +27,21 @@ def spoil(path, position, data=b"\xa5"):
         before = file.read(len(data))
         file.seek(position)
         file.write(bytes(a ^ 0xff if a == b else b for a, b in zip(before, data)))
+
+
+def frames(path, position):
+    """Where the frames of the extent at `position` stand."""
+    with open(path, "rb") as file:
+        file.seek(position)
+        size, = struct.unpack("<I", file.read(28)[24:])
+        file.seek(position)
+        extent = file.read(size)
+    found, at = [], 64
+    for _ in range(struct.unpack("<I", extent[56:60])[0]):
+        equal(extent[at:at + 4], b"FFRM")
+        found.append(position + at)
+        at += (96 + struct.unpack("<I", extent[at + 28:at + 32])[0] + 7) // 8 * 8
+    return found
 
 
 def filled(world, **settings):
@@ -78,13 +95,18 @@ def test_verify_finds_each_byte_that_matters(world):
     path = segments(world)[1]
     kept = path + ".kept"
     shutil.copy(path, kept)
+    extents = sorted({row["position"] for row in rows(world, "inspect", path)[0]})
+    first, last = frames(path, extents[0]), frames(path, extents[-1])
+    equal(sum(len(frames(path, position)) for position in extents), 10)
     words = {
         0: "belongs to something else",            # The header.
         100: "checksum or structure is wrong",
         BLOCK + 40: "the seal block is damaged",
-        2 * BLOCK + 20: "the header of an extent is damaged",
-        3 * BLOCK + 64 + 40: "the header of a frame is damaged",
-        4 * BLOCK + 64 + 96 + 30: "the records of a frame are damaged",
+        extents[0] + 20: "the header of an extent is damaged",
+        first[0] + 40: "a frame is damaged",
+        first[0] + 96 + 30: "a frame is damaged",
+        last[-1] + 40: "a frame is damaged",       # Behind others in its extent.
+        last[-1] + 96 + 30: "a frame is damaged",
     }
     for position, problem in words.items():
         spoil(path, position)
@@ -93,9 +115,11 @@ def test_verify_finds_each_byte_that_matters(world):
               f"byte {position}: {found}")
         check("0 problems" not in said, said)
         shutil.copy(kept, path)
-    os.truncate(path, 5 * BLOCK)
-    found, _ = rows(world, "verify", world.data, code=1)
-    equal(found[0]["problem"], "records that were durable are not there")
+    for size, problem in ((last[-1] + 8, "the file ends inside"),
+                          (extents[0], "records that were durable are not there")):
+        os.truncate(path, size)
+        found, _ = rows(world, "verify", world.data, code=1)
+        check(problem in found[0]["problem"], found)
     os.unlink(path)
     found, _ = rows(world, "verify", world.data, code=1)
     equal(found[0]["problem"], "the segment before it ends earlier: records are missing")
@@ -109,12 +133,13 @@ def test_verify_finds_each_byte_that_matters(world):
 
 def test_a_torn_tail_is_no_problem(world):
     server = world.server()
-    for n in range(5):
-        produce(server, "l", [f"record-{n}"])
+    for _ in range(5):
+        produce(server, "l", [LARGE])
     server.kill()
     path, = segments(world)
     equal(rows(world, "verify", world.data)[0], [])
     batches, _ = rows(world, "inspect", path)
+    equal([batch["where"] for batch in batches], ["file"] * 5)
     spoil(path, batches[-1]["position"] + 200)  # The last one: nothing later proves it.
     found, said = rows(world, "verify", world.data)
     equal(found, [])
@@ -124,6 +149,130 @@ def test_a_torn_tail_is_no_problem(world):
     found, _ = rows(world, "verify", world.data, code=1)
     equal(found[0]["position"], batches[1]["position"])
     equal(rows(world, "inspect", world.data)[0][0]["state"], "damaged")
+
+
+def journaled(world):
+    """A segment of two large batches in its file, and then five that are in the journal alone."""
+    server = world.server()
+    for record in [LARGE, LARGE] + [f"record-{n}" for n in range(5)]:
+        produce(server, "l", [record])
+    server.kill()
+    return server
+
+
+def journals(world):
+    return sorted(glob.glob(os.path.join(world.data, "journal", "*.jnl")))
+
+
+def blocks(path):
+    """Position, seq and durable seq of the blocks that are whole enough to be one, by seq."""
+    found = []
+    with open(path, "rb") as file:
+        data = file.read()
+    for at in range(0, len(data), BLOCK):
+        if data[at:at + 4] == b"FJNL":
+            seq, _, _, _, durable = struct.unpack("<QQIIQ", data[at + 16:at + 48])
+            found.append((seq, at, durable))
+    return sorted(found)
+
+
+def journal_of(world, text):
+    """The journal that holds `text`, and where."""
+    for path in journals(world):
+        with open(path, "rb") as file:
+            at = file.read().find(text)
+        if at >= 0:
+            return path, at
+    raise AssertionError(f"no journal has {text}")
+
+
+def test_what_is_in_the_journal_alone_is_shown(world):
+    server = journaled(world)
+    path, = segments(world)
+    batches, said = rows(world, "inspect", path)
+    equal(said, "")
+    equal([batch["offset"] for batch in batches], list(range(7)))
+    equal([batch["where"] for batch in batches], ["file"] * 2 + ["journal"] * 5)
+    equal([batch["position"] is None for batch in batches], [False] * 2 + [True] * 5)
+    row, = rows(world, "inspect", world.data)[0]
+    equal((row["first"], row["end"], row["state"]), (0, 7, "open"))
+    found, said = rows(world, "verify", world.data)
+    equal(found, [])
+    check("7 records, 5 of them in journals alone, " in said, said)
+    alone = os.path.join(world.dir, os.path.basename(path))
+    shutil.copy(path, alone)  # In no data directory: the file is all there is.
+    equal(len(rows(world, "inspect", alone)[0]), 2)
+    before = {name: open(name, "rb").read() for name in [path, *journals(world)]}
+    rows(world, "verify", world.data)
+    check(all(open(name, "rb").read() == data for name, data in before.items()),
+          "a tool wrote into the directory")
+    server.start()  # And so a start finds them.
+    equal(consume(server, "l")[2:], [f"record-{n}" for n in range(5)])
+    equal(server.stop(), 0)
+    equal(rows(world, "verify", world.data)[0], [])
+
+
+def test_a_journal_with_a_torn_end_is_sound(world):
+    journaled(world)
+    journal, at = journal_of(world, b"record-4")
+    seq = max(seq for seq, position, _ in blocks(journal) if position <= at)
+    durable = max(durable for _, _, durable in blocks(journal))
+    spoil(journal, at)
+    if durable >= seq:  # A block behind it says that it was durable: not its last one.
+        found, said = rows(world, "verify", world.data, code=1)
+        equal(found[-1]["file"], journal)
+    else:
+        found, said = rows(world, "verify", world.data)
+        equal(found, [])
+    check("6 records, 4 of them in journals alone" in said, said)
+
+
+def test_journals_that_lost_something_are_told(world):
+    journaled(world)
+    path, = segments(world)
+    manifest = os.path.join(world.data, "MANIFEST")
+    journal, at = journal_of(world, b"record-1")
+    kept = os.path.join(world.dir, "kept")
+    shutil.copytree(world.data, kept)
+
+    def problems(text):
+        found, said = rows(world, "verify", world.data, code=1)
+        check("0 problems" not in said, said)
+        check(any(text in row["problem"] for row in found), found)
+        done = world.floe("log", "inspect", world.data)
+        shutil.rmtree(world.data)
+        shutil.copytree(kept, world.data)
+        return found, done
+
+    spoil(journal, at)  # Durable, and blocks behind it say so.
+    found, done = problems("a part of it that was durable is not there any more")
+    equal(found[-1]["file"], journal)
+    equal([row["file"] for row in found if row["problem"].startswith(
+        "records that were durable are in neither file nor journal")], [path])
+    equal(done.returncode, 1)
+    check(b"start floe" in done.stderr, done.stderr)
+    os.unlink(journal)
+    found, done = problems("it is missing; put it back from a copy")
+    check(journal in [row["file"] for row in found], found)
+    os.unlink(manifest)
+    found, done = problems("it is missing, and there are journals; put it back")
+    equal(found[-1]["file"], manifest)
+    for position in (0, 40, 4096 + 8, 4096 + 64):  # Magic, header, a journal's id.
+        spoil(manifest, position)
+        problems("put it back from a copy")
+    os.truncate(manifest, 100)
+    problems("put it back from a copy")
+    spoil(manifest, 20)  # Of another directory: with its checksum, it would be.
+    problems("put it back from a copy")
+    spoil(path, 2 * BLOCK + 20)  # The file lost what no journal has.
+    problems("the header of an extent is damaged")
+    os.truncate(path, 2 * BLOCK)
+    problems("records that were durable are in neither file nor journal")
+    shutil.rmtree(os.path.join(world.data, "journal"))
+    os.unlink(manifest)
+    found, said = rows(world, "verify", world.data)  # Both gone: nothing tells.
+    equal(found, [])
+    check("2 records, 0 of them in journals" in said, said)
 
 
 def test_what_is_no_directory_of_floe(world):
