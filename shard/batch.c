@@ -3,16 +3,10 @@
 
 #include "core/assert.h"
 #include "core/crc32c.h"
+#include "shard/batch_record.h"
 #include "shard/codec.h"
 
 #include <string.h>
-
-/* One record inside an opened batch. */
-struct record {
-    int64_t timestamp_delta;
-    int32_t offset_delta;
-    bool has_key;
-};
 
 enum err batch_parse(struct bytes data, struct batch *batch)
 {
@@ -42,38 +36,6 @@ enum err batch_parse(struct bytes data, struct batch *batch)
     return OK;
 }
 
-/* One record; false if it does not parse or runs past its own length. */
-static bool record_read(struct bytes_reader *reader, struct record *record)
-{
-    int32_t length = read_varint(reader);
-    if (length < 0 || reader->failed || (uint32_t)length > bytes_left(reader)) {
-        return false;
-    }
-    uint32_t end = reader->position + (uint32_t)length;
-    (void)read_u8(reader); /* Attributes: none is defined. */
-    record->timestamp_delta = read_varlong(reader);
-    record->offset_delta = read_varint(reader);
-    int32_t key = read_varint(reader);
-    record->has_key = key >= 0;
-    read_skip(reader, key > 0 ? (uint32_t)key : 0);
-    int32_t value = read_varint(reader);
-    read_skip(reader, value > 0 ? (uint32_t)value : 0);
-    int32_t headers = read_varint(reader);
-    if (key < -1 || value < -1 || headers < 0 || reader->failed) {
-        return false;
-    }
-    for (int32_t i = 0; i < headers && !reader->failed; i++) {
-        int32_t name = read_varint(reader);
-        read_skip(reader, name > 0 ? (uint32_t)name : 0);
-        int32_t content = read_varint(reader);
-        read_skip(reader, content > 0 ? (uint32_t)content : 0);
-        if (name < 0 || content < -1) {
-            return false;
-        }
-    }
-    return !reader->failed && reader->position == end;
-}
-
 /* Opens the batch: every record is there, in order, and nothing else. */
 static enum err batch_check_records(struct bytes data, const struct batch_rules *rules,
                                     const struct batch *batch)
@@ -88,9 +50,9 @@ static enum err batch_check_records(struct bytes data, const struct batch_rules 
     }
     struct bytes_reader reader = bytes_reader(output.bytes);
     for (int32_t i = 0; i < batch->record_count && err == OK; i++) {
-        struct record record;
-        if (!record_read(&reader, &record) || record.offset_delta != i ||
-            (rules->compacted && !record.has_key)) {
+        struct batch_record record;
+        if (!batch_record_read(&reader, &record) || record.offset_delta != i ||
+            (rules->compacted && record.key.data == NULL)) {
             err = ERR_BATCH_INVALID;
         }
     }
@@ -221,9 +183,9 @@ static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp
     struct bytes_reader reader = bytes_reader(output.bytes);
     err = ERR_NOT_FOUND;
     for (int32_t i = 0; i < batch.record_count; i++) {
-        struct record record;
+        struct batch_record record;
         /* Nobody opened the batch when it came: its records may say anything. */
-        if (!record_read(&reader, &record) || record.offset_delta < 0 ||
+        if (!batch_record_read(&reader, &record) || record.offset_delta < 0 ||
             record.offset_delta > batch.last_offset_delta) {
             err = ERR_DAMAGED;
             break;
