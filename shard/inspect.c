@@ -298,6 +298,9 @@ bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect
         }
     }
     enum err err = batch_parse(bytes_of(at, batch->row.length), &batch->batch);
+    batch->records =
+        err != OK ? (struct bytes){0}
+                  : bytes_of(at + BATCH_HEADER_BYTES, batch->batch.length - BATCH_HEADER_BYTES);
     batch->crc_sound = err == OK && crc32c(0, at + BATCH_CRC_FROM,
                                            batch->row.length - BATCH_CRC_FROM) == batch->batch.crc;
     return true;

@@ -62,6 +62,7 @@ struct inspect_batch {
     uint64_t offset;
     struct batch batch;
     struct frame_row row;
+    struct bytes records; /* As they came, packed or not. */
     bool crc_sound;
 };
 

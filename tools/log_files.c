@@ -279,6 +279,32 @@ static int log_compare(const void *left, const void *right)
                       : (a->header.epoch > b->header.epoch) - (a->header.epoch < b->header.epoch);
 }
 
+static void log_sort(struct log_files *list)
+{
+    if (list->count > 1) {
+        qsort(list->files, list->count, sizeof(*list->files), log_compare);
+    }
+}
+
+int log_files_read_headers(struct log_files *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct log_file *file = &list->files[i];
+        struct inspect inspect = {.read = log_read};
+        int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            return cmd_fail(list->cmd, log_code(errno), "%s: %s", file->path, strerror(errno));
+        }
+        inspect.context = &fd;
+        file->err = inspect_open(&inspect);
+        file->header = inspect.header;
+        inspect_close(&inspect);
+        close(fd);
+    }
+    log_sort(list);
+    return CMD_OK;
+}
+
 int log_files_walk_all(struct log_files *list)
 {
     bool terminal = isatty(STDERR_FILENO) == 1;
@@ -289,9 +315,7 @@ int log_files_walk_all(struct log_files *list)
         }
         code = log_file_walk(list, &list->files[i], NULL, NULL);
     }
-    if (list->count > 1) {
-        qsort(list->files, list->count, sizeof(*list->files), log_compare);
-    }
+    log_sort(list);
     return code;
 }
 

@@ -44,6 +44,9 @@ NODISCARD int log_file_walk(struct log_files *list, struct log_file *file,
                             void (*each)(const struct inspect *inspect, void *context),
                             void *context);
 
+/* Reads the headers alone, and sorts the files by them. */
+NODISCARD int log_files_read_headers(struct log_files *list);
+
 /* Walks all, with progress on a terminal, and sorts them: by topic, partition, offset. */
 NODISCARD int log_files_walk_all(struct log_files *list);
 

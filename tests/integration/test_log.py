@@ -275,6 +275,95 @@ def test_journals_that_lost_something_are_told(world):
     check("2 records, 0 of them in journals" in said, said)
 
 
+def jsonl(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_export_prints_what_consume_prints(world):
+    server = world.server(settings={"segment.records": "40"})
+    equal(world.floe("topic", "create", "t", "-p", "2", "-b", server.address).returncode, 0)
+    for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+        produce(server, "t", lines(20, codec), "-z", codec, "-k", "key", "-H", "a=1", "-H", "b=")
+    done = world.floe("produce", "t", "-p", "1", "-b", server.address,
+                      input="à\nplain\n".encode() + b"\xff\xfe\n" + LARGE.encode() + b"\n")
+    equal(done.returncode, 0, done.stderr)
+    produce(server, "other", ["other"])
+    said = jsonl(world.floe("consume", "t", "--until", "end", "-o", "jsonl", "-b", server.address))
+    equal(len(said), 104)
+    running = world.floe("log", "export", world.data, "t", "-o", "jsonl")
+    check(b"is in use" in running.stderr, running.stderr)
+    server.kill()
+
+    def order(found):
+        return sorted(found, key=lambda row: (row["partition"], row["offset"]))
+
+    def export(*words, code=0):
+        done = world.floe("log", "export", *words)
+        equal(done.returncode, code, done.stderr.decode())
+        return done
+
+    done = export(world.data, "t", "-o", "jsonl")
+    equal(done.stderr, b"")
+    equal(jsonl(done), order(said))
+    equal(jsonl(running), order(said))
+    equal(json.loads(export(world.data, "t", "-o", "json").stdout)["rows"], order(said))
+    equal(export(world.data, "t", "-p", "0", "-f", "%t %p %o %k %v %T %h\\n").stdout.decode(),
+          "".join(f"t 0 {row['offset']} key {row['value']} {row['timestamp']} a=1,b=\n"
+                  for row in order(said) if row["partition"] == 0))
+    equal([row["offset"] for row in jsonl(export(
+        world.data, "t", "-p", "0", "--from", "38", "--until", "43", "-o", "jsonl"))],
+          [38, 39, 40, 41, 42])
+    equal(len(export(world.data, "t", "-n", "3").stdout.splitlines()), 3)
+    row = next(row for row in rows(world, "inspect", world.data)[0] if row["first"] == 40)
+    path, = glob.glob(os.path.join(world.data, "topics", "*", "0", row["segment"] + ".seg"))
+    equal([row["offset"] for row in jsonl(export(path, "-o", "jsonl"))], list(range(40, 80)))
+    topic = path.split(os.sep)[-3]
+    equal(export(world.data, topic).stdout, export(world.data, "t").stdout)
+    equal(export(world.data, "other").stdout, b"other\n")
+    check(b'no segment of topic "none"' in export(world.data, "none", code=3).stderr, "words")
+    export(world.data, "t", "-p", "2", code=3)
+    check(b"give the topic" in export(world.data, code=2).stderr, "words")
+    check(b"is a file" in export(path, "t", code=2).stderr, "words")
+    export(os.path.join(world.dir, "nothing"), "t", code=3)
+
+
+def test_export_goes_on_behind_damage(world):
+    filled(world)
+    paths = segments(world)
+    kept = os.path.join(world.dir, "kept")
+    shutil.copytree(world.data, kept)
+
+    def export(*words, code=6):
+        done = world.floe("log", "export", world.data, "l", "-f", "%o %v\\n", *words)
+        equal(done.returncode, code, done.stderr.decode())
+        found = [line.split() for line in done.stdout.decode().splitlines()]
+        check(all(value == f"record-{offset}" for offset, value in found), found)
+        shutil.rmtree(world.data)
+        shutil.copytree(kept, world.data)
+        return [int(offset) for offset, _ in found], done.stderr.decode()
+
+    equal(export(code=0), (list(range(30)), ""))
+    last = max(row["position"] for row in rows(world, "inspect", paths[1])[0])
+    spoil(paths[1], frames(paths[1], last)[-1] + 96 + 30)
+    found, said = export()
+    equal(found, list(range(19)) + list(range(20, 30)))
+    check("offsets 19 to 20 are not printed: a frame is damaged" in said, said)
+    spoil(paths[1], frames(paths[1], last)[-1] + 96 + 30)
+    equal(export("--until", "19", code=0)[0], list(range(19)))  # Nobody asked for it.
+    os.unlink(paths[1])
+    found, said = export()
+    equal(found, list(range(10)) + list(range(20, 30)))
+    check("offsets 10 to 20 are not printed: no segment has them" in said, said)
+    spoil(paths[1], 100)
+    found, said = export()
+    equal(found, list(range(10)) + list(range(20, 30)))
+    check("not a segment file" in said, said)
+    spoil(paths[2], 2 * BLOCK + 20)
+    found, said = export()
+    equal(found, list(range(20)))
+    check("offsets 20 to the end are not printed" in said, said)
+
+
 def test_what_is_no_directory_of_floe(world):
     equal(world.floe("log", "verify", os.path.join(world.dir, "nothing")).returncode, 3)
     os.makedirs(world.data)
