@@ -279,6 +279,19 @@ def jsonl(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_a_start_asks_for_a_manifest_that_journals_want(world):
+    for _ in range(4):  # Whichever core has the partition: until it is not the first one.
+        server = journaled(world)
+        journal, _ = journal_of(world, b"record-4")
+        os.unlink(os.path.join(world.data, "MANIFEST"))
+        server.launch()
+        check(server.ends() != 0, "a start without MANIFEST")
+        check("has journals, but its MANIFEST is missing" in server.text, server.text)
+        shutil.rmtree(world.data)
+        if not journal.endswith("/0.jnl"):
+            return
+
+
 def test_export_prints_what_consume_prints(world):
     server = world.server(settings={"segment.records": "40"})
     equal(world.floe("topic", "create", "t", "-p", "2", "-b", server.address).returncode, 0)
