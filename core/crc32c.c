@@ -1,4 +1,5 @@
-/* CRC-32C: the SSE4.2 instruction below 512 bytes (29 GB/s where libisal makes 13), libisal above.
+/* CRC-32C: the processor's instruction below 512 bytes (29 GB/s where libisal makes 13), libisal
+ * above. Where only one of them exists it does both; where none does, constants.
  *
  * In this reflected form bit 31 of a register is the coefficient of x^0. A CRC is linear: what a
  * change of bytes does to it depends on the change alone, and `n` unchanged bytes behind it
@@ -9,16 +10,15 @@
 #include "core/assert.h"
 #include "core/bytes.h"
 
-#if defined(__has_include)
-#if __has_include(<isa-l/crc.h>)
+#ifdef FLOE_HAS_ISAL
 #include <isa-l/crc.h>
-#define CRC32C_HAS_ISAL 1
-#endif
 #endif
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #include <wmmintrin.h>
+#elif defined(__ARM_FEATURE_CRC32)
+#include <arm_acle.h>
 #endif
 
 enum { CRC32C_LONG_BYTES = 512 };
@@ -87,8 +87,13 @@ uint32_t crc32c_portable(uint32_t crc, const void *data, size_t size)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_short(uint32_t crc, const uint8_t *at,
-                                                               size_t size)
+static bool crc32c_has_instruction(void)
+{
+    return __builtin_cpu_supports("sse4.2");
+}
+
+__attribute__((target("sse4.2,crc32"))) static uint32_t crc32c_short(uint32_t crc,
+                                                                     const uint8_t *at, size_t size)
 {
     uint64_t state = (uint32_t)~crc;
     for (; size >= 8; size -= 8) {
@@ -110,8 +115,8 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_short(uint32_t crc, con
 
 /* A carry-less product of two reflected registers stands one bit too low in 64, and the crc32
  * instruction multiplies by x^32 while it reduces: hence `shifted`. */
-__attribute__((target("sse4.2,pclmul"))) static uint32_t crc32c_shift_fast(uint32_t state,
-                                                                           uint64_t zeros)
+__attribute__((target("sse4.2,crc32,pclmul"))) static uint32_t crc32c_shift_fast(uint32_t state,
+                                                                                 uint64_t zeros)
 {
     for (uint32_t k = 0; zeros != 0; zeros >>= 1) {
         if ((zeros & 1) != 0) {
@@ -124,9 +129,40 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t crc32c_shift_fast(uint3
     }
     return state;
 }
+#elif defined(__ARM_FEATURE_CRC32)
+static bool crc32c_has_instruction(void)
+{
+    return true;
+}
+
+static uint32_t crc32c_short(uint32_t crc, const uint8_t *at, size_t size)
+{
+    crc = ~crc;
+    for (; size >= 8; size -= 8) {
+        crc = __crc32cd(crc, load_le64(at));
+        at += 8;
+    }
+    for (; size > 0; size--) {
+        crc = __crc32cb(crc, *at);
+        at++;
+    }
+    return ~crc;
+}
+#else
+static bool crc32c_has_instruction(void)
+{
+    return false;
+}
+
+static uint32_t crc32c_short(uint32_t crc, const uint8_t *at, size_t size)
+{
+    return crc32c_portable(crc, at, size);
+}
 #endif
 
-#ifdef CRC32C_HAS_ISAL
+#ifdef FLOE_HAS_ISAL
+enum { CRC32C_HAS_ISAL = 1 };
+
 static uint32_t crc32c_long(uint32_t crc, const uint8_t *at, size_t size)
 {
     while (size > 0) {
@@ -139,21 +175,22 @@ static uint32_t crc32c_long(uint32_t crc, const uint8_t *at, size_t size)
     }
     return crc;
 }
+#else
+enum { CRC32C_HAS_ISAL = 0 };
+
+static uint32_t crc32c_long(uint32_t crc, const uint8_t *at, size_t size)
+{
+    return crc32c_portable(crc, at, size);
+}
 #endif
 
 uint32_t crc32c(uint32_t crc, const void *data, size_t size)
 {
     ASSERT(data != NULL || size == 0);
-#if defined(__x86_64__)
-    if (size < CRC32C_LONG_BYTES && __builtin_cpu_supports("sse4.2")) {
+    if ((size < CRC32C_LONG_BYTES || !CRC32C_HAS_ISAL) && crc32c_has_instruction()) {
         return crc32c_short(crc, data, size);
     }
-#endif
-#ifdef CRC32C_HAS_ISAL
     return crc32c_long(crc, data, size);
-#else
-    return crc32c_portable(crc, data, size);
-#endif
 }
 
 uint32_t crc32c_patch_portable(uint32_t crc, const void *delta, size_t delta_size,
@@ -167,7 +204,7 @@ uint32_t crc32c_patch_portable(uint32_t crc, const void *delta, size_t delta_siz
 uint32_t crc32c_patch(uint32_t crc, const void *delta, size_t delta_size, uint64_t tail_size)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) {
+    if (crc32c_has_instruction() && __builtin_cpu_supports("pclmul")) {
         uint32_t change = ~crc32c(UINT32_MAX, delta, delta_size);
         return crc ^ crc32c_shift_fast(change, tail_size);
     }

@@ -1,5 +1,6 @@
 /* CRC-32C (Castagnoli, reflected, as in RFC 3720): "123456789" gives e3069283. Dispatches at run
- * time: one instruction per word for short buffers, libisal for long ones. */
+ * time: one instruction per word for short buffers, libisal for long ones; a machine that lacks one
+ * or both does with what is left. */
 #pragma once
 
 #include "core/base.h"

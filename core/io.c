@@ -3,6 +3,7 @@
 #include "core/io.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/io_engine.h"
 #include "core/reactor.h"
 
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 static void io_prepare(struct io *io, enum io_op op, int fd)
@@ -78,7 +80,7 @@ void io_write(struct io *io, int fd, const uint8_t *data, uint32_t size, uint64_
 {
     ASSERT(size > 0);
     io_prepare(io, IO_WRITE, fd);
-    io->flags = flags;
+    io->flags = MUTANT("no-dsync") ? flags & ~(uint32_t)IO_WRITE_DURABLE : flags;
     io->write.data = data;
     io->write.size = size;
     io->write.position = position;
@@ -436,8 +438,8 @@ enum err io_err_from_errno(int number)
     case ENAMETOOLONG:
     case EOVERFLOW:
         return ERR_TOO_LARGE;
-    default:
-        return ERR_IO;
+    default: /* ENOTSUP is a value of its own on macOS only. */
+        return number == ENOTSUP ? ERR_UNSUPPORTED : ERR_IO;
     }
 }
 

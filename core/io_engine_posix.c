@@ -11,6 +11,7 @@
  * the poll set, which would report it for ever, and waits in `starved` for a released one. */
 #include "core/assert.h"
 #include "core/io_socket.h"
+#include "core/os.h"
 #include "core/reactor.h"
 
 #include <errno.h>
@@ -40,6 +41,8 @@ struct posix_engine {
     uint32_t buffers_free_count;
     struct io_list starved; /* Readers that have bytes and no buffer; in their slots as well. */
 };
+
+enum { POSIX_VECTORS_MAX = 1024 }; /* Of one sendmsg(): the least IOV_MAX of the systems we know. */
 
 /* The engine's note in an io. SEND: bytes so far; CONNECT: it has begun; RECV: it is starved. */
 enum { NOTE = 0 };
@@ -112,7 +115,8 @@ static enum err posix_open(struct reactor *reactor, const struct io_engine_optio
     return OK;
 }
 
-static void posix_close(struct reactor *reactor)
+/* posix_close() is a function of POSIX 2024, and of musl. */
+static void posix_end(struct reactor *reactor)
 {
     posix_free(posix_state(reactor));
     reactor->engine_state = NULL;
@@ -181,8 +185,8 @@ static bool posix_try_accept(const struct io *io, int32_t *result)
 {
     int fd;
     do {
-        fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+        fd = os_accept(io->fd);
+    } while (fd < 0 && errno == ECONNABORTED);
     if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return false;
     }
@@ -231,8 +235,9 @@ static bool posix_try_recv(struct reactor *reactor, struct io *io, int32_t *resu
 static bool posix_try_send(struct io *io, int32_t *result)
 {
     while (io->send.count > 0) {
-        struct msghdr message = {.msg_iov = io->send.vectors,
-                                 .msg_iovlen = min_u32(io->send.count, 1024)};
+        /* Its type is an int here and a size_t there. */
+        const uint16_t count = (uint16_t)min_u32(io->send.count, POSIX_VECTORS_MAX);
+        struct msghdr message = {.msg_iov = io->send.vectors, .msg_iovlen = count};
         ssize_t rc = sendmsg(io->fd, &message, MSG_NOSIGNAL);
         if (rc < 0 && errno == EINTR) {
             continue;
@@ -515,5 +520,5 @@ const struct io_engine io_engine_posix = {
     .socket_shutdown = posix_socket_shutdown,
     .socket_name = posix_socket_name,
     .describe = posix_describe,
-    .close = posix_close,
+    .close = posix_end,
 };

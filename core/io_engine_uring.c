@@ -12,6 +12,7 @@
  *
  * user_data is the io's address; 0 is the eventfd's read. */
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/io_socket.h"
 #include "core/reactor.h"
 
@@ -245,6 +246,8 @@ static bool uring_prepare(struct reactor *reactor, struct io *io, struct io_urin
         if ((io->flags & IO_WRITE_DURABLE) != 0) {
             sqe->rw_flags = RWF_DSYNC;
         }
+    } else if (MUTANT("no-dsync")) {
+        io_uring_prep_nop(sqe);
     } else {
         ASSERT(io->op == IO_SYNC || io->op == IO_WRITE);
         io_uring_prep_fsync(sqe, io->fd, IORING_FSYNC_DATASYNC);

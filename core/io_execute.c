@@ -2,6 +2,8 @@
 #include "core/io_engine.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
+#include "core/os.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,8 +23,8 @@ static int32_t execute_result(const struct io *io, int rc)
     return rc < 0 ? (int32_t)io_op_err(io->op, errno) : rc;
 }
 
-/* O_DIRECT is asked for after the open: some file systems create the file and refuse the flag then,
- * and a second try with O_EXCL would meet the file of the first. */
+/* Direct access is asked for after the open: some file systems create the file and refuse O_DIRECT
+ * then, and a second try with O_EXCL would meet the file of the first. */
 static int32_t execute_open(struct io *io)
 {
     int flags = O_CLOEXEC | ((io->flags & IO_OPEN_WRITE) != 0 ? O_RDWR : O_RDONLY);
@@ -33,12 +35,9 @@ static int32_t execute_open(struct io *io)
         fd = open(io->open.path, flags, 0644);
     } while (fd < 0 && errno == EINTR);
     io->open.direct = false;
-#ifdef O_DIRECT
     if (fd >= 0 && (io->flags & IO_OPEN_DIRECT) != 0) {
-        int status = fcntl(fd, F_GETFL);
-        io->open.direct = status >= 0 && fcntl(fd, F_SETFL, status | O_DIRECT) == 0;
+        io->open.direct = os_file_direct(fd);
     }
-#endif
     return execute_result(io, fd);
 }
 
@@ -65,32 +64,17 @@ static int32_t execute_read(struct io *io)
     return (int32_t)done;
 }
 
-static int execute_datasync(int fd)
+static int execute_sync(int fd)
 {
-#ifdef __APPLE__
-    return fcntl(fd, F_FULLFSYNC);
-#else
-    return fdatasync(fd);
-#endif
+    return MUTANT("no-dsync") ? 0 : os_file_sync(fd);
 }
 
-/* One write; `durable` is cleared where the write itself saw to it. */
-static ssize_t execute_write_once(const struct io *io, bool *durable)
+static ssize_t execute_write_once(const struct io *io)
 {
-    ssize_t rc;
-#if defined(__linux__) && defined(RWF_DSYNC)
-    if (*durable) {
-        struct iovec vector = {.iov_len = io->write.size};
-        memcpy(&vector.iov_base, &io->write.data, sizeof(vector.iov_base));
-        do {
-            rc = pwritev2(io->fd, &vector, 1, (off_t)io->write.position, RWF_DSYNC);
-        } while (rc < 0 && errno == EINTR);
-        if (rc >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) {
-            *durable = false;
-            return rc;
-        }
+    if ((io->flags & IO_WRITE_DURABLE) != 0) {
+        return os_file_write_durable(io->fd, io->write.data, io->write.size, io->write.position);
     }
-#endif
+    ssize_t rc;
     do {
         rc = pwrite(io->fd, io->write.data, io->write.size, (off_t)io->write.position);
     } while (rc < 0 && errno == EINTR);
@@ -99,16 +83,12 @@ static ssize_t execute_write_once(const struct io *io, bool *durable)
 
 static int32_t execute_write(const struct io *io)
 {
-    bool durable = (io->flags & IO_WRITE_DURABLE) != 0;
-    ssize_t rc = execute_write_once(io, &durable);
+    ssize_t rc = execute_write_once(io);
     if (rc < 0) {
         return io_op_err(IO_WRITE, errno);
     }
     if ((uint64_t)rc != io->write.size) {
         return ERR_IO; /* Never retried: what stands on the disk is not known. */
-    }
-    if (durable && execute_datasync(io->fd) != 0) {
-        return io_op_err(IO_WRITE, errno);
     }
     return (int32_t)rc;
 }
@@ -119,14 +99,12 @@ static int32_t execute_write(const struct io *io)
 static int32_t execute_zeros(int fd, uint64_t position, uint64_t size)
 {
     const size_t piece = (size_t)MIB(2);
-    uint8_t *mapped = mmap(NULL, 2 * piece, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) {
+    uint8_t *mapped = os_memory_reserve(2 * piece);
+    if (mapped == NULL) {
         return ERR_NO_MEMORY;
     }
     const uint8_t *zeros = mapped + (align_up((uintptr_t)mapped, piece) - (uintptr_t)mapped);
-#ifdef MADV_HUGEPAGE
-    (void)madvise(mapped, 2 * piece, MADV_HUGEPAGE);
-#endif
+    os_memory_huge_pages(mapped, 2 * piece);
     int32_t result = OK;
     for (uint64_t done = 0; done < size && result == OK;) {
         size_t now = (size_t)min_u64(piece, size - done);
@@ -145,22 +123,6 @@ static int32_t execute_zeros(int fd, uint64_t position, uint64_t size)
 }
 
 /* First the room, all or nothing; then the zeros. */
-static int32_t execute_allocate_room(const struct io *io)
-{
-#ifdef __linux__
-    int rc;
-    do {
-        rc = fallocate(io->fd, 0, (off_t)io->allocate.position, (off_t)io->allocate.size);
-    } while (rc != 0 && errno == EINTR);
-    if (rc != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
-        return io_op_err(IO_ALLOCATE, errno);
-    }
-#else
-    (void)io;
-#endif
-    return OK;
-}
-
 static int32_t execute_allocate(const struct io *io)
 {
     uint64_t position = io->allocate.position;
@@ -168,11 +130,11 @@ static int32_t execute_allocate(const struct io *io)
     if (fstat(io->fd, &before) != 0) {
         return io_op_err(IO_ALLOCATE, errno);
     }
-    int32_t result = execute_allocate_room(io);
+    int32_t result = execute_result(io, os_file_reserve(io->fd, position, io->allocate.size));
     if (result == OK) {
         result = execute_zeros(io->fd, position, io->allocate.size);
     }
-    if (result == OK && execute_datasync(io->fd) != 0) {
+    if (result == OK && execute_sync(io->fd) != 0) {
         result = io_op_err(IO_ALLOCATE, errno);
     }
     if (result != OK && (uint64_t)before.st_size < position + io->allocate.size) {
@@ -190,7 +152,7 @@ static int32_t execute_sync_dir(const struct io *io)
     if (fd < 0) {
         return io_op_err(IO_SYNC_DIR, errno);
     }
-    int32_t result = execute_result(io, fsync(fd));
+    int32_t result = execute_result(io, os_directory_sync(fd));
     close(fd);
     return result;
 }
@@ -304,7 +266,7 @@ int32_t io_execute(struct io *io)
     case IO_WRITE:
         return execute_write(io);
     case IO_SYNC:
-        return execute_result(io, execute_datasync(io->fd));
+        return execute_result(io, execute_sync(io->fd));
     case IO_ALLOCATE:
         return execute_allocate(io);
     case IO_RENAME:

@@ -2,6 +2,7 @@
 #include "core/io_socket.h"
 
 #include "core/io_engine.h"
+#include "core/os.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -55,7 +56,7 @@ void socket_address_from(const struct sockaddr_storage *storage, struct io_addre
 static int socket_stream(const struct io_address *address)
 {
     int family = address->family == 6 ? AF_INET6 : AF_INET;
-    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return os_socket(family);
 }
 
 /* Bound, or -1 with errno. */
@@ -69,7 +70,7 @@ static int socket_bound(const struct io_address *address, bool shared)
         return -1;
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
-        (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0) ||
+        (shared && os_socket_share(fd) != 0) ||
         bind(fd, (const struct sockaddr *)&storage, length) != 0) {
         int number = errno;
         close(fd);
@@ -127,7 +128,7 @@ enum socket_view socket_look(int fd)
         return SOCKET_IDLE;
     }
     if ((look.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
-        return SOCKET_ENDED;
+        return os_socket_holds_bytes(fd) ? SOCKET_READY : SOCKET_ENDED;
     }
     return SOCKET_READY;
 }

@@ -18,18 +18,11 @@
 
 #include "core/assert.h"
 #include "core/limits.h"
+#include "core/os.h"
 #include "core/poison.h"
 
 #include <string.h>
 #include <sys/mman.h>
-
-#ifdef __linux__
-#include <numa.h>
-#endif
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
 
 enum {
     MEMORY_PAGE_SHIFT = 12,      /* BLOCK_SIZE_MIN */
@@ -163,36 +156,13 @@ static void tree_trim(struct memory *memory, uint64_t pages)
     ASSERT(pages == memory->leaves);
 }
 
-static void *memory_map(uint64_t bytes)
-{
-    void *at = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
-/* Asks for pages on the node; a machine without it, or a container that forbids it, is as good. */
-static void memory_bind(void *at, uint64_t bytes, int numa_node)
-{
-#ifdef __linux__
-    if (numa_node >= 0 && numa_available() >= 0 && numa_node <= numa_max_node()) {
-        numa_tonode_memory(at, (size_t)bytes, numa_node);
-    }
-#else
-    (void)at;
-    (void)bytes;
-    (void)numa_node;
-#endif
-}
-
 /* Makes the pages of `bytes` from `at` present, in this thread. */
 static void memory_populate(uint8_t *at, uint64_t bytes)
 {
-#ifdef MADV_POPULATE_WRITE
-    if (madvise(at, (size_t)bytes, MADV_POPULATE_WRITE) == 0) {
+    if (os_memory_populate(at, (size_t)bytes)) {
         return;
     }
-#endif
-    /* An older kernel: write what is there already, so that a block in use keeps its bytes. */
+    /* The system cannot: write what is there already, so that a block in use keeps its bytes. */
     for (uint64_t i = 0; i < bytes; i += BLOCK_SIZE_MIN) {
         volatile uint8_t *page = at + i;
         *page = *page;
@@ -228,11 +198,11 @@ static bool memory_reserve(struct memory *memory, uint64_t pages)
     uint64_t step_bytes = align_up(steps, BLOCK_SIZE_MIN);
     memory->side_bytes = tree_bytes + step_bytes + pages * sizeof(struct block);
     memory->region_bytes = memory->limit_bytes + MEMORY_STEP_BYTES;
-    memory->side = memory_map(memory->side_bytes);
+    memory->side = os_memory_reserve((size_t)memory->side_bytes);
     if (memory->side == NULL) {
         return false;
     }
-    memory->region = memory_map(memory->region_bytes);
+    memory->region = os_memory_reserve((size_t)memory->region_bytes);
     if (memory->region == NULL) {
         (void)munmap(memory->side, (size_t)memory->side_bytes);
         return false;
@@ -242,11 +212,9 @@ static bool memory_reserve(struct memory *memory, uint64_t pages)
     memory->tree = memory->side;
     memory->steps = memory->tree + tree_bytes;
     memory->heads = (void *)(memory->steps + step_bytes);
-#ifdef MADV_NOHUGEPAGE
     /* First touch through huge pages measured six times as dear, and RSS would not follow use. */
-    (void)madvise(memory->region, (size_t)memory->region_bytes, MADV_NOHUGEPAGE);
-    (void)madvise(memory->side, (size_t)memory->side_bytes, MADV_NOHUGEPAGE);
-#endif
+    os_memory_small_pages(memory->region, (size_t)memory->region_bytes);
+    os_memory_small_pages(memory->side, (size_t)memory->side_bytes);
     return true;
 }
 
@@ -256,7 +224,7 @@ enum err memory_open(struct memory **memory_out, const struct memory_options *op
     if (options->limit_bytes < MEMORY_LIMIT_MIN || options->limit_bytes > (uint64_t)1 << 46) {
         return ERR_INVALID;
     }
-    struct memory *memory = memory_map(align_up(sizeof(struct memory), BLOCK_SIZE_MIN));
+    struct memory *memory = os_memory_reserve(align_up(sizeof(struct memory), BLOCK_SIZE_MIN));
     if (memory == NULL) {
         return ERR_NO_MEMORY;
     }
@@ -271,8 +239,8 @@ enum err memory_open(struct memory **memory_out, const struct memory_options *op
         return ERR_NO_MEMORY;
     }
     completion_init(&memory->recheck, memory_recheck);
-    memory_bind(memory->region, memory->region_bytes, options->numa_node);
-    memory_bind(memory->side, memory->side_bytes, options->numa_node);
+    os_memory_bind(memory->region, (size_t)memory->region_bytes, options->numa_node);
+    os_memory_bind(memory->side, (size_t)memory->side_bytes, options->numa_node);
     uint64_t guaranteed = 0;
     for (uint32_t i = 0; i < MEMORY_CLASS_COUNT; i++) {
         memory->guarantee[i] = memory->limit_bytes / 16 * memory_guarantee_16ths[i];

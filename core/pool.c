@@ -6,14 +6,11 @@
 #include "core/pool.h"
 
 #include "core/assert.h"
+#include "core/os.h"
 #include "core/poison.h"
 
 #include <string.h>
 #include <sys/mman.h>
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
 
 enum { POOL_ALIGN_BYTES = 16, POOL_PAGE_BYTES = 4096 };
 
@@ -54,13 +51,8 @@ enum err pool_open(struct pool *pool, struct reactor *reactor, uint32_t object_s
         .capacity = capacity,
         .pass = {.fn = pool_pass},
     };
-    void *base = mmap(NULL, pool_bytes(pool), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) {
-        return ERR_NO_MEMORY;
-    }
-    pool->base = base;
-    return OK;
+    pool->base = os_memory_reserve(pool_bytes(pool));
+    return pool->base == NULL ? ERR_NO_MEMORY : OK;
 }
 
 void pool_close(struct pool *pool)

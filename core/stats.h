@@ -42,6 +42,7 @@
     X(FETCH_PARKED, "fetches that waited for data or for memory")                                  \
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
+    X(SEGMENTS_REMOVED, "segments trimmed or no longer retained")                                  \
     X(RECOVERED_BYTES, "bytes scanned at start")                                                   \
     X(LOG_DROPPED, "log lines dropped")
 

@@ -16,6 +16,12 @@ struct agent_roll_op {
     struct shard_roll *roll;
 };
 
+struct agent_trim_op {
+    struct proposal proposal;
+    struct agent *agent;
+    struct shard_trim *trim;
+};
+
 enum err agent_open(struct agent **agent, struct reactor *reactor,
                     const struct agent_options *options)
 {
@@ -71,6 +77,7 @@ static void agent_changed(void *context, enum machine_change change, const struc
         agent_work_add(agent, update, REQUEST_CONFIGURE, topic);
         return;
     case MACHINE_SEGMENT_ROLLED:
+    case MACHINE_SEGMENTS_TRIMMED:
         return; /* The shard that asked for it is answered. */
     }
     UNREACHABLE();
@@ -233,9 +240,41 @@ void agent_roll(void *context, struct shard_roll *roll)
                          .open_next = roll->open_next,
                          .salt = prng_next(&agent->reactor->prng),
                          .durability = roll->durability,
-                         .leader_node = agent->options.node_id},
+                         .leader_node = agent->options.node_id,
+                         .log_start = roll->log_start,
+                         .timestamp_max = roll->timestamp_max,
+                         .bytes = roll->bytes},
     };
     completion_init(&op->proposal.done, agent_rolled);
+    agent_propose(agent, &op->proposal);
+}
+
+static void agent_trimmed(struct completion *done)
+{
+    struct proposal *proposal = CONTAINER_OF(done, struct proposal, done);
+    struct agent_trim_op *op = CONTAINER_OF(proposal, struct agent_trim_op, proposal);
+    completion_fire(op->agent->reactor, &op->trim->done, done->result);
+    free(op);
+}
+
+void agent_trim(void *context, struct shard_trim *trim)
+{
+    struct agent *agent = context;
+    struct agent_trim_op *op = calloc(1, sizeof(*op));
+    if (op == NULL) {
+        completion_fire(agent->reactor, &trim->done, ERR_NO_MEMORY);
+        return;
+    }
+    op->agent = agent;
+    op->trim = trim;
+    op->proposal.command = (struct command){
+        .kind = COMMAND_SEGMENT_TRIM,
+        .time_ms = agent->reactor->now_ms,
+        .segment_trim = {.partition = trim->partition,
+                         .segment_id = trim->segment_id,
+                         .log_start = trim->log_start},
+    };
+    completion_init(&op->proposal.done, agent_trimmed);
     agent_propose(agent, &op->proposal);
 }
 

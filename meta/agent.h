@@ -50,8 +50,9 @@ void agent_deliver(struct agent *agent, struct request *request);
 /* On the owner's core: as shard_cancel(), also for a FETCH that agent_deliver() holds. */
 void agent_cancel(struct agent *agent, struct request *fetch);
 
-/* shard_hooks.roll: `context` is the agent. */
+/* shard_hooks.roll and trim: `context` is the agent. */
 void agent_roll(void *context, struct shard_roll *roll);
+void agent_trim(void *context, struct shard_trim *trim);
 
 /* The settings of a topic with defaults filled in: what the shard is told. */
 void agent_partition_config(const struct partition_config *fallback, const struct map_topic *topic,

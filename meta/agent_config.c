@@ -36,7 +36,8 @@ static const struct config_option options[] = {
     {"min.compaction.lag.ms", CONFIG_COUNT, "0", 0, 0, NULL, "without effect"},
     {"min.insync.replicas", CONFIG_COUNT, "1", 1, 1000, NULL, "may raise the ack quorum"},
     {"preallocate", CONFIG_BOOL, "false", 0, 0, NULL, "without effect"},
-    {"retention.bytes", CONFIG_COUNT, "-1", -1, 0, NULL, "how much of a partition is kept"},
+    {"retention.bytes", CONFIG_COUNT, "-1", -1, 0, NULL,
+     "bytes of a partition's files that are kept"},
     {"retention.ms", CONFIG_COUNT, "604800000", -1, 0, NULL, "how long records are kept"},
     {"segment.bytes", CONFIG_BYTES, "1073741824", 16 << 10, 1 << 30, NULL,
      "a segment ends at this size"},
@@ -50,6 +51,8 @@ static const struct config_option options[] = {
 };
 
 enum { CONFIG_VALUE_BYTES = 256, AGENT_MESSAGE_BYTES = 256 };
+
+enum { POLICY_COMPACT = 1 }; /* Of the choices of cleanup.policy: it alone does not delete. */
 
 static const struct config_option *option_of(const char *key)
 {
@@ -138,5 +141,11 @@ void agent_partition_config(const struct partition_config *fallback, const struc
         topic_number(topic, TIMESTAMP_BEFORE, fallback->timestamp_before_max_ms);
     config->timestamp_after_max_ms =
         topic_number(topic, TIMESTAMP_AFTER, fallback->timestamp_after_max_ms);
-    config->compacted = topic_number(topic, "cleanup.policy", fallback->compacted ? 1 : 0) != 0;
+    int64_t policy = topic_number(topic, "cleanup.policy", fallback->compacted ? 1 : 0);
+    bool deletes = policy != POLICY_COMPACT; /* Else only compaction may remove. */
+    config->retention_ms =
+        deletes ? topic_number(topic, "retention.ms", fallback->retention_ms) : -1;
+    config->retention_bytes =
+        deletes ? topic_number(topic, "retention.bytes", fallback->retention_bytes) : -1;
+    config->compacted = policy != 0;
 }

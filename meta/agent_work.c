@@ -105,6 +105,7 @@ static void work_copy_segments(struct agent *agent, struct agent_request *slot)
     }
     const struct map_partition *partition = &topic->partitions[request->partition.partition];
     request->assign.epoch = partition->epoch;
+    request->assign.log_start = partition->log_start;
     if (partition->segment_count == 0) {
         return;
     }

@@ -8,8 +8,10 @@
  *     TOPIC_DELETE     id 16
  *     TOPIC_CONFIGURE  id 16, configs
  *     SEGMENT_ROLL     topic 16, partition u32, flags u8 (1 open next), durability u8, zero u16,
- *                      segment u64, end u64, digest u64, salt u64, leader u32
+ *                      segment u64, end u64, digest u64, salt u64, leader u32, log start u64,
+ *                      greatest time i64, bytes u64 (the last three not in older logs)
  *     PRODUCER_IDS     count u32
+ *     SEGMENT_TRIM     topic 16, partition u32, zero u32, segment u64, log start u64
  *     configs          u32 count, each {key u16 + bytes, value u32 + bytes, UINT32_MAX = null} */
 #include "meta/command.h"
 
@@ -67,6 +69,18 @@ static void write_roll(struct bytes_writer *writer, const struct command *comman
     write_le64(writer, command->segment_roll.digest);
     write_le64(writer, command->segment_roll.salt);
     write_le32(writer, command->segment_roll.leader_node);
+    write_le64(writer, command->segment_roll.log_start);
+    write_le64(writer, (uint64_t)command->segment_roll.timestamp_max);
+    write_le64(writer, command->segment_roll.bytes);
+}
+
+static void write_trim(struct bytes_writer *writer, const struct command *command)
+{
+    write_bytes(writer, command->segment_trim.partition.topic.bytes, 16);
+    write_le32(writer, command->segment_trim.partition.partition);
+    write_le32(writer, 0);
+    write_le64(writer, command->segment_trim.segment_id);
+    write_le64(writer, command->segment_trim.log_start);
 }
 
 static void write_body(struct bytes_writer *writer, const struct command *command)
@@ -98,6 +112,9 @@ static void write_body(struct bytes_writer *writer, const struct command *comman
         return;
     case COMMAND_PRODUCER_IDS:
         write_le32(writer, command->producer_ids.count);
+        return;
+    case COMMAND_SEGMENT_TRIM:
+        write_trim(writer, command);
         return;
     }
     UNREACHABLE();
@@ -176,6 +193,21 @@ static void read_roll(struct bytes_reader *reader, struct command *command)
     command->segment_roll.digest = read_le64(reader);
     command->segment_roll.salt = read_le64(reader);
     command->segment_roll.leader_node = read_le32(reader);
+    command->segment_roll.timestamp_max = INT64_MAX; /* Not known. */
+    if (bytes_left(reader) >= 8) {
+        command->segment_roll.log_start = read_le64(reader);
+        command->segment_roll.timestamp_max = (int64_t)read_le64(reader);
+        command->segment_roll.bytes = read_le64(reader);
+    }
+}
+
+static void read_trim(struct bytes_reader *reader, struct command *command)
+{
+    read_id(reader, command->segment_trim.partition.topic.bytes);
+    command->segment_trim.partition.partition = read_le32(reader);
+    (void)read_le32(reader);
+    command->segment_trim.segment_id = read_le64(reader);
+    command->segment_trim.log_start = read_le64(reader);
 }
 
 /* False for a kind that this release does not know. */
@@ -208,6 +240,9 @@ static bool read_body(struct bytes_reader *reader, struct command *command)
         return true;
     case COMMAND_PRODUCER_IDS:
         command->producer_ids.count = read_le32(reader);
+        return true;
+    case COMMAND_SEGMENT_TRIM:
+        read_trim(reader, command);
         return true;
     }
     return false;

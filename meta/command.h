@@ -18,6 +18,7 @@ enum command_kind {
     COMMAND_TOPIC_CONFIGURE = 5,
     COMMAND_SEGMENT_ROLL = 6,
     COMMAND_PRODUCER_IDS = 7, /* Hands out a block of 1000 producer ids. */
+    COMMAND_SEGMENT_TRIM = 8, /* The log of a partition starts later; segments below it go. */
 };
 
 enum { COMMAND_ADDRESSES_MAX = 8, COMMAND_CONFIGS_MAX = 64, COMMAND_BYTES_MAX = 64 << 10 };
@@ -74,7 +75,16 @@ struct command {
             uint64_t salt; /* Of the next one, drawn by the proposer. */
             enum durability durability;
             uint32_t leader_node;
+            uint64_t log_start; /* Of the sealed one: what it knows; see struct shard_roll. */
+            int64_t timestamp_max;
+            uint64_t bytes;
         } segment_roll;
+
+        struct {
+            struct partition_id partition;
+            uint64_t segment_id; /* The first that stays: compared with the map's. */
+            uint64_t log_start;
+        } segment_trim;
 
         struct {
             uint32_t count;

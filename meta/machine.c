@@ -139,29 +139,47 @@ static struct segment_info *open_segment(const struct map_partition *partition)
     return last->state == SEGMENT_OPEN ? last : NULL;
 }
 
-/* An empty segment leaves no trace but its epoch. */
+/* An empty segment leaves no trace but its epoch. If it is all that is left of a log, its file is
+ * the only one that knows the producers, and stays.
+ *
+ * A log that lost its end, as one that is not flushed can, begins there at the latest: what comes
+ * behind is new. */
 static void seal_segment(struct map_partition *partition, struct segment_info *open,
-                         uint64_t end_offset, uint64_t digest)
+                         const struct command *command)
 {
-    if (end_offset == open->base_offset) {
+    uint64_t end_offset = command->segment_roll.end_offset;
+    uint64_t log_start = max_u64(partition->log_start, command->segment_roll.log_start);
+    partition->log_start = min_u64(log_start, end_offset);
+    bool last_of_all = partition->segment_count == 1 && open->base_offset > 0;
+    if (end_offset == open->base_offset && !last_of_all) {
         partition->segment_count--;
         return;
     }
     open->state = SEGMENT_SEALED;
     open->end_offset = end_offset;
-    open->digest = digest;
+    open->digest = command->segment_roll.digest;
+    open->timestamp_max = command->segment_roll.timestamp_max;
+    open->bytes = command->segment_roll.bytes;
     partition->end_offset = end_offset;
+}
+
+static struct map_partition *find_partition(struct map *map, const struct partition_id *id,
+                                            struct map_topic **topic)
+{
+    *topic = map_find_by_id(map, &id->topic);
+    bool known = *topic != NULL && id->partition < (*topic)->partition_count;
+    return known ? &(*topic)->partitions[id->partition] : NULL;
 }
 
 static enum err apply_segment_roll(struct map *map, const struct command *command,
                                    struct command_result *result, const struct machine_watch *watch)
 {
     const struct partition_id *id = &command->segment_roll.partition;
-    struct map_topic *topic = map_find_by_id(map, &id->topic);
-    if (topic == NULL || id->partition >= topic->partition_count) {
+    struct map_topic *topic;
+    struct map_partition *partition = find_partition(map, id, &topic);
+    if (partition == NULL) {
         return ERR_TOPIC_ID_UNKNOWN;
     }
-    struct map_partition *partition = &topic->partitions[id->partition];
     struct segment_info *open = open_segment(partition);
     if ((open != NULL ? open->id : 0) != command->segment_roll.segment_id) {
         return ERR_NOT_LEADER; /* The map has moved on since the proposer looked. */
@@ -170,8 +188,7 @@ static enum err apply_segment_roll(struct map *map, const struct command *comman
         return ERR_INVALID;
     }
     if (open != NULL) {
-        seal_segment(partition, open, command->segment_roll.end_offset,
-                     command->segment_roll.digest);
+        seal_segment(partition, open, command);
     }
     if (command->segment_roll.open_next) {
         struct segment_info next = {
@@ -192,6 +209,35 @@ static enum err apply_segment_roll(struct map *map, const struct command *comman
         result->segment = next;
     }
     machine_tell(watch, MACHINE_SEGMENT_ROLLED, topic, id->partition);
+    return OK;
+}
+
+static enum err apply_segment_trim(struct map *map, const struct command *command,
+                                   const struct machine_watch *watch)
+{
+    struct map_topic *topic;
+    struct map_partition *partition = find_partition(map, &command->segment_trim.partition, &topic);
+    if (partition == NULL) {
+        return ERR_TOPIC_ID_UNKNOWN;
+    }
+    uint32_t gone = 0;
+    while (gone < partition->segment_count &&
+           partition->segments[gone].id != command->segment_trim.segment_id) {
+        gone++;
+    }
+    if (gone == partition->segment_count) {
+        return ERR_NOT_LEADER; /* The map has moved on since the proposer looked. */
+    }
+    const struct segment_info *kept = &partition->segments[gone];
+    uint64_t log_start = command->segment_trim.log_start;
+    if (log_start < kept->base_offset ||
+        (kept->state == SEGMENT_SEALED && log_start > kept->end_offset)) {
+        return ERR_INVALID;
+    }
+    partition->log_start = max_u64(partition->log_start, log_start);
+    partition->segment_count -= gone;
+    memmove(partition->segments, kept, partition->segment_count * sizeof(*kept));
+    machine_tell(watch, MACHINE_SEGMENTS_TRIMMED, topic, command->segment_trim.partition.partition);
     return OK;
 }
 
@@ -247,6 +293,8 @@ static enum err machine_dispatch(struct map *map, const struct command *command,
         return apply_topic_configure(map, command, watch);
     case COMMAND_SEGMENT_ROLL:
         return apply_segment_roll(map, command, result, watch);
+    case COMMAND_SEGMENT_TRIM:
+        return apply_segment_trim(map, command, watch);
     case COMMAND_PRODUCER_IDS:
         return apply_producer_ids(map, command, result);
     }

@@ -12,6 +12,7 @@ enum machine_change {
     MACHINE_TOPIC_DELETED, /* `topic` is as it was; gone after the call. */
     MACHINE_TOPIC_CONFIGURED,
     MACHINE_SEGMENT_ROLLED,
+    MACHINE_SEGMENTS_TRIMMED,
 };
 
 struct machine_watch {

@@ -1,12 +1,16 @@
 /* The whole map as bytes, little-endian, for snapshots and for cores that start:
  *
- *     0 "FLOEMAPS"  8 version u32 (1)  12 CRC-32C of everything behind  16 length u64  24:
+ *     0 "FLOEMAPS"  8 version u32 (2)  12 CRC-32C of everything behind  16 length u64  24:
  *     cluster id 16, version u64, next segment u64, next producer id u64
  *     nodes u32, each {id u32, cores u32, boot u64, addresses u32, each {16, port u16, family u8}}
  *     topics u32 in order of name, each {id 16, name u16 + bytes, created u64, RF u32,
  *         configs u32, each {key u16 + bytes, value u32 + bytes},
- *         partitions u32, each {epoch u32, leader u32, end u64, segments u32, each segment 64}}
- *     origins u32, each {node u32, newest u64, results u32, each result 120} */
+ *         partitions u32, each {epoch u32, leader u32, end u64, log start u64, segments u32, each
+ *         segment 72}}
+ *     origins u32, each {node u32, newest u64, results u32, each result 128}
+ *
+ * Version 1 has no log start, and segments of 64 bytes whose last 8 are zero: neither greatest time
+ * nor size of the file. */
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "meta/machine.h"
@@ -15,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAP_VERSION = 1, MAP_HEADER_BYTES = 24 };
+enum { MAP_VERSION = 2, MAP_VERSION_LEAST = 1, MAP_HEADER_BYTES = 24 };
 
 static const char map_magic[8] = {'F', 'L', 'O', 'E', 'M', 'A', 'P', 'S'};
 
@@ -72,7 +76,8 @@ static void put_segment(struct map_writer *writer, const struct segment_info *se
     put_u8(writer, segment->replication_factor);
     put_u8(writer, segment->ack_quorum);
     put_u16(writer, (uint16_t)segment->durability);
-    put_u64(writer, 0);
+    put_u64(writer, (uint64_t)segment->timestamp_max);
+    put_u64(writer, segment->bytes);
 }
 
 static void put_topic(struct map_writer *writer, const struct map_topic *topic)
@@ -96,6 +101,7 @@ static void put_topic(struct map_writer *writer, const struct map_topic *topic)
         put_u32(writer, partition->epoch);
         put_u32(writer, partition->leader_node);
         put_u64(writer, partition->end_offset);
+        put_u64(writer, partition->log_start);
         put_u32(writer, partition->segment_count);
         for (uint32_t j = 0; j < partition->segment_count; j++) {
             put_segment(writer, &partition->segments[j]);
@@ -165,8 +171,15 @@ uint64_t machine_encode(const struct map *map, uint8_t *data, uint64_t size)
     return writer.position;
 }
 
-static bool get_segment(struct bytes_reader *reader, struct segment_info *segment)
+/* What is read, and the version in which it was written. */
+struct map_reader {
+    struct bytes_reader bytes;
+    uint32_t version;
+};
+
+static bool get_segment(struct map_reader *map_reader, struct segment_info *segment)
 {
+    struct bytes_reader *reader = &map_reader->bytes;
     segment->id = read_le64(reader);
     segment->epoch = read_le32(reader);
     uint32_t state = read_le32(reader);
@@ -180,19 +193,27 @@ static bool get_segment(struct bytes_reader *reader, struct segment_info *segmen
     segment->ack_quorum = read_u8(reader);
     uint16_t durability = read_le16(reader);
     segment->durability = (enum durability)durability;
-    (void)read_le64(reader);
+    segment->timestamp_max = (int64_t)read_le64(reader);
+    segment->bytes = 0;
+    if (map_reader->version == 1) {
+        segment->timestamp_max = INT64_MAX; /* Not known. */
+    } else {
+        segment->bytes = read_le64(reader);
+    }
     return !reader->failed && state <= SEGMENT_SEALED && durability <= DURABILITY_MEMORY;
 }
 
-static bool get_partition(struct bytes_reader *reader, struct map_partition *partition)
+static bool get_partition(struct map_reader *map_reader, struct map_partition *partition)
 {
+    struct bytes_reader *reader = &map_reader->bytes;
     partition->epoch = read_le32(reader);
     partition->leader_node = read_le32(reader);
     partition->end_offset = read_le64(reader);
+    partition->log_start = map_reader->version == 1 ? 0 : read_le64(reader);
     uint32_t count = read_le32(reader);
     for (uint32_t i = 0; i < count; i++) {
         struct segment_info segment;
-        if (!get_segment(reader, &segment) || !map_add_segment(partition, &segment)) {
+        if (!get_segment(map_reader, &segment) || !map_add_segment(partition, &segment)) {
             return false;
         }
     }
@@ -200,8 +221,9 @@ static bool get_partition(struct bytes_reader *reader, struct map_partition *par
 }
 
 /* Fills `topic`, which map_free_topic() can take at any point. */
-static bool get_topic(struct bytes_reader *reader, struct map_topic *topic)
+static bool get_topic(struct map_reader *map_reader, struct map_topic *topic)
 {
+    struct bytes_reader *reader = &map_reader->bytes;
     struct bytes id = read_bytes(reader, 16);
     struct bytes name = read_bytes(reader, read_le16(reader));
     if (reader->failed || name.size > TOPIC_NAME_BYTES_MAX) {
@@ -229,16 +251,16 @@ static bool get_topic(struct bytes_reader *reader, struct map_topic *topic)
     }
     topic->partition_count = count;
     for (uint32_t i = 0; i < count; i++) {
-        if (!get_partition(reader, &topic->partitions[i])) {
+        if (!get_partition(map_reader, &topic->partitions[i])) {
             return false;
         }
     }
     return true;
 }
 
-static bool get_topics(struct bytes_reader *reader, struct map *map)
+static bool get_topics(struct map_reader *reader, struct map *map)
 {
-    uint32_t count = read_le32(reader);
+    uint32_t count = read_le32(&reader->bytes);
     for (uint32_t i = 0; i < count; i++) {
         struct map_topic *topic = calloc(1, sizeof(*topic));
         if (topic == NULL || !get_topic(reader, topic) || !map_insert_topic(map, topic)) {
@@ -246,7 +268,7 @@ static bool get_topics(struct bytes_reader *reader, struct map *map)
             return false;
         }
     }
-    return !reader->failed;
+    return !reader->bytes.failed;
 }
 
 static bool get_nodes(struct bytes_reader *reader, struct map *map)
@@ -276,14 +298,15 @@ static bool get_nodes(struct bytes_reader *reader, struct map *map)
     return !reader->failed;
 }
 
-static bool get_result(struct bytes_reader *reader, struct map_origin *origin)
+static bool get_result(struct map_reader *map_reader, struct map_origin *origin)
 {
+    struct bytes_reader *reader = &map_reader->bytes;
     uint64_t sequence = read_le64(reader);
     struct map_result *kept = &origin->results[sequence % MAP_RESULTS_MAX];
     kept->sequence = sequence;
     kept->result.err = (enum err)(int32_t)read_le32(reader);
     struct bytes topic = read_bytes(reader, 16);
-    if (!get_segment(reader, &kept->result.segment)) {
+    if (!get_segment(map_reader, &kept->result.segment)) {
         return false;
     }
     memcpy(kept->result.topic.bytes, topic.data, 16);
@@ -291,8 +314,9 @@ static bool get_result(struct bytes_reader *reader, struct map_origin *origin)
     return !reader->failed;
 }
 
-static bool get_origins(struct bytes_reader *reader, struct map *map)
+static bool get_origins(struct map_reader *map_reader, struct map *map)
 {
+    struct bytes_reader *reader = &map_reader->bytes;
     uint32_t count = read_le32(reader);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t node_id = read_le32(reader);
@@ -303,7 +327,7 @@ static bool get_origins(struct bytes_reader *reader, struct map *map)
         origin->newest = read_le64(reader);
         uint32_t results = read_le32(reader);
         for (uint32_t j = 0; j < results; j++) {
-            if (!get_result(reader, origin)) {
+            if (!get_result(map_reader, origin)) {
                 return false;
             }
         }
@@ -317,23 +341,28 @@ enum err machine_decode(struct map *map, const uint8_t *data, uint64_t size)
     if (size < MAP_HEADER_BYTES || size > UINT32_MAX || memcmp(data, map_magic, 8) != 0) {
         return ERR_CORRUPT;
     }
-    if (load_le32(data + 8) != MAP_VERSION) {
+    uint32_t version = load_le32(data + 8);
+    if (version < MAP_VERSION_LEAST || version > MAP_VERSION) {
         return ERR_VERSION;
     }
     if (load_le64(data + 16) != size ||
         load_le32(data + 12) != crc32c(0, data + 16, (size_t)(size - 16))) {
         return ERR_CORRUPT;
     }
-    struct bytes_reader reader =
-        bytes_reader(bytes_of(data + MAP_HEADER_BYTES, (uint32_t)size - MAP_HEADER_BYTES));
-    struct bytes cluster = read_bytes(&reader, 16);
-    map->version = read_le64(&reader);
-    map->segment_next = read_le64(&reader);
-    map->producer_next = read_le64(&reader);
-    if (reader.failed) {
+    struct map_reader map_reader = {
+        .bytes = bytes_reader(bytes_of(data + MAP_HEADER_BYTES, (uint32_t)size - MAP_HEADER_BYTES)),
+        .version = version,
+    };
+    struct bytes_reader *reader = &map_reader.bytes;
+    struct bytes cluster = read_bytes(reader, 16);
+    map->version = read_le64(reader);
+    map->segment_next = read_le64(reader);
+    map->producer_next = read_le64(reader);
+    if (reader->failed) {
         return ERR_CORRUPT;
     }
     memcpy(map->cluster_id, cluster.data, 16);
-    bool sound = get_nodes(&reader, map) && get_topics(&reader, map) && get_origins(&reader, map);
-    return sound && bytes_left(&reader) == 0 ? OK : ERR_CORRUPT;
+    bool sound =
+        get_nodes(reader, map) && get_topics(&map_reader, map) && get_origins(&map_reader, map);
+    return sound && bytes_left(reader) == 0 ? OK : ERR_CORRUPT;
 }

@@ -19,6 +19,7 @@ struct map_partition {
     uint32_t epoch;       /* Of the newest segment; 0 before the first. */
     uint32_t leader_node; /* Of the newest segment, or who will lead the first. */
     uint64_t end_offset;  /* Base of the next segment: L of the last sealed one. */
+    uint64_t log_start;   /* The open segment may know a greater one. */
     uint32_t segment_count, segment_capacity;
     struct segment_info *segments; /* By base offset; at most the last one is open. */
 };

@@ -164,9 +164,10 @@ void batch_stamp_append_time(uint8_t *at, uint32_t size, uint64_t ms)
                crc32c_patch(load_be32(at + 17), delta, sizeof(delta), size - BATCH_HEADER_BYTES));
 }
 
-/* Walks the records: the first at or after `timestamp`; `greatest`: the first of the largest. */
-static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp, uint64_t *offset,
-                             int64_t *found)
+/* Walks the records from offset `least` on: the first at or after `timestamp`; `greatest`: the
+ * first of the largest. */
+static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp, uint64_t least,
+                             uint64_t *offset, int64_t *found)
 {
     struct batch batch;
     struct codec_output output;
@@ -196,6 +197,9 @@ static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp
             err = ERR_DAMAGED;
             break;
         }
+        if ((uint64_t)batch.base_offset + (uint32_t)record.offset_delta < least) {
+            continue;
+        }
         bool better = greatest ? err != OK || time > *found : time >= timestamp;
         if (better) {
             *offset = (uint64_t)batch.base_offset + (uint32_t)record.offset_delta;
@@ -210,12 +214,13 @@ static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp
     return err;
 }
 
-enum err batch_find_time(struct bytes data, int64_t timestamp, uint64_t *offset, int64_t *found)
+enum err batch_find_time(struct bytes data, int64_t timestamp, uint64_t least, uint64_t *offset,
+                         int64_t *found)
 {
-    return batch_search(data, false, timestamp, offset, found);
+    return batch_search(data, false, timestamp, least, offset, found);
 }
 
 bool batch_timestamp_max_offset(struct bytes data, int64_t *timestamp, uint64_t *offset)
 {
-    return batch_search(data, true, 0, offset, timestamp) == OK;
+    return batch_search(data, true, 0, 0, offset, timestamp) == OK;
 }

@@ -7,7 +7,8 @@
  * No timer: while COMMITS_MAX are in flight the next one gathers. A frame goes out only when the
  * blocks that it will take in the file exist; they are allocated ahead in growing steps. Acks are
  * in offset order. A failed write ends the file: it takes no more appends, what was not acked
- * fails, and the next append rolls. */
+ * fails, and the next append rolls. Each frame says where the log starts; where nothing is staged a
+ * control frame, which is empty and goes to the file, does (trim.c). */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -18,10 +19,16 @@
 
 static void commit_gather(struct partition *partition);
 
+/* A frame has something to say. */
+static bool commit_wanted(const struct partition *partition)
+{
+    return partition->staged.head != NULL || trim_wants_frame(partition);
+}
+
 bool commit_idle(const struct partition *partition)
 {
     const struct writer *writer = &partition->writer;
-    return writer->head == writer->tail && partition->staged.head == NULL && !writer->allocating &&
+    return writer->head == writer->tail && !commit_wanted(partition) && !writer->allocating &&
            !partition->commit_waits;
 }
 
@@ -52,6 +59,9 @@ static void commit_allocated(struct completion *done)
                      partition->name, partition->id.partition, err_name((enum err)done->result));
             append_fail_staged(partition, ERR_STORAGE);
         }
+        if (trim_wants_frame(partition)) {
+            trim_frame_failed(partition);
+        }
     }
     commit_rest(partition);
     shard_leave(partition->shard, partition);
@@ -77,6 +87,7 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     struct segment *segment = partition_open_segment(partition);
     struct reactor *reactor = partition->shard->reactor;
     ASSERT(commit->offset_first == partition->high_watermark);
+    commit->acked = true;
     partition->high_watermark = commit->offset_end;
     partition->writer.durable_chain = commit->chain_end;
     if (partition->producers != NULL) {
@@ -93,6 +104,7 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     }
     append_wake_duplicates(partition);
     partition_wake_readers(partition);
+    trim_frame_acked(partition, commit->log_start);
 }
 
 /* Nothing is in flight any more on a file that failed. */
@@ -100,6 +112,7 @@ static void commit_collapse(struct partition *partition)
 {
     partition->writer.submitted_end = partition->high_watermark;
     append_fail_staged(partition, ERR_STORAGE);
+    trim_frame_failed(partition);
 }
 
 static void commit_fail(struct partition *partition, struct commit *commit)
@@ -141,7 +154,7 @@ static void commit_settle_all(struct partition *partition)
         }
         struct reactor *reactor = partition->shard->reactor;
         histogram_record(&reactor->stats.commit_ns, reactor->now_ns - commit->started_ns);
-        bool early = commit->requests.head == NULL; /* Acked when it was submitted. */
+        bool early = commit->acked;
         bool sound = commit->err == OK && !writer->broken;
         if (!sound) {
             commit_fail(partition, commit);
@@ -252,9 +265,11 @@ static void commit_encode(struct partition *partition, struct commit *commit, ui
 {
     const struct segment *segment = partition_open_segment(partition);
     struct writer *writer = &partition->writer;
+    commit->log_start = trim_frame_log_start(partition);
     uint8_t *body = at + FRAME_HEADER_BYTES;
     commit->offset_end = commit_fill(partition, commit, body, count);
     struct frame_header frame = {
+        .flags = count == 0 ? FRAME_CONTROL : 0,
         .salt = segment->info.salt,
         .segment_id = segment->info.id,
         .epoch = segment->info.epoch,
@@ -263,7 +278,7 @@ static void commit_encode(struct partition *partition, struct commit *commit, ui
         .records = (uint32_t)(commit->offset_end - commit->offset_first),
         .batches = count,
         .high_watermark = partition->high_watermark,
-        .log_start = partition->log_start,
+        .log_start = commit->log_start,
         .chain = writer->chain,
         .append_ms = partition->shard->reactor->now_ms,
         .body_crc = frame_body_crc(body, body_bytes),
@@ -324,7 +339,10 @@ static void commit_submit(struct partition *partition, struct block *block,
     writer->submitted_end = commit->offset_end;
     if (extent != NULL) {
         extent_add(extent, block->data + at, commit->offset_end, commit->timestamp_max);
-        commit_keep(commit, block_ref(block), at, plan->count, plan->body_bytes);
+        extent->commit = commit;
+        if (plan->count > 0) {
+            commit_keep(commit, block_ref(block), at, plan->count, plan->body_bytes);
+        }
         extent_submit(extent, block, at + plan->frame_bytes);
     } else {
         commit_keep(commit, block, at, plan->count, plan->body_bytes);
@@ -356,7 +374,8 @@ static void commit_memory(struct completion *done)
 static bool commit_route(struct partition *partition, struct commit_plan *plan)
 {
     const struct writer *writer = &partition->writer;
-    enum journal_answer answer = journal_offer(partition, plan->frame_bytes);
+    enum journal_answer answer =
+        plan->count == 0 ? JOURNAL_DIRECT : journal_offer(partition, plan->frame_bytes);
     plan->direct = answer == JOURNAL_DIRECT;
     if (!plan->direct) {
         return answer == JOURNAL_TAKE;
@@ -387,7 +406,7 @@ static void commit_gather(struct partition *partition)
 {
     struct writer *writer = &partition->writer;
     struct reactor *reactor = partition->shard->reactor;
-    while (partition->staged.head != NULL && writer->tail - writer->head < COMMITS_MAX &&
+    while (commit_wanted(partition) && writer->tail - writer->head < COMMITS_MAX &&
            !partition->commit_waits && !writer->failed) {
         struct commit_plan plan = {0};
         plan.count = commit_measure(partition, &plan.body_bytes);
@@ -431,7 +450,7 @@ void commit_work(struct completion *work)
 
 void commit_kick(struct partition *partition)
 {
-    if (partition->staged.head != NULL) {
+    if (commit_wanted(partition)) {
         commit_poke(partition);
     }
 }

@@ -47,7 +47,7 @@ void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_
         struct frame_row row = {0};
         enum err err = frame_header_decode(at, &frame);
         ASSERT(err == OK);
-        if (frame.batches > 0) {
+        if (frame.batches > 0) { /* Else it is a control frame, and the only one. */
             frame_row_decode(at + FRAME_HEADER_BYTES, &row);
         }
         extent->offset_first = frame.offset_first;
@@ -96,13 +96,18 @@ static void extent_end(struct partition *partition, const struct extent_write *e
     segment->file_end = extent->offset_end;
     segment->file_chain = extent->chain_end;
     segment->position_end = extent->position + extent->size;
-    if (segment_index_add(&segment->index, extent->offset_first, extent->position, extent->ms,
+    if (extent->offset_end > extent->offset_first &&
+        segment_index_add(&segment->index, extent->offset_first, extent->position, extent->ms,
                           extent->seq, extent->timestamp_max, extent->size) != OK) {
         segment->loaded = false; /* Read back from the file when it is needed. */
     }
     for (uint32_t i = writer->head; i != writer->tail; i++) {
         struct commit *commit = &writer->commits[i % COMMITS_MAX];
-        if (commit->state == COMMIT_WRITING && commit->offset_end <= segment->file_end) {
+        /* A control frame ends where it begins: only its own write tells. */
+        bool control = commit->offset_end == commit->offset_first;
+        bool written =
+            control ? commit == extent->commit : commit->offset_end <= extent->offset_end;
+        if (commit->state == COMMIT_WRITING && written) {
             if (commit->in_journal) {
                 COVER("a file is faster than the journal");
                 list_remove(&commit->journal_node);

@@ -292,6 +292,10 @@ static enum err fetch_extent(struct reader *reader, const uint8_t *at,
         if (err != OK) {
             return err == ERR_NOT_FOUND ? OK : err;
         }
+        if (frame.offset_first >= reader->offset_end) { /* Its commit failed: the segment ended. */
+            COVER("an extent goes on behind the end of its segment");
+            return OK;
+        }
         if (frame.offset_first + frame.records <= *offset) {
             continue;
         }

@@ -114,6 +114,38 @@ enum err frame_cursor_next(struct frame_cursor *cursor, struct frame_header *hea
     return frame_check_body(header, *header_at + FRAME_HEADER_BYTES);
 }
 
+/* Of the frames that begin in this extent, as far as their headers are there. */
+static uint64_t extent_log_start(struct bytes data, const struct extent_header *extent,
+                                 uint64_t segment_id, uint64_t known)
+{
+    struct frame_header frame;
+    uint64_t at = EXTENT_HEADER_BYTES;
+    uint64_t end = min_u64(data.size, extent->padded_size);
+    for (uint32_t i = 0; i < extent->frames_or_crc && at + FRAME_HEADER_BYTES <= end; i++) {
+        if (frame_header_decode(data.data + at, &frame) != OK || frame.salt != extent->salt ||
+            frame.segment_id != segment_id) {
+            break;
+        }
+        known = max_u64(known, frame.log_start);
+        at += frame_size(&frame);
+    }
+    return known;
+}
+
+uint64_t frame_log_start(struct bytes data, const struct segment_info *segment, uint64_t position,
+                         uint64_t known)
+{
+    for (uint32_t at = 0; data.size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        struct bytes here = bytes_of(data.data + at, data.size - at);
+        if (extent_header_at(here.data, segment->salt, position + at, &extent) == OK &&
+            extent.type == EXTENT_FRAMES) {
+            known = extent_log_start(here, &extent, segment->id, known);
+        }
+    }
+    return known;
+}
+
 void frame_row_encode(const struct frame_row *row, uint8_t *at)
 {
     store_le32(at, row->length);

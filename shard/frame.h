@@ -66,6 +66,11 @@ void frame_cursor_init(struct frame_cursor *cursor, const uint8_t *at,
 NODISCARD enum err frame_cursor_next(struct frame_cursor *cursor, struct frame_header *header,
                                      const uint8_t **header_at);
 
+/* Looks at every block of `data`, as extent_evidence() does: the greatest log start that a frame of
+ * the segment claims, at least `known`. */
+uint64_t frame_log_start(struct bytes data, const struct segment_info *segment, uint64_t position,
+                         uint64_t known);
+
 void frame_row_encode(const struct frame_row *row, uint8_t *at);
 void frame_row_decode(const uint8_t *at, struct frame_row *row);
 

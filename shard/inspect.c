@@ -52,6 +52,10 @@ enum err inspect_open(struct inspect *inspect)
     inspect->offset = header->base_offset;
     inspect->durable_end = header->base_offset;
     inspect->chain = header->salt;
+    inspect->log_start = header->log_start;
+    if (inspect->sealed) {
+        inspect->log_start = max_u64(inspect->log_start, inspect->seal.log_start);
+    }
     return OK;
 }
 
@@ -60,6 +64,7 @@ static void inspect_count(struct inspect *inspect)
     const struct frame_header *frame = &inspect->frame;
     inspect->records += frame->records;
     inspect->batches += frame->batches;
+    inspect->log_start = max_u64(inspect->log_start, frame->log_start);
     inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
 }
 
@@ -138,6 +143,31 @@ static const char *inspect_extent(struct inspect *inspect, int64_t got)
     return "an extent is of an unknown type";
 }
 
+static enum err inspect_note_later(struct inspect *inspect, uint64_t position, uint32_t got)
+{
+    for (uint32_t at = 0; got - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (extent_header_at(inspect->buffer + at, inspect->header.salt, position + at, &extent) !=
+                OK ||
+            extent.type != EXTENT_FRAMES || extent.position == inspect->position) {
+            continue;
+        }
+        uint32_t count = inspect->later_count;
+        if (count == 0 || (count >= 64 && is_power_of_two(count))) {
+            size_t capacity = max_u32(64, count * 2);
+            struct inspect_later *grown =
+                realloc(inspect->later, capacity * sizeof(*inspect->later));
+            if (grown == NULL) {
+                return ERR_NO_MEMORY;
+            }
+            inspect->later = grown;
+        }
+        inspect->later[inspect->later_count++] =
+            (struct inspect_later){extent.position, extent.offset_first, extent.chain};
+    }
+    return OK;
+}
+
 /* Behind what is not sound: does anything say that more was durable? */
 static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
 {
@@ -149,6 +179,10 @@ static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
         inspect->durable_end =
             extent_evidence(bytes_of(inspect->buffer, (uint32_t)got), inspect->header.salt,
                             position, inspect->durable_end);
+        enum err err = inspect_note_later(inspect, position, (uint32_t)got);
+        if (err != OK) {
+            return err;
+        }
         if (got < (int64_t)INSPECT_LOOK_BYTES) {
             return OK;
         }
@@ -179,12 +213,27 @@ static const char *inspect_judge_open(const struct inspect *inspect)
     if (!inspect->spoken_of) {
         return NULL;
     }
-    const struct record *record = inspect->journal.record;
+    const struct segment_record *record = inspect->journal.record;
     if (record != NULL && record->salt != inspect->header.salt) {
         return "the file is not the one that the journal speaks of";
     }
     return journal_view_judge(inspect->journals, &inspect->journal, inspect->durable_end,
                               inspect->offset);
+}
+
+/* The journals gave what was missing before one of the later extents: the file goes on there. */
+static bool inspect_resume(struct inspect *inspect)
+{
+    for (uint32_t i = 0; inspect->frame_at != NULL && i < inspect->later_count; i++) {
+        const struct inspect_later *later = &inspect->later[i];
+        if (later->offset_first == inspect->offset && later->chain == inspect->chain) {
+            inspect->in_journal = false;
+            inspect->next = later->position;
+            inspect->extent.type = 0;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The next frame of the journals, or the end of everything. */
@@ -219,6 +268,7 @@ static enum err inspect_journal(struct inspect *inspect)
 /* No sound extent follows; `why` says what is wrong with what is there, NULL: nothing is there. */
 static enum err inspect_finish(struct inspect *inspect, const char *why)
 {
+    inspect->later_count = 0;
     enum err err = inspect_hunt(inspect, inspect->position);
     if (err != OK) {
         return err;
@@ -230,6 +280,7 @@ static enum err inspect_finish(struct inspect *inspect, const char *why)
     inspect->spoken_of =
         !inspect->sealed && inspect->journals != NULL &&
         journal_view_find(inspect->journals, inspect->header.segment_id, &inspect->journal);
+    inspect->journal_cursor.at = 0;
     inspect->journal_cursor.offset = inspect->offset;
     inspect->journal_cursor.chain = inspect->chain;
     return inspect_journal(inspect);
@@ -237,7 +288,7 @@ static enum err inspect_finish(struct inspect *inspect, const char *why)
 
 enum err inspect_next(struct inspect *inspect)
 {
-    if (inspect->in_journal) {
+    if (inspect->in_journal && !inspect_resume(inspect)) {
         return inspect_journal(inspect);
     }
     if (inspect->extent.type == EXTENT_FRAMES && inspect->cursor.frames > 0) {
@@ -309,5 +360,7 @@ bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect
 void inspect_close(struct inspect *inspect)
 {
     free(inspect->buffer);
+    free(inspect->later);
     inspect->buffer = NULL;
+    inspect->later = NULL;
 }

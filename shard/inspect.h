@@ -5,7 +5,7 @@
  *
  *     inspect_open() -> header, seal block
  *     inspect_next() -> extent, its next frame -> inspect_batch() -> batch ...
- *                    -> frame of a journal     -> inspect_batch() -> batch ...
+ *                    -> frame of a journal, which may close a gap of the file
  *                    -> ERR_NOT_FOUND: the end */
 #pragma once
 
@@ -22,6 +22,11 @@ enum inspect_end {
     INSPECT_END_CLEAN,   /* Blocks that were never written with records, or the end of the file. */
     INSPECT_END_TORN,    /* The beginning of something that nobody was told of: no harm. */
     INSPECT_END_DAMAGED, /* Records that were durable stand behind it, or should stand there. */
+};
+
+/* An extent of frames behind what is not sound: the journals may have what is missing between. */
+struct inspect_later {
+    uint64_t position, offset_first, chain;
 };
 
 struct inspect {
@@ -42,6 +47,7 @@ struct inspect {
     uint64_t journal_records; /* Of these: in the journal alone. */
     uint64_t offset;          /* Behind the last sound frame. */
     uint64_t chain;           /* There. */
+    uint64_t log_start;       /* The greatest that header, seal block and sound frames name. */
     enum inspect_end end;
     const char *problem; /* Of what is damaged, in words; NULL: nothing is. */
 
@@ -53,6 +59,8 @@ struct inspect {
     bool spoken_of;             /* By the journals. */
     struct journal_view_segment journal;
     struct journal_view_cursor journal_cursor;
+    struct inspect_later *later; /* Extents behind what is not sound. */
+    uint32_t later_count;
     const uint8_t *frame_at;
     uint8_t *buffer;
     uint32_t buffer_bytes;

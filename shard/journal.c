@@ -201,8 +201,8 @@ static void journal_put_record(struct journal *journal, struct segment *segment)
     const struct partition *partition = segment->partition;
     uint64_t seq = journal->filling->seq;
     bool disk = segment->info.durability == DURABILITY_DISK;
-    uint8_t body[RECORD_BYTES];
-    struct record record = {
+    uint8_t body[SEGMENT_RECORD_BYTES];
+    struct segment_record record = {
         .segment_id = segment->info.id,
         .topic = partition->id.topic,
         .partition = partition->id.partition,
@@ -221,13 +221,13 @@ static void journal_put_record(struct journal *journal, struct segment *segment)
         .checkpoint_position = disk ? segment->position_end : 0,
         .checkpoint_chain = disk ? segment->file_chain : segment->info.salt,
     };
-    record_encode(&record, body);
+    segment_record_encode(&record, body);
     struct journal_entry entry = {
         .type = JOURNAL_SEGMENT,
         .segment_id = segment->info.id,
         .durable_end = commit_durable_end(partition),
         .staged_end = max_u64(partition->writer.journaled_end, segment->info.base_offset),
-        .body = bytes_of(body, RECORD_BYTES),
+        .body = bytes_of(body, SEGMENT_RECORD_BYTES),
     };
     journal_put(journal, &entry);
     if (segment->record_seq != 0) {

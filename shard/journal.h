@@ -31,7 +31,7 @@ enum {
     JOURNAL_BYTES_MIN = 1 << 20,     /* Of a new file; it grows while it is used. */
     JOURNAL_LAP_NS_MIN = 2000000000, /* A shorter lap makes it grow. */
     JOURNAL_RECORD_MS = 1000,        /* A checkpoint is at most this old. */
-    JOURNAL_RECORD_BYTES = JOURNAL_ENTRY_HEADER_BYTES + RECORD_BYTES,
+    JOURNAL_RECORD_BYTES = JOURNAL_ENTRY_HEADER_BYTES + SEGMENT_RECORD_BYTES,
     JOURNAL_PRESSURE_FULL = 1024,
 };
 

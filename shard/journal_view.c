@@ -299,7 +299,7 @@ const char *journal_view_judge(const struct journal_view *view,
     case REPLAY_WHOLE:
         return NULL;
     case REPLAY_DAMAGED:
-        return (judged.record.marks & RECORD_SUSPECT) != 0
+        return (judged.record.marks & SEGMENT_MARK_SUSPECT) != 0
                    ? "a lost part of a journal may have held records that follow"
                    : "records that were durable are in neither file nor journal";
     case REPLAY_SUSPECT:

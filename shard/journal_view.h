@@ -8,7 +8,7 @@
 #pragma once
 
 #include "shard/frame.h"
-#include "shard/record.h"
+#include "shard/segment_record.h"
 
 /* How files of the directory are read; `name` is below it, such as "journal/0.jnl". */
 struct journal_view_io {
@@ -38,7 +38,8 @@ const struct journal_view_problem *journal_view_problem(const struct journal_vie
 
 /* What is known of one segment, of which the file is a part. */
 struct journal_view_segment {
-    const struct record *record; /* Who it is, and its marks; NULL: only that it is spoken of. */
+    const struct segment_record
+        *record; /* Who it is, and its marks; NULL: only that it is spoken of. */
     uint64_t segment_id;
     uint64_t evidence; /* So much was durable, or may have been. */
     uint32_t index, frames;

@@ -291,7 +291,7 @@ static enum err journals_remember(struct journals *journals)
     manifest->journal_count = replay->retained ? manifest->journal_count : 0;
     for (uint32_t i = 0; i < replay->segment_count; i++) {
         const struct replay_segment *segment = &replay->segments[i];
-        struct record record = segment->record;
+        struct segment_record record = segment->record;
         if (segment->evidence <= record.base_offset && record.marks == 0) {
             continue;
         }
@@ -306,7 +306,7 @@ static enum err journals_remember(struct journals *journals)
         journals->known[journals->known_count++] = (struct journals_known){
             .segment_id = record.segment_id,
             .end = segment->evidence,
-            .missing = (record.marks & RECORD_MISSING) != 0,
+            .missing = (record.marks & SEGMENT_MARK_MISSING) != 0,
         };
     }
     qsort(journals->known, journals->known_count, sizeof(*journals->known), known_order);

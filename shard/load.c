@@ -207,13 +207,20 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
     int64_t timestamp_max = INT64_MIN;
     uint64_t offset = load->offset;
     uint64_t chain;
+    uint32_t batches = 0;
     enum err err = load_check_frames(load, extent, at, &chain);
     frame_cursor_init(&cursor, at, extent, load->segment->info.id);
     while (err == OK && frame_cursor_next(&cursor, &frame, &header_at) == OK) {
         const uint8_t *body = header_at + FRAME_HEADER_BYTES;
-        if (offset == load->offset) {
+        if (!load->recover && frame.offset_first >= load->target) {
+            COVER("a file goes on behind the end of its segment");
+            break; /* Their commits failed, and the segment ended before them. */
+        }
+        if (batches == 0 && frame.batches > 0) {
             frame_row_decode(body, &first);
         }
+        batches += frame.batches;
+        load->log_start = max_u64(load->log_start, frame.log_start);
         err = load_batches(load, &frame, body, &timestamp_max);
         offset += frame.records;
     }
@@ -223,8 +230,10 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
     if (timestamp_max > load->timestamp_max) {
         load->timestamp_max = timestamp_max;
     }
-    err = segment_index_add(&load->index, load->offset, load->position, first.ms, first.seq,
-                            timestamp_max, extent->padded_size);
+    if (batches > 0) { /* Else a control frame, which has no rows. */
+        err = segment_index_add(&load->index, load->offset, load->position, first.ms, first.seq,
+                                timestamp_max, extent->padded_size);
+    }
     load->offset = offset;
     load->chain = chain;
     return err;
@@ -280,8 +289,10 @@ static void load_end(struct load *load)
  * block says it, too. */
 static void load_hunt(struct load *load, uint32_t size)
 {
-    load->evidence = extent_evidence(bytes_of(load->block->data, size), load->segment->info.salt,
-                                     load->read_position, load->evidence);
+    struct bytes data = bytes_of(load->block->data, size);
+    const struct segment_info *info = &load->segment->info;
+    load->evidence = extent_evidence(data, info->salt, load->read_position, load->evidence);
+    load->log_start = frame_log_start(data, info, load->read_position, load->log_start);
     if (load->evidence > load->offset || size < load->buffer_bytes) {
         load_end(load);
         return;
@@ -392,11 +403,13 @@ static void load_head(struct load *load, uint32_t size)
         load_finish(load, ERR_DAMAGED);
         return;
     }
+    load->log_start = header.log_start;
     struct segment_seal *seal = &load->seal;
     enum err err = segment_seal_decode(load->block->data + SEGMENT_SEAL_POSITION, seal);
     bool ours = err == OK && seal->segment_id == info->id && seal->salt == info->salt &&
                 (info->state == SEGMENT_OPEN || seal->end_offset == info->end_offset);
     load->sealed = ours && load->recover;
+    load->log_start = ours ? max_u64(load->log_start, seal->log_start) : load->log_start;
     if (!ours) {
         load_scan_start(load);
         return;

@@ -19,13 +19,13 @@ void manifest_deinit(struct manifest *manifest)
     *manifest = (struct manifest){0};
 }
 
-enum err manifest_add_record(struct manifest *manifest, const struct record *record)
+enum err manifest_add_record(struct manifest *manifest, const struct segment_record *record)
 {
     if (manifest->record_count == MANIFEST_RECORDS_MAX) {
         return ERR_LIMIT;
     }
     size_t size = ((size_t)manifest->record_count + 1) * sizeof(*record);
-    struct record *grown = realloc(manifest->records, size);
+    struct segment_record *grown = realloc(manifest->records, size);
     if (grown == NULL) {
         return ERR_NO_MEMORY;
     }
@@ -51,7 +51,7 @@ enum err manifest_add_journal(struct manifest *manifest, const struct manifest_j
 
 static uint32_t manifest_body(uint32_t journals, uint32_t records)
 {
-    return journals * MANIFEST_JOURNAL_BYTES + records * RECORD_BYTES;
+    return journals * MANIFEST_JOURNAL_BYTES + records * SEGMENT_RECORD_BYTES;
 }
 
 uint32_t manifest_size(const struct manifest *manifest)
@@ -76,8 +76,8 @@ void manifest_encode(const struct manifest *manifest, uint8_t *image)
         at += MANIFEST_JOURNAL_BYTES;
     }
     for (uint32_t i = 0; i < manifest->record_count; i++) {
-        record_encode(&manifest->records[i], at);
-        at += RECORD_BYTES;
+        segment_record_encode(&manifest->records[i], at);
+        at += SEGMENT_RECORD_BYTES;
     }
     memcpy(image, manifest_magic, 8);
     store_le32(image + 8, MANIFEST_VERSION);
@@ -137,9 +137,9 @@ enum err manifest_decode(struct bytes image, const uint8_t directory_id[16],
                   ? manifest_add_journal(manifest, &journal)
                   : ERR_CORRUPT;
     }
-    for (uint32_t i = 0; i < records && err == OK; i++, at += RECORD_BYTES) {
-        struct record record;
-        err = record_decode(at, &record);
+    for (uint32_t i = 0; i < records && err == OK; i++, at += SEGMENT_RECORD_BYTES) {
+        struct segment_record record;
+        err = segment_record_decode(at, &record);
         err = err == OK ? manifest_add_record(manifest, &record) : err;
     }
     return err;

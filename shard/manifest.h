@@ -6,12 +6,12 @@
  *                    4092 CRC-32C of 0..4091
  *     journals, 64 each   0 file number u32  4 core u32  8 journal id u64  16 first seq u64
  *                         24 covered seq u64  32 size u64  60 CRC of 0..59
- *     records, 192 each   see record.h
+ *     records, 192 each   see segment_record.h
  *
  * A journal that is not named is void, whatever its bytes say. */
 #pragma once
 
-#include "shard/record.h"
+#include "shard/segment_record.h"
 
 enum {
     MANIFEST_HEADER_BYTES = 4096,
@@ -31,13 +31,14 @@ struct manifest {
     uint64_t generation;
     uint32_t journal_count, record_count;
     struct manifest_journal *journals; /* Both by malloc(); see manifest_deinit(). */
-    struct record *records;
+    struct segment_record *records;
 };
 
 void manifest_deinit(struct manifest *manifest);
 
 /* What is given is copied. ERR_NO_MEMORY, ERR_LIMIT. */
-NODISCARD enum err manifest_add_record(struct manifest *manifest, const struct record *record);
+NODISCARD enum err manifest_add_record(struct manifest *manifest,
+                                       const struct segment_record *record);
 NODISCARD enum err manifest_add_journal(struct manifest *manifest,
                                         const struct manifest_journal *journal);
 

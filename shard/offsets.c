@@ -1,7 +1,7 @@
 /* ListOffsets: latest and earliest from memory; by time through the index, then inside the batch.
  * The greatest timestamp is looked up as a time: first which it is, then where.
  *
- *     MAX: load every segment -> its greatest time -> search for that
+ *     MAX: load every segment -> its greatest time -> search for that, or less if it was trimmed
  *     time: first segment that holds one as late -> index row -> frames -> batch
  *
  * Damage is never passed over: what is searched may stand there. */
@@ -14,12 +14,38 @@ static void offsets_finish(struct reader *reader, int64_t offset, int64_t timest
     struct request_offsets *out = &reader->request->offsets;
     out->offset = offset;
     out->timestamp_found = timestamp;
-    out->epoch_found = -1;
-    if (offset >= 0) {
-        const struct segment *segment = partition_segment_of(reader->partition, (uint64_t)offset);
-        out->epoch_found = segment == NULL ? -1 : (int32_t)segment->info.epoch;
-    }
+    /* Where it was found, though it may be off the list by now. */
+    out->epoch_found = offset >= 0 ? (int32_t)reader->segment->info.epoch : -1;
     reader_finish(reader, OK);
+}
+
+/* What a search gave. One for the greatest time may have to be repeated: the record of a partly
+ * trimmed segment that had it may be gone. Then the greatest is in [low, high], and halved. */
+static void offsets_found(struct reader *reader, int64_t offset, int64_t timestamp)
+{
+    /* Above `high` is what was appended meanwhile: then it was the greatest. */
+    if (!reader->narrowing || (offset >= 0 && timestamp >= reader->high)) {
+        offsets_finish(reader, offset, timestamp);
+        return;
+    }
+    COVER("the record with the greatest time was trimmed");
+    if (offset >= 0) {
+        reader->low = timestamp;
+    } else {
+        reader->high = reader->timestamp - 1;
+    }
+    if (reader->high < reader->low || reader->high < 0) {
+        reader->narrowing = false; /* Nothing is there, or more was trimmed meanwhile: again. */
+        if (reader->log_start == reader->partition->log_start) {
+            offsets_finish(reader, -1, -1);
+            return;
+        }
+    }
+    reader->timestamp = reader->low + (reader->high - reader->low + 1) / 2;
+    reader->searching = false;
+    reader->passed = 0;
+    completion_init(&reader->work, reader->work.fn);
+    completion_fire(reader->shard->reactor, &reader->work, OK);
 }
 
 void offsets_submit(struct partition *partition, struct request *request)
@@ -96,27 +122,58 @@ static void offsets_search_memory(struct reader *reader)
         reader_finish(reader, ERR_NOT_READY); /* It is on its way to the file. */
         return;
     }
+    if (offsets_are_lost(reader->segment)) {
+        reader_finish(reader, ERR_DAMAGED); /* What was found there was trimmed. */
+        return;
+    }
     reader->searching = false;
-    reader->segment_at++;
+    reader->passed = reader->segment->info.id;
     offsets_choose(reader);
+}
+
+/* The first segment that was not passed; NULL: there is none. By its id, which grows: the list may
+ * have lost its first ones since the last look. */
+static struct segment *offsets_segment(const struct reader *reader)
+{
+    const struct partition *partition = reader->partition;
+    uint32_t low = 0;
+    uint32_t high = partition->segment_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (partition->segments[middle]->info.id <= reader->passed) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < partition->segment_count ? partition->segments[low] : NULL;
+}
+
+/* All of it was trimmed, and it is only not gone yet. */
+static bool offsets_are_trimmed(const struct segment *segment)
+{
+    const struct partition *partition = segment->partition;
+    bool end_lost = segment->info.state == SEGMENT_OPEN && partition->end_lost;
+    return segment_end(segment) <= partition->log_start && !end_lost;
 }
 
 /* Chooses the first segment that may hold the time, and reads from where the index says. */
 static void offsets_choose(struct reader *reader)
 {
-    struct partition *partition = reader->partition;
-    for (; reader->segment_at < partition->segment_count; reader->segment_at++) {
-        struct segment *segment = partition->segments[reader->segment_at];
-        if (offsets_load(reader, segment)) {
+    struct segment *segment;
+    while ((segment = offsets_segment(reader)) != NULL) {
+        bool trimmed = offsets_are_trimmed(segment);
+        if (!trimmed && offsets_load(reader, segment)) {
             return;
         }
         bool empty = segment_end(segment) == segment->info.base_offset;
-        bool earlier = empty || segment->timestamp_max < reader->timestamp;
-        if (earlier && offsets_are_lost(segment)) {
+        bool earlier = trimmed || empty || segment->timestamp_max < reader->timestamp;
+        if (earlier && !trimmed && offsets_are_lost(segment)) {
             reader_finish(reader, ERR_DAMAGED);
             return;
         }
         if (earlier) {
+            reader->passed = segment->info.id;
             continue;
         }
         if (reader_load(reader, segment)) {
@@ -132,12 +189,13 @@ static void offsets_choose(struct reader *reader)
         offsets_read(reader, row == NULL ? SEGMENT_DATA_POSITION : row->position, READ_BYTES);
         return;
     }
-    offsets_finish(reader, -1, -1);
+    offsets_found(reader, -1, -1);
 }
 
 /* True when the frame holds it, and the request went home. */
 static bool offsets_in_frame(struct reader *reader, struct bytes data)
 {
+    uint64_t log_start = reader->partition->log_start;
     for (uint32_t at = 0; at < data.size;) {
         struct bytes rest = bytes_of(data.data + at, data.size - at);
         struct batch batch;
@@ -146,23 +204,24 @@ static bool offsets_in_frame(struct reader *reader, struct bytes data)
         }
         rest.size = batch.length;
         at += batch.length;
-        if (batch.max_timestamp < reader->timestamp) {
+        uint64_t end = (uint64_t)batch.base_offset + (uint32_t)batch.last_offset_delta + 1;
+        if (batch.max_timestamp < reader->timestamp || end <= log_start) {
             continue;
         }
         uint64_t offset;
         int64_t found;
-        enum err err = batch_find_time(rest, reader->timestamp, &offset, &found);
+        enum err err = batch_find_time(rest, reader->timestamp, log_start, &offset, &found);
         if (err == ERR_NO_MEMORY) {
             reader_finish(reader, err);
             return true;
         }
         if (err == ERR_DAMAGED) { /* As a client wrote it: nobody reads its times. */
             COVER("a look-up meets a batch that does not open");
-            offset = (uint64_t)batch.base_offset;
+            offset = max_u64((uint64_t)batch.base_offset, log_start);
             found = batch.max_timestamp;
         }
         if (err != ERR_NOT_FOUND) {
-            offsets_finish(reader, (int64_t)offset, found);
+            offsets_found(reader, (int64_t)offset, found);
             return true;
         }
     }
@@ -190,7 +249,8 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
     struct frame_cursor cursor;
     const uint8_t *header_at;
     frame_cursor_init(&cursor, at, &extent, reader->segment->info.id);
-    while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK) {
+    while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK &&
+           frame.offset_first < reader->offset_end) {
         uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
         const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
         if (offsets_in_frame(reader, bytes_of(batches, frame.body_bytes - table))) {
@@ -198,7 +258,7 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
         }
         reader->offset = frame.offset_first + frame.records;
     }
-    return err == ERR_NOT_FOUND ? OK : ERR_DAMAGED;
+    return err == OK || err == ERR_NOT_FOUND ? OK : ERR_DAMAGED;
 }
 
 static void offsets_parse(struct reader *reader, uint32_t size)
@@ -230,9 +290,46 @@ static void offsets_parse(struct reader *reader, uint32_t size)
     }
 }
 
+/* Begins the search for the greatest time: which it can be at most, and what is known to be there.
+ * False: waits for a file, or the request went home. */
+static bool offsets_greatest(struct reader *reader)
+{
+    const struct partition *partition = reader->partition;
+    int64_t greatest = -1;
+    int64_t there = -1; /* Of segments of which nothing is trimmed. */
+    for (uint32_t i = 0; i < partition->segment_count; i++) {
+        struct segment *segment = partition->segments[i];
+        if (offsets_are_trimmed(segment)) {
+            continue;
+        }
+        if (offsets_load(reader, segment)) {
+            return false;
+        }
+        if (offsets_are_lost(segment)) {
+            reader_finish(reader, ERR_DAMAGED);
+            return false;
+        }
+        if (segment->timestamp_max > greatest) {
+            greatest = segment->timestamp_max;
+        }
+        if (segment->info.base_offset >= partition->log_start && segment->timestamp_max > there) {
+            there = segment->timestamp_max;
+        }
+    }
+    if (greatest < 0) {
+        offsets_finish(reader, -1, -1);
+        return false;
+    }
+    reader->narrowing = true;
+    reader->log_start = partition->log_start;
+    reader->low = there;
+    reader->high = greatest;
+    reader->timestamp = greatest;
+    return true;
+}
+
 void offsets_step(struct reader *reader, enum err err)
 {
-    struct partition *partition = reader->partition;
     if (err != OK) {
         reader_finish(reader, segment_tell(reader->segment, err));
         return;
@@ -241,26 +338,10 @@ void offsets_step(struct reader *reader, enum err err)
         offsets_parse(reader, (uint32_t)reader->io.done.result);
         return;
     }
-    reader->timestamp = reader->request->offsets.timestamp;
-    if (reader->timestamp == OFFSETS_MAX_TIMESTAMP) {
-        int64_t greatest = INT64_MIN;
-        for (uint32_t i = 0; i < partition->segment_count; i++) {
-            if (offsets_load(reader, partition->segments[i])) {
-                return;
-            }
-            if (offsets_are_lost(partition->segments[i])) {
-                reader_finish(reader, ERR_DAMAGED);
-                return;
-            }
-            if (partition->segments[i]->timestamp_max > greatest) {
-                greatest = partition->segments[i]->timestamp_max;
-            }
-        }
-        reader->timestamp = greatest;
-        if (greatest < 0) {
-            offsets_finish(reader, -1, -1);
-            return;
-        }
+    if (reader->request->offsets.timestamp != OFFSETS_MAX_TIMESTAMP) {
+        reader->timestamp = reader->request->offsets.timestamp;
+    } else if (!reader->narrowing && !offsets_greatest(reader)) {
+        return;
     }
     offsets_choose(reader);
 }

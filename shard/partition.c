@@ -35,7 +35,7 @@ enum err partition_create(struct shard *shard, const struct request *request,
     }
     if (made->segment_count > 0) {
         struct segment *last = made->segments[made->segment_count - 1];
-        made->log_start = made->segments[0]->info.base_offset;
+        made->log_start = max_u64(request->assign.log_start, made->segments[0]->info.base_offset);
         made->high_watermark = segment_end(last);
         made->offset_next = made->high_watermark;
     }
@@ -46,6 +46,7 @@ enum err partition_create(struct shard *shard, const struct request *request,
 void partition_destroy(struct partition *partition)
 {
     ASSERT(partition->active == 0);
+    ASSERT(partition->removal.doomed == NULL);
     while (!list_empty(&partition->tail)) {
         tail_drop(CONTAINER_OF(partition->tail.next, struct tail_frame, in_partition));
     }
@@ -109,6 +110,11 @@ uint64_t segment_end(const struct segment *segment)
 uint64_t segment_file_end(const struct segment *segment)
 {
     return min_u64(segment_end(segment), segment->file_end);
+}
+
+int64_t segment_time_max(const struct partition *partition, const struct segment *segment)
+{
+    return segment->timestamp_max >= 0 ? segment->timestamp_max : (int64_t)partition->last_ms;
 }
 
 struct segment *partition_segment_of(const struct partition *partition, uint64_t offset)
@@ -235,6 +241,7 @@ void partition_drop(struct partition *partition, struct request *request)
     if (partition->roll.state == ROLL_DRAIN) {
         commit_poke(partition); /* What it waited for has just failed. */
     }
+    trim_fail(partition, ERR_TOPIC_UNKNOWN);
     if (partition->active == 0) {
         partition_idle(partition);
     }

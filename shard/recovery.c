@@ -68,6 +68,11 @@ static void recover_asked(struct completion *done)
     segment->info.state = SEGMENT_SEALED;
     segment->info.end_offset = recover->end.offset;
     segment->info.digest = recover->end.digest;
+    segment->info.timestamp_max = recover->ask.timestamp_max;
+    segment->info.bytes = recover->ask.bytes;
+    /* What is not flushed may have lost its end, with what was trimmed: see seal_segment() in
+     * meta/machine.c, which does the same. */
+    partition->log_start = min_u64(partition->log_start, recover->end.offset);
     partition->high_watermark = recover->end.offset;
     partition->offset_next = recover->end.offset;
     LOG_INFO("segment recovered topic=%s partition=%u end=%" PRIu64, partition->name,
@@ -79,11 +84,15 @@ static void recover_ask(struct partition *partition)
 {
     struct recover *recover = &partition->recover;
     recover->state = RECOVER_ASKING;
+    const struct segment *segment = partition_open_segment(partition);
     recover->ask = (struct shard_roll){
         .partition = partition->id,
-        .segment_id = partition_open_segment(partition)->info.id,
+        .segment_id = segment->info.id,
         .end_offset = recover->end.offset,
         .digest = recover->end.digest,
+        .log_start = partition->log_start,
+        .timestamp_max = segment_time_max(partition, segment),
+        .bytes = segment->position_end,
         .durability = partition->config.durability,
     };
     completion_init(&recover->ask.done, recover_asked);
@@ -125,12 +134,16 @@ static void recover_loaded(struct partition *partition, enum err err)
         recover_finish(partition, err);
         return;
     }
+    if (is_open) { /* Of a sealed one the map knows. */
+        partition->log_start = max_u64(partition->log_start, recover->load.log_start);
+    }
     if (err != OK) {
         LOG_ERROR("segment cannot be read, no more appends topic=%s partition=%u err=%s",
                   partition->name, partition->id.partition, err_name(err));
         partition->damaged = true;
         if (is_open) {
             partition->high_watermark = max_u64(segment->info.base_offset, recover->load.offset);
+            partition->high_watermark = max_u64(partition->high_watermark, partition->log_start);
             partition->end_lost = true;
         }
         partition->offset_next = partition->high_watermark;

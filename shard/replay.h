@@ -54,7 +54,7 @@ struct replay_journal {
 
 /* One segment of which a journal or the MANIFEST speaks. */
 struct replay_segment {
-    struct record record;
+    struct segment_record record;
     bool known;            /* There is a record. */
     uint64_t evidence;     /* So much was durable, or may have been. */
     uint64_t behind_hole;  /* The least staged_end behind a hole; UINT64_MAX: none. */
@@ -86,7 +86,7 @@ struct replay {
     struct replay_run *runs;
     struct replay_entry *entries;
     uint32_t entry_count, entry_capacity;
-    struct record *records;
+    struct segment_record *records;
     uint32_t record_count, record_capacity;
     struct replay_segment *segments;
     uint32_t segment_count, segment_at;

@@ -95,14 +95,15 @@ static enum err replay_add_record(struct replay *replay, const struct journal_en
                                   struct replay_entry *made)
 {
     void *array = replay->records;
-    enum err err =
-        replay_grow(&array, &replay->record_capacity, replay->record_count, sizeof(struct record));
+    enum err err = replay_grow(&array, &replay->record_capacity, replay->record_count,
+                               sizeof(struct segment_record));
     replay->records = array;
     if (err != OK) {
         return err;
     }
-    struct record *record = &replay->records[replay->record_count];
-    if (entry->body.size != RECORD_BYTES || record_decode(entry->body.data, record) != OK ||
+    struct segment_record *record = &replay->records[replay->record_count];
+    if (entry->body.size != SEGMENT_RECORD_BYTES ||
+        segment_record_decode(entry->body.data, record) != OK ||
         record->segment_id != entry->segment_id) {
         return ERR_CORRUPT;
     }
@@ -278,7 +279,7 @@ static int entry_order(const void *left, const void *right)
     return (a->seq < b->seq) - (a->seq > b->seq);
 }
 
-static void segment_take_record(struct replay_segment *segment, const struct record *record)
+static void segment_take_record(struct replay_segment *segment, const struct segment_record *record)
 {
     bool newer = !segment->known || record->checkpoint_offset > segment->record.checkpoint_offset ||
                  record->boot > segment->record.boot;
@@ -336,7 +337,7 @@ enum err replay_merge(struct replay *replay)
     }
     uint32_t found = replay->segment_count;
     for (uint32_t i = 0; i < manifest->record_count; i++) {
-        const struct record *record = &manifest->records[i];
+        const struct segment_record *record = &manifest->records[i];
         segment = NULL;
         for (uint32_t j = 0; j < found && segment == NULL; j++) {
             bool same = replay->segments[j].record.segment_id == record->segment_id;

@@ -8,7 +8,10 @@
  *     file of another
  *     torn tail         nothing says that more was durable than file and journal have: frames that
  *                       follow are appended behind the sound end
- *     damage            more was durable. If the file has later extents, nothing is written between
+ *     gap               extents that are sound follow behind a bad one, and the journals have just
+ *                       what is missing between: it is put back in its place, as one extent of
+ *                       exactly that size, so that no block of another extent is touched
+ *     damage            more was durable. If the file has later extents, nothing is written over
  *                       them, and the journals stay named: they may have what is missing
  *     journal hole      suspect, unless an entry behind the hole says that all of it is here
  *
@@ -26,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPLAY_EXTENT_BYTES = 256 << 10 };
+enum { REPLAY_EXTENT_BYTES = 256 << 10, REPLAY_HEALS_MAX = 64 };
 
 enum segment_step {
     STEP_OPEN,
@@ -34,19 +37,28 @@ enum segment_step {
     STEP_HEAD,
     STEP_WALK,
     STEP_HUNT,
+    STEP_HEAL,
     STEP_WRITE,
     STEP_SYNC_WRITTEN,
     STEP_CLOSE,
 };
 
+/* An extent that stands behind the sound end. */
+struct later_extent {
+    uint64_t position, offset_first, chain;
+    uint32_t boot;
+};
+
 struct replay_walk {
     struct walk walk;
+    struct later_extent *later;
+    uint32_t later_count, later_capacity, heals;
     int fd;
     uint32_t asked;     /* Bytes of the read under way. */
     uint32_t next, end; /* Entries: the next frame to write, and behind the last one. */
     uint64_t reach;     /* Where the frames that follow end. */
     uint8_t *out;       /* The extent that is written. */
-    bool failed;        /* Nothing more can be done with the file. */
+    bool dirty;         /* Written, and not synced. */
     char path[REPLAY_PATH_BYTES];
 };
 
@@ -83,6 +95,7 @@ static void segment_next(struct replay *replay)
 {
     struct replay_walk *walk = replay->walk;
     free(walk->out);
+    free(walk->later);
     *walk = (struct replay_walk){.fd = -1};
     while (replay->segment_at < replay->segment_count && !segment_now(replay)->known) {
         COVER("a journal has frames of a segment without a record");
@@ -94,7 +107,7 @@ static void segment_next(struct replay *replay)
         replay_finish(replay, OK);
         return;
     }
-    const struct record *record = &segment_now(replay)->record;
+    const struct segment_record *record = &segment_now(replay)->record;
     char topic[TOPIC_ID_TEXT_BYTES];
     (void)snprintf(walk->path, sizeof(walk->path), "%s/topics/%s/%u/%016" PRIx64 ".seg",
                    replay->options.data_dir, topic_id_text(&record->topic, topic),
@@ -110,6 +123,13 @@ static void segment_close(struct replay *replay)
     if (walk->fd < 0) {
         replay->segment_at++;
         segment_next(replay);
+        return;
+    }
+    if (walk->dirty) {
+        walk->dirty = false;
+        replay->segments_written++;
+        io_sync(&replay->io, walk->fd);
+        segment_go(replay, STEP_SYNC_WRITTEN);
         return;
     }
     io_close(&replay->io, walk->fd);
@@ -141,9 +161,9 @@ static void segment_fail(struct replay *replay, enum err err)
     COVER("a file fails while a journal is replayed");
     LOG_ERROR("a file cannot be completed from the journal file=%s err=%s", walk->path,
               err_name(err));
-    segment_mark(replay, RECORD_SUSPECT, end);
+    segment_mark(replay, SEGMENT_MARK_SUSPECT, end);
     replay->retained = replay->retained || segment->count > 0;
-    walk->failed = true;
+    walk->dirty = false;
     segment_close(replay);
 }
 
@@ -159,10 +179,93 @@ static void segment_find_frames(struct replay *replay)
     walk->next = segment->first;
     walk->end = segment->first;
     while ((entry = replay_frame_next(replay, segment, &at, walk->reach, chain)) != NULL) {
-        walk->reach = entry->offset_end;
-        chain = entry->chain_end;
-        replay->entries[walk->end++] = *entry; /* Those that were passed are not needed. */
+        struct replay_entry taken = *entry;
+        walk->reach = taken.offset_end;
+        chain = taken.chain_end;
+        /* Those that were passed are not needed, or are on their way to the front. */
+        *entry = replay->entries[walk->end];
+        replay->entries[walk->end++] = taken;
     }
+}
+
+/* The sound extent behind the gap that continues the frames which the journals have for it; *end:
+ * the entry behind the last of these. NULL: there is none. */
+static const struct later_extent *segment_find_later(struct replay *replay, uint32_t *end)
+{
+    const struct replay_walk *walk = replay->walk;
+    uint64_t bytes = EXTENT_HEADER_BYTES;
+    for (uint32_t i = walk->next; i < walk->end; i++) {
+        const struct replay_entry *entry = &replay->entries[i];
+        bytes += entry->size;
+        for (uint32_t j = 0; j < walk->later_count; j++) {
+            const struct later_extent *later = &walk->later[j];
+            if (later->offset_first == entry->offset_end && later->chain == entry->chain_end &&
+                later->position - walk->walk.position >= bytes) {
+                *end = i + 1;
+                return later;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Room for an extent of `bytes`. */
+static bool segment_make_out(struct replay_walk *walk, uint64_t bytes)
+{
+    free(walk->out);
+    walk->out = bytes > INT32_MAX ? NULL : aligned_alloc(DISK_BLOCK_BYTES, bytes);
+    return walk->out != NULL;
+}
+
+/* Writes entries [next, end) as one extent of `size` bytes, at the sound end. */
+static void segment_put(struct replay *replay, enum segment_step step, uint32_t end, uint32_t size,
+                        uint32_t boot)
+{
+    struct replay_walk *walk = replay->walk;
+    const struct replay_entry *first = &replay->entries[walk->next];
+    uint32_t used = EXTENT_HEADER_BYTES;
+    struct extent_header extent = {
+        .type = EXTENT_FRAMES,
+        .salt = walk->walk.salt,
+        .position = walk->walk.position,
+        .padded_size = size,
+        .boot = boot,
+        .offset_first = first->offset_first,
+        .durable_end = min_u64(segment_now(replay)->evidence, first->offset_first),
+        .chain = first->chain,
+        .frames_or_crc = end - walk->next,
+    };
+    for (; walk->next < end; walk->next++) {
+        const struct replay_entry *entry = &replay->entries[walk->next];
+        memcpy(walk->out + used, entry->frame, entry->size);
+        used += entry->size;
+    }
+    memset(walk->out + used, 0, size - used);
+    extent_header_encode(&extent, walk->out);
+    walk->dirty = true;
+    replay->frames_written += extent.frames_or_crc;
+    replay->bytes_written += size;
+    io_write(&replay->io, walk->fd, walk->out, size, extent.position, 0);
+    segment_go(replay, step);
+}
+
+/* Puts back what is missing between two sound extents; false: that is not what it is. */
+static bool segment_heal(struct replay *replay)
+{
+    struct replay_walk *walk = replay->walk;
+    uint32_t end;
+    const struct later_extent *later = segment_find_later(replay, &end);
+    if (later == NULL || walk->heals == REPLAY_HEALS_MAX) {
+        return false;
+    }
+    uint64_t size = later->position - walk->walk.position;
+    if (!segment_make_out(walk, size)) {
+        return false;
+    }
+    COVER("a gap in a file is healed from the journal");
+    walk->heals++;
+    segment_put(replay, STEP_HEAL, end, (uint32_t)size, later->boot);
+    return true;
 }
 
 static void segment_write(struct replay *replay);
@@ -174,20 +277,23 @@ static void segment_decide(struct replay *replay)
     struct replay_segment *segment = segment_now(replay);
     segment->evidence = max_u64(segment->evidence, walk->walk.evidence);
     segment_find_frames(replay);
+    if (walk->later_count > 0 && segment_heal(replay)) {
+        return;
+    }
     enum replay_verdict verdict = replay_judge(segment, walk->reach);
     if (verdict == REPLAY_DAMAGED && walk->walk.evidence > walk->walk.offset) {
         COVER("a file is damaged before what was durable");
         replay->retained = replay->retained || walk->reach > walk->walk.offset;
-        segment_mark(replay, RECORD_DAMAGED, max_u64(segment->evidence, walk->reach));
+        segment_mark(replay, SEGMENT_MARK_DAMAGED, max_u64(segment->evidence, walk->reach));
         segment_close(replay);
         return;
     }
     if (verdict == REPLAY_DAMAGED) {
         COVER("more was durable than file and journal have");
-        segment_mark(replay, RECORD_DAMAGED, segment->evidence);
+        segment_mark(replay, SEGMENT_MARK_DAMAGED, segment->evidence);
     } else if (verdict == REPLAY_SUSPECT && !MUTANT("hole-marks-nobody")) {
         COVER("a hole of the journal makes a segment suspect");
-        segment_mark(replay, RECORD_SUSPECT, walk->reach + 1);
+        segment_mark(replay, SEGMENT_MARK_SUSPECT, walk->reach + 1);
     }
     segment_write(replay);
 }
@@ -196,53 +302,47 @@ static void segment_decide(struct replay *replay)
 static void segment_write(struct replay *replay)
 {
     struct replay_walk *walk = replay->walk;
-    const struct replay_segment *segment = segment_now(replay);
     if (walk->next == walk->end) {
-        bool wrote = walk->out != NULL;
-        replay->segments_written += wrote;
-        if (!wrote) {
-            segment_close(replay);
-            return;
-        }
-        io_sync(&replay->io, walk->fd);
-        segment_go(replay, STEP_SYNC_WRITTEN);
+        segment_close(replay);
         return;
     }
-    const struct replay_entry *first = &replay->entries[walk->next];
-    uint32_t used = EXTENT_HEADER_BYTES;
-    uint32_t capacity = (uint32_t)align_up((uint64_t)used + first->size, DISK_BLOCK_BYTES);
-    capacity = max_u32(capacity, REPLAY_EXTENT_BYTES);
-    free(walk->out);
-    walk->out = aligned_alloc(DISK_BLOCK_BYTES, capacity);
-    if (walk->out == NULL) {
+    uint64_t used = EXTENT_HEADER_BYTES;
+    uint32_t end = walk->next;
+    do {
+        used += replay->entries[end++].size;
+    } while (end < walk->end && used + replay->entries[end].size <= REPLAY_EXTENT_BYTES);
+    uint32_t size = (uint32_t)align_up(used, DISK_BLOCK_BYTES);
+    if (!segment_make_out(walk, size)) {
         segment_fail(replay, ERR_NO_MEMORY);
         return;
     }
-    struct extent_header extent = {
-        .type = EXTENT_FRAMES,
-        .salt = walk->walk.salt,
-        .position = walk->walk.position,
-        .boot = replay->options.boot,
-        .offset_first = first->offset_first,
-        .durable_end = min_u64(segment->evidence, first->offset_first),
-        .chain = first->chain,
-    };
-    while (walk->next < walk->end && used + replay->entries[walk->next].size <= capacity) {
-        const struct replay_entry *entry = &replay->entries[walk->next++];
-        memcpy(walk->out + used, entry->frame, entry->size);
-        used += entry->size;
-        extent.frames_or_crc++;
-        walk->walk.offset = entry->offset_end;
-        walk->walk.chain = entry->chain_end;
+    segment_put(replay, STEP_WRITE, end, size, replay->options.boot);
+}
+
+/* Notes the extents of the window that stand behind the sound end. */
+static enum err segment_note_later(struct replay *replay, uint32_t size)
+{
+    struct replay_walk *walk = replay->walk;
+    for (uint32_t at = 0; size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (extent_header_at(replay->window + at, walk->walk.salt, replay->window_position + at,
+                             &extent) != OK ||
+            extent.type != EXTENT_FRAMES || extent.boot < walk->walk.boot) {
+            continue;
+        }
+        if (walk->later_count == walk->later_capacity) {
+            uint32_t capacity = max_u32(64, walk->later_capacity * 2);
+            struct later_extent *grown = realloc(walk->later, capacity * sizeof(*grown));
+            if (grown == NULL) {
+                return ERR_NO_MEMORY;
+            }
+            walk->later = grown;
+            walk->later_capacity = capacity;
+        }
+        walk->later[walk->later_count++] =
+            (struct later_extent){extent.position, extent.offset_first, extent.chain, extent.boot};
     }
-    replay->frames_written += extent.frames_or_crc;
-    extent.padded_size = (uint32_t)align_up(used, DISK_BLOCK_BYTES);
-    memset(walk->out + used, 0, extent.padded_size - used);
-    extent_header_encode(&extent, walk->out);
-    walk->walk.position += extent.padded_size;
-    replay->bytes_written += extent.padded_size;
-    io_write(&replay->io, walk->fd, walk->out, extent.padded_size, extent.position, 0);
-    segment_go(replay, STEP_WRITE);
+    return OK;
 }
 
 /* Behind the sound end: does an extent say that more was durable? */
@@ -251,6 +351,11 @@ static void segment_hunt(struct replay *replay, uint32_t size)
     struct replay_walk *walk = replay->walk;
     walk->walk.evidence = extent_evidence(bytes_of(replay->window, size), walk->walk.salt,
                                           replay->window_position, walk->walk.evidence);
+    enum err err = segment_note_later(replay, size);
+    if (err != OK) {
+        segment_fail(replay, err);
+        return;
+    }
     if (size < walk->asked) {
         segment_decide(replay);
         return;
@@ -272,6 +377,7 @@ static void segment_walk(struct replay *replay, uint32_t size)
             return;
         }
         if (err != OK) {
+            walk->later_count = 0;
             segment_read(replay, STEP_HUNT, walk->walk.position + DISK_BLOCK_BYTES,
                          REPLAY_WINDOW_BYTES);
             return;
@@ -289,13 +395,13 @@ static void segment_head(struct replay *replay, uint32_t size)
 {
     struct replay_walk *walk = replay->walk;
     struct replay_segment *segment = segment_now(replay);
-    const struct record *record = &segment->record;
+    const struct segment_record *record = &segment->record;
     struct segment_header header;
     struct segment_seal seal;
     if (size < SEGMENT_DATA_POSITION || segment_header_decode(replay->window, &header) != OK ||
         header.segment_id != record->segment_id || header.salt != record->salt) {
         COVER("the file of a segment is another one");
-        segment_mark(replay, RECORD_MISSING, segment->evidence);
+        segment_mark(replay, SEGMENT_MARK_MISSING, segment->evidence);
         segment_close(replay);
         return;
     }
@@ -335,13 +441,19 @@ static void segment_opened(struct replay *replay, int32_t result)
     if (result == ERR_NOT_FOUND) {
         /* Its topic was deleted; or it is lost, and its shard will ask. */
         COVER("a segment with a record has no file");
-        segment_now(replay)->record.marks |= RECORD_MISSING;
+        segment_now(replay)->record.marks |= SEGMENT_MARK_MISSING;
         segment_close(replay);
         return;
     }
     replay->walk->fd = result;
     io_sync(&replay->io, replay->walk->fd);
     segment_go(replay, STEP_SYNC);
+}
+
+static void walk_on(struct replay *replay)
+{
+    replay->walk->later_count = 0;
+    segment_read(replay, STEP_WALK, replay->walk->walk.position, REPLAY_WINDOW_BYTES);
 }
 
 static void segment_step(struct completion *done)
@@ -372,6 +484,9 @@ static void segment_step(struct completion *done)
         return;
     case STEP_HUNT:
         segment_hunt(replay, (uint32_t)result);
+        return;
+    case STEP_HEAL: /* And on from there, as if nothing had been. */
+        walk_on(replay);
         return;
     case STEP_WRITE:
         segment_write(replay);

@@ -56,8 +56,10 @@ struct partition_config {
     int64_t timestamp_before_max_ms; /* INT64_MAX = unlimited. */
     int64_t timestamp_after_max_ms;
     int64_t producer_expiry_ms;
-    bool compacted;       /* Keys are required. */
-    bool deep_validation; /* Open each batch and count its records. */
+    int64_t retention_ms;    /* A record may go when it is so old; -1: never. */
+    int64_t retention_bytes; /* What is kept at least, if there was more; -1: no bound. */
+    bool compacted;          /* Keys are required. */
+    bool deep_validation;    /* Open each batch and count its records. */
 };
 
 enum segment_state {
@@ -74,6 +76,10 @@ struct segment_info {
     uint64_t salt;
     uint64_t end_offset; /* When sealed. */
     uint64_t digest;     /* When sealed: the chain at end_offset. */
+    /* When sealed, for retention: the greatest time of a record, or of its append where no record
+     * has one; INT64_MAX: not known. And the size of its file up to the last frame. */
+    int64_t timestamp_max;
+    uint64_t bytes;
     uint32_t leader_node;
     uint8_t replication_factor, ack_quorum;
     enum durability durability;
@@ -87,6 +93,7 @@ enum request_kind {
     REQUEST_ASSIGN, /* The map says: this core owns the partition; recovers it. */
     REQUEST_CONFIGURE,
     REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
+    REQUEST_TRIM, /* The log starts later: what is below can no longer be read, and goes. */
 };
 
 /* A run of whole record batches, ready to be sent. */
@@ -133,12 +140,22 @@ struct request_offsets {
     int32_t epoch_found;     /* Out: the leader epoch of the offset. */
 };
 
+enum { TRIM_ALL = -1 };
+
+/* ERR_OFFSET_RANGE: `offset` is above the high watermark. OK: nothing below log_start is ever read
+ * again, as safe as an acked record of the partition's open segment. */
+struct request_trim {
+    int64_t offset;     /* Of the first record that stays; TRIM_ALL: the high watermark. */
+    uint64_t log_start; /* Out, also when it is greater than asked for. */
+};
+
 struct request_assign {
     const char *topic_name;
     const struct partition_config *config;
     const struct segment_info *segments; /* By base offset; borrowed until home. */
     uint32_t segment_count;
-    uint32_t epoch; /* The map's: greater than the last segment's when an empty one is gone. */
+    uint32_t epoch;     /* The map's: greater than the last segment's when an empty one is gone. */
+    uint64_t log_start; /* As far as the map knows; files may know a greater one. */
 };
 
 struct request {
@@ -157,6 +174,7 @@ struct request {
         struct request_fetch fetch;
         struct request_offsets offsets;
         struct request_assign assign;
+        struct request_trim trim;
         const struct partition_config *configure;
     };
 };

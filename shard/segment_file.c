@@ -24,11 +24,15 @@ void partition_path(const struct partition *partition, char *path)
 
 void segment_path(const struct segment *segment, char *path)
 {
-    const struct partition *partition = segment->partition;
+    segment_id_path(segment->partition, segment->info.id, path);
+}
+
+void segment_id_path(const struct partition *partition, uint64_t id, char *path)
+{
     char topic[TOPIC_ID_TEXT_BYTES];
     (void)snprintf(path, SHARD_PATH_BYTES, "%s/topics/%s/%u/%016" PRIx64 ".seg",
                    partition->shard->options.data_dir, topic_id_text(&partition->id.topic, topic),
-                   partition->id.partition, segment->info.id);
+                   partition->id.partition, id);
 }
 
 void segment_pool_path(const struct segment *segment, char *path)
@@ -152,5 +156,8 @@ void segment_unpin(struct segment *segment)
     ASSERT(segment->pins > 0);
     segment->pins--;
     files_give(segment);
+    if (segment->doomed && segment->pins == 0) {
+        removal_unpinned(segment);
+    }
     files_trim(segment->partition->shard);
 }

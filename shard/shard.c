@@ -203,6 +203,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
                     const struct shard_options *options)
 {
     ASSERT(options->hooks.roll != NULL);
+    ASSERT(options->hooks.trim != NULL);
     struct shard *made = calloc(1, sizeof(*made));
     if (made == NULL) {
         return ERR_NO_MEMORY;
@@ -232,6 +233,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
         return err;
     }
     completion_init(&made->stop_work, shard_stop_step);
+    retention_begin(made);
     memory_set_reclaim(reactor->memory, tail_reclaim, made);
     reactor->owner[REACTOR_SHARD] = made;
     *shard = made;
@@ -286,6 +288,9 @@ static void shard_dispatch(struct shard *shard, struct partition *partition,
         return;
     case REQUEST_DROP:
         partition_drop(partition, request);
+        return;
+    case REQUEST_TRIM:
+        trim_submit(partition, request);
         return;
     case REQUEST_ASSIGN:
     case REQUEST_RELEASE:
@@ -354,12 +359,14 @@ void shard_stop(struct shard *shard, struct completion *done)
     ASSERT(!shard->stopping);
     shard->stopping = true;
     shard->stop_done = done;
+    retention_end(shard);
     request_queue_fail(shard, &shard->pressed, ERR_CANCELED);
     for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
         for (struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
             p->stopped = true;
             request_queue_fail(shard, &p->parked, ERR_CANCELED);
             append_fail_waiting(p, ERR_NOT_READY);
+            trim_fail(p, ERR_NOT_READY);
         }
     }
     if (shard->active == 0) {
@@ -371,6 +378,7 @@ void shard_close(struct shard *shard)
 {
     ASSERT(shard->active == 0);
     ASSERT(shard->stopped || shard->partition_count == 0);
+    retention_end(shard);
     memory_set_reclaim(shard->reactor->memory, NULL, NULL);
     for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
         while (shard->buckets[i] != NULL) {

@@ -14,15 +14,28 @@ struct shard_roll {
     struct partition_id partition;
     uint64_t segment_id; /* The open one to seal; 0 = there is none. */
     uint64_t end_offset, digest;
+    uint64_t log_start;    /* What the segment knows: the map learns it when it is sealed. */
+    int64_t timestamp_max; /* As in segment_info, of the one to seal. */
+    uint64_t bytes;
     bool open_next;
     enum durability durability;
     struct segment_info next; /* Out, if open_next. Its base is end_offset. */
     struct completion done;   /* Result: enum err; ERR_NOT_LEADER: the map moved on meanwhile. */
 };
 
+/* Tells the map where the log starts: segments before `segment_id` are forgotten, which end at or
+ * below log_start. Compared with the map; the same again changes nothing. Answered as a roll is. */
+struct shard_trim {
+    struct partition_id partition;
+    uint64_t segment_id; /* The first that stays. */
+    uint64_t log_start;  /* At or above its base. */
+    struct completion done;
+};
+
 struct shard_hooks {
     void *context;
     void (*roll)(void *context, struct shard_roll *roll);
+    void (*trim)(void *context, struct shard_trim *trim);
 };
 
 struct shard_options {
@@ -31,9 +44,10 @@ struct shard_options {
     uint32_t node_id;
     uint32_t boot; /* Boot number from the superblock. */
     uint8_t cluster_id[16], disk_id[16];
-    uint32_t partitions_max; /* Of this core. */
-    uint32_t appends_max;    /* Requests in flight. */
-    bool direct;             /* storage.engine = direct: O_DIRECT where the file system takes it. */
+    uint32_t partitions_max;     /* Of this core. */
+    uint32_t appends_max;        /* Requests in flight. */
+    uint32_t retention_check_ms; /* How often segments are looked at that may go; 0: never. */
+    bool direct; /* storage.engine = direct: O_DIRECT where the file system takes it. */
     /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */
     uint64_t journal_id, journal_bytes, journal_bytes_max;
     uint32_t journal_file;

@@ -74,6 +74,8 @@ struct commit {
     struct request_queue requests;
     uint64_t offset_first, offset_end, chain_end, started_ns;
     int64_t timestamp_max;
+    uint64_t log_start; /* As its frame says. */
+    bool acked;         /* When it was submitted. */
 };
 
 /* One write to the file of a segment: frames in offset order, on fresh blocks. */
@@ -81,7 +83,8 @@ struct extent_write {
     struct io io;
     struct partition *partition;
     bool ended;
-    bool chunk; /* Written back. */
+    bool chunk;            /* Written back. */
+    struct commit *commit; /* Else the one whose frame stands last. */
     enum err err;
     struct block *block;
     uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
@@ -101,6 +104,8 @@ struct segment {
     bool damaged;
     uint64_t valid_end; /* Damaged: nothing from here on can be read. */
     enum err told;      /* What the operator was told last. */
+    bool doomed;        /* Removed: off the partition's list. */
+    struct segment *doomed_next;
     struct segment_index index;
     int64_t timestamp_max; /* INT64_MIN: no record, or not loaded. */
     uint64_t position_end; /* Behind the last frame. */
@@ -208,8 +213,9 @@ struct load {
     struct block *block;
     struct memory_waiter memory;
     enum load_state state;
-    bool recover; /* Of an open segment: sync first, find the end. */
-    bool sealed;  /* Out: a valid seal block was found. */
+    bool recover;       /* Of an open segment: sync first, find the end. */
+    uint64_t log_start; /* Out: the greatest that the file knows. */
+    bool sealed;        /* Out: a valid seal block was found. */
     bool had_file;
     uint32_t buffer_bytes, block_bytes, boot;
     uint64_t read_position;
@@ -238,6 +244,55 @@ struct recover {
     struct seal seal;
     struct seal_end end;
     struct shard_roll ask;
+};
+
+/* Raises the log start: see trim.c. */
+enum trim_state {
+    TRIM_IDLE,
+    TRIM_FRAME,
+    TRIM_ASKING,
+};
+
+struct trim {
+    enum trim_state state;
+    struct request_queue requests; /* Those whose offset is above the log start. */
+    uint64_t wanted;               /* The greatest that was asked for, if above the log start. */
+    uint64_t target;               /* FRAME: what the frame carries. */
+    bool framed;                   /* FRAME: it is on its way. */
+    struct shard_trim ask;
+};
+
+/* Unlinks files of removed segments: see removal.c. */
+enum removal_state {
+    REMOVAL_IDLE,
+    REMOVAL_WAITING, /* For readers to unpin, or for its turn. */
+    REMOVAL_UNLINKING,
+    REMOVAL_LISTING,
+    REMOVAL_SWEEPING,
+};
+
+struct removal {
+    enum removal_state state;
+    struct segment *doomed;
+    struct io io;
+    struct block *names;
+    uint32_t names_at, names_bytes;
+    uint64_t oldest; /* Id: what is less is swept. */
+    bool swept;
+    char path[SHARD_PATH_BYTES];
+};
+
+/* Of one partition: see retention.c. */
+struct retention_plan {
+    uint64_t log_start; /* The base of the first segment that stays. */
+    bool roll;          /* The newest one should go, too. */
+};
+
+/* Of all partitions of the core. */
+struct retention {
+    struct timer timer;
+    uint64_t looked_ns, clock_ms; /* When it looked last, by both clocks. */
+    bool jumped;
 };
 
 struct drop {
@@ -279,6 +334,8 @@ struct partition {
     struct completion sealed;
     enum err seal_result; /* Of the last file, at a stop. */
     struct recover recover;
+    struct trim trim;
+    struct removal removal;
     struct drop drop;
 };
 
@@ -295,10 +352,13 @@ struct reader {
     struct block *block;
     struct memory_waiter memory;
     uint64_t position;
-    uint32_t bytes; /* Of the next read. */
-    uint32_t segment_at;
+    uint32_t bytes;    /* Of the next read. */
+    uint64_t passed;   /* Look-ups: the id of the last segment that does not have it. */
     int64_t timestamp; /* Look-ups: what is searched. */
-    bool searching;    /* Look-ups: past the choice of the segment. */
+    int64_t low, high; /* Look-ups: between them is the greatest time, if narrowing. */
+    uint64_t log_start;
+    bool narrowing;
+    bool searching; /* Look-ups: past the choice of the segment. */
     /* Look-ups: behind the last frame that was searched; what the file has. */
     uint64_t offset, offset_end;
 };
@@ -322,6 +382,7 @@ struct shard {
     uint64_t lent_bytes, lent_bytes_max; /* Blocks that readers hold; see lend.c. */
     uint32_t lend_reads;                 /* Fetches on their way to a file, each a block more. */
     struct request_queue pressed;        /* Parked until readers give something back. */
+    struct retention retention;
     struct completion_list recoveries;
     uint32_t recovering;
     uint32_t active; /* As a partition's, and closes. */
@@ -350,6 +411,8 @@ struct segment *partition_open_segment(const struct partition *partition); /* NU
 struct segment *partition_segment_of(const struct partition *partition, uint64_t offset);
 uint64_t segment_end(const struct segment *segment);      /* Of what may be read. */
 uint64_t segment_file_end(const struct segment *segment); /* And of it, what the file has. */
+/* What retention.ms counts from: of the newest or open segment. */
+int64_t segment_time_max(const struct partition *partition, const struct segment *segment);
 uint32_t partition_epoch(const struct partition *partition);
 void partition_wake_readers(struct partition *partition);
 void partition_drop(struct partition *partition, struct request *request);
@@ -403,6 +466,7 @@ struct tail_frame *tail_add(struct shard *shard, struct partition *partition, st
 void tail_unpin(struct tail_frame *frame); /* It is in its file. */
 bool tail_room(const struct shard *shard); /* tail_add() will not fail. */
 void tail_drop(struct tail_frame *frame);
+void tail_drop_below(struct partition *partition, uint64_t offset);
 void tail_trim(struct shard *shard);
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset);
 struct tail_frame *tail_next(struct partition *partition, const struct tail_frame *frame);
@@ -418,6 +482,7 @@ void lend_wake(struct shard *shard); /* Looks whether those who are pressed can 
 
 /* segment_file.c */
 void segment_path(const struct segment *segment, char *path);
+void segment_id_path(const struct partition *partition, uint64_t id, char *path);
 void partition_path(const struct partition *partition, char *path);
 void topic_path(const struct partition *partition, char *path);
 void segment_pool_path(const struct segment *segment, char *path);
@@ -443,6 +508,32 @@ void load_start(struct load *load, struct segment *segment, struct completion *d
 
 /* recovery.c */
 void recover_start(struct partition *partition, struct request *request);
+
+/* trim.c */
+void trim_submit(struct partition *partition, struct request *request);
+void trim_pump(struct partition *partition); /* Looks whether there is something to do. */
+void trim_fail(struct partition *partition, enum err err);
+/* For retention: the log starts at `log_start`, the base of the first segment that stays. */
+void trim_retain(struct partition *partition, uint64_t log_start);
+uint32_t trim_first_kept(const struct partition *partition, uint64_t log_start);
+/* For commit.c: a frame is wanted though no batch is staged; what the next one carries, and what
+ * became of it. */
+bool trim_wants_frame(const struct partition *partition);
+uint64_t trim_frame_log_start(struct partition *partition);
+void trim_frame_acked(struct partition *partition, uint64_t log_start);
+void trim_frame_failed(struct partition *partition);
+
+/* removal.c */
+void removal_take(struct partition *partition, uint64_t first_kept); /* All before this id. */
+void removal_unpinned(struct segment *segment);
+void removal_list(struct partition *partition); /* Once: files that a crash left. */
+
+/* retention.c */
+void retention_begin(struct shard *shard);
+void retention_end(struct shard *shard);
+struct retention_plan retention_plan(const struct partition *partition, uint64_t now_ms);
+/* What time it is for retention, which remembers when it looked last. */
+uint64_t retention_clock(struct retention *retention, uint64_t now_ns, uint64_t now_ms);
 
 /* fetch.c */
 void fetch_submit(struct partition *partition, struct request *request);

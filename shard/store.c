@@ -30,6 +30,7 @@ static void roll_end(struct partition *partition, enum err err)
         append_fail_waiting(partition, err);
     }
     append_pump(partition);
+    trim_pump(partition);
     shard_leave(partition->shard, partition);
 }
 
@@ -70,6 +71,8 @@ static void roll_mapped(struct completion *done)
         last->info.state = SEGMENT_SEALED;
         last->info.end_offset = roll->ask.end_offset;
         last->info.digest = roll->ask.digest;
+        last->info.timestamp_max = roll->ask.timestamp_max;
+        last->info.bytes = roll->ask.bytes;
         stats_add(&partition->shard->reactor->stats, STAT_SEGMENT_ROLLS, 1);
         if (last->file_end >= last->info.end_offset) {
             last->file_end = UINT64_MAX;
@@ -112,6 +115,9 @@ static void roll_ask(struct partition *partition)
         .segment_id = segment == NULL ? 0 : segment->info.id,
         .end_offset = partition->high_watermark,
         .digest = segment == NULL ? 0 : partition->writer.durable_chain,
+        .log_start = partition->log_start,
+        .timestamp_max = segment == NULL ? 0 : segment_time_max(partition, segment),
+        .bytes = segment == NULL ? 0 : segment->position_end,
         .open_next = true,
         .durability = partition->config.durability,
     };

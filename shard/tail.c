@@ -49,6 +49,18 @@ void tail_drop(struct tail_frame *frame)
     block_unref(block);
 }
 
+void tail_drop_below(struct partition *partition, uint64_t offset)
+{
+    while (!list_empty(&partition->tail)) {
+        struct tail_frame *frame =
+            CONTAINER_OF(partition->tail.next, struct tail_frame, in_partition);
+        if (frame->offset_end > offset) {
+            break;
+        }
+        tail_drop(frame);
+    }
+}
+
 void tail_unpin(struct tail_frame *frame)
 {
     struct shard *shard = frame->partition->shard;

@@ -32,7 +32,7 @@ struct log_export {
 /* What the records of `first` up to `end` came to, on standard error. */
 static void export_lost(struct log_export *out, uint64_t first, uint64_t end, const char *why)
 {
-    first = max_u64(first, (uint64_t)out->from);
+    first = max_u64(max_u64(first, (uint64_t)out->from), out->next);
     end = min_u64(end, (uint64_t)out->until);
     if (first >= end || out->left == 0) {
         return; /* Nobody asked for them. */
@@ -179,16 +179,21 @@ static bool export_same_partition(const struct log_file *a, const struct log_fil
            topic_id_equal(&a->header.topic, &b->header.topic);
 }
 
-/* Where the log of the partition that begins with `at` starts: what is below was deleted. */
-static uint64_t export_log_start(const struct log_files *list, size_t at)
+/* Where the log of the partition that begins with file `at` starts: what is below was deleted. An
+ * open segment says so in its frames. */
+static int export_log_start(struct log_export *out, size_t at)
 {
-    uint64_t start = list->files[at].header.base_offset;
-    for (size_t i = at; i < list->count; i++) {
-        if (export_same_partition(&list->files[at], &list->files[i])) {
-            start = max_u64(start, list->files[i].header.log_start);
+    struct log_files *list = &out->list;
+    int code = CMD_OK;
+    out->next = list->files[at].header.base_offset;
+    for (size_t i = at; i < list->count && code == CMD_OK; i++) {
+        struct log_file *file = &list->files[i];
+        if (export_same_partition(&list->files[at], file)) {
+            code = file->sealed ? CMD_OK : log_file_walk(list, file, NULL, NULL);
+            out->next = max_u64(out->next, file->log_start);
         }
     }
-    return start;
+    return code;
 }
 
 /* By its name or its id. *named: how many topics are. */
@@ -221,10 +226,13 @@ static int export_files(struct log_export *out, const char *topic)
                             topic);
         }
         if (!follows) {
-            out->next = export_log_start(list, i);
+            code = export_log_start(out, i);
         }
         bool last = i + 1 == list->count || !export_same_partition(file, &list->files[i + 1]);
-        code = export_segment(out, file, last ? INT64_MAX : list->files[i + 1].header.base_offset);
+        code = code != CMD_OK
+                   ? code
+                   : export_segment(out, file,
+                                    last ? INT64_MAX : list->files[i + 1].header.base_offset);
         before = file;
     }
     if (before == NULL && code == CMD_OK) {

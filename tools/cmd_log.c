@@ -48,12 +48,17 @@ static void log_row(struct cmd_rows *rows, const struct log_file *file)
     }
     cmd_rows_number(rows, (int64_t)file->bytes);
     cmd_rows_text(rows, log_state(file));
+    if (file->err != OK) {
+        cmd_rows_text(rows, NULL);
+    } else {
+        cmd_rows_number(rows, (int64_t)file->log_start);
+    }
 }
 
 static int log_inspect_directory(const struct cmd *cmd, struct log_files *list)
 {
-    static const char *const columns[] = {"topic", "partition", "segment", "epoch",
-                                          "first", "end",       "bytes",   "state"};
+    static const char *const columns[] = {"topic", "partition", "segment", "epoch", "first",
+                                          "end",   "bytes",     "state",   "start"};
     int code = log_files_walk_all(list);
     if (code != CMD_OK) {
         return code;
@@ -72,11 +77,31 @@ static const char *log_codec(uint16_t attributes)
     return names[attributes & BATCH_CODEC_MASK];
 }
 
+/* A frame without records, which says where the log starts. */
+static void log_control(const struct inspect *inspect, struct cmd_rows *rows)
+{
+    cmd_rows_number(rows, (int64_t)inspect->position);
+    cmd_rows_number(rows, (int64_t)inspect->frame.offset_first);
+    cmd_rows_number(rows, 0);
+    cmd_rows_number(rows, 0);
+    cmd_rows_text(rows, "control");
+    cmd_rows_text(rows, NULL);
+    cmd_rows_text(rows, NULL);
+    cmd_rows_number(rows, (int64_t)inspect->frame.append_ms);
+    cmd_rows_number(rows, (int64_t)inspect->frame.log_start);
+    cmd_rows_text(rows, "file"); /* Never in the journal: see commit.c. */
+}
+
 static void log_batches(const struct inspect *inspect, void *context)
 {
     struct cmd_rows *rows = context;
     struct inspect_batch at;
     char producer[LOG_CELL_BYTES];
+    if (!inspect->in_journal && inspect->extent.type == EXTENT_FRAMES &&
+        (inspect->frame.flags & FRAME_CONTROL) != 0) {
+        log_control(inspect, rows);
+        return;
+    }
     for (uint32_t i = 0; inspect_batch(inspect, i, &at); i++) {
         if (inspect->in_journal) {
             cmd_rows_text(rows, NULL); /* It will get its place. */
@@ -97,6 +122,7 @@ static void log_batches(const struct inspect *inspect, void *context)
             cmd_rows_number(rows, at.batch.base_sequence);
         }
         cmd_rows_number(rows, at.batch.max_timestamp);
+        cmd_rows_number(rows, (int64_t)inspect->frame.log_start);
         cmd_rows_text(rows, inspect->in_journal ? "journal" : "file");
     }
 }
@@ -104,7 +130,7 @@ static void log_batches(const struct inspect *inspect, void *context)
 static int log_inspect_file(struct log_files *list, struct log_file *file)
 {
     static const char *const columns[] = {"position", "offset",   "records", "bytes", "codec",
-                                          "producer", "sequence", "time",    "where"};
+                                          "producer", "sequence", "time",    "start", "where"};
     struct cmd_rows rows;
     cmd_rows_begin(&rows, list->cmd, columns, ARRAY_COUNT(columns));
     int code = log_file_walk(list, file, log_batches, &rows);
@@ -184,7 +210,7 @@ static void log_verify_file(struct cmd_rows *rows, struct log_sum *sum, const st
  * so may a whole topic, while blocks of the journal still speak of them. */
 static bool log_is_missing(const struct log_files *list, const struct journal_view_segment *segment)
 {
-    const struct record *record = segment->record;
+    const struct segment_record *record = segment->record;
     bool older = false;
     if (record == NULL || segment->evidence <= record->base_offset) {
         return false;

@@ -230,6 +230,7 @@ static int log_walk_once(const struct log_files *list, struct log_file *file,
     file->sealed = inspect.sealed;
     file->end = inspect.end;
     file->offset_end = inspect.offset;
+    file->log_start = inspect.log_start;
     file->records = inspect.records;
     file->batches = inspect.batches;
     file->journal_records = inspect.journal_records;
@@ -298,6 +299,8 @@ int log_files_read_headers(struct log_files *list)
         inspect.context = &fd;
         file->err = inspect_open(&inspect);
         file->header = inspect.header;
+        file->sealed = inspect.sealed;
+        file->log_start = inspect.log_start;
         inspect_close(&inspect);
         close(fd);
     }

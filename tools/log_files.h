@@ -18,7 +18,7 @@ struct log_file {
     struct segment_header header;
     bool sealed;
     enum inspect_end end;
-    uint64_t offset_end, records, batches, problem_position;
+    uint64_t offset_end, log_start, records, batches, problem_position;
     uint64_t journal_records; /* Of the records: those that are in a journal alone. */
     const char *problem;
 };

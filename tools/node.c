@@ -154,6 +154,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .boot = (uint32_t)identity->boot,
         .partitions_max = node->options.partitions_max,
         .appends_max = 65536,
+        .retention_check_ms = node->options.retention_check_ms,
         .direct = node->options.direct,
     };
     const uint8_t *cluster_id = map_cluster_id(meta_map(node->meta));
@@ -256,7 +257,8 @@ static void node_start_cores(struct node *node)
     for (uint32_t i = 0; i < node->core_count; i++) {
         struct node_core *core = &node->cores[i];
         node_prepare_core(node, core);
-        core->shard_options.hooks = (struct shard_hooks){.context = core, .roll = node_core_roll};
+        core->shard_options.hooks =
+            (struct shard_hooks){.context = core, .roll = node_core_roll, .trim = node_core_trim};
     }
     node_order(node, node_core_open, 0, node->core_count);
 }

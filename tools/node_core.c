@@ -104,5 +104,19 @@ void node_core_stop_shard(struct completion *completion)
 void node_core_roll(void *context, struct shard_roll *roll)
 {
     const struct node_core *core = context;
+    if (core->agent == NULL) {
+        completion_fire(core->reactor, &roll->done, ERR_NOT_READY);
+        return;
+    }
     agent_roll(core->agent, roll);
+}
+
+void node_core_trim(void *context, struct shard_trim *trim)
+{
+    const struct node_core *core = context;
+    if (core->agent == NULL) {
+        completion_fire(core->reactor, &trim->done, ERR_NOT_READY);
+        return;
+    }
+    agent_trim(core->agent, trim);
 }

@@ -33,5 +33,6 @@ void node_core_stop_door(struct completion *order);
 void node_core_stop_agent(struct completion *order);
 void node_core_stop_shard(struct completion *order);
 
-/* Where the shard's rolls go: through the agent, which is made after it. */
+/* The shard's rolls and trims go through the agent, which is made after it and goes before it. */
 void node_core_roll(void *context, struct shard_roll *roll);
+void node_core_trim(void *context, struct shard_trim *trim);

@@ -36,10 +36,11 @@
     X("segment.bytes", CONFIG_BYTES, "1GiB", MIB(1), GIB(1024), NULL,                              \
       "bytes of a segment before the next one begins")                                             \
     X("retention.ms", CONFIG_DURATION, "7d", -1, 0, NULL,                                          \
-      "age at which a segment may go; -1: never. Not acted upon in this release")                  \
+      "age of its newest record at which a segment goes; -1: never")                               \
     X("retention.bytes", CONFIG_COUNT, "-1", -1, 0, NULL,                                          \
-      "bytes of a partition beyond which its oldest segments may go; -1: no bound. Not acted "     \
-      "upon in this release")                                                                      \
+      "bytes of a partition's files beyond which its oldest segments go; -1: no bound")            \
+    X("retention.check.ms", CONFIG_DURATION, "30s", 0, UINT32_MAX, NULL,                           \
+      "how often a core looks for segments that go; 0: never")                                     \
     X("topic.auto.create", CONFIG_BOOL, "false", 0, 1, NULL,                                       \
       "make a topic when a client first names it; always on with --dev")                           \
     X("partitions.default", CONFIG_COUNT, "1", 1, TOPIC_PARTITIONS_MAX, NULL,                      \

@@ -126,6 +126,7 @@ static void serve_fill_options(struct serve *serve)
         .direct = strcmp(config_text(config, "storage.engine"), "direct") == 0,
         .partitions_max = PARTITIONS_MAX,
         .connections_max = (uint32_t)config_number(config, "connections.max"),
+        .retention_check_ms = (uint32_t)config_number(config, "retention.check.ms"),
         .meta_log_file_bytes = (uint64_t)config_number(config, "meta.log.bytes"),
         .config_default =
             {
@@ -136,6 +137,8 @@ static void serve_fill_options(struct serve *serve)
                 .timestamp_before_max_ms = INT64_MAX,
                 .timestamp_after_max_ms = 3600000,
                 .producer_expiry_ms = 86400000,
+                .retention_ms = config_number(config, "retention.ms"),
+                .retention_bytes = config_number(config, "retention.bytes"),
                 .deep_validation = true,
             },
         .topic_auto_create = serve->dev || config_bool(config, "topic.auto.create"),

@@ -20,6 +20,7 @@ static const struct kafka_api kafka_table[] = {
     {KAFKA_API_VERSIONS, 0, 0, 4, 3, kafka_versions_start},
     {KAFKA_CREATE_TOPICS, 2, 2, 7, 5, kafka_create_topics_start},
     {KAFKA_DELETE_TOPICS, 1, 1, 6, 4, kafka_delete_topics_start},
+    {KAFKA_DELETE_RECORDS, 0, 0, 2, 2, kafka_delete_records_start},
     {KAFKA_INIT_PRODUCER_ID, 0, 0, 4, 2, kafka_producer_id_start},
 };
 

@@ -18,6 +18,7 @@ enum kafka_key {
     KAFKA_API_VERSIONS = 18,
     KAFKA_CREATE_TOPICS = 19,
     KAFKA_DELETE_TOPICS = 20,
+    KAFKA_DELETE_RECORDS = 21,
     KAFKA_INIT_PRODUCER_ID = 22,
 };
 
@@ -44,6 +45,7 @@ enum kafka_code {
     KAFKA_INVALID_ASSIGNMENT = 39,
     KAFKA_INVALID_CONFIG = 40,
     KAFKA_INVALID_REQUEST = 42,
+    KAFKA_POLICY_VIOLATION = 44,
     KAFKA_OUT_OF_ORDER_SEQUENCE = 45,
     KAFKA_INVALID_PRODUCER_EPOCH = 47,
     KAFKA_INVALID_TXN_STATE = 48,
@@ -124,6 +126,7 @@ enum err kafka_coordinator_start(const struct kafka_request *request);
 enum err kafka_versions_start(const struct kafka_request *request);
 enum err kafka_create_topics_start(const struct kafka_request *request);
 enum err kafka_delete_topics_start(const struct kafka_request *request);
+enum err kafka_delete_records_start(const struct kafka_request *request);
 enum err kafka_producer_id_start(const struct kafka_request *request);
 
 /* Fetch alone can be parked, and lends memory until its answer has left. */

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Kills the server again and again while one idempotent producer goes on, then reads all back.
 
-    tests/crash/kill9.py [--binary build/release/floe] [--cycles 20] [--acks 1000] [--seed N]
+    tests/crash/kill9.py [--binary build/release/floe] [--cycles 50] [--acks 500] [--seed N]
 
-After every kill: what was acked is there, at the offset that the ack named; offsets are dense; nothing
-stands there twice, though the producer sends again what it did not hear about; order is kept.
+After every kill: what was acked is there, at the offset that the ack named, byte for byte, whether the
+topic's durability is `disk` or `os`; offsets are dense; nothing stands there twice, though the
+producer sends again what it did not hear about; order is kept.
 """
 import argparse
 import collections
@@ -12,6 +13,7 @@ import os
 import random
 import sys
 import time
+import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
@@ -19,7 +21,18 @@ sys.dont_write_bytecode = True
 
 from fixture import ROOT, World, check, equal  # noqa: E402
 
-TOPIC, PARTITIONS, CYCLE_SECONDS = "crash", 3, 60
+DURABILITIES, PARTITIONS, CYCLE_SECONDS = ["disk", "os"], 3, 60  # A topic of each durability.
+LOGS = [(f"crash-{durability}", at) for durability in DURABILITIES for at in range(PARTITIONS)]
+# Sizes of records; one of so many is a large one, which makes a batch of its own kind.
+SMALL, LARGE, LARGE_ONE_OF = (0, 400), (64 << 10, 200 << 10), 60
+CYCLES_OF_A_LOOK = 10
+
+
+def content(log, number):
+    """The record of that number: it begins with the number, the rest follows from it."""
+    prng = random.Random(f"{log} {number}")
+    large = prng.randrange(LARGE_ONE_OF) == 0
+    return b"%d %s" % (number, prng.randbytes(prng.randrange(*(LARGE if large else SMALL))))
 
 
 class Workload:
@@ -28,9 +41,9 @@ class Workload:
     def __init__(self, address, prng):
         from confluent_kafka import Producer
         self.prng = prng
-        self.next = [0] * PARTITIONS
-        self.acked = [{} for _ in range(PARTITIONS)]  # Number -> offset.
-        self.ack_count, self.errors = 0, []
+        self.next = {log: 0 for log in LOGS}
+        self.acked = {log: {} for log in LOGS}  # Number -> offset.
+        self.ack_count, self.large_count, self.errors = 0, 0, []
         self.producer = Producer({
             "bootstrap.servers": address, "enable.idempotence": True, "message.timeout.ms": 300000,
             "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 50,
@@ -46,20 +59,21 @@ class Workload:
             self.errors.append(f"not delivered: {error}")
             return
         number = int(message.value().split(b" ")[0])
-        self.acked[message.partition()][number] = message.offset()
+        self.acked[message.topic(), message.partition()][number] = message.offset()
         self.ack_count += 1
+        self.large_count += len(message.value()) > LARGE[0]
 
     def step(self):
         """Some records more, if the queue has room."""
         for _ in range(20):
-            partition = self.prng.randrange(PARTITIONS)
-            value = b"%d %s" % (self.next[partition], b"x" * self.prng.randrange(400))
+            topic, partition = log = self.prng.choice(LOGS)
+            value = content(log, self.next[log])
             try:
-                self.producer.produce(TOPIC, value, partition=partition, callback=self.delivered)
+                self.producer.produce(topic, value, partition=partition, callback=self.delivered)
             except BufferError:
                 self.producer.poll(0.01)
                 return
-            self.next[partition] += 1
+            self.next[log] += 1
         self.producer.poll(0)
 
     def until(self, acks, alive):
@@ -71,17 +85,17 @@ class Workload:
             self.step()
 
 
-def read_all(address, partition):
-    """Every record of a partition: (offset, number)."""
+def read_all(address, log):
+    """Every record of a partition: (offset, number), with the content that its number stands for."""
     from confluent_kafka import Consumer, KafkaError, TopicPartition
     consumer = Consumer({"bootstrap.servers": address, "group.id": "unused",
                          "enable.auto.commit": False, "enable.partition.eof": True,
                          "auto.offset.reset": "error", "check.crcs": True})
-    consumer.assign([TopicPartition(TOPIC, partition, 0)])
+    consumer.assign([TopicPartition(*log, 0)])
     found = []
     deadline = time.monotonic() + CYCLE_SECONDS
     while True:
-        check(time.monotonic() < deadline, f"partition {partition} does not end")
+        check(time.monotonic() < deadline, f"{log} does not end")
         message = consumer.poll(1)
         if message is None:
             continue
@@ -90,26 +104,30 @@ def read_all(address, partition):
                 break
             check(message.error().retriable() or message.error().code() < 0, message.error())
             continue
-        found.append((message.offset(), int(message.value().split(b" ")[0])))
+        value = message.value()
+        number = int(value.split(b" ", 1)[0])
+        check(value == content(log, number),
+              f"{log}: at {message.offset()} stands {value[:60]!r}, not the content of {number}")
+        found.append((message.offset(), number))
     consumer.close()
     return found
 
 
 def verify(workload, address, complete):
-    for partition in range(PARTITIONS):
-        found = read_all(address, partition)
+    for log in LOGS:
+        found = read_all(address, log)
         equal([offset for offset, _ in found], list(range(len(found))), "offsets are not dense")
         numbers = [number for _, number in found]
         twice = [n for n, count in collections.Counter(numbers).items() if count > 1]
-        equal(twice[:10], [], f"partition {partition}: records that stand twice")
-        equal(numbers, list(range(len(numbers))), f"partition {partition}: order or a gap")
+        equal(twice[:10], [], f"{log}: records that stand twice")
+        equal(numbers, list(range(len(numbers))), f"{log}: order or a gap")
         stored = dict(found)
-        for number, offset in workload.acked[partition].items():
+        for number, offset in workload.acked[log].items():
             if stored.get(offset) != number:
-                raise AssertionError(f"partition {partition}: record {number} was acked at offset "
-                                     f"{offset}, where stands {stored.get(offset)} of {len(found)}")
+                raise AssertionError(f"{log}: record {number} was acked at offset {offset}, "
+                                     f"where stands {stored.get(offset)} of {len(found)}")
         if complete:
-            equal(len(found), workload.next[partition], f"partition {partition}: records")
+            equal(len(found), workload.next[log], f"{log}: records")
 
 
 def verify_files(world):
@@ -125,8 +143,10 @@ def cycles(world, options):
     server = world.server(settings={"segment.records": "5000", "segment.bytes": "8MiB"})
     server.port_wanted = server.port
     address = server.address
-    done = world.floe("topic", "create", TOPIC, "-p", str(PARTITIONS), "-b", address)
-    equal(done.returncode, 0, f"topic create: {done.stderr!r}")
+    for durability in DURABILITIES:
+        done = world.floe("topic", "create", f"crash-{durability}", "-p", str(PARTITIONS), "-b",
+                          address, "--config", f"durability={durability}")
+        equal(done.returncode, 0, f"topic create: {done.stderr!r}")
     workload = Workload(address, prng)
     for cycle in range(options.cycles):
         before = workload.ack_count
@@ -139,7 +159,7 @@ def cycles(world, options):
         server.start()
         print(f"cycle {cycle + 1}: {workload.ack_count - before} acks, killed ({files}), started "
               "again", flush=True)
-        if cycle % 5 == 4:
+        if cycle % CYCLES_OF_A_LOOK == CYCLES_OF_A_LOOK - 1:
             verify(workload, address, complete=False)
     deadline = time.monotonic() + 2 * CYCLE_SECONDS
     while len(workload.producer) > 0 and not workload.errors and time.monotonic() < deadline:
@@ -151,14 +171,17 @@ def cycles(world, options):
     verify_files(world)
     server.start()
     verify(workload, address, complete=True)
-    print(f"{options.cycles} kills, {workload.ack_count} acks: none lost, none twice, offsets dense")
+    counts = ", ".join(f"{sum(len(workload.acked[log]) for log in LOGS if log[0].endswith(name))} "
+                       f"in {name}" for name in DURABILITIES)
+    print(f"{options.cycles} kills, {workload.ack_count} acks ({counts}; {workload.large_count} of "
+          f"{LARGE[0] >> 10} KiB and more): none lost, none twice, offsets dense")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--binary", default=os.path.join(ROOT, "build", "release", "floe"))
-    parser.add_argument("--cycles", type=int, default=20)
-    parser.add_argument("--acks", type=int, default=1000)
+    parser.add_argument("--cycles", type=int, default=50)
+    parser.add_argument("--acks", type=int, default=500)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     options = parser.parse_args()
     for key in [key for key in os.environ if key.startswith("FLOE_")]:
@@ -167,7 +190,8 @@ def main():
     print(f"seed {options.seed}", flush=True)
     try:
         cycles(world, options)
-    except AssertionError as error:
+    except Exception as error:  # Whatever it was, the seed belongs to it.
+        traceback.print_exc(file=sys.stdout)
         for server in world.servers:
             print(server.text[-4000:])
         print(f"FAIL with --seed {options.seed}: {error}")

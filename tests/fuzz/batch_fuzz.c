@@ -37,7 +37,7 @@ static void fuzz_batch(uint8_t *data, uint32_t size, bool mend)
     uint64_t offset = 0;
     int64_t found = 0;
     bool sound = batch_check(bytes_of(data, size), &rules, &batch) == OK;
-    if (batch_find_time(bytes_of(data, size), 0, &offset, &found) == OK) {
+    if (batch_find_time(bytes_of(data, size), 0, 0, &offset, &found) == OK) {
         ASSERT(found >= 0);
     }
     bool readable = batch_timestamp_max_offset(bytes_of(data, size), &found, &offset);

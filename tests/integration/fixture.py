@@ -54,7 +54,9 @@ class Server:
     def __init__(self, binary, data, words, settings, preexec, port):
         self.binary, self.data, self.words = binary, data, list(words)
         self.settings = {"memory.limit": "512MiB", "topic.auto.create": "true",
-                         "meta.log.bytes": "1MiB", "cpu.cores": "2", **settings}
+                         "meta.log.bytes": "1MiB", "cpu.cores": "2",
+                         "retention.ms": "-1",  # Some records here are of any time.
+                         **settings}
         self.preexec, self.port_wanted = preexec, port
         self.process, self.text, self.ready = None, "", None
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import struct
 
-from fixture import check, consume, equal, lines, produce
+from fixture import Skip, check, consume, equal, lines, produce
 
 BLOCK = 4096
 LARGE = "x" * 70000  # Goes to its file at once; what is smaller, to the journal.
@@ -165,14 +165,14 @@ def journals(world):
 
 
 def blocks(path):
-    """Position, seq and durable seq of the blocks that are whole enough to be one, by seq."""
+    """Seq, position, durable seq and tail of the blocks that are whole enough to be one, by seq."""
     found = []
     with open(path, "rb") as file:
         data = file.read()
     for at in range(0, len(data), BLOCK):
         if data[at:at + 4] == b"FJNL":
-            seq, _, _, _, durable = struct.unpack("<QQIIQ", data[at + 16:at + 48])
-            found.append((seq, at, durable))
+            seq, _, _, _, durable, tail = struct.unpack("<QQIIQQ", data[at + 16:at + 56])
+            found.append((seq, at, durable, tail))
     return sorted(found)
 
 
@@ -212,11 +212,40 @@ def test_what_is_in_the_journal_alone_is_shown(world):
     equal(rows(world, "verify", world.data)[0], [])
 
 
+def test_a_gap_that_the_journal_closes(world):
+    small = [f"{n:02}-{'x' * 9000}" for n in range(25)]
+    for _ in range(5):
+        server = world.server()
+        for record in [*small, LARGE]:
+            produce(server, "l", [record])
+        server.kill()
+        path, = segments(world)
+        extents = sorted({row["position"] for row in rows(world, "inspect", path)[0]})
+        journal, _ = journal_of(world, small[0].encode())
+        if len(extents) > 1 and blocks(journal)[-1][3] == 1:
+            break  # It was written back in parts, and the journal still has the first one.
+        shutil.rmtree(world.data)
+    else:
+        raise Skip("the journal was faster than the test")
+    spoil(path, extents[0] + 200)
+    batches, _ = rows(world, "inspect", path)
+    equal([batch["offset"] for batch in batches], list(range(26)))
+    equal((batches[0]["where"], batches[-1]["where"]), ("journal", "file"))
+    found, said = rows(world, "verify", world.data)
+    equal(found, [])
+    check(" 0 torn tails" in said, said)
+    equal(world.floe("log", "export", path).stdout.decode().splitlines(), [*small, LARGE])
+    server.start()  # Which puts it back.
+    equal(consume(server, "l"), [*small, LARGE])
+    batches, _ = rows(world, "inspect", path)
+    equal([batch["where"] for batch in batches], ["file"] * 26)
+
+
 def test_a_journal_with_a_torn_end_is_sound(world):
     journaled(world)
     journal, at = journal_of(world, b"record-4")
-    seq = max(seq for seq, position, _ in blocks(journal) if position <= at)
-    durable = max(durable for _, _, durable in blocks(journal))
+    seq = max(seq for seq, position, *_ in blocks(journal) if position <= at)
+    durable = max(durable for _, _, durable, _ in blocks(journal))
     spoil(journal, at)
     if durable >= seq:  # A block behind it says that it was durable: not its last one.
         found, said = rows(world, "verify", world.data, code=1)

@@ -1,11 +1,27 @@
 """Just enough of the Kafka protocol to say things that no client library would."""
+import ctypes
 import socket
 import struct
 
-PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 22
+NO_PRODUCER = (-1, -1, -1)  # Id, epoch, first sequence.
+
+try:
+    ISAL = ctypes.CDLL("libisal.so.2")
+    ISAL.crc32_iscsi.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_uint]
+    ISAL.crc32_iscsi.restype = ctypes.c_uint
+except OSError:
+    ISAL = None
 
 
 def crc32c(data):
+    if ISAL is not None:
+        return ISAL.crc32_iscsi(bytes(data), len(data), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return crc32c_slow(data)
+
+
+def crc32c_slow(data):
+    """What it is by definition, bit for bit."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -24,14 +40,14 @@ def varint(number):
     return out + bytes([number])
 
 
-def batch(values, time_ms=1700000000000):
-    """A record batch v2, uncompressed, without producer."""
+def batch(values, time_ms=1700000000000, producer=NO_PRODUCER):
+    """A record batch v2, uncompressed."""
     records = b""
     for index, value in enumerate(values):
         body = b"\0" + varint(0) + varint(index) + varint(-1) + varint(len(value)) + value + varint(0)
         records += varint(len(body)) + body
     count = len(values)
-    after = struct.pack(">hiqqqhii", 0, count - 1, time_ms, time_ms, -1, -1, -1, count) + records
+    after = struct.pack(">hiqqqhii", 0, count - 1, time_ms, time_ms, *producer, count) + records
     head = struct.pack(">iBI", -1, 2, crc32c(after))
     return struct.pack(">qi", 0, len(head) + len(after)) + head + after
 
@@ -56,6 +72,16 @@ def fetch_request(topic, offset, partition=0, wait_ms=0, correlation=1):
     body = struct.pack(">iiiib", -1, wait_ms, 1, 1 << 20, 0)  # v4
     body += struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, 1 << 20)
     return request(FETCH, 4, body, correlation)
+
+
+def producer_id_request(correlation=1):
+    """For one without transactions."""
+    return request(INIT_PRODUCER_ID, 0, struct.pack(">hi", -1, 60000), correlation)
+
+
+def producer_id(body):
+    """Of an InitProducerId v0 response: error, id, epoch."""
+    return struct.unpack(">hqh", body[4:16])
 
 
 def read_exactly(connection, size):

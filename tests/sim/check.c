@@ -67,6 +67,11 @@ void check_life(struct check *check, uint32_t life)
 {
     check->life = life;
     check->faulty = false;
+    for (uint32_t i = 0; i < check->partition_count; i++) {
+        struct check_partition *partition = check->partitions[i];
+        partition->all_unheard = partition->all_unheard || partition->all_asked > 0;
+        partition->all_asked = 0;
+    }
 }
 
 void check_settle(struct check *check)

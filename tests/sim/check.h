@@ -7,8 +7,9 @@
  * Every fact is held against the others and against the map when it is learned: no batch that was
  * never submitted, none twice that came once, order of arrival, the epoch of its segment, and only
  * batches of the life that opened the segment. When a log was read from start to end (an audit), it
- * has no holes, and what arrived in an earlier life is there as a prefix. The first contradiction
- * is kept; the rest is not looked at. */
+ * has no holes, and what arrived in an earlier life is there as a prefix. Where it starts only
+ * rises, and no further than somebody asked for or the topic retains. The first contradiction is
+ * kept; the rest is not looked at. */
 #pragma once
 
 #include "tests/sim/sim_map.h"
@@ -36,6 +37,7 @@ struct check_counts {
     uint64_t duplicate; /* Acks of batches that were known to be there. */
     uint64_t rotten;    /* Segments that may be damaged. */
     uint64_t healed;    /* And were completed from the journal. */
+    uint64_t retained;  /* Times that retention moved the start of a log. */
 };
 
 /* Both are borrowed. */
@@ -99,16 +101,35 @@ bool check_may_be_damaged(const struct check *check, uint32_t partition, uint64_
 int32_t check_file_find(const struct disk *disk, const struct sim_map_partition *partition,
                         const struct segment_info *segment);
 
-/* The log was read from its start to `end`, which is at least what recovery had found. */
-void check_audited(struct check *check, uint32_t partition, uint64_t end);
+/* Where the log starts: at least there, as somebody was told or must be; and at most. Above it
+ * everything must be there, below it nothing may. */
+uint64_t check_start(const struct check *check, uint32_t partition);
+uint64_t check_start_most(const struct check *check, uint32_t partition);
+
+/* A client asks for a trim, from here on it may come true: TRIM_ALL or an offset. Its answer. */
+void check_trim_asked(struct check *check, uint32_t partition, int64_t offset);
+void check_trim_answered(struct check *check, uint32_t partition, int64_t offset);
+
+/* Somebody was told where the log starts; it was asked for when `known` was known. */
+void check_started(struct check *check, uint32_t partition, uint64_t log_start, uint64_t known);
+
+/* What was asked for in earlier lives has come true or never will. */
+void check_recovered(struct check *check, uint32_t partition);
+
+/* The map is told where the log starts: nobody asked for more, or the topic retains no more. */
+void check_trimmed(struct check *check, uint32_t partition, uint64_t log_start, uint64_t ms);
+
+/* The log was read from `start`, where it starts, to `end`, which is at least what recovery had
+ * found. */
+void check_audited(struct check *check, uint32_t partition, uint64_t start, uint64_t end);
 
 /* The greatest time in one of the batches that are there, as drawn; 0: there is none. */
 int64_t check_some_time(const struct check *check, uint32_t partition, struct prng *prng);
 
-/* An answer to a look-up by time, asked when `end` was known; offset -1: none. */
+/* An answer to a look-up by time, asked when `start` and `end` were known; offset -1: none. */
 struct check_lookup {
     uint32_t partition;
-    uint64_t end;
+    uint64_t start, end;
     int64_t wanted; /* Or OFFSETS_MAX_TIMESTAMP. */
     int64_t offset, timestamp;
     int32_t epoch;

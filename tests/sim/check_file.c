@@ -18,7 +18,7 @@ struct walk {
     const struct sim_map_partition *mapped;
     const struct segment_info *info;
     int32_t inode;
-    uint64_t position, offset, chain;
+    uint64_t position, offset, chain, log_start;
     struct extent_header extent;
     struct frame_header frame;
 };
@@ -36,21 +36,31 @@ static void walk_fail(const struct walk *walk, const char *what)
 static const char *walk_row(struct walk *walk, const struct frame_row *row, struct bytes stored)
 {
     struct check_partition *partition = walk->partition;
-    const struct fact *fact = &partition->facts[check_fact_at(partition, walk->offset)];
-    const struct arrival *arrival = &partition->arrivals[fact->arrival];
+    uint32_t fact_at = check_fact_at(partition, walk->offset);
+    const struct fact *fact = &partition->facts[fact_at];
     bool stamped = walk->mapped->config.timestamp_type == TIMESTAMP_APPEND;
     struct batch batch;
+    bool trimmed = walk->offset < partition->start; /* Perhaps before anybody knew of it. */
+    if (trimmed &&
+        (fact_at == partition->fact_count || partition->facts[fact_at].offset != walk->offset)) {
+        partition->row_ms = row->ms;
+        partition->row_next = row->seq + row->records;
+        walk->offset += row->records;
+        return NULL;
+    }
     if (fact->offset != walk->offset || row->length != fact->batch->size ||
         row->records != fact->batch->records) {
         return "a row is not about the batch that is there";
     }
+    const struct arrival *arrival = &partition->arrivals[fact->arrival];
     bool other = stamped ? row->ms > walk->frame.append_ms : row->ms != walk->frame.append_ms;
     if (other || row->ms < arrival->ms || (fact->acked_ms != 0 && row->ms > fact->acked_ms)) {
         return "the ms of a row is not that of the commit";
     }
     bool later = row->ms > partition->row_ms;
     uint64_t next = later ? 0 : partition->row_next;
-    if (row->ms < partition->row_ms || row->seq < next || (row->seq > next && !arrival->faulty)) {
+    bool skips = row->seq > next && !arrival->faulty && !partition->row_lost;
+    if (row->ms < partition->row_ms || row->seq < next || skips) {
         return "the stream id of a row does not follow";
     }
     if (batch_parse(stored, &batch) != OK ||
@@ -59,8 +69,19 @@ static const char *walk_row(struct walk *walk, const struct frame_row *row, stru
     }
     partition->row_ms = row->ms;
     partition->row_next = row->seq + row->records;
+    partition->row_lost = false;
     walk->offset += row->records;
     return NULL;
+}
+
+/* A log start never falls, nobody asked for more, and no frame has one behind itself. */
+static bool walk_start(struct walk *walk)
+{
+    uint64_t log_start = walk->frame.log_start;
+    bool sound = log_start >= walk->log_start && log_start <= walk->frame.offset_first &&
+                 log_start <= check_start_most(walk->check, walk->mapped->number);
+    walk->log_start = log_start;
+    return sound;
 }
 
 static const char *walk_frame(struct walk *walk, const uint8_t *header, uint32_t left)
@@ -73,8 +94,12 @@ static const char *walk_frame(struct walk *walk, const uint8_t *header, uint32_t
         return "a bad frame";
     }
     if (frame->salt != info->salt || frame->segment_id != info->id || frame->epoch != info->epoch ||
-        frame->offset_first != walk->offset || frame->flags != 0 || frame->log_start != 0) {
+        frame->offset_first != walk->offset ||
+        frame->flags != (frame->records == 0 ? FRAME_CONTROL : 0)) {
         return "a frame of something else";
+    }
+    if (!walk_start(walk)) {
+        return "a frame says that the log starts elsewhere";
     }
     if (frame->chain != walk->chain) {
         return "the chain is broken";
@@ -103,11 +128,14 @@ static const char *walk_frames(struct walk *walk, const uint8_t *bytes)
     const char *wrong = walk->extent.chain == walk->chain ? NULL : "the chain is broken";
     wrong = walk->extent.frames_or_crc > 0 ? wrong : "an extent without frames";
     uint32_t at = EXTENT_HEADER_BYTES;
-    for (uint32_t i = 0; i < walk->extent.frames_or_crc && wrong == NULL; i++) {
+    /* The last one may hold frames whose commits failed: the segment ended before them. */
+    bool ended = false;
+    for (uint32_t i = 0; i < walk->extent.frames_or_crc && wrong == NULL && !ended; i++) {
         uint32_t left = walk->extent.padded_size - at;
         wrong = left < FRAME_HEADER_BYTES ? "a frame too many" : NULL;
         wrong = wrong != NULL ? wrong : walk_frame(walk, bytes + at, left);
         at += wrong == NULL ? min_u32(frame_size(&walk->frame), left) : 0;
+        ended = walk->offset == walk->info->end_offset && walk->chain == walk->info->digest;
     }
     return wrong;
 }
@@ -147,8 +175,11 @@ static const char *walk_seal(const struct walk *walk)
     uint32_t size =
         disk_read(walk->check->disk, walk->inode, block, sizeof(block), SEGMENT_SEAL_POSITION);
     bool valid = size == sizeof(block) && segment_seal_decode(block, &seal) == OK;
-    bool same = valid && seal.end_offset == walk->offset && seal.digest == walk->chain &&
-                seal.trailer_position == walk->position && seal.last_ms == walk->partition->row_ms;
+    bool empty = walk->info->end_offset == walk->info->base_offset; /* Without a time. */
+    bool timed = seal.last_ms == walk->partition->row_ms || walk->partition->row_lost || empty;
+    bool same = valid && seal.log_start >= walk->log_start && seal.log_start <= walk->offset &&
+                seal.end_offset == walk->offset && seal.digest == walk->chain &&
+                seal.trailer_position == walk->position && timed;
     return same || !valid ? NULL : "the seal block says something else";
 }
 
@@ -163,6 +194,26 @@ int32_t check_file_find(const struct disk *disk, const struct sim_map_partition 
     return disk_find(disk, path);
 }
 
+/* Control frames may follow the last record, and the producers stand in an empty file, too. */
+static bool walk_goes_on(const struct walk *walk)
+{
+    uint8_t head[EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES];
+    struct extent_header extent;
+    struct frame_header frame;
+    if (walk->offset < walk->info->end_offset) {
+        return true;
+    }
+    uint32_t size = disk_read(walk->check->disk, walk->inode, head, sizeof(head), walk->position);
+    if (walk->offset > walk->info->end_offset || size < sizeof(head) ||
+        extent_header_decode(head, &extent) != OK) {
+        return false;
+    }
+    bool control = extent.type == EXTENT_FRAMES && walk->chain != walk->info->digest &&
+                   frame_header_decode(head + EXTENT_HEADER_BYTES, &frame) == OK &&
+                   frame.flags == FRAME_CONTROL;
+    return control || extent.type == EXTENT_PRODUCERS;
+}
+
 static void walk_segment(struct walk *walk)
 {
     walk->inode = check_file_find(walk->check->disk, walk->mapped, walk->info);
@@ -170,7 +221,7 @@ static void walk_segment(struct walk *walk)
     walk->offset = walk->info->base_offset;
     walk->chain = walk->info->salt;
     const char *wrong = walk->inode < 0 ? "there is none" : NULL;
-    while (wrong == NULL && walk->offset < walk->info->end_offset) {
+    while (wrong == NULL && walk_goes_on(walk)) {
         wrong = walk_extent(walk);
     }
     if (wrong == NULL &&
@@ -192,7 +243,9 @@ void check_files(struct check *check, uint32_t number)
     }
     for (uint32_t i = 0; i < mapped->segment_count && !check->failed; i++) {
         const struct segment_info *info = &mapped->segments[i].info;
-        if (info->state == SEGMENT_SEALED && info->base_offset >= partition->walked) {
+        if (info->state == SEGMENT_SEALED && info->base_offset >= partition->walked &&
+            !mapped->segments[i].gone) {
+            partition->row_lost = partition->row_lost || info->base_offset > partition->walked;
             struct walk walk = {
                 .check = check, .partition = partition, .mapped = mapped, .info = info};
             walk_segment(&walk);

@@ -32,6 +32,11 @@ struct check_partition {
     uint64_t rot_from, rot_end;
     uint64_t walked;           /* End of the files that were looked at. */
     uint64_t row_ms, row_next; /* Stream id behind the last row there. */
+    bool row_lost;             /* Files before the next one went without a look. */
+    uint64_t start;            /* The greatest that anybody was told. */
+    uint64_t start_asked, start_retained;
+    uint32_t all_asked; /* Trims of all there is whose outcome is not known, in this life ... */
+    bool all_unheard;   /* ... and in an earlier one, until recovery has said it. */
 };
 
 struct check {
@@ -51,8 +56,8 @@ struct check {
 struct check_partition *check_of(struct check *check, uint32_t partition);
 void check_fact(struct check *check, const struct sim_batch *batch, uint64_t offset);
 
-/* check_log.c */
-void check_log(struct check *check, uint32_t partition);
+/* check_log.c: facts from `first` on have no holes between them. */
+void check_log(struct check *check, uint32_t partition, uint32_t first);
 
 /* check_file.c */
 void check_files(struct check *check, uint32_t partition);

@@ -30,10 +30,11 @@ static void log_segment(struct check *check, const struct sim_map_partition *map
 }
 
 /* The batch before this one of the same producer; NULL: there is none. */
-static const struct sim_batch *log_before(const struct check_partition *partition, uint32_t at)
+static const struct sim_batch *log_before(const struct check_partition *partition, uint32_t at,
+                                          uint32_t first)
 {
     int64_t id = partition->facts[at].batch->producer_id;
-    while (at-- > 0) {
+    while (at-- > first) {
         if (partition->facts[at].batch->producer_id == id) {
             return partition->facts[at].batch;
         }
@@ -42,12 +43,12 @@ static const struct sim_batch *log_before(const struct check_partition *partitio
 }
 
 /* Sequences of a producer follow each other, from 0 again with each greater epoch. */
-static void log_sequences(struct check *check, uint32_t number)
+static void log_sequences(struct check *check, uint32_t number, uint32_t first)
 {
     const struct check_partition *partition = check_of(check, number);
-    for (uint32_t i = 0; i < partition->fact_count; i++) {
+    for (uint32_t i = first; i < partition->fact_count; i++) {
         const struct sim_batch *batch = partition->facts[i].batch;
-        const struct sim_batch *before = batch->idempotent ? log_before(partition, i) : NULL;
+        const struct sim_batch *before = batch->idempotent ? log_before(partition, i, first) : NULL;
         if (before == NULL) {
             continue;
         }
@@ -65,7 +66,7 @@ static void log_sequences(struct check *check, uint32_t number)
     }
 }
 
-void check_log(struct check *check, uint32_t number)
+void check_log(struct check *check, uint32_t number, uint32_t first)
 {
     const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
     uint32_t from = 0;
@@ -74,5 +75,5 @@ void check_log(struct check *check, uint32_t number)
             log_segment(check, mapped, &mapped->segments[i].info, &from);
         }
     }
-    log_sequences(check, number);
+    log_sequences(check, number, first);
 }

@@ -157,16 +157,29 @@ void check_fetched(struct check *check, uint32_t number, struct bytes data, uint
     }
 }
 
-/* Everything that arrived in an earlier life before something that is there is there. */
-void check_audited(struct check *check, uint32_t number, uint64_t end)
+/* The first fact of those around `start` that follow each other without a hole. */
+static uint32_t facts_whole_from(const struct check_partition *partition, uint64_t start)
+{
+    uint32_t first = check_fact_at(partition, start);
+    while (first > 0 && first < partition->fact_count &&
+           partition->facts[first - 1].end == partition->facts[first].offset) {
+        first--;
+    }
+    return first;
+}
+
+/* Everything that arrived in an earlier life before something that is there is there, or may have
+ * been trimmed before anybody knew of it. */
+void check_audited(struct check *check, uint32_t number, uint64_t start, uint64_t end)
 {
     struct check_partition *partition = check_of(check, number);
-    uint64_t next = 0;
+    uint64_t next = start;
     if (partition->rotten) {
         return; /* Not all of it could be read. */
     }
-    for (uint32_t i = 0; i < partition->fact_count && next < end; i++) {
-        if (partition->facts[i].offset != next) {
+    for (uint32_t i = check_fact_at(partition, start); i < partition->fact_count && next < end;
+         i++) {
+        if (partition->facts[i].offset > next) {
             break;
         }
         next = partition->facts[i].end;
@@ -176,6 +189,11 @@ void check_audited(struct check *check, uint32_t number, uint64_t end)
                    end, next);
         return;
     }
+    uint32_t first = facts_whole_from(partition, start);
+    bool all = first == partition->fact_count ? start == 0 : partition->facts[first].offset == 0;
+    uint32_t excused = all                             ? 0
+                       : first < partition->fact_count ? partition->facts[first].arrival
+                                                       : partition->arrival_count;
     uint32_t life = UINT32_MAX;
     for (uint32_t i = partition->arrival_count; i-- > 0;) {
         const struct arrival *arrival = &partition->arrivals[i];
@@ -185,8 +203,8 @@ void check_audited(struct check *check, uint32_t number, uint64_t end)
         if (arrival->life == check->life) {
             continue;
         }
-        bool known =
-            arrival->found || arrival->refused || arrival->faulty || arrival->batch->wrong != OK;
+        bool known = arrival->found || arrival->refused || arrival->faulty ||
+                     arrival->batch->wrong != OK || i < excused;
         for (uint32_t o = 0; !known && arrival->batch->idempotent && o < i; o++) {
             known = partition->arrivals[o].batch == arrival->batch && partition->arrivals[o].found;
         }
@@ -200,7 +218,7 @@ void check_audited(struct check *check, uint32_t number, uint64_t end)
         life = arrival->found ? arrival->life : life;
     }
     partition->audited = check->life - 1;
-    check_log(check, number);
+    check_log(check, number, first);
     check_files(check, number);
 }
 
@@ -219,6 +237,10 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
                                 const struct check_lookup *lookup)
 {
     bool greatest = lookup->wanted == OFFSETS_MAX_TIMESTAMP;
+    uint64_t most = check_start_most(check, lookup->partition);
+    if (lookup->offset >= 0 && (uint64_t)lookup->offset < lookup->start) {
+        return true;
+    }
     const struct sim_map_partition *mapped = sim_map_partition(check->map, lookup->partition);
     for (uint32_t i = 0; i < partition->fact_count; i++) {
         const struct fact *fact = &partition->facts[i];
@@ -239,8 +261,8 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
             sim_map_segment_of(mapped, fact->offset)->info.epoch != (uint32_t)lookup->epoch) {
             return true;
         }
-        if (fact->end > lookup->end) {
-            continue; /* Perhaps it was not there yet. */
+        if (fact->end > lookup->end || fact->offset < most) {
+            continue; /* Perhaps it was not there yet, or no more. */
         }
         if (greatest) {
             if (last > lookup->timestamp) {

@@ -30,6 +30,13 @@ struct rot {
     uint32_t count;
 };
 
+static uint64_t rot_end(const struct rot *rot)
+{
+    return !rot->sealed                         ? UINT64_MAX
+           : rot->info->state == SEGMENT_SEALED ? rot->info->end_offset
+                                                : rot->seal.end_offset;
+}
+
 static void rot_read(struct rot *rot)
 {
     uint8_t block[DISK_BLOCK_BYTES];
@@ -63,13 +70,10 @@ static void rot_read(struct rot *rot)
             rot->count--;
         }
     }
-}
-
-static uint64_t rot_end(const struct rot *rot)
-{
-    return !rot->sealed                         ? UINT64_MAX
-           : rot->info->state == SEGMENT_SEALED ? rot->info->end_offset
-                                                : rot->seal.end_offset;
+    /* Control frames behind the last record of a sealed one: nobody reads them any more. */
+    while (rot->sealed && rot->count > 0 && rot->places[rot->count - 1].offset >= rot_end(rot)) {
+        rot->count--;
+    }
 }
 
 /* One to three bytes somewhere in [position, position + size). */
@@ -167,7 +171,8 @@ const char *rot_some(struct disk *disk, const struct sim_map *map, struct check 
     rot->info = &mapped->segments[at].info;
     rot->inode = check_file_find(disk, mapped, rot->info);
     const char *what = NULL;
-    if (rot->inode >= 0 && disk_size(disk, rot->inode) > SEGMENT_DATA_POSITION) {
+    if (rot->inode >= 0 && !mapped->segments[at].gone &&
+        disk_size(disk, rot->inode) > SEGMENT_DATA_POSITION) {
         what = rot_segment(rot);
     }
     free(rot);

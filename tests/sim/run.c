@@ -99,6 +99,12 @@ static void run_sealed(void *context, uint32_t partition, uint64_t end_offset)
     check_sealed(run->check, partition, end_offset);
 }
 
+static void run_trimmed(void *context, uint32_t partition, uint64_t log_start, uint64_t ms)
+{
+    struct run *run = context;
+    check_trimmed(run->check, partition, log_start, ms);
+}
+
 /* A life begins. */
 
 static void life_opened(struct completion *done)
@@ -256,6 +262,7 @@ static void life_work(struct run *run)
             .boot = (uint32_t)run->identity.boot,
             .partitions_max = PARTITIONS_OF_CORE,
             .appends_max = 1024,
+            .retention_check_ms = 3 + (uint32_t)prng_below(run->prng, 20),
             .direct = prng_chance(run->prng, 80),
         };
         memcpy(options.disk_id, run->identity.disk_id, sizeof(options.disk_id));
@@ -452,6 +459,8 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->journal_failures += sign * cover_hits("the journal fails");
     counts->carried += sign * cover_hits("a segment record is carried on");
     counts->short_files += sign * cover_hits("a file ends before its segment");
+    counts->swept += sign * cover_hits("a file that a crash left is swept");
+    counts->retention_rolls += sign * cover_hits("retention rolls a segment");
     counts->resumed += sign * cover_hits("a fetch goes on when a reader gave memory back");
 }
 
@@ -478,6 +487,10 @@ static void run_count(struct run *run)
     counts->healed += checked->healed;
     counts->damaged += worked->damaged;
     counts->deletes += worked->deletes;
+    counts->trims += worked->trims;
+    counts->below += worked->below;
+    counts->retained += checked->retained;
+    counts->removed += sim_map_removed(run->map);
     counts->faults += sim_node_faults(run->node);
     counts->refusals += sim_map_refused(run->map);
     counts->events += sim_node_events(run->node);
@@ -516,7 +529,8 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     run.prng = sim_prng(run.world);
     run.node = sim_node_add(run.world);
     run_draw_disk(&run);
-    struct sim_map_options map_options = {.prng = run.prng, .context = &run, .sealed = run_sealed};
+    struct sim_map_options map_options = {
+        .prng = run.prng, .context = &run, .sealed = run_sealed, .trimmed = run_trimmed};
     run.map = sim_map_create(&map_options);
     run.check = check_create(run.map, sim_node_disk(run.node));
     run.workload = workload_create(run.map, run.check, run.prng);

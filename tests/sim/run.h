@@ -36,6 +36,12 @@ enum { SIM_TEXT_BYTES = 600 };
     X(lookups, "look-ups answered")                                                                \
     X(other_cores, "restarts with other cores")                                                    \
     X(deletes, "topics deleted")                                                                   \
+    X(trims, "trims")                                                                              \
+    X(below, "fetches below the log's start")                                                      \
+    X(retained, "logs cut by retention")                                                           \
+    X(retention_rolls, "rolls by retention")                                                       \
+    X(removed, "segments removed")                                                                 \
+    X(swept, "files swept")                                                                        \
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \
     X(full, "lives with a full disk")                                                              \

@@ -1,4 +1,5 @@
-/* See the header. The rules are those of apply_segment_roll() in meta/machine.c. */
+/* See the header. The rules are those of apply_segment_roll() and apply_segment_trim() in
+ * meta/machine.c. */
 #include "tests/sim/sim_map.h"
 
 #include "core/assert.h"
@@ -22,9 +23,10 @@ struct map_entry {
     struct sim_map *map;
     uint32_t segment_capacity;
     uint64_t end_offset;
-    struct timer timer;
+    struct timer timer, trim_timer;
     struct reactor *reactor;
     struct shard_roll *roll; /* NULL: nobody waits. */
+    struct shard_trim *trim;
 };
 
 struct sim_map {
@@ -37,7 +39,7 @@ struct sim_map {
     uint32_t entry_count, entry_capacity;
     uint64_t segment_next, topic_next;
     uint32_t refusals;
-    uint64_t rolls, refused, unheard;
+    uint64_t rolls, refused, unheard, removed;
 };
 
 struct sim_map *sim_map_create(const struct sim_map_options *options)
@@ -67,6 +69,7 @@ void sim_map_start(struct sim_map *map, struct sim_node *node, uint32_t life)
     map->refusals = 0;
     for (uint32_t i = 0; i < map->entry_count; i++) {
         map->entries[i]->roll = NULL;
+        map->entries[i]->trim = NULL;
     }
 }
 
@@ -86,13 +89,20 @@ static void entry_seal(struct map_entry *entry, const struct shard_roll *roll)
     struct sim_map_segment *open = entry_open(entry);
     ASSERT(open != NULL);
     options->sealed(options->context, entry->seen.number, roll->end_offset);
-    if (roll->end_offset == open->info.base_offset) {
+    entry->seen.log_start =
+        min_u64(max_u64(entry->seen.log_start, roll->log_start), roll->end_offset);
+    uint32_t count = entry->seen.segment_count;
+    bool last_of_all =
+        open->info.base_offset > 0 && (count == 1 || entry->seen.segments[count - 2].gone);
+    if (roll->end_offset == open->info.base_offset && !last_of_all) {
         entry->seen.segment_count--; /* An empty one leaves no trace but its epoch. */
         return;
     }
     open->info.state = SEGMENT_SEALED;
     open->info.end_offset = roll->end_offset;
     open->info.digest = roll->digest;
+    open->info.timestamp_max = roll->timestamp_max;
+    open->info.bytes = roll->bytes;
     entry->end_offset = roll->end_offset;
 }
 
@@ -167,6 +177,59 @@ static void map_answer(struct completion *done)
     completion_fire(entry->reactor, &roll->done, err);
 }
 
+static enum err entry_trim(struct map_entry *entry, const struct shard_trim *trim)
+{
+    struct sim_map *map = entry->map;
+    struct sim_map_partition *seen = &entry->seen;
+    uint32_t kept = 0;
+    while (kept < seen->segment_count &&
+           (seen->segments[kept].gone || seen->segments[kept].info.id != trim->segment_id)) {
+        kept++;
+    }
+    if (seen->deleted) {
+        return ERR_TOPIC_ID_UNKNOWN;
+    }
+    if (kept == seen->segment_count) {
+        return ERR_NOT_LEADER;
+    }
+    const struct segment_info *info = &seen->segments[kept].info;
+    if (trim->log_start < info->base_offset ||
+        (info->state == SEGMENT_SEALED && trim->log_start > info->end_offset)) {
+        return ERR_INVALID;
+    }
+    if (prng_below(map->options.prng, 1000) < map->refusals) {
+        map->refused++;
+        return ERR_NOT_READY;
+    }
+    map->options.trimmed(map->options.context, seen->number, trim->log_start,
+                         entry->reactor->now_ms);
+    seen->log_start = max_u64(seen->log_start, trim->log_start);
+    for (uint32_t i = 0; i < kept; i++) {
+        map->removed += !seen->segments[i].gone;
+        seen->segments[i].gone = true;
+    }
+    return OK;
+}
+
+static void map_answer_trim(struct completion *done)
+{
+    struct timer *timer = CONTAINER_OF(done, struct timer, done);
+    struct map_entry *entry = CONTAINER_OF(timer, struct map_entry, trim_timer);
+    struct sim_map *map = entry->map;
+    struct shard_trim *trim = entry->trim;
+    ASSERT(trim != NULL);
+    if (!sim_node_event(map->node)) {
+        return;
+    }
+    enum err err = entry_trim(entry, trim);
+    if (!sim_node_event(map->node)) {
+        map->unheard += err == OK;
+        return;
+    }
+    entry->trim = NULL;
+    completion_fire(entry->reactor, &trim->done, err);
+}
+
 static struct map_entry *map_find(const struct sim_map *map, const struct partition_id *id)
 {
     for (uint32_t i = 0; i < map->entry_count; i++) {
@@ -191,12 +254,24 @@ static void map_roll(void *context, struct shard_roll *roll)
                 prng_below(core->map->options.prng, MAP_DELAY_MS_MAX) * NS_PER_MS);
 }
 
+static void map_trim(void *context, struct shard_trim *trim)
+{
+    const struct map_core *core = context;
+    struct map_entry *entry = map_find(core->map, &trim->partition);
+    ASSERT(entry->trim == NULL);
+    entry->trim = trim;
+    entry->reactor = core->reactor;
+    timer_init(&entry->trim_timer, map_answer_trim);
+    timer_start(core->reactor, &entry->trim_timer,
+                prng_below(core->map->options.prng, MAP_DELAY_MS_MAX) * NS_PER_MS);
+}
+
 struct shard_hooks sim_map_hooks(struct sim_map *map, struct reactor *reactor)
 {
     ASSERT(map->core_count < MAP_CORES_MAX);
     struct map_core *core = &map->cores[map->core_count++];
     *core = (struct map_core){.map = map, .reactor = reactor};
-    return (struct shard_hooks){.context = core, .roll = map_roll};
+    return (struct shard_hooks){.context = core, .roll = map_roll, .trim = map_trim};
 }
 
 uint32_t sim_map_topic_create(struct sim_map *map, const struct partition_config *config,
@@ -258,6 +333,17 @@ const struct sim_map_segment *sim_map_segment_of(const struct sim_map_partition 
     return NULL;
 }
 
+uint32_t sim_map_segments(const struct sim_map_partition *partition, struct segment_info *segments)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < partition->segment_count; i++) {
+        if (!partition->segments[i].gone) {
+            segments[count++] = partition->segments[i].info;
+        }
+    }
+    return count;
+}
+
 void sim_map_set_refusals(struct sim_map *map, uint32_t per_mille)
 {
     map->refusals = per_mille;
@@ -280,6 +366,11 @@ uint64_t sim_map_rolls(const struct sim_map *map)
 uint64_t sim_map_refused(const struct sim_map *map)
 {
     return map->refused;
+}
+
+uint64_t sim_map_removed(const struct sim_map *map)
+{
+    return map->removed;
 }
 
 uint64_t sim_map_unheard(const struct sim_map *map)

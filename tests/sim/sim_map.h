@@ -1,7 +1,7 @@
 /* The map that a simulated node asks: a model of meta/machine.c that is durable and takes its time.
  * What shards and clients need of a map goes through here, so that the real one can take its place.
  *
- *     roll asked -> a drawn delay -> [crash] -> committed -> [crash] -> answered
+ *     roll or trim asked -> a drawn delay -> [crash] -> committed -> [crash] -> answered
  *
  * Both crash points are I/O events of the node (sim_node_event()). The map survives every crash;
  * what waited for an answer does not. Partitions are numbered in order of creation, for good. */
@@ -15,6 +15,7 @@ struct sim_map;
 struct sim_map_segment {
     struct segment_info info;
     uint32_t life; /* In which it was opened. */
+    bool gone;     /* Trimmed: remembered here, and forgotten by the map. */
 };
 
 struct sim_map_partition {
@@ -25,6 +26,7 @@ struct sim_map_partition {
     bool deleted;
     uint32_t epoch;    /* Of the newest segment, even if that left no trace. 0: there was none. */
     uint64_t epoch_ns; /* Since when. */
+    uint64_t log_start;
     struct sim_map_segment *segments; /* By base offset. */
     uint32_t segment_count;
 };
@@ -34,6 +36,8 @@ struct sim_map_options {
     void *context;
     /* A segment is about to be sealed: nothing at or above `end_offset` will ever be there. */
     void (*sealed)(void *context, uint32_t partition, uint64_t end_offset);
+    /* The log is about to start at `log_start`; it was asked for before `ms`. */
+    void (*trimmed)(void *context, uint32_t partition, uint64_t log_start, uint64_t ms);
 };
 
 struct sim_map *sim_map_create(const struct sim_map_options *options);
@@ -62,7 +66,11 @@ const struct sim_map_segment *sim_map_segment_of(const struct sim_map_partition 
 /* From now on so many of a thousand rolls are refused. */
 void sim_map_set_refusals(struct sim_map *map, uint32_t per_mille);
 
+/* Those that the map knows, into `segments`, which has room for all there ever were; the count. */
+uint32_t sim_map_segments(const struct sim_map_partition *partition, struct segment_info *segments);
+
 uint32_t sim_map_waiting(const struct sim_map *map); /* Rolls asked and not answered. */
 uint64_t sim_map_rolls(const struct sim_map *map);   /* Segments opened so far. */
 uint64_t sim_map_refused(const struct sim_map *map); /* Rolls refused so far. */
 uint64_t sim_map_unheard(const struct sim_map *map); /* Committed, and a crash ate the answer. */
+uint64_t sim_map_removed(const struct sim_map *map); /* Segments that went with a trim. */

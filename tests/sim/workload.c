@@ -21,6 +21,9 @@ static void workload_add_topic(struct workload *workload)
         .timestamp_before_max_ms = INT64_MAX,
         .timestamp_after_max_ms = INT64_MAX,
         .producer_expiry_ms = INT64_C(86400000),
+        .retention_ms = prng_chance(prng, 25) ? 200 + (int64_t)prng_below(prng, 1500) : -1,
+        .retention_bytes =
+            prng_chance(prng, 25) ? (int64_t)KIB(20) + (int64_t)prng_below(prng, KIB(200)) : -1,
         .deep_validation = prng_chance(prng, 20),
     };
     (void)sim_map_topic_create(workload->map, &config, 1 + (uint32_t)prng_below(prng, 3));
@@ -35,6 +38,7 @@ struct workload *workload_create(struct sim_map *map, struct check *check, struc
     workload->prng = prng;
     workload->value_bytes_max = prng_chance(prng, 50) ? 200 : 8000;
     workload->delete_chance = prng_chance(prng, 30) ? 30 : 0;
+    workload->trims = prng_chance(prng, 50);
     for (uint32_t i = 1 + (uint32_t)prng_below(prng, 2); i > 0; i--) {
         workload_add_topic(workload);
     }
@@ -130,6 +134,7 @@ void op_send(struct op *op, uint32_t home, uint32_t partition)
     op->away = true;
     op->early = !workload_assigned(workload);
     op->partition = partition;
+    op->start = check_start(workload->check, partition);
     op->end = check_end(workload->check, partition);
     op->request.partition = sim_map_partition(workload->map, partition)->id;
     op->request.home = life->reactors[home];
@@ -198,6 +203,7 @@ void workload_start(struct workload *workload, struct sim_life *life)
         reader_client_start(workload, &workload->readers[i]);
     }
     hoarders_start(workload);
+    trimmer_start(workload);
     timer_init(&workload->admin, workload_admin);
     timer_start(life->reactors[0], &workload->admin, ADMIN_MS * NS_PER_MS);
 }
@@ -259,7 +265,7 @@ bool workload_idle(const struct workload *workload)
             return false;
         }
     }
-    return agents_home(workload) && hoarders_home(workload);
+    return agents_home(workload) && hoarders_home(workload) && !workload->trimmer.op.away;
 }
 
 bool workload_home(const struct workload *workload)

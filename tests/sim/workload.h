@@ -6,6 +6,7 @@
  *     hoarders    in some lives: a crowd that keeps what it fetched
  *     agents      one per partition: ASSIGN, then read the whole log (the audit)
  *     an admin    deletes a topic now and then, and makes another
+ *     a trimmer   moves the start of a log, in half of all seeds; some topics retain little
  *
  * Clients are people elsewhere: they live through crashes, and hear nothing from a dead node. In
  * each life they sit on drawn cores and reach the owner's shard as connections do, by mail. */
@@ -30,7 +31,7 @@ struct sim_life {
 };
 
 struct workload_counts {
-    uint64_t fetches, parked, lookups, deletes, reborn, wrong, damaged;
+    uint64_t fetches, parked, lookups, deletes, reborn, wrong, damaged, trims, below;
 };
 
 struct workload;

@@ -24,16 +24,16 @@ static void agent_read(struct agent *agent)
         op_send(op, agent_core(agent), op->partition);
         return;
     }
-    check_audited(op->workload->check, op->partition, agent->end);
+    check_audited(op->workload->check, op->partition, agent->start, agent->end);
     agent->state = AGENT_DONE;
 }
 
-static void agent_ask(struct agent *agent)
+static void agent_ask(struct agent *agent, int64_t timestamp)
 {
     struct op *op = &agent->op;
     op->request.kind = REQUEST_OFFSETS;
-    op->request.offsets = (struct request_offsets){.timestamp = OFFSETS_LATEST, .epoch = -1};
-    agent->state = AGENT_ASKING;
+    op->request.offsets = (struct request_offsets){.timestamp = timestamp, .epoch = -1};
+    agent->state = timestamp == OFFSETS_LATEST ? AGENT_ASKING : AGENT_ASKING_START;
     op_send(op, agent_core(agent), op->partition);
 }
 
@@ -55,6 +55,12 @@ static void agent_home(struct op *op, enum err err)
         agent_read(agent);
         return;
     }
+    if (agent->state == AGENT_READING && op_is_below(op, err)) {
+        agent->start = op->request.fetch.log_start;
+        agent->offset = agent->start;
+        agent_read(agent);
+        return;
+    }
     if (err != OK) {
         if (!workload->life->faulty && !workload->stopping && !op_partition_deleted(op)) {
             check_fail(workload->check, "partition %u: %s: %s", op->partition,
@@ -66,12 +72,18 @@ static void agent_home(struct op *op, enum err err)
     }
     switch (agent->state) {
     case AGENT_ASSIGNING:
-        agent_ask(agent);
+        agent_ask(agent, OFFSETS_LATEST);
         return;
     case AGENT_ASKING:
-        agent->offset = 0;
         agent->end = (uint64_t)op->request.offsets.offset;
         check_watermark(workload->check, op->partition, agent->end, op->end);
+        agent_ask(agent, OFFSETS_EARLIEST);
+        return;
+    case AGENT_ASKING_START:
+        agent->start = (uint64_t)op->request.offsets.offset;
+        agent->offset = agent->start;
+        check_started(workload->check, op->partition, agent->start, op->start);
+        check_recovered(workload->check, op->partition);
         agent->state = AGENT_READING;
         agent_read(agent);
         return;
@@ -127,16 +139,15 @@ void agent_start(struct workload *workload, uint32_t partition)
     agent->segments =
         realloc(agent->segments, (mapped->segment_count + 1) * sizeof(*agent->segments));
     ASSERT(agent->segments != NULL);
-    for (uint32_t i = 0; i < mapped->segment_count; i++) {
-        agent->segments[i] = mapped->segments[i].info;
-    }
+    uint32_t count = sim_map_segments(mapped, agent->segments);
     op->request.kind = REQUEST_ASSIGN;
     op->request.assign = (struct request_assign){
         .topic_name = mapped->topic_name,
         .config = &mapped->config,
         .segments = agent->segments,
-        .segment_count = mapped->segment_count,
+        .segment_count = count,
         .epoch = mapped->epoch,
+        .log_start = mapped->log_start,
     };
     op_send(op, agent_core(agent), partition);
 }

@@ -80,6 +80,9 @@ static void hoarder_home(struct op *op, enum err err)
         ASSERT(err == OK);
         return;
     }
+    if (op_is_below(op, err)) {
+        return;
+    }
     if (err != OK) {
         if (!op_partition_deleted(op) && !op_met_damage(op, err) && !workload->life->faulty &&
             !workload->stopping) {

@@ -21,7 +21,7 @@ struct op {
     bool early;       /* Sent before all partitions were recovered. */
     bool epoch_wrong; /* FETCH, OFFSETS: with an epoch that nobody has. */
     uint32_t partition;
-    uint64_t end;                  /* Known to be there when it was sent. */
+    uint64_t start, end;           /* Known to be there when it was sent. */
     const struct sim_batch *batch; /* PRODUCE. */
     uint32_t arrival;              /* PRODUCE: UINT32_MAX until it arrived. */
     uint64_t behind_ns;            /* FETCH: see op_watch(). */
@@ -57,6 +57,7 @@ struct reader_client {
 enum agent_state {
     AGENT_ASSIGNING,
     AGENT_ASKING,
+    AGENT_ASKING_START,
     AGENT_READING,
     AGENT_DONE,
 };
@@ -64,9 +65,17 @@ enum agent_state {
 struct agent {
     enum agent_state state;
     struct segment_info *segments; /* Lent with ASSIGN. */
-    uint64_t offset, end;
+    uint64_t start, offset, end;
     struct op op;
     struct op drop;
+};
+
+struct trimmer {
+    struct timer timer;
+    uint32_t home;
+    int64_t offset; /* Asked for. */
+    bool beyond;    /* There is no such offset. */
+    struct op op;
 };
 
 struct hoarder;
@@ -85,6 +94,8 @@ struct workload {
     struct agent **agents;    /* By partition. */
     uint32_t agent_count, agent_capacity;
     struct timer admin;
+    struct trimmer trimmer;
+    bool trims;
     uint64_t batch_next;
     int64_t producer_next;
     uint32_t made, failures; /* Batches in this life. */
@@ -116,6 +127,8 @@ bool op_watch(struct op *op, uint64_t now_ns);
 bool op_met_damage(const struct op *op, enum err err);
 /* What a fetch brought; *offset moves behind it. */
 void fetch_check(struct op *op, uint64_t *offset);
+/* A fetch below the start of the log, which moved. */
+bool op_is_below(struct op *op, enum err err);
 /* The same. True: releases the pieces; the op is away again. */
 bool fetch_take(struct op *op, uint32_t home, uint64_t *offset);
 void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max);
@@ -124,6 +137,9 @@ void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max);
 void hoarders_start(struct workload *workload);
 bool hoarders_home(const struct workload *workload);
 bool hoarders_resting(const struct workload *workload);
+
+/* workload_trim.c */
+void trimmer_start(struct workload *workload);
 
 /* workload_agent.c */
 void agent_start(struct workload *workload, uint32_t partition);

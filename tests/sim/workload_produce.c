@@ -130,6 +130,7 @@ static void producer_home(struct op *op, enum err err)
         .append_ms = op->request.produce.append_time_ms,
     };
     check_acked(workload->check, &ack);
+    check_started(workload->check, op->partition, op->request.produce.log_start, op->start);
     client->epoch_acked = op->batch->producer_epoch;
     producer_forget(client, op->batch);
 }

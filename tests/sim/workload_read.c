@@ -35,6 +35,11 @@ void fetch_check(struct op *op, uint64_t *offset)
     if (op_partition_deleted(op)) {
         return;
     }
+    check_started(check, op->partition, fetch->log_start, op->start);
+    if (fetch->offset < op->start && !check_is_rotten(check, op->partition)) {
+        check_fail(check, "partition %u: read at %" PRIu64 ", the log starts at %" PRIu64,
+                   op->partition, fetch->offset, op->start);
+    }
     for (uint32_t i = 0; i < fetch->piece_count; i++) {
         check_fetched(check, op->partition, bytes_of(fetch->pieces[i].data, fetch->pieces[i].size),
                       offset);
@@ -49,6 +54,18 @@ void fetch_check(struct op *op, uint64_t *offset)
         check_fail(check, "partition %u: nothing at %" PRIu64 ", but %" PRIu64 " was there",
                    op->partition, fetch->offset, op->end);
     }
+}
+
+bool op_is_below(struct op *op, enum err err)
+{
+    const struct request_fetch *fetch = &op->request.fetch;
+    bool below = op->request.kind == REQUEST_FETCH && err == ERR_OFFSET_RANGE &&
+                 fetch->offset < fetch->log_start && !op_partition_deleted(op);
+    if (below) {
+        check_started(op->workload->check, op->partition, fetch->log_start, op->start);
+        op->workload->counts.below++;
+    }
+    return below;
 }
 
 bool fetch_take(struct op *op, uint32_t home, uint64_t *offset)
@@ -98,6 +115,10 @@ static void reader_home(struct op *op, enum err err)
             return;
         }
     }
+    if (op_is_below(op, err)) {
+        client->offset = client->at_tail ? op->request.fetch.log_start : client->offset;
+        return;
+    }
     if (err != OK) {
         bool canceled =
             op->request.kind == REQUEST_FETCH && op->request.fetch.park && err == ERR_CANCELED;
@@ -124,13 +145,11 @@ static void reader_home(struct op *op, enum err err)
     if (offsets->timestamp == OFFSETS_LATEST) {
         check_watermark(workload->check, op->partition, (uint64_t)offsets->offset, op->end);
     } else if (offsets->timestamp == OFFSETS_EARLIEST) {
-        if (offsets->offset != 0) {
-            check_fail(workload->check, "partition %u: the log starts at %" PRId64, op->partition,
-                       offsets->offset);
-        }
+        check_started(workload->check, op->partition, (uint64_t)offsets->offset, op->start);
     } else {
         struct check_lookup lookup = {
             .partition = op->partition,
+            .start = check_is_rotten(workload->check, op->partition) ? 0 : op->start,
             .end = op->end,
             .wanted = offsets->timestamp,
             .offset = offsets->offset,

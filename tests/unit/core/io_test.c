@@ -307,7 +307,7 @@ static void a_wake_is_armed_before_a_sleep_however_full_the_turn(void **state)
 /* Receives into lent buffers; `size` bytes are there already. */
 static void talk_start(struct reactor *reactor, struct talk *talk, uint32_t size)
 {
-    static const char bytes[2] = "xy";
+    static const char bytes[] = "xy";
     talk_open(talk);
     assert_int_equal(write(talk->far, bytes, size), size);
     io_recv(&talk->waited.io, talk->near, NULL, 0);

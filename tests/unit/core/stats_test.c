@@ -92,7 +92,7 @@ static void quantiles_are_within_a_step_above_the_truth(void **state)
     qsort(values, COUNT, sizeof(values[0]), compare);
     for (uint32_t rank = 1; rank <= COUNT; rank++) {
         uint64_t truth = values[rank - 1];
-        uint64_t found = histogram_quantile(&histogram, (double)rank / COUNT);
+        uint64_t found = histogram_quantile(&histogram, (double)rank / (double)COUNT);
         assert_true(found >= truth);
         assert_true(found - truth <= truth / 16);
     }

@@ -158,6 +158,12 @@ static void roll(void *context, struct shard_roll *roll)
     agent_roll(*agent, roll);
 }
 
+static void trim(void *context, struct shard_trim *wish)
+{
+    struct agent *const *agent = context;
+    agent_trim(*agent, wish);
+}
+
 static void start_core(struct cluster *cluster, uint32_t core)
 {
     struct agent_options agent = {
@@ -170,12 +176,14 @@ static void start_core(struct cluster *cluster, uint32_t core)
                            .batch_bytes_max = 1 << 20,
                            .timestamp_before_max_ms = INT64_MAX,
                            .timestamp_after_max_ms = INT64_MAX,
-                           .producer_expiry_ms = 86400000},
+                           .producer_expiry_ms = 86400000,
+                           .retention_ms = -1,
+                           .retention_bytes = -1},
     };
     struct reactor *reactor = &cluster->reactors[core];
     struct shard_options shard = {
         .data_dir = cluster->dir,
-        .hooks = {.context = &cluster->agents[core], .roll = roll},
+        .hooks = {.context = &cluster->agents[core], .roll = roll, .trim = trim},
         .node_id = cluster->node_id,
         .boot = 1,
         .partitions_max = 4096,

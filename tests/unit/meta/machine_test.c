@@ -1,5 +1,6 @@
 /* The machine: each command's effect and refusals, duplicates, and that two maps which saw the same
  * commands, one of them through bytes and snapshots, are equal to the byte. */
+#include "core/crc32c.h"
 #include "core/limits.h"
 #include "core/prng.h"
 #include "meta/machine.h"
@@ -15,6 +16,7 @@
 struct fixture {
     struct map *map;
     uint64_t version, sequence;
+    uint64_t log_start; /* That a segment knows when it is sealed. */
     struct command_result result;
 };
 
@@ -75,9 +77,21 @@ static enum err roll(struct fixture *fixture, uint8_t id, uint64_t segment, uint
     command.segment_roll.segment_id = segment;
     command.segment_roll.end_offset = end;
     command.segment_roll.digest = end * 3;
+    command.segment_roll.log_start = fixture->log_start;
+    command.segment_roll.timestamp_max = (int64_t)end * 5;
+    command.segment_roll.bytes = end * 7;
     command.segment_roll.open_next = next;
     command.segment_roll.salt = 77;
     command.segment_roll.leader_node = 1;
+    return apply(fixture, &command);
+}
+
+static enum err trim(struct fixture *fixture, uint8_t id, uint64_t segment, uint64_t log_start)
+{
+    struct command command = {.kind = COMMAND_SEGMENT_TRIM};
+    command.segment_trim.partition.topic = id_of(id);
+    command.segment_trim.segment_id = segment;
+    command.segment_trim.log_start = log_start;
     return apply(fixture, &command);
 }
 
@@ -174,6 +188,81 @@ static void segments_follow_each_other_and_a_late_roll_is_refused(void **state)
     assert_int_equal(roll(fixture, 2, 0, 0, true), ERR_TOPIC_ID_UNKNOWN);
 }
 
+static void a_trim_forgets_whole_segments_and_may_come_twice(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t ids[4] = {0};
+    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    const struct map_partition *partition =
+        &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
+    for (uint32_t i = 0; i < 4; i++) { /* [0, 10) [10, 20) [20, 30) and an open one. */
+        assert_int_equal(roll(fixture, 1, i == 0 ? 0 : ids[i - 1], (uint64_t)i * 10, true), OK);
+        ids[i] = fixture->result.segment.id;
+    }
+    assert_int_equal(partition->segments[1].timestamp_max, 100);
+    assert_int_equal(partition->segments[1].bytes, 140);
+    assert_int_equal(trim(fixture, 1, ids[1], 9), ERR_INVALID);  /* A part of what goes. */
+    assert_int_equal(trim(fixture, 1, ids[1], 21), ERR_INVALID); /* Of what stays all. */
+    assert_int_equal(trim(fixture, 1, 12345, 20), ERR_NOT_LEADER);
+    assert_int_equal(trim(fixture, 2, ids[1], 15), ERR_TOPIC_ID_UNKNOWN);
+    assert_int_equal(partition->segment_count, 4);
+    assert_int_equal(partition->log_start, 0);
+    assert_int_equal(trim(fixture, 1, ids[1], 15), OK);
+    assert_int_equal(trim(fixture, 1, ids[1], 15), OK);
+    assert_int_equal(partition->segment_count, 3);
+    assert_int_equal(partition->segments[0].id, ids[1]);
+    assert_int_equal(partition->log_start, 15);
+    assert_int_equal(trim(fixture, 1, ids[1], 12), OK); /* Late: nothing comes back. */
+    assert_int_equal(partition->log_start, 15);
+    assert_int_equal(trim(fixture, 1, ids[0], 15), ERR_NOT_LEADER);
+    assert_int_equal(trim(fixture, 1, ids[3], 34), OK);
+    assert_int_equal(partition->segment_count, 1);
+    assert_int_equal(partition->log_start, 34);
+    assert_int_equal(partition->end_offset, 30); /* Of the sealed ones. */
+}
+
+static void a_sealed_segment_tells_where_the_log_starts(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    const struct map_partition *partition =
+        &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
+    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    uint64_t first = fixture->result.segment.id;
+    fixture->log_start = 40;
+    assert_int_equal(roll(fixture, 1, first, 100, true), OK);
+    uint64_t second = fixture->result.segment.id;
+    assert_int_equal(partition->log_start, 40);
+    assert_int_equal(partition->segment_count, 2); /* Whoever leads it trims. */
+    /* The second one lost its end, and where it said that the log starts with it. */
+    assert_int_equal(trim(fixture, 1, second, 180), OK);
+    assert_int_equal(roll(fixture, 1, second, 150, true), OK);
+    assert_int_equal(partition->log_start, 150);
+    assert_int_equal(fixture->result.segment.base_offset, 150);
+}
+
+static void the_last_segment_of_a_log_stays_though_it_is_empty(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    const struct map_partition *partition =
+        &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
+    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    assert_int_equal(roll(fixture, 1, fixture->result.segment.id, 0, true), OK);
+    assert_int_equal(partition->segment_count, 1); /* Nothing was ever there. */
+    assert_int_equal(roll(fixture, 1, fixture->result.segment.id, 10, true), OK);
+    uint64_t second = fixture->result.segment.id;
+    assert_int_equal(trim(fixture, 1, second, 10), OK);
+    assert_int_equal(roll(fixture, 1, second, 10, false), OK);
+    assert_int_equal(partition->segment_count, 1);
+    assert_int_equal(partition->segments[0].id, second);
+    assert_int_equal(partition->segments[0].state, SEGMENT_SEALED);
+    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    assert_int_equal(fixture->result.segment.base_offset, 10);
+    assert_int_equal(trim(fixture, 1, fixture->result.segment.id, 10), OK);
+    assert_int_equal(partition->segment_count, 1);
+}
+
 static void a_command_that_arrives_twice_is_done_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -249,6 +338,11 @@ static void random_command(struct fixture *fixture, struct prng *prng)
             uint32_t count = partition->segment_count;
             bool open = count > 0 && partition->segments[count - 1].state == SEGMENT_OPEN;
             const struct segment_info *last = open ? &partition->segments[count - 1] : NULL;
+            if (count > 0 && prng_chance(prng, 20)) {
+                const struct segment_info *kept = &partition->segments[prng_below(prng, count)];
+                (void)trim(fixture, id, kept->id, kept->base_offset + prng_below(prng, 2));
+                return;
+            }
             (void)roll(fixture, id, open ? last->id : 0,
                        open ? last->base_offset + prng_below(prng, 3) : 0, prng_chance(prng, 70));
         }
@@ -297,6 +391,72 @@ static void a_damaged_snapshot_is_refused(void **state)
     free(bytes);
 }
 
+static void a_snapshot_of_the_first_version_is_read(void **state)
+{
+    (void)state;
+    uint8_t bytes[512] = "FLOEMAPS";
+    struct bytes_writer out = bytes_writer(bytes + 24, sizeof(bytes) - 24);
+    for (uint32_t i = 0; i < 5; i++) { /* Cluster, version, segment, producer. */
+        write_le64(&out, i + 1);
+    }
+    write_le32(&out, 0); /* Nodes. */
+    write_le32(&out, 1);
+    write_bytes(&out, id_of(1).bytes, 16);
+    write_le16(&out, 1);
+    write_bytes(&out, (const uint8_t *)"t", 1);
+    write_le64(&out, 1000); /* Created, RF, configs, partitions. */
+    write_le32(&out, 0);
+    write_le32(&out, 0);
+    write_le32(&out, 1);
+    write_le32(&out, 7); /* Epoch, leader, end, segments. */
+    write_le32(&out, 1);
+    write_le64(&out, 10);
+    write_le32(&out, 1);
+    write_le64(&out, 99); /* Id, epoch, state, base, salt, end, digest, leader. */
+    write_le32(&out, 7);
+    write_le32(&out, SEGMENT_SEALED);
+    write_le64(&out, 0);
+    write_le64(&out, 5);
+    write_le64(&out, 10);
+    write_le64(&out, 6);
+    write_le32(&out, 1);
+    write_le32(&out, 0x0101);
+    write_le64(&out, 0);
+    write_le32(&out, 0); /* Origins. */
+    assert_false(out.failed);
+    uint64_t size = 24 + out.position;
+    store_le32(bytes + 8, 1);
+    store_le64(bytes + 16, size);
+    store_le32(bytes + 12, crc32c(0, bytes + 16, (size_t)(size - 16)));
+    struct map *map = map_create();
+    assert_int_equal(machine_decode(map, bytes, size), OK);
+    const struct map_partition *partition = &map_topic_by_name(map, bytes_text("t"))->partitions[0];
+    assert_int_equal(partition->log_start, 0);
+    assert_int_equal(partition->segments[0].end_offset, 10);
+    assert_true(partition->segments[0].timestamp_max == INT64_MAX);
+    map_destroy(map);
+}
+
+static void a_roll_of_an_older_log_is_read(void **state)
+{
+    (void)state;
+    uint8_t bytes[512];
+    struct command command = {.kind = COMMAND_SEGMENT_ROLL, .sequence = 1}, decoded;
+    command.segment_roll.leader_node = 8;
+    command.segment_roll.log_start = 9;
+    uint32_t size = command_encode(&command, bytes, sizeof(bytes));
+    assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), OK);
+    assert_int_equal(decoded.segment_roll.log_start, 9);
+
+    enum { OLD_BODY_END = 84, OLD_BYTES = 88 };
+
+    memset(bytes + OLD_BODY_END, 0, OLD_BYTES - OLD_BODY_END);
+    assert_int_equal(command_decode(bytes_of(bytes, OLD_BYTES), &decoded), OK);
+    assert_int_equal(decoded.segment_roll.leader_node, 8);
+    assert_int_equal(decoded.segment_roll.log_start, 0);
+    assert_true(decoded.segment_roll.timestamp_max == INT64_MAX);
+}
+
 static void truncated_and_unknown_commands_are_refused(void **state)
 {
     (void)state;
@@ -325,10 +485,15 @@ int main(void)
         T(a_bad_topic_is_refused_with_its_reason),
         T(no_more_partitions_than_a_core_can_serve),
         T(segments_follow_each_other_and_a_late_roll_is_refused),
+        T(a_trim_forgets_whole_segments_and_may_come_twice),
+        T(a_sealed_segment_tells_where_the_log_starts),
+        T(the_last_segment_of_a_log_stays_though_it_is_empty),
         T(a_command_that_arrives_twice_is_done_once),
         T(the_cluster_id_is_set_once),
         T(maps_with_one_history_are_equal_to_the_byte),
         T(a_damaged_snapshot_is_refused),
+        T(a_snapshot_of_the_first_version_is_read),
+        T(a_roll_of_an_older_log_is_read),
         T(truncated_and_unknown_commands_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -365,6 +365,46 @@ static void check_list_offsets(struct node *node)
                 "00 00");
 }
 
+/* Partition 0 of `topic` from `offset` on; what it answers: where the log starts, and the code. */
+static void check_deleted(struct node *node, const char *topic, int64_t offset, const char *answer)
+{
+    char text[128];
+    (void)snprintf(text, sizeof(text), "00000001 0001'%s' 00000001 00000000 %016llx 00007530",
+                   topic, (unsigned long long)offset);
+    node_ask(node, 21, 1, text);
+    (void)snprintf(text, sizeof(text), "00000000 00000001 0001'%s' 00000001 00000000 %s", topic,
+                   answer);
+    node_expect(node, 21, 1, text);
+}
+
+static void check_delete_records(struct node *node)
+{
+    uint8_t batch[BATCH_BYTES];
+    check_produced(node, wire_plain_batch(3, 1000, batch, sizeof(batch)), 0, 0);
+    check_produced(node, wire_plain_batch(2, 500, batch, sizeof(batch)), 0, 3);
+    check_deleted(node, "t", 4, "0000000000000004 0000");
+    check_deleted(node, "t", 1, "0000000000000004 0000"); /* It never falls. */
+    check_deleted(node, "t", 6, "ffffffffffffffff 0001");
+    check_deleted(node, "t", -2, "ffffffffffffffff 0001");
+    check_offset(node, 4, -2, "0000 ffffffffffffffff 0000000000000004 00000001");
+    check_offset(node, 4, 0, "0000 00000000000001f5 0000000000000004 00000001");
+    node_ask(node, 1, 5,
+             "ffffffff 00000000 00000001 03200000 00 00000001 0001't' 00000001 00000000 "
+             "0000000000000003 ffffffffffffffff 00100000");
+    node_expect(node, 1, 5, "00000000 00000001 0001't' 00000001 00000000 0001 *");
+    check_deleted(node, "t", -1, "0000000000000005 0000");
+    check_offset(node, 4, -1, "0000 ffffffffffffffff 0000000000000005 00000001");
+    /* What is only compacted is not cut. */
+    node_topic(node, "c", 1, 0xc1, "cleanup.policy=compact");
+    check_deleted(node, "c", 0, "ffffffffffffffff 002c");
+}
+
+static void deleted_records_are_gone(void **state)
+{
+    (void)state;
+    on_each_engine(check_delete_records);
+}
+
 static void list_offsets_finds_ends_and_times(void **state)
 {
     (void)state;
@@ -658,6 +698,7 @@ int main(void)
         cmocka_unit_test(acks_say_who_is_answered),
         cmocka_unit_test(sequences_are_appended_once_and_in_order),
         cmocka_unit_test(list_offsets_finds_ends_and_times),
+        cmocka_unit_test(deleted_records_are_gone),
         cmocka_unit_test(a_partition_named_twice_is_refused),
         cmocka_unit_test(fetch_tells_errors_at_once),
         cmocka_unit_test(a_fetch_waits_for_records_and_no_longer_than_asked),

@@ -64,11 +64,11 @@ static void check_all(struct node *node, int16_t key, const struct golden *rows,
 /* --- ApiVersions. --- */
 
 #define RANGES_0                                                                                   \
-    "00000009 00000000000b 00010004000c 000200010007 00030000000c 000a00000004 001200000004 "      \
-    "001300020007 001400010006 001600000004"
+    "0000000a 00000000000b 00010004000c 000200010007 00030000000c 000a00000004 001200000004 "      \
+    "001300020007 001400010006 001500000002 001600000004"
 #define RANGES_3                                                                                   \
-    "0a 00000000000b00 00010004000c00 00020001000700 00030000000c00 000a0000000400 "               \
-    "00120000000400 00130002000700 00140001000600 00160000000400"
+    "0b 00000000000b00 00010004000c00 00020001000700 00030000000c00 000a0000000400 "               \
+    "00120000000400 00130002000700 00140001000600 00150000000200 00160000000400"
 
 static void check_api_versions(struct node *node)
 {
@@ -282,6 +282,35 @@ static void delete_topics(void **state)
     on_each_engine(check_delete_topics);
 }
 
+/* --- DeleteRecords. --- */
+
+/* All of an empty partition, an offset that is not there, a partition and a topic that are not. */
+static void check_delete_records(struct node *node)
+{
+    static const char old[] = "00000002 0001't' 00000003 00000000 ffffffffffffffff "
+                              "00000000 0000000000000001 00000007 0000000000000000 "
+                              "0001'x' 00000001 00000000 0000000000000000 00007530";
+    static const struct golden rows[] = {
+        {0, 1, old,
+         "00000000 00000002 0001't' 00000003 00000000 0000000000000000 0000 "
+         "00000000 ffffffffffffffff 0001 00000007 ffffffffffffffff 0003 "
+         "0001'x' 00000001 00000000 ffffffffffffffff 0003"},
+        {2, 2,
+         "03 02't' 03 00000000 ffffffffffffffff 00 00000000 0000000000000001 00 00 "
+         "02'x' 02 00000000 0000000000000000 00 00 00007530 00",
+         "00000000 03 02't' 03 00000000 0000000000000000 0000 00 "
+         "00000000 ffffffffffffffff 0001 00 00 02'x' 02 00000000 ffffffffffffffff 0003 00 00 00"},
+        {0, 1, "00000000 00007530", "00000000 00000000"},
+    };
+    CHECK_ALL(node, 21, rows);
+}
+
+static void delete_records(void **state)
+{
+    (void)state;
+    on_each_engine(check_delete_records);
+}
+
 /* --- InitProducerId. --- */
 
 static void check_producer_id(struct node *node)
@@ -455,6 +484,7 @@ int main(void)
         cmocka_unit_test(find_coordinator),
         cmocka_unit_test(create_topics),
         cmocka_unit_test(delete_topics),
+        cmocka_unit_test(delete_records),
         cmocka_unit_test(init_producer_id),
         cmocka_unit_test(produce),
         cmocka_unit_test(list_offsets),

@@ -37,6 +37,7 @@ static void memory_log_clear(struct memory_log *log)
     log->used = false;
     log->size = 0;
     log->batch_count = 0;
+    log->start = 0;
 }
 
 void memory_shard_reset(struct memory_shard *shard)
@@ -130,7 +131,7 @@ static enum err memory_produce(struct memory_shard *shard, struct memory_log *lo
     log->size += produce->batch.size;
     produce->base_offset = base;
     produce->append_time_ms = -1;
-    produce->log_start = 0;
+    produce->log_start = log->start;
     memory_wake(shard, log, OK);
     return OK;
 }
@@ -143,9 +144,10 @@ static bool memory_fetch(struct memory_shard *shard, struct memory_log *log,
     fetch->piece_count = 0;
     fetch->size_bytes = 0;
     fetch->high_watermark = memory_log_end(log);
-    fetch->log_start = 0;
+    fetch->log_start = log->start;
     *err = fetch->epoch > 1                        ? ERR_EPOCH_UNKNOWN
            : fetch->offset > fetch->high_watermark ? ERR_OFFSET_RANGE
+           : fetch->offset < log->start            ? ERR_OFFSET_RANGE
                                                    : OK;
     if (*err == OK && fetch->offset == fetch->high_watermark && fetch->park) {
         request->next = log->parked;
@@ -181,17 +183,28 @@ static enum err memory_offsets(const struct memory_log *log, struct request_offs
     if (offsets->timestamp == OFFSETS_LATEST) {
         offsets->offset = (int64_t)memory_log_end(log);
     } else if (offsets->timestamp < 0) {
-        offsets->offset = 0;
+        offsets->offset = (int64_t)log->start;
     }
     for (uint32_t i = 0; offsets->timestamp >= 0 && i < log->batch_count; i++) {
         uint64_t offset;
-        if (batch_find_time(memory_log_batch(log, i), offsets->timestamp, &offset,
+        if (batch_find_time(memory_log_batch(log, i), offsets->timestamp, log->start, &offset,
                             &offsets->timestamp_found) == OK) {
             offsets->offset = (int64_t)offset;
             break;
         }
     }
     return OK;
+}
+
+static enum err memory_trim(struct memory_log *log, struct request_trim *trim)
+{
+    uint64_t end = memory_log_end(log);
+    uint64_t start = trim->offset == TRIM_ALL ? end : (uint64_t)trim->offset;
+    if (start <= end) {
+        log->start = max_u64(log->start, start);
+    }
+    trim->log_start = log->start;
+    return start <= end ? OK : ERR_OFFSET_RANGE;
 }
 
 static enum err memory_assign(struct memory_shard *shard, const struct partition_id *id)
@@ -245,6 +258,9 @@ void shard_submit(struct shard *shard, struct request *request)
         break;
     case REQUEST_OFFSETS:
         err = memory_offsets(log, &request->offsets);
+        break;
+    case REQUEST_TRIM:
+        err = memory_trim(log, &request->trim);
         break;
     case REQUEST_DROP:
         memory_wake(memory, log, ERR_TOPIC_UNKNOWN);

@@ -15,6 +15,7 @@ struct memory_log {
     uint32_t size, batch_count;
     uint32_t positions[MEMORY_LOG_BATCHES];
     uint64_t ends[MEMORY_LOG_BATCHES]; /* Offset behind each batch. */
+    uint64_t start;                    /* What is below is trimmed. */
     struct request *parked;            /* Newest first. */
 };
 

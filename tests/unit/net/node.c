@@ -83,7 +83,7 @@ static void node_open_shard(struct node *node)
     node_run("mkdir", sub);
     struct shard_options options = {
         .data_dir = node->dir,
-        .hooks = {.context = node->agent, .roll = agent_roll},
+        .hooks = {.context = node->agent, .roll = agent_roll, .trim = agent_trim},
         .node_id = NODE_ID,
         .boot = 1,
         .partitions_max = 64,
@@ -222,7 +222,8 @@ static bool node_flexible(int16_t key, int16_t version)
 {
     static const struct {
         int16_t key, from;
-    } first[] = {{0, 9}, {1, 12}, {2, 6}, {3, 9}, {10, 3}, {18, 3}, {19, 5}, {20, 4}, {22, 2}};
+    } first[] = {{0, 9},  {1, 12}, {2, 6},  {3, 9},  {10, 3},
+                 {18, 3}, {19, 5}, {20, 4}, {21, 2}, {22, 2}};
 
     for (uint32_t i = 0; i < ARRAY_COUNT(first); i++) {
         if (first[i].key == key) {

@@ -210,9 +210,23 @@ void agent_roll(void *context, struct shard_roll *roll)
     command.segment_roll.salt = agent->version + 1;
     command.segment_roll.durability = roll->durability;
     command.segment_roll.leader_node = agent->node_id;
+    command.segment_roll.log_start = roll->log_start;
+    command.segment_roll.timestamp_max = roll->timestamp_max;
+    command.segment_roll.bytes = roll->bytes;
     enum err err = stub_apply(agent, &command, &result);
     roll->next = result.segment;
     completion_fire(agent->reactor, &roll->done, err);
+}
+
+void agent_trim(void *context, struct shard_trim *trim)
+{
+    struct agent *agent = context;
+    struct command_result result;
+    struct command command = {.kind = COMMAND_SEGMENT_TRIM};
+    command.segment_trim.partition = trim->partition;
+    command.segment_trim.segment_id = trim->segment_id;
+    command.segment_trim.log_start = trim->log_start;
+    completion_fire(agent->reactor, &trim->done, stub_apply(agent, &command, &result));
 }
 
 void agent_partition_config(const struct partition_config *fallback, const struct map_topic *topic,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static uint32_t finished_count(void)
 {
@@ -67,6 +68,9 @@ static void engine_answer_roll(struct engine *engine, struct shard_roll *roll)
         last->state = SEGMENT_SEALED;
         last->end_offset = roll->end_offset;
         last->digest = roll->digest;
+        last->timestamp_max = roll->timestamp_max;
+        last->bytes = roll->bytes;
+        engine->log_start = min_u64(max_u64(engine->log_start, roll->log_start), roll->end_offset);
     }
     if (err == OK && roll->open_next) {
         uint64_t number = engine->next_segment++;
@@ -106,6 +110,44 @@ void engine_answer(struct engine *engine)
     engine_answer_roll(engine, roll);
 }
 
+static void engine_answer_to_trim(struct engine *engine, struct shard_trim *trim)
+{
+    enum err err = engine->trim_err;
+    uint32_t gone = 0;
+    while (gone < engine->segment_count && engine->segments[gone].id != trim->segment_id) {
+        gone++;
+    }
+    if (err == OK) {
+        ASSERT(gone < engine->segment_count);
+        ASSERT(trim->log_start >= engine->segments[gone].base_offset);
+        engine->segment_count -= gone;
+        memmove(engine->segments, engine->segments + gone,
+                engine->segment_count * sizeof(engine->segments[0]));
+        engine->log_start = max_u64(engine->log_start, trim->log_start);
+    }
+    completion_fire(&engine->reactor, &trim->done, err);
+}
+
+static void engine_trim(void *context, struct shard_trim *trim)
+{
+    struct engine *engine = context;
+    engine->trims++;
+    if (engine->hold_trims) {
+        ASSERT(engine->trim_held == NULL);
+        engine->trim_held = trim;
+        return;
+    }
+    engine_answer_to_trim(engine, trim);
+}
+
+void engine_answer_trim(struct engine *engine)
+{
+    struct shard_trim *trim = engine->trim_held;
+    ASSERT(trim != NULL);
+    engine->trim_held = NULL;
+    engine_answer_to_trim(engine, trim);
+}
+
 static void engine_open_reactor(struct engine *engine, const struct io_engine *io)
 {
     memset(&engine->reactor, 0, sizeof(engine->reactor));
@@ -127,11 +169,12 @@ void engine_open_shard(struct engine *engine)
 {
     struct shard_options options = {
         .data_dir = engine->dir,
-        .hooks = {.context = engine, .roll = engine_roll},
+        .hooks = {.context = engine, .roll = engine_roll, .trim = engine_trim},
         .node_id = 1,
         .boot = ++engine->boot,
         .partitions_max = 128,
         .appends_max = 1024,
+        .retention_check_ms = engine->retention_check_ms,
         .direct = true,
     };
     enum err err = shard_open(&engine->shard, &engine->reactor, &options);
@@ -164,6 +207,8 @@ void engine_start(struct engine *engine, const struct io_engine *io)
         .timestamp_before_max_ms = INT64_MAX,
         .timestamp_after_max_ms = INT64_MAX,
         .producer_expiry_ms = 86400000,
+        .retention_ms = -1,
+        .retention_bytes = -1,
     };
     memset(engine->id.topic.bytes, 0xab, sizeof(engine->id.topic.bytes));
     engine->id.partition = 3;
@@ -216,6 +261,7 @@ void engine_crash(struct engine *engine, const struct io_engine *io)
 {
     struct segment_info segments[sizeof(engine->segments) / sizeof(engine->segments[0])];
     uint32_t segment_count = engine->segment_count;
+    uint64_t log_start = engine->log_start;
     char copy[512];
     memcpy(segments, engine->segments, sizeof(segments));
     (void)snprintf(copy, sizeof(copy), "%s %s.crash", engine->dir, engine->dir);
@@ -227,6 +273,7 @@ void engine_crash(struct engine *engine, const struct io_engine *io)
     engine_run("mv", copy);
     memcpy(engine->segments, segments, sizeof(engine->segments));
     engine->segment_count = segment_count;
+    engine->log_start = log_start;
     engine_open_reactor(engine, io);
     engine_open_shard(engine);
 }
@@ -311,6 +358,7 @@ void call_assign(struct call *call, struct engine *engine)
     call->request.assign.segments = engine->segments;
     call->request.assign.segment_count = engine->segment_count;
     call->request.assign.epoch = engine->epoch;
+    call->request.assign.log_start = engine->log_start;
     call_start(call, engine, REQUEST_ASSIGN);
 }
 
@@ -361,6 +409,19 @@ void call_drop(struct call *call, struct engine *engine)
     call_start(call, engine, REQUEST_DROP);
 }
 
+void call_trim_start(struct call *call, struct engine *engine, int64_t offset)
+{
+    *call = (struct call){0};
+    call->request.trim.offset = offset;
+    call_start(call, engine, REQUEST_TRIM);
+}
+
+void call_trim(struct call *call, struct engine *engine, int64_t offset)
+{
+    call_trim_start(call, engine, offset);
+    call_wait(call);
+}
+
 enum err engine_assign(struct engine *engine)
 {
     struct segment_info borrowed[ENGINE_SEGMENTS_MAX];
@@ -371,6 +432,7 @@ enum err engine_assign(struct engine *engine)
     call.request.assign.segments = borrowed;
     call.request.assign.segment_count = engine->segment_count;
     call.request.assign.epoch = engine->epoch;
+    call.request.assign.log_start = engine->log_start;
     call_start(&call, engine, REQUEST_ASSIGN);
     call_wait(&call);
     return call.err;
@@ -394,6 +456,15 @@ void engine_append_each(struct engine *engine, uint32_t count, uint32_t value_by
         ASSERT(call.err == OK);
     }
     free(batch);
+}
+
+bool engine_has_file(const struct engine *engine, uint64_t segment_id)
+{
+    char topic[TOPIC_ID_TEXT_BYTES];
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/topics/%s/%u/%016" PRIx64 ".seg", engine->dir,
+                   topic_id_text(&engine->id.topic, topic), engine->id.partition, segment_id);
+    return access(path, F_OK) == 0;
 }
 
 void engine_segment_path(const struct engine *engine, uint32_t index, char *path, uint32_t size)

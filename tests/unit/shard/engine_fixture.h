@@ -25,6 +25,12 @@ struct engine {
     bool hold_rolls;
     enum err roll_err; /* The map's next answers. */
     struct shard_roll *held;
+    uint64_t log_start; /* As the map knows it. */
+    bool hold_trims;
+    enum err trim_err; /* The map's next answers. */
+    struct shard_trim *trim_held;
+    uint32_t trims;              /* Asked. */
+    uint32_t retention_check_ms; /* Of the next shard. */
 };
 
 /* One request and when it came home (1 = first). */
@@ -69,7 +75,8 @@ void engine_stop_shard(struct engine *engine);
 /* The process dies: nothing is flushed or told; what is on the disk stays. */
 void engine_crash(struct engine *engine, const struct io_engine *io);
 void engine_turns(struct engine *engine, uint32_t count);
-void engine_answer(struct engine *engine); /* The held roll. */
+void engine_answer(struct engine *engine);      /* The held roll. */
+void engine_answer_trim(struct engine *engine); /* The held trim. */
 
 uint32_t batch_make(const struct batch_spec *spec, uint8_t *at, uint32_t size);
 
@@ -80,10 +87,13 @@ void call_fetch(struct call *call, struct engine *engine, uint64_t offset, bool 
 void call_offsets(struct call *call, struct engine *engine, int64_t timestamp);
 void call_release(struct call *call);
 void call_drop(struct call *call, struct engine *engine);
+void call_trim(struct call *call, struct engine *engine, int64_t offset); /* Is waited for. */
+void call_trim_start(struct call *call, struct engine *engine, int64_t offset);
 
 enum err engine_assign(struct engine *engine);
 /* Appends `count` batches of one record, each waited for; asserts OK. */
 void engine_append_each(struct engine *engine, uint32_t count, uint32_t value_bytes);
+bool engine_has_file(const struct engine *engine, uint64_t segment_id);
 void engine_segment_path(const struct engine *engine, uint32_t index, char *path, uint32_t size);
 /* Flips bits of one byte of the segment's file. */
 void engine_spoil(const struct engine *engine, uint32_t index, long position);

@@ -15,30 +15,30 @@
 #include "core/err.h"
 #include "shard/request.h"
 
-enum { RECORD_BYTES = 192 };
+enum { SEGMENT_RECORD_BYTES = 192 };
 
-enum record_mark {
-    RECORD_DAMAGED = 1, /* Acked records between the valid end and `maybe_end` are lost. */
-    RECORD_SUSPECT = 2, /* A lost part of a journal may have held its acked records. */
-    RECORD_MISSING = 4, /* There was a file. */
+enum segment_mark {
+    SEGMENT_MARK_DAMAGED = 1, /* Acked records between the valid end and `maybe_end` are lost. */
+    SEGMENT_MARK_SUSPECT = 2, /* A lost part of a journal may have held its acked records. */
+    SEGMENT_MARK_MISSING = 4, /* There was a file. */
 };
 
-struct record {
+struct segment_record {
     uint64_t segment_id;
     struct topic_id topic;
     uint32_t partition, epoch;
     uint64_t base_offset, salt;
     uint8_t state; /* enum segment_state */
     uint8_t durability, replication_factor, ack_quorum;
-    uint32_t marks; /* enum record_mark */
+    uint32_t marks; /* enum segment_mark */
     uint32_t file_generation, boot;
     uint64_t checkpoint_offset, checkpoint_position, checkpoint_chain;
     uint64_t end_offset, digest, log_start, maybe_end;
     int64_t timestamp_max;
 };
 
-/* Fills RECORD_BYTES. */
-void record_encode(const struct record *record, uint8_t *at);
+/* Fills SEGMENT_RECORD_BYTES. */
+void segment_record_encode(const struct segment_record *record, uint8_t *at);
 
 /* ERR_CORRUPT. */
-NODISCARD enum err record_decode(const uint8_t *at, struct record *record);
+NODISCARD enum err segment_record_decode(const uint8_t *at, struct segment_record *record);

@@ -1,5 +1,5 @@
 /* Segment records: to bytes and back. */
-#include "shard/record.h"
+#include "shard/segment_record.h"
 
 #include "core/crc32c.h"
 
@@ -7,9 +7,9 @@
 
 enum { RECORD_CRC_AT = 188, RECORD_VERSION = 1 };
 
-void record_encode(const struct record *record, uint8_t *at)
+void segment_record_encode(const struct segment_record *record, uint8_t *at)
 {
-    memset(at, 0, RECORD_BYTES);
+    memset(at, 0, SEGMENT_RECORD_BYTES);
     store_le64(at, record->segment_id);
     memcpy(at + 8, record->topic.bytes, sizeof(record->topic.bytes));
     store_le32(at + 24, record->partition);
@@ -35,7 +35,7 @@ void record_encode(const struct record *record, uint8_t *at)
     store_le32(at + RECORD_CRC_AT, crc32c(0, at, RECORD_CRC_AT));
 }
 
-enum err record_decode(const uint8_t *at, struct record *record)
+enum err segment_record_decode(const uint8_t *at, struct segment_record *record)
 {
     memset(record, 0, sizeof(*record));
     if (load_le32(at + RECORD_CRC_AT) != crc32c(0, at, RECORD_CRC_AT) ||

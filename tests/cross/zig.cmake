@@ -1,0 +1,26 @@
+# A toolchain for CMake: zig's clang, headers and libc for FLOE_TARGET, and the headers of the
+# libraries below us in FLOE_CROSS/include; see tests/cross/run.
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES FLOE_ZIG FLOE_TARGET FLOE_CROSS FLOE_SYSROOT)
+if(FLOE_TARGET MATCHES "macos")
+  set(CMAKE_SYSTEM_NAME Darwin)
+  # Apple's own tools, which only programs that are installed would need.
+  set(CMAKE_INSTALL_NAME_TOOL true)
+elseif(FLOE_TARGET MATCHES "freebsd")
+  set(CMAKE_SYSTEM_NAME FreeBSD)
+else()
+  set(CMAKE_SYSTEM_NAME Linux)
+endif()
+string(REGEX MATCH "^[^-]+" CMAKE_SYSTEM_PROCESSOR "${FLOE_TARGET}")
+
+set(CMAKE_C_COMPILER "${FLOE_ZIG}" cc -target ${FLOE_TARGET})
+set(CMAKE_C_FLAGS_INIT "-isystem ${FLOE_CROSS}/include")
+set(CMAKE_AR "${FLOE_ZIG}")
+set(CMAKE_RANLIB "${FLOE_ZIG}")
+set(CMAKE_C_ARCHIVE_CREATE "<CMAKE_AR> ar qc <TARGET> <OBJECTS>")
+set(CMAKE_C_ARCHIVE_FINISH "<CMAKE_RANLIB> ranlib <TARGET>")
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+if(FLOE_SYSROOT)
+  set(CMAKE_EXE_LINKER_FLAGS_INIT "-L${FLOE_SYSROOT}/usr/lib/aarch64-linux-gnu")
+  set(CMAKE_SHARED_LINKER_FLAGS_INIT "-L${FLOE_SYSROOT}/usr/lib/aarch64-linux-gnu")
+  set(CMAKE_CROSSCOMPILING_EMULATOR "${FLOE_CROSS}/qemu/usr/bin/qemu-aarch64-static;-L;${FLOE_SYSROOT}")
+endif()
