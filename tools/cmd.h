@@ -131,6 +131,7 @@ int cmd_consume(const struct cmd *cmd);
 int cmd_log_inspect(const struct cmd *cmd);
 int cmd_log_verify(const struct cmd *cmd);
 int cmd_log_export(const struct cmd *cmd);
+int cmd_cluster_rebuild_map(const struct cmd *cmd);
 int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);

@@ -206,29 +206,6 @@ static void log_verify_file(struct cmd_rows *rows, struct log_sum *sum, const st
     }
 }
 
-/* Was it the newest of its partition, of which older ones are there? Older ones may be deleted, and
- * so may a whole topic, while blocks of the journal still speak of them. */
-static bool log_is_missing(const struct log_files *list, const struct journal_view_segment *segment)
-{
-    const struct segment_record *record = segment->record;
-    bool older = false;
-    if (record == NULL || segment->evidence <= record->base_offset) {
-        return false;
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        const struct segment_header *header = &list->files[i].header;
-        if (list->files[i].err != OK || header->partition != record->partition ||
-            !topic_id_equal(&header->topic, &record->topic)) {
-            continue;
-        }
-        if (header->base_offset >= record->base_offset) {
-            return false; /* Itself, or one behind it. */
-        }
-        older = true;
-    }
-    return older;
-}
-
 /* MANIFEST and journals; and the segments of which they know that there were files. */
 static void log_verify_journals(struct cmd_rows *rows, struct log_sum *sum,
                                 const struct log_files *list)
@@ -245,14 +222,10 @@ static void log_verify_journals(struct cmd_rows *rows, struct log_sum *sum,
     }
     struct journal_view_segment segment;
     for (uint32_t i = 0; journal_view_segment(list->journals, i, &segment); i++) {
-        if (!log_is_missing(list, &segment)) {
+        if (!log_files_lack(list, &segment, text, sizeof(text))) {
             continue;
         }
-        char topic[TOPIC_ID_TEXT_BYTES];
         sum->problems++;
-        (void)snprintf(text, sizeof(text), "%s/topics/%s/%u/%016" PRIx64 ".seg", list->data_dir,
-                       topic_id_text(&segment.record->topic, topic), segment.record->partition,
-                       segment.segment_id);
         cmd_rows_text(rows, text);
         cmd_rows_text(rows, NULL);
         cmd_rows_text(rows, "it is missing, and the journals have records of it; put it back from "

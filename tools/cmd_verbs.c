@@ -171,6 +171,14 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe log export /var/lib/floe orders -o jsonl > orders.jsonl\n"
                  "  floe log export backup orders -p 0 --from 1000 --until 2000\n"
                  "  floe log export 8000000000000001.seg --format '%o %k %v\\n'\n"},
+    {.noun = "cluster",
+     .verb = "rebuild-map",
+     OPERANDS("DIR", 1, 1),
+     .rows = true,
+     .run = cmd_cluster_rebuild_map,
+     .sentence = "print what a new map of a data directory would have; offline, writes nothing",
+     .examples = "  floe cluster rebuild-map /var/lib/floe\n"
+                 "  floe cluster rebuild-map backup -o json\n"},
     {.noun = "config",
      .verb = "show",
      FLAGS(config_flags),

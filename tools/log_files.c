@@ -346,3 +346,30 @@ int log_files_say_problems(const struct log_files *list, int code)
     }
     return code;
 }
+
+/* Was it the newest of its partition, of which older ones are there? Older ones may be deleted, and
+ * so may a whole topic, while blocks of the journal still speak of them. */
+bool log_files_lack(const struct log_files *list, const struct journal_view_segment *segment,
+                    char *path, size_t path_bytes)
+{
+    const struct segment_record *record = segment->record;
+    bool older = false;
+    if (record == NULL || segment->evidence <= record->base_offset) {
+        return false;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const struct segment_header *header = &list->files[i].header;
+        if (list->files[i].err != OK || header->partition != record->partition ||
+            !topic_id_equal(&header->topic, &record->topic)) {
+            continue;
+        }
+        if (header->base_offset >= record->base_offset) {
+            return false; /* Itself, or one behind it. */
+        }
+        older = true;
+    }
+    char topic[TOPIC_ID_TEXT_BYTES];
+    (void)snprintf(path, path_bytes, "%s/topics/%s/%u/%016" PRIx64 ".seg", list->data_dir,
+                   topic_id_text(&record->topic, topic), record->partition, segment->segment_id);
+    return older;
+}

@@ -55,3 +55,8 @@ int log_file_say_problem(const struct log_files *list, const struct log_file *fi
 
 /* What is wrong with MANIFEST and journals, as sentences; `code` if nothing is. */
 int log_files_say_problems(const struct log_files *list, int code);
+
+/* The journals speak of a segment that was the newest of its partition, and its file is gone: then
+ * `path` says where it should be. */
+bool log_files_lack(const struct log_files *list, const struct journal_view_segment *segment,
+                    char *path, size_t path_bytes);

@@ -6,6 +6,8 @@ import shutil
 import struct
 
 from fixture import Skip, check, consume, equal, lines, produce
+from test_retention import delete_records
+from wire import crc32c
 
 BLOCK = 4096
 LARGE = "x" * 70000  # Goes to its file at once; what is smaller, to the journal.
@@ -321,6 +323,71 @@ def test_a_start_asks_for_a_manifest_that_journals_want(world):
             return
 
 
+def test_the_newest_file_is_missed(world):
+    server = world.server(settings={"segment.records": "10"})
+    for n in range(15):
+        produce(server, "l", [f"record-{n}"])
+    server.kill()
+    newest = segments(world)[-1]
+    os.unlink(newest)
+    found, _ = rows(world, "verify", world.data, code=1)
+    equal([row["file"] for row in found], [newest])
+    check("it is missing, and the journals have records of it" in found[0]["problem"], found)
+    done = world.floe("cluster", "rebuild-map", world.data)
+    equal(done.returncode, 6)
+    check((newest + ": it is missing").encode() in done.stderr, done.stderr)
+
+
+def test_rebuild_map_prints_what_a_new_map_would_have(world):
+    server = world.server(settings={"segment.records": "10"})
+    equal(world.floe("topic", "create", "os", "-p", "2", "--config", "durability=os",
+                     "-b", server.address).returncode, 0)
+    for n in range(25):
+        produce(server, "l", [f"record-{n}"])
+    produce(server, "os", ["one", "two"])
+    server.kill()
+    shutil.rmtree(os.path.join(world.data, "meta"))
+    before = {name: open(name, "rb").read() for name in segments(world)}
+
+    def rebuild(code=0):
+        done = world.floe("cluster", "rebuild-map", world.data, "-o", "json")
+        equal(done.returncode, code, done.stderr.decode())
+        return sorted(json.loads(done.stdout)["rows"], key=lambda row: row["topic"]), \
+            done.stderr.decode()
+
+    found, said = rebuild()
+    paths = {row["topic"]: glob.glob(os.path.join(world.data, "topics", row["id"],
+                                                  str(row["partition"]), "*.seg"))
+             for row in found}
+    equal([len(paths["l"]), len(paths["os"])], [3, 1])
+    equal([[row[key] for key in ("topic", "partition", "durability", "segments", "first", "end",
+                                 "finding")] for row in found],
+          [["l", 0, "disk", 3, 0, 25, None], ["os", 0, "os", 1, 0, 2, None]])
+    check("2 topics, 2 partitions, 4 segments; 0 findings; nothing is written" in said, said)
+    equal({name: open(name, "rb").read() for name in segments(world)}, before)
+    check(not os.path.exists(os.path.join(world.data, "meta")), "it made a map")
+    middle = sorted(paths["l"])[1]
+    spoil(middle, 2 * BLOCK + 20)
+    check(rebuild(6)[0][0]["finding"] is not None, "damage")
+    os.unlink(middle)
+    equal(rebuild(6)[0][0]["finding"], "a segment is missing: offsets have a gap")
+    with open(middle, "wb") as file:
+        file.write(b"nothing" * 4000)
+    check("not a segment file" in rebuild(6)[1], "words")
+    other = os.path.join(world.data, "topics", "0" * 32, "0")
+    os.makedirs(other)
+    with open(paths["os"][0], "rb") as file:
+        header = bytearray(file.read(2 * BLOCK))
+    header[24:40] = bytes(16)  # The same name, another topic.
+    header[4092:4096] = struct.pack("<I", crc32c(bytes(header[:4092])))
+    with open(os.path.join(other, os.path.basename(paths["os"][0])), "wb") as file:
+        file.write(header)
+    equal([row["finding"] for row in rebuild(6)[0] if row["topic"] == "os"],
+          ["another topic has the same name"] * 2)
+    equal(world.floe("cluster", "rebuild-map", paths["os"][0]).returncode, 2)
+    equal(world.floe("cluster", "rebuild-map", os.path.join(world.dir, "none")).returncode, 3)
+
+
 def test_export_prints_what_consume_prints(world):
     server = world.server(settings={"segment.records": "40"})
     equal(world.floe("topic", "create", "t", "-p", "2", "-b", server.address).returncode, 0)
@@ -367,6 +434,20 @@ def test_export_prints_what_consume_prints(world):
     check(b"give the topic" in export(world.data, code=2).stderr, "words")
     check(b"is a file" in export(path, "t", code=2).stderr, "words")
     export(os.path.join(world.dir, "nothing"), "t", code=3)
+
+
+def test_export_leaves_out_what_was_deleted(world):
+    server = world.server()
+    for n in range(10):
+        produce(server, "l", [f"record-{n}"])
+    equal(delete_records(server, "l", 4), (4, 0))
+    for n in range(10, 12):
+        produce(server, "l", [f"record-{n}"])
+    equal(consume(server, "l"), [f"record-{n}" for n in range(4, 12)])
+    server.kill()
+    done = world.floe("log", "export", world.data, "l")
+    equal((done.returncode, done.stderr), (0, b""))
+    equal(done.stdout.decode().splitlines(), [f"record-{n}" for n in range(4, 12)])
 
 
 def test_export_goes_on_behind_damage(world):
