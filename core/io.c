@@ -155,9 +155,10 @@ void io_space(struct io *io, const char *path)
     io->space.path = path;
 }
 
-void io_lock(struct io *io, int fd)
+void io_lock(struct io *io, int fd, uint32_t flags)
 {
     io_prepare(io, IO_LOCK, fd);
+    io->flags = flags;
 }
 
 /* Whether a worker of the kernel, or the helper, has a disk to wait for. */

@@ -53,6 +53,7 @@ enum io_flag {
     IO_OPEN_EXCLUSIVE = 1 << 2, /* With CREATE: ERR_EXISTS when present. */
     IO_OPEN_DIRECT = 1 << 3,   /* O_DIRECT; silently buffered where refused (see io.open.direct). */
     IO_WRITE_DURABLE = 1 << 4, /* This write is durable when it completes (RWF_DSYNC or FUA). */
+    IO_LOCK_SHARED = 1 << 5,   /* Beside others that are shared; else alone. */
 };
 
 /* An IPv4 or IPv6 address; 4 in 6 is stored as 4. */
@@ -169,7 +170,7 @@ void io_sync_dir(struct io *io, const char *path);
 void io_list(struct io *io, const char *path, char *names, uint32_t size, uint32_t skip);
 void io_stat(struct io *io, const char *path);
 void io_space(struct io *io, const char *path);
-void io_lock(struct io *io, int fd); /* flock, exclusive, without waiting: ERR_BUSY. */
+void io_lock(struct io *io, int fd, uint32_t flags); /* flock, without waiting: ERR_BUSY. */
 
 /* Hands `io` to the engine; it enters the kernel with the rest of the turn. */
 void io_submit(struct reactor *reactor, struct io *io);

@@ -284,7 +284,8 @@ int32_t io_execute(struct io *io)
     case IO_SPACE:
         return execute_space(io);
     case IO_LOCK:
-        return execute_result(io, flock(io->fd, LOCK_EX | LOCK_NB));
+        return execute_result(
+            io, flock(io->fd, ((io->flags & IO_LOCK_SHARED) != 0 ? LOCK_SH : LOCK_EX) | LOCK_NB));
     case IO_NONE:
     case IO_LISTEN:
     case IO_ACCEPT:

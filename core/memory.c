@@ -239,8 +239,10 @@ enum err memory_open(struct memory **memory_out, const struct memory_options *op
         return ERR_NO_MEMORY;
     }
     completion_init(&memory->recheck, memory_recheck);
-    os_memory_bind(memory->region, (size_t)memory->region_bytes, options->numa_node);
-    os_memory_bind(memory->side, (size_t)memory->side_bytes, options->numa_node);
+    if (options->bind != NULL) {
+        options->bind(memory->region, memory->region_bytes, options->numa_node);
+        options->bind(memory->side, memory->side_bytes, options->numa_node);
+    }
     uint64_t guaranteed = 0;
     for (uint32_t i = 0; i < MEMORY_CLASS_COUNT; i++) {
         memory->guarantee[i] = memory->limit_bytes / 16 * memory_guarantee_16ths[i];

@@ -28,6 +28,8 @@ struct memory;
 struct memory_options {
     uint64_t limit_bytes; /* Of this core; at least MEMORY_LIMIT_MIN. */
     int numa_node;        /* -1: wherever the thread runs. */
+    /* Asks for pages on the node: topology_bind(); NULL: nobody does. */
+    void (*bind)(void *at, uint64_t bytes, int numa_node);
     bool prefault;
 };
 

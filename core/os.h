@@ -44,7 +44,3 @@ void os_memory_huge_pages(void *at, size_t bytes);
 
 /* Makes the pages present, in this thread; false: they must be touched. */
 bool os_memory_populate(void *at, size_t bytes);
-
-/* Asks for pages on a NUMA node. A machine without it, or a container that forbids it, is as good.
- */
-void os_memory_bind(void *at, size_t bytes, int numa_node);

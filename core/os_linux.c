@@ -9,10 +9,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#ifdef FLOE_HAS_NUMA
-#include <numa.h>
-#endif
-
 bool os_file_direct(int fd)
 {
     int status = fcntl(fd, F_GETFL);
@@ -109,18 +105,5 @@ bool os_memory_populate(void *at, size_t bytes)
     (void)at;
     (void)bytes;
     return false;
-#endif
-}
-
-void os_memory_bind(void *at, size_t bytes, int numa_node)
-{
-#ifdef FLOE_HAS_NUMA
-    if (numa_node >= 0 && numa_available() >= 0 && numa_node <= numa_max_node()) {
-        numa_tonode_memory(at, bytes, numa_node);
-    }
-#else
-    (void)at;
-    (void)bytes;
-    (void)numa_node;
 #endif
 }

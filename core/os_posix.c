@@ -166,10 +166,3 @@ bool os_memory_populate(void *at, size_t bytes)
     (void)bytes;
     return false;
 }
-
-void os_memory_bind(void *at, size_t bytes, int numa_node)
-{
-    (void)at;
-    (void)bytes;
-    (void)numa_node;
-}

@@ -167,8 +167,8 @@ static void turn_publish(struct reactor *reactor)
 
 static bool turn_work_left(struct reactor *reactor)
 {
-    if (reactor->ready.head != NULL || reactor->phases[TURN_COMMIT].head != NULL ||
-        reactor->phases[TURN_SEND].head != NULL) {
+    if (reactor->hurried || reactor->ready.head != NULL ||
+        reactor->phases[TURN_COMMIT].head != NULL || reactor->phases[TURN_SEND].head != NULL) {
         return true;
     }
     for (uint32_t i = 0; i < reactor->peer_count; i++) {
@@ -235,12 +235,18 @@ uint32_t reactor_turn(struct reactor *reactor, uint64_t wait_ns)
     }
     uint32_t fired = reactor->engine->poll(reactor, turn_wait(reactor, wait_ns));
     atomic_store_explicit(&reactor->sleeping, 0, memory_order_relaxed);
+    reactor->hurried = false;
     done += fired;
     if (done == 0) {
         stats_add(&reactor->stats, STAT_TURNS_IDLE, 1);
     }
     reactor_current = outer;
     return done;
+}
+
+void reactor_hurry(struct reactor *reactor)
+{
+    reactor->hurried = true;
 }
 
 /* A durable write completes in a worker of the kernel on some CPU: a core that spins there makes it

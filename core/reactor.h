@@ -61,6 +61,7 @@ struct reactor {
     struct prng prng;
     struct stats stats;
     uint32_t idle_poll_us;
+    bool hurried;        /* This turn does not wait. */
     uint32_t peer_count; /* Of the group, this one included. */
     struct reactor *peers[REACTORS_MAX];
     struct mailbox *inbox[REACTORS_MAX];  /* From peer i. */
@@ -91,6 +92,10 @@ void reactor_disconnect(struct reactor *const *reactors, uint32_t count);
 /* One turn; waits at most wait_ns in the kernel when there is nothing to do. Returns how much it
  * did: completions, mails and timers; 0 = idle. */
 uint32_t reactor_turn(struct reactor *reactor, uint64_t wait_ns);
+
+/* The turn that is under way, or else the next one, does not wait: whoever turns it has what he
+ * waited for. */
+void reactor_hurry(struct reactor *reactor);
 
 /* Turns until reactor_stop(). */
 void reactor_run(struct reactor *reactor);

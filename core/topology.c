@@ -387,3 +387,16 @@ enum err topology_pin(const struct topology_core *core)
     return ERR_UNSUPPORTED;
 #endif
 }
+
+void topology_bind(void *at, uint64_t bytes, int numa_node)
+{
+#ifdef __linux__
+    if (numa_node >= 0 && numa_available() >= 0 && numa_node <= numa_max_node()) {
+        numa_tonode_memory(at, (size_t)bytes, numa_node);
+    }
+#else
+    (void)at;
+    (void)bytes;
+    (void)numa_node;
+#endif
+}

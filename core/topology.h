@@ -40,5 +40,9 @@ NODISCARD enum err topology_plan(const struct topology_options *options, const c
 /* Fills cpu_quota_milli, cpuset and memory_total from cgroup v2, sched_getaffinity and sysconf. */
 void topology_read_machine(struct topology_options *options, char *cpuset_text, uint32_t size);
 
+/* memory_options.bind: asks for pages on the node. A machine without it, or a container that
+ * forbids it, is as good. */
+void topology_bind(void *at, uint64_t bytes, int numa_node);
+
 /* Pins the calling thread and makes its memory local. ERR_DENIED or ERR_INVALID: say so, go on. */
 NODISCARD enum err topology_pin(const struct topology_core *core);

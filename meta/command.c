@@ -12,6 +12,10 @@
  *                      greatest time i64, bytes u64 (the last three not in older logs)
  *     PRODUCER_IDS     count u32
  *     SEGMENT_TRIM     topic 16, partition u32, zero u32, segment u64, log start u64
+ *     ADOPT            topic 16, partition u32, partitions u32, epoch u32, leader u32,
+ *                      durability u8, name u16 + bytes, segments u32, each {id u64, base u64,
+ *                      salt u64, end u64, digest u64, epoch u32, state u8, durability u8, RF u8,
+ *                      Qa u8}
  *     configs          u32 count, each {key u16 + bytes, value u32 + bytes, UINT32_MAX = null} */
 #include "meta/command.h"
 
@@ -83,6 +87,60 @@ static void write_trim(struct bytes_writer *writer, const struct command *comman
     write_le64(writer, command->segment_trim.log_start);
 }
 
+void command_adopt_encode(const struct segment_info *info, uint8_t *row)
+{
+    struct bytes_writer writer = bytes_writer(row, COMMAND_ADOPT_ROW_BYTES);
+    write_le64(&writer, info->id);
+    write_le64(&writer, info->base_offset);
+    write_le64(&writer, info->salt);
+    write_le64(&writer, info->end_offset);
+    write_le64(&writer, info->digest);
+    write_le32(&writer, info->epoch);
+    write_u8(&writer, (uint8_t)info->state);
+    write_u8(&writer, (uint8_t)info->durability);
+    write_u8(&writer, info->replication_factor);
+    write_u8(&writer, info->ack_quorum);
+    ASSERT(writer.position == COMMAND_ADOPT_ROW_BYTES);
+}
+
+enum err command_adopt_decode(const uint8_t *row, struct segment_info *info)
+{
+    struct bytes_reader reader = bytes_reader(bytes_of(row, COMMAND_ADOPT_ROW_BYTES));
+    *info = (struct segment_info){.id = read_le64(&reader)};
+    info->base_offset = read_le64(&reader);
+    info->salt = read_le64(&reader);
+    info->end_offset = read_le64(&reader);
+    info->digest = read_le64(&reader);
+    info->epoch = read_le32(&reader);
+    uint8_t state = read_u8(&reader);
+    uint8_t durability = read_u8(&reader);
+    info->replication_factor = read_u8(&reader);
+    info->ack_quorum = read_u8(&reader);
+    if ((state != SEGMENT_OPEN && state != SEGMENT_SEALED) || durability > DURABILITY_MEMORY) {
+        return ERR_CORRUPT;
+    }
+    info->state = (enum segment_state)state;
+    info->durability = (enum durability)durability;
+    return OK;
+}
+
+static void write_adopt(struct bytes_writer *writer, const struct command *command)
+{
+    struct bytes segments = command->adopt.segments;
+    ASSERT(segments.size % COMMAND_ADOPT_ROW_BYTES == 0);
+    write_bytes(writer, command->adopt.partition.topic.bytes, 16);
+    write_le32(writer, command->adopt.partition.partition);
+    write_le32(writer, command->adopt.partition_count);
+    write_le32(writer, command->adopt.epoch);
+    write_le32(writer, command->adopt.leader_node);
+    write_u8(writer, (uint8_t)command->adopt.durability);
+    write_text(writer, command->adopt.name);
+    write_le32(writer, segments.size / COMMAND_ADOPT_ROW_BYTES);
+    if (segments.size > 0) {
+        write_bytes(writer, segments.data, segments.size);
+    }
+}
+
 static void write_body(struct bytes_writer *writer, const struct command *command)
 {
     switch (command->kind) {
@@ -115,6 +173,9 @@ static void write_body(struct bytes_writer *writer, const struct command *comman
         return;
     case COMMAND_SEGMENT_TRIM:
         write_trim(writer, command);
+        return;
+    case COMMAND_ADOPT:
+        write_adopt(writer, command);
         return;
     }
     UNREACHABLE();
@@ -210,6 +271,29 @@ static void read_trim(struct bytes_reader *reader, struct command *command)
     command->segment_trim.log_start = read_le64(reader);
 }
 
+static void read_adopt(struct bytes_reader *reader, struct command *command)
+{
+    read_id(reader, command->adopt.partition.topic.bytes);
+    command->adopt.partition.partition = read_le32(reader);
+    command->adopt.partition_count = read_le32(reader);
+    command->adopt.epoch = read_le32(reader);
+    command->adopt.leader_node = read_le32(reader);
+    uint8_t durability = read_u8(reader);
+    command->adopt.durability = (enum durability)durability;
+    command->adopt.name = read_bytes(reader, read_le16(reader));
+    uint32_t count = read_le32(reader);
+    if (count > COMMAND_ADOPT_SEGMENTS_MAX || durability > DURABILITY_MEMORY) {
+        reader->failed = true;
+        return;
+    }
+    command->adopt.segments = read_bytes(reader, count * COMMAND_ADOPT_ROW_BYTES);
+    for (uint32_t i = 0; i < count && !reader->failed; i++) {
+        struct segment_info info;
+        const uint8_t *row = command->adopt.segments.data + (size_t)i * COMMAND_ADOPT_ROW_BYTES;
+        reader->failed = command_adopt_decode(row, &info) != OK;
+    }
+}
+
 /* False for a kind that this release does not know. */
 static bool read_body(struct bytes_reader *reader, struct command *command)
 {
@@ -243,6 +327,9 @@ static bool read_body(struct bytes_reader *reader, struct command *command)
         return true;
     case COMMAND_SEGMENT_TRIM:
         read_trim(reader, command);
+        return true;
+    case COMMAND_ADOPT:
+        read_adopt(reader, command);
         return true;
     }
     return false;

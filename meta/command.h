@@ -19,7 +19,11 @@ enum command_kind {
     COMMAND_SEGMENT_ROLL = 6,
     COMMAND_PRODUCER_IDS = 7, /* Hands out a block of 1000 producer ids. */
     COMMAND_SEGMENT_TRIM = 8, /* The log of a partition starts later; segments below it go. */
+    COMMAND_ADOPT = 16,       /* Segments that the library wrote, of one partition. */
 };
+
+/* Of one ADOPT; more of them go into further ones. */
+enum { COMMAND_ADOPT_SEGMENTS_MAX = 1000, COMMAND_ADOPT_ROW_BYTES = 48 };
 
 enum { COMMAND_ADDRESSES_MAX = 8, COMMAND_CONFIGS_MAX = 64, COMMAND_BYTES_MAX = 64 << 10 };
 
@@ -89,6 +93,16 @@ struct command {
         struct {
             uint32_t count;
         } producer_ids;
+
+        struct {
+            struct partition_id partition;
+            struct bytes name; /* Of the topic, which is made if it is not there. */
+            uint32_t partition_count;
+            uint32_t epoch; /* Of the partition: a greater one than its segments' if one is gone. */
+            uint32_t leader_node;
+            enum durability durability; /* The topic's, if it is made. */
+            struct bytes segments;      /* Rows of COMMAND_ADOPT_ROW_BYTES, by base offset. */
+        } adopt;
     };
 };
 
@@ -98,6 +112,10 @@ struct command_result {
     struct segment_info segment; /* SEGMENT_ROLL with open_next */
     uint64_t producer_id_first;  /* PRODUCER_IDS */
 };
+
+/* One row of an ADOPT. Decoding: ERR_CORRUPT. */
+void command_adopt_encode(const struct segment_info *info, uint8_t *row);
+NODISCARD enum err command_adopt_decode(const uint8_t *row, struct segment_info *info);
 
 /* Into `data` of `size` bytes; the length (a multiple of 8) or 0 if it does not fit. */
 uint32_t command_encode(const struct command *command, uint8_t *data, uint32_t size);

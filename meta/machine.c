@@ -26,26 +26,10 @@ static void machine_tell(const struct machine_watch *watch, enum machine_change 
     }
 }
 
-static bool name_is_allowed(struct bytes name)
-{
-    if (name.size == 0 || name.size > TOPIC_NAME_BYTES_MAX) {
-        return false;
-    }
-    for (uint32_t i = 0; i < name.size; i++) {
-        uint8_t c = name.data[i];
-        bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '.' || c == '_' || c == '-';
-        if (!allowed) {
-            return false;
-        }
-    }
-    return !(name.size <= 2 && name.data[0] == '.' && name.data[name.size - 1] == '.');
-}
-
 static enum err topic_create_check(const struct map *map, const struct command *command)
 {
     struct bytes name = command->topic_create.name;
-    if (!name_is_allowed(name)) {
+    if (!topic_name_is_allowed(name)) {
         return ERR_TOPIC_INVALID;
     }
     if (map_topic_by_name(map, name) != NULL) {
@@ -277,6 +261,101 @@ static enum err apply_producer_ids(struct map *map, const struct command *comman
     return OK;
 }
 
+/* Makes the topic of an ADOPT. */
+static enum err adopt_topic(struct map *map, const struct command *command,
+                            const struct machine_watch *watch)
+{
+    static const char *const durabilities[] = {"disk", "os", "memory"};
+    struct command create = {
+        .kind = COMMAND_TOPIC_CREATE, .origin = command->origin, .time_ms = command->time_ms};
+    create.topic_create.id = command->adopt.partition.topic;
+    create.topic_create.name = command->adopt.name;
+    create.topic_create.partition_count = command->adopt.partition_count;
+    create.topic_create.config_count = 1;
+    create.topic_create.configs[0] = (struct command_config){
+        .key = bytes_text("durability"),
+        .value = bytes_text(durabilities[command->adopt.durability]),
+    };
+    struct command_result result;
+    return apply_topic_create(map, &create, &result, watch);
+}
+
+/* Segment `index` of an ADOPT; false: the partition has it, from a first try that was cut off. */
+static bool adopt_segment(const struct map_partition *partition, const struct command *command,
+                          uint32_t index, struct segment_info *info)
+{
+    const uint8_t *rows = command->adopt.segments.data;
+    enum err err = command_adopt_decode(rows + (size_t)index * COMMAND_ADOPT_ROW_BYTES, info);
+    ASSERT(err == OK); /* command_decode() looked at each. */
+    info->leader_node = command->adopt.leader_node;
+    for (uint32_t i = 0; i < partition->segment_count; i++) {
+        if (partition->segments[i].id == info->id) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* They follow what is there and each other, without a gap; the last one may be open. */
+static enum err adopt_check(const struct map_partition *partition, const struct command *command,
+                            uint32_t count)
+{
+    bool any = partition->segment_count > 0;
+    bool open = open_segment(partition) != NULL;
+    uint64_t end = partition->end_offset;
+    for (uint32_t i = 0; i < count; i++) {
+        struct segment_info info;
+        if (!adopt_segment(partition, command, i, &info)) {
+            continue;
+        }
+        bool sealed = info.state == SEGMENT_SEALED;
+        if (open || (any && info.base_offset != end) ||
+            (sealed && info.end_offset < info.base_offset)) {
+            return ERR_INVALID;
+        }
+        any = true;
+        open = !sealed;
+        end = info.end_offset;
+    }
+    return OK;
+}
+
+static enum err apply_adopt(struct map *map, const struct command *command,
+                            const struct machine_watch *watch)
+{
+    uint32_t number = command->adopt.partition.partition;
+    uint32_t count = command->adopt.segments.size / COMMAND_ADOPT_ROW_BYTES;
+    struct map_topic *topic = map_find_by_id(map, &command->adopt.partition.topic);
+    uint32_t partitions = topic != NULL ? topic->partition_count : command->adopt.partition_count;
+    bool renamed = topic != NULL && !bytes_equal(bytes_text(topic->name), command->adopt.name);
+    if (number >= partitions || renamed) {
+        return ERR_INVALID;
+    }
+    static const struct map_partition none;
+    enum err err = adopt_check(topic != NULL ? &topic->partitions[number] : &none, command, count);
+    if (err == OK && topic == NULL) {
+        err = adopt_topic(map, command, watch);
+        topic = map_find_by_id(map, &command->adopt.partition.topic);
+    }
+    if (err != OK) {
+        return err;
+    }
+    struct map_partition *partition = &topic->partitions[number];
+    for (uint32_t i = 0; i < count; i++) {
+        struct segment_info info;
+        if (adopt_segment(partition, command, i, &info)) {
+            machine_need(map_add_segment(partition, &info));
+            bool sealed = info.state == SEGMENT_SEALED;
+            partition->end_offset = sealed ? info.end_offset : info.base_offset;
+            partition->epoch = max_u32(partition->epoch, info.epoch);
+        }
+    }
+    partition->epoch = max_u32(partition->epoch, command->adopt.epoch);
+    partition->leader_node = command->adopt.leader_node;
+    machine_tell(watch, MACHINE_SEGMENT_ROLLED, topic, number);
+    return OK;
+}
+
 static enum err machine_dispatch(struct map *map, const struct command *command,
                                  struct command_result *result, const struct machine_watch *watch)
 {
@@ -297,6 +376,8 @@ static enum err machine_dispatch(struct map *map, const struct command *command,
         return apply_segment_trim(map, command, watch);
     case COMMAND_PRODUCER_IDS:
         return apply_producer_ids(map, command, result);
+    case COMMAND_ADOPT:
+        return apply_adopt(map, command, watch);
     }
     UNREACHABLE();
 }

@@ -152,6 +152,12 @@ void meta_on_update_home(struct reactor *receiver, const struct mail *mail)
     }
 }
 
+void meta_submit(struct meta *meta, struct proposal *proposal)
+{
+    proposal->home = meta->reactor;
+    meta_queue(meta, proposal);
+}
+
 static int meta_fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 {
     struct meta *meta = fsm->data;

@@ -38,5 +38,10 @@ void meta_start(struct meta *meta, struct meta_start *start);
 /* For the metadata core itself; valid after meta_start(). */
 const struct map *meta_map(const struct meta *meta);
 
+/* From the metadata core itself, before any agent subscribes: fires proposal->done with the result.
+ * The proposal is the caller's until then. */
+struct proposal;
+void meta_submit(struct meta *meta, struct proposal *proposal);
+
 void meta_stop(struct meta *meta, struct completion *done);
 void meta_close(struct meta *meta);

@@ -207,6 +207,10 @@ void append_fail_waiting(struct partition *partition, enum err err)
  * back. */
 void append_fail_staged(struct partition *partition, enum err err)
 {
+    const struct segment *open = partition_open_segment(partition);
+    if (open != NULL && open->info.durability != DURABILITY_DISK && partition->writer.failed) {
+        partition->sync_failed = true; /* Nobody syncs the file of a failed write. */
+    }
     for (const struct request *r = partition->staged.head; r != NULL; r = r->next) {
         ASSERT(partition->writer.bytes >= r->produce.batch.size);
         partition->writer.bytes -= r->produce.batch.size;

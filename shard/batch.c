@@ -3,8 +3,8 @@
 
 #include "core/assert.h"
 #include "core/crc32c.h"
-#include "shard/batch_record.h"
 #include "shard/codec.h"
+#include "shard/record.h"
 
 #include <string.h>
 
@@ -50,8 +50,8 @@ static enum err batch_check_records(struct bytes data, const struct batch_rules 
     }
     struct bytes_reader reader = bytes_reader(output.bytes);
     for (int32_t i = 0; i < batch->record_count && err == OK; i++) {
-        struct batch_record record;
-        if (!batch_record_read(&reader, &record) || record.offset_delta != i ||
+        struct record record;
+        if (!record_read(&reader, &record) || record.offset_delta != i ||
             (rules->compacted && record.key.data == NULL)) {
             err = ERR_BATCH_INVALID;
         }
@@ -184,9 +184,9 @@ static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp
     struct bytes_reader reader = bytes_reader(output.bytes);
     err = ERR_NOT_FOUND;
     for (int32_t i = 0; i < batch.record_count; i++) {
-        struct batch_record record;
+        struct record record;
         /* Nobody opened the batch when it came: its records may say anything. */
-        if (!batch_record_read(&reader, &record) || record.offset_delta < 0 ||
+        if (!record_read(&reader, &record) || record.offset_delta < 0 ||
             record.offset_delta > batch.last_offset_delta) {
             err = ERR_DAMAGED;
             break;

@@ -6,67 +6,22 @@
  *          -> POOL_LIST <-> POOL_UNLINK (files that a roll of an earlier life left half made)
  *          -> SYNC -> SYNC_PARENT -> done     any error: close what is open, say what failed
  *
+ * A reader: LOCK_OPEN -> LOCK (shared) -> [BUSY_READ] -> SUPER_OPEN -> READ -> done; no writes.
+ *
  * The rooms are made behind both slots. So two bad slots without rooms are a first start that did
  * not come to its end, and nothing is lost by beginning anew; with rooms they are damage. */
-#include "shard/directory.h"
+#include "shard/directory_internal.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/limits.h"
 #include "shard/segment.h"
-#include "shard/superblock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum {
-    DIRECTORY_PATH_BYTES = 4096,
-    DIRECTORY_NAME_BYTES_MAX = 32, /* Of what we make inside. */
-    DIRECTORY_NAMES_BYTES = 4096,
-};
-
-enum directory_state {
-    DIRECTORY_MAKE,
-    DIRECTORY_LIST,
-    DIRECTORY_LOCK_OPEN,
-    DIRECTORY_LOCK,
-    DIRECTORY_BUSY_READ,
-    DIRECTORY_LOCK_WRITE,
-    DIRECTORY_SUPER_STAT,
-    DIRECTORY_SUPER_OPEN,
-    DIRECTORY_READ,
-    DIRECTORY_WRITE_FIRST,
-    DIRECTORY_WRITE_SECOND,
-    DIRECTORY_ROOMS,
-    DIRECTORY_POOL_LIST,
-    DIRECTORY_POOL_UNLINK,
-    DIRECTORY_SYNC,
-    DIRECTORY_SYNC_PARENT,
-    DIRECTORY_FAILED_LOCK,
-    DIRECTORY_FAILED_SUPER,
-    DIRECTORY_DONE,
-};
-
-struct directory {
-    struct reactor *reactor;
-    struct io io;
-    enum directory_state state;
-    struct directory_open *op;
-    struct directory_options options;
-    struct completion *done; /* Of join and close. */
-    int lock_fd, super_fd;
-    enum err err;
-    bool fresh, joining;
-    bool furnished; /* Rooms were found. */
-    uint32_t room;
-    uint32_t names_at, names_end; /* Of the pool's, not looked at yet. */
-    bool swept;                   /* Something of these was unlinked. */
-    struct superblock super;
-    struct block *block; /* Both slots; also text of LOCK and names. */
-    char path[DIRECTORY_PATH_BYTES];
-};
 
 static const char *const directory_rooms[] = {"topics", "pool", "quarantine", "meta", "journal"};
 
@@ -137,16 +92,17 @@ static void directory_fail(struct directory *directory, enum err err, const char
     directory_shut(directory);
 }
 
-static void directory_go(struct directory *directory, enum directory_state state)
-{
-    directory->state = state;
-    io_submit(directory->reactor, &directory->io);
-}
-
 static void directory_make_room(struct directory *directory)
 {
     io_mkdir(&directory->io, directory_path(directory, directory_rooms[directory->room]));
     directory_go(directory, DIRECTORY_ROOMS);
+}
+
+static void directory_list(struct directory *directory)
+{
+    io_list(&directory->io, directory->options.path, (char *)directory->block->data,
+            DIRECTORY_NAMES_BYTES, 0);
+    directory_go(directory, DIRECTORY_LIST);
 }
 
 /* A directory that holds other things and no superblock is somebody else's. A LOCK alone says
@@ -161,6 +117,11 @@ static void directory_listed(struct directory *directory, int32_t result)
         directory->furnished = directory->furnished || strcmp(name, "topics/") == 0;
         /* A fresh file system has lost+found. */
         strange = strange || (strcmp(name, "LOCK") != 0 && strcmp(name, "lost+found/") != 0);
+    }
+    if (result >= 0 && !ours && directory->options.existing) {
+        directory_fail(directory, ERR_NOT_FOUND, "cannot use the data directory",
+                       "It is no data directory of floe");
+        return;
     }
     if (result < 0 || (strange && !ours)) {
         enum err err = result < 0 ? (enum err)result : ERR_FOREIGN;
@@ -213,19 +174,10 @@ static void directory_found(struct directory *directory, int32_t result)
     directory_go(directory, DIRECTORY_SUPER_OPEN);
 }
 
-static void directory_write_slot(struct directory *directory, uint32_t slot,
-                                 enum directory_state state)
-{
-    uint8_t *at = directory->block->data;
-    superblock_encode(&directory->super, at);
-    io_write(&directory->io, directory->super_fd, at, SUPERBLOCK_BYTES,
-             (uint64_t)slot * SUPERBLOCK_BYTES, IO_WRITE_DURABLE);
-    directory_go(directory, state);
-}
-
 /* The identity of this start: the old one with a new boot, or a new one. */
 static enum err directory_identify(struct directory *directory, int32_t read)
 {
+    const struct directory_options *options = &directory->options;
     struct superblock *super = &directory->super;
     struct prng *prng = &directory->reactor->prng;
     uint64_t boot = 1;
@@ -239,22 +191,49 @@ static enum err directory_identify(struct directory *directory, int32_t read)
             return err;
         }
     }
+    if (directory_reads(directory)) {
+        return OK;
+    }
     if (directory->fresh) {
         *super = (struct superblock){.version_min = SUPERBLOCK_VERSION, .next_segment = 1};
         prng_fill(prng, super->directory_id, 16);
         prng_fill(prng, super->disk_id, 16);
-        super->node_id = directory->options.node_id != 0 ? directory->options.node_id : 1;
-    } else if (super->owner == SUPERBLOCK_LIBRARY) {
+        super->node_id = options->node_id != 0 ? options->node_id : 1;
+    } else if (super->owner != SUPERBLOCK_LIBRARY && options->mode == DIRECTORY_LIBRARY) {
         return ERR_FOREIGN;
-    } else if (directory->options.node_id != 0 && directory->options.node_id != super->node_id) {
+    } else if (options->mode == DIRECTORY_SERVER && super->owner == SUPERBLOCK_LIBRARY) {
+        COVER("a server adopts a library's directory");
+        super->flags |= SUPERBLOCK_ADOPTING;
+        super->node_id = options->node_id != 0 ? options->node_id : super->node_id;
+    } else if (options->node_id != 0 && options->node_id != super->node_id) {
         return ERR_INVALID;
     }
-    super->owner = SUPERBLOCK_SERVER;
+    super->owner = options->mode == DIRECTORY_LIBRARY ? SUPERBLOCK_LIBRARY : SUPERBLOCK_SERVER;
+    directory->segment_next = super->next_segment;
+    super->next_segment += options->segments;
     super->boot = boot;
     super->time_ms = directory->reactor->now_ms;
     prng_fill(prng, super->boot_nonce, 16);
     memcpy(super->kernel_boot_id, directory->options.boot_id, 16);
     return OK;
+}
+
+static void directory_opened(struct directory *directory)
+{
+    struct directory_open *op = directory->op;
+    const struct superblock *super = &directory->super;
+    memcpy(op->identity.directory_id, super->directory_id, 16);
+    memcpy(op->identity.disk_id, super->disk_id, 16);
+    memcpy(op->identity.cluster_id, super->cluster_id, 16);
+    op->identity.node_id = super->node_id;
+    op->identity.boot = super->boot;
+    op->identity.fresh = directory->fresh;
+    op->identity.adopting = (super->flags & SUPERBLOCK_ADOPTING) != 0;
+    op->identity.segment_next = directory->segment_next;
+    op->directory = directory;
+    directory->state = DIRECTORY_DONE;
+    directory->op = NULL;
+    completion_fire(directory->reactor, &op->done, OK);
 }
 
 static void directory_read(struct directory *directory, int32_t result)
@@ -270,43 +249,20 @@ static void directory_read(struct directory *directory, int32_t result)
     } else if (err != OK) {
         directory_fail(directory, err, "cannot open the superblock of",
                        err == ERR_VERSION   ? "A newer floe wrote it; run that version"
-                       : err == ERR_FOREIGN ? "It belongs to the library"
+                       : err == ERR_FOREIGN ? "It belongs to a server; open it for reading only"
                        : err == ERR_DAMAGED ? "Both slots are bad; restore it from a backup"
                                             : "");
+    } else if (directory_reads(directory)) {
+        directory_opened(directory);
     } else {
         directory_write_slot(directory, 0, DIRECTORY_WRITE_FIRST);
     }
 }
 
-static void directory_opened(struct directory *directory)
-{
-    struct directory_open *op = directory->op;
-    const struct superblock *super = &directory->super;
-    memcpy(op->identity.directory_id, super->directory_id, 16);
-    memcpy(op->identity.disk_id, super->disk_id, 16);
-    memcpy(op->identity.cluster_id, super->cluster_id, 16);
-    op->identity.node_id = super->node_id;
-    op->identity.boot = super->boot;
-    op->identity.fresh = directory->fresh;
-    op->directory = directory;
-    directory->state = DIRECTORY_DONE;
-    directory->op = NULL;
-    completion_fire(directory->reactor, &op->done, OK);
-}
-
-/* An error stays: a file whose write failed takes no more. */
-static void directory_joined(struct directory *directory, enum err err)
-{
-    directory->err = err;
-    directory->joining = false;
-    directory->state = DIRECTORY_DONE;
-    completion_fire(directory->reactor, directory->done, err);
-}
-
 static void directory_wrote_second(struct directory *directory)
 {
-    if (directory->joining) {
-        directory_joined(directory, OK);
+    if (directory->updating) {
+        directory_updated(directory, OK);
         return;
     }
     directory->room = 0;
@@ -403,17 +359,23 @@ static void directory_step_lock(struct directory *directory, int32_t result)
 {
     if (directory->state == DIRECTORY_LOCK_OPEN) {
         if (result < 0) {
-            directory_fail(directory, (enum err)result, "cannot open LOCK in", "");
+            bool missing = result == ERR_NOT_FOUND;
+            directory_fail(directory, (enum err)result, "cannot open LOCK in",
+                           missing ? "It is no data directory of floe" : "");
             return;
         }
         directory->lock_fd = result;
-        io_lock(&directory->io, directory->lock_fd);
+        io_lock(&directory->io, directory->lock_fd,
+                directory_reads(directory) ? IO_LOCK_SHARED : 0U);
         directory_go(directory, DIRECTORY_LOCK);
     } else if (result == ERR_BUSY) {
         io_read(&directory->io, directory->lock_fd, directory->block->data, 64, 0);
         directory_go(directory, DIRECTORY_BUSY_READ);
     } else if (result < 0) {
         directory_fail(directory, (enum err)result, "cannot lock", "");
+    } else if (directory_reads(directory)) {
+        io_open(&directory->io, directory_path(directory, "superblock"), 0);
+        directory_go(directory, DIRECTORY_SUPER_OPEN);
     } else {
         directory_locked(directory);
     }
@@ -422,8 +384,8 @@ static void directory_step_lock(struct directory *directory, int32_t result)
 static void directory_step_super(struct directory *directory, int32_t result)
 {
     if (result < 0) {
-        if (directory->joining) {
-            directory_joined(directory, (enum err)result);
+        if (directory->updating) {
+            directory_updated(directory, (enum err)result);
             return;
         }
         directory_fail(directory, (enum err)result, "cannot write the superblock of", "");
@@ -451,9 +413,7 @@ static void directory_step(struct completion *completion)
                            "Its parent must exist and be writable");
             return;
         }
-        io_list(io, directory->options.path, (char *)directory->block->data, DIRECTORY_NAMES_BYTES,
-                0);
-        directory_go(directory, DIRECTORY_LIST);
+        directory_list(directory);
         return;
     case DIRECTORY_LIST:
         directory_listed(directory, result);
@@ -535,22 +495,17 @@ void directory_open(struct directory_open *op, struct reactor *reactor,
                                     .super_fd = -1,
                                     .block = block};
     completion_init(&directory->io.done, directory_step);
-    io_mkdir(&directory->io, directory->options.path);
-    directory_go(directory, DIRECTORY_MAKE);
-}
-
-void directory_join_cluster(struct directory *directory, const uint8_t cluster_id[16],
-                            struct completion *done)
-{
-    ASSERT(directory->state == DIRECTORY_DONE);
-    if (directory->err != OK || memcmp(directory->super.cluster_id, cluster_id, 16) == 0) {
-        completion_fire(directory->reactor, done, directory->err);
-        return;
+    if (directory_reads(directory)) {
+        directory->furnished =
+            true; /* A superblock that is not sound is damage, not a beginning. */
+        io_open(&directory->io, directory_path(directory, "LOCK"), 0);
+        directory_go(directory, DIRECTORY_LOCK_OPEN);
+    } else if (options->existing) {
+        directory_list(directory);
+    } else {
+        io_mkdir(&directory->io, directory->options.path);
+        directory_go(directory, DIRECTORY_MAKE);
     }
-    memcpy(directory->super.cluster_id, cluster_id, 16);
-    directory->done = done;
-    directory->joining = true;
-    directory_write_slot(directory, 0, DIRECTORY_WRITE_FIRST);
 }
 
 void directory_close(struct directory *directory, struct completion *done)

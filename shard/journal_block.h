@@ -11,7 +11,7 @@
  *                 24 staged_end u64: end of its newest frame in this or an earlier block
  *                 then the body, padded to 8
  *     types       1 FRAME: the frame as it will stand in the file
- *                 2 SEGMENT: its record (segment_record.h): who it is, and its checkpoint */
+ *                 2 SEGMENT: segment_record.h: who it is, and its checkpoint */
 #pragma once
 
 #include "core/bytes.h"

@@ -27,17 +27,16 @@ static void removal_io(struct removal *removal, enum removal_state state)
     io_submit(partition->shard->reactor, &removal->io);
 }
 
-/* The first that nobody has pinned, off the list; NULL: there is none. */
+/* The oldest, off the list; NULL: there is none, or somebody has pinned it. In that order, so that
+ * a crash leaves files without a gap between them. */
 static struct segment *removal_pick(struct removal *removal)
 {
-    for (struct segment **at = &removal->doomed; *at != NULL; at = &(*at)->doomed_next) {
-        struct segment *segment = *at;
-        if (segment->pins == 0) {
-            *at = segment->doomed_next;
-            return segment;
-        }
+    struct segment *segment = removal->doomed;
+    if (segment == NULL || segment->pins > 0) {
+        return NULL;
     }
-    return NULL;
+    removal->doomed = segment->doomed_next;
+    return segment;
 }
 
 static void removal_end(struct partition *partition)
@@ -159,13 +158,18 @@ void removal_take(struct partition *partition, uint64_t first_kept)
 {
     struct removal *removal = &partition->removal;
     uint32_t count = 0;
+    struct segment **last = &removal->doomed;
+    while (*last != NULL) {
+        last = &(*last)->doomed_next;
+    }
     while (partition->segments[count]->info.id != first_kept) {
         struct segment *segment = partition->segments[count++];
         ASSERT(count < partition->segment_count);
         ASSERT(segment->info.state == SEGMENT_SEALED);
         segment->doomed = true;
-        segment->doomed_next = removal->doomed;
-        removal->doomed = segment;
+        segment->doomed_next = NULL;
+        *last = segment;
+        last = &segment->doomed_next;
         stats_add(&partition->shard->reactor->stats, STAT_SEGMENTS_REMOVED, 1);
     }
     if (count > 0) {

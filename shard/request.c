@@ -2,6 +2,7 @@
 #include "shard/request.h"
 
 #include "core/assert.h"
+#include "core/limits.h"
 #include "core/reactor.h"
 #include "shard/shard.h"
 
@@ -26,6 +27,22 @@ char *topic_id_text(const struct topic_id *id, char *text)
         snprintf(text + (size_t)i * 2, 3, "%02x", id->bytes[i]);
     }
     return text;
+}
+
+bool topic_name_is_allowed(struct bytes name)
+{
+    if (name.size == 0 || name.size > TOPIC_NAME_BYTES_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < name.size; i++) {
+        uint8_t c = name.data[i];
+        bool allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '_' || c == '-';
+        if (!allowed) {
+            return false;
+        }
+    }
+    return !(name.size <= 2 && name.data[0] == '.' && name.data[name.size - 1] == '.');
 }
 
 uint32_t partition_core(const struct partition_id *id, uint32_t core_count)

@@ -33,6 +33,9 @@ enum { TOPIC_ID_TEXT_BYTES = 33 };
 
 char *topic_id_text(const struct topic_id *id, char *text); /* 32 hex digits; returns `text`. */
 
+/* Names of topics are [a-zA-Z0-9._-]{1,249}, not "." or "..": Kafka's rule. */
+bool topic_name_is_allowed(struct bytes name);
+
 /* Which of `core_count` data cores owns a partition: (hash(topic id) + partition) mod cores. */
 uint32_t partition_core(const struct partition_id *id, uint32_t core_count);
 
@@ -69,7 +72,7 @@ enum segment_state {
 
 /* One segment as the map knows it. */
 struct segment_info {
-    uint64_t id;    /* Never reused; high bit set. */
+    uint64_t id;    /* Never reused; high bit set, but for those that the library made. */
     uint32_t epoch; /* Kafka's leader epoch; each segment of a partition has a greater one. */
     enum segment_state state;
     uint64_t base_offset;
@@ -92,6 +95,7 @@ enum request_kind {
     REQUEST_OFFSETS,
     REQUEST_ASSIGN, /* The map says: this core owns the partition; recovers it. */
     REQUEST_CONFIGURE,
+    REQUEST_SYNC, /* What was acked so far is durable then, whatever its durability. */
     REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
     REQUEST_TRIM, /* The log starts later: what is below can no longer be read, and goes. */
 };

@@ -18,6 +18,10 @@ static void seal_finish(struct seal *seal, int32_t result)
         block_unref(seal->block);
         seal->block = NULL;
     }
+    if (result < 0 && seal->state == SEAL_SYNC &&
+        seal->segment->info.durability != DURABILITY_DISK) {
+        seal->segment->partition->sync_failed = true;
+    }
     completion_fire(shard->reactor, seal->done, result < 0 ? result : OK);
 }
 

@@ -286,6 +286,9 @@ static void shard_dispatch(struct shard *shard, struct partition *partition,
         partition->config = *request->configure;
         request_finish(shard->reactor, request, OK);
         return;
+    case REQUEST_SYNC:
+        sync_submit(partition, request);
+        return;
     case REQUEST_DROP:
         partition_drop(partition, request);
         return;

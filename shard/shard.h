@@ -29,6 +29,7 @@ struct shard_trim {
     struct partition_id partition;
     uint64_t segment_id; /* The first that stays. */
     uint64_t log_start;  /* At or above its base. */
+    bool raises;         /* No frame says so yet: it is the map's to keep. */
     struct completion done;
 };
 

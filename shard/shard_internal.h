@@ -327,7 +327,8 @@ struct partition {
     bool end_lost; /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
     bool stopped;
-    uint32_t active; /* Operations under way that refer to it. */
+    bool sync_failed; /* What was acked without a sync may never become durable. */
+    uint32_t active;  /* Operations under way that refer to it. */
     struct writer writer;
     struct roll roll;
     struct seal seal;
@@ -544,6 +545,9 @@ bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
 bool reader_load(struct reader *reader, struct segment *segment);
 NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
                             struct extent_header *extent, struct frame_header *frame);
+
+/* sync.c */
+void sync_submit(struct partition *partition, struct request *request);
 
 /* offsets.c */
 void offsets_submit(struct partition *partition, struct request *request);

@@ -4,7 +4,7 @@
  *     0 "FLOESUPR"  8 version u32  12 least version that may open u32  16 directory id 16
  *     32 disk id 16  48 cluster id 16  64 owner u32 (1 library, 2 server)  68 node id u32
  *     72 boot number u64  80 boot nonce 16  96 kernel boot id 16  112 time ms u64
- *     120 next segment number u64  128 flags u64  4092 CRC-32C of 0..4091 */
+ *     120 next segment number u64  128 flags u64 (1: adopting)  4092 CRC-32C of 0..4091 */
 #pragma once
 
 #include "core/err.h"
@@ -15,6 +15,9 @@ enum superblock_owner {
     SUPERBLOCK_LIBRARY = 1,
     SUPERBLOCK_SERVER = 2,
 };
+
+/* A server took the directory over and its map does not have all of the segments yet. */
+#define SUPERBLOCK_ADOPTING ((uint64_t)1)
 
 struct superblock {
     uint32_t version_min;

@@ -117,6 +117,7 @@ static void trim_ask(struct partition *partition, uint64_t log_start)
     trim->ask = (struct shard_trim){
         .partition = partition->id,
         .segment_id = info->id,
+        .raises = log_start > partition->log_start,
         .log_start = MUTANT("trim-too-much") ? max_u64(log_start, info->base_offset) : log_start,
     };
     completion_init(&trim->ask.done, trim_told);

@@ -6,8 +6,8 @@
  * What cannot be printed is told on standard error, by its offsets, and makes the exit code 6; what
  * stands behind it in other segments is printed. */
 #include "core/assert.h"
-#include "shard/batch_record.h"
 #include "shard/codec.h"
+#include "shard/record.h"
 #include "tools/cmd_record.h"
 #include "tools/log_files.h"
 
@@ -55,11 +55,11 @@ static bool export_header(const struct cmd_record *record, size_t index,
                           struct cmd_record_header *header)
 {
     struct export_headers *headers = record->context;
-    struct batch_header read;
+    struct record_header read;
     if (index == 0) {
         headers->reader = bytes_reader(headers->all);
     }
-    if (bytes_left(&headers->reader) == 0 || !batch_header_read(&headers->reader, &read)) {
+    if (bytes_left(&headers->reader) == 0 || !record_read_header(&headers->reader, &read)) {
         return false;
     }
     *header = (struct cmd_record_header){.name = (const char *)read.name.data,
@@ -69,7 +69,7 @@ static bool export_header(const struct cmd_record *record, size_t index,
     return true;
 }
 
-static void export_record(struct log_export *out, const struct batch_record *read, uint64_t offset,
+static void export_record(struct log_export *out, const struct record *read, uint64_t offset,
                           int64_t timestamp)
 {
     struct export_headers headers = {.all = read->headers};
@@ -107,8 +107,8 @@ static const char *export_records(struct log_export *out, const struct inspect_b
     bool append_time = (batch->attributes & BATCH_APPEND_TIME) != 0;
     const char *problem = NULL;
     for (int32_t i = 0; i < batch->record_count && out->left > 0; i++) {
-        struct batch_record record;
-        if (!batch_record_read(&reader, &record) || record.offset_delta < 0 ||
+        struct record record;
+        if (!record_read(&reader, &record) || record.offset_delta < 0 ||
             record.offset_delta > batch->last_offset_delta) {
             problem = "a record of its batch is malformed";
             break;

@@ -8,6 +8,7 @@
 
 #include "core/assert.h"
 #include "core/log.h"
+#include "tools/adopt.h"
 #include "tools/node_core.h"
 
 #include <stdatomic.h>
@@ -21,6 +22,7 @@ enum node_state {
     NODE_META,
     NODE_CLUSTER,
     NODE_JOURNALS,
+    NODE_ADOPT, /* Of a directory that was the library's. */
     NODE_CORES,
     NODE_DOOR_FIRST, /* Core 0 alone: with port 0 it chooses for all. */
     NODE_DOORS,
@@ -56,6 +58,7 @@ struct node {
     struct journals *journals;
     struct meta *meta;
     struct meta_start meta_start;
+    struct adoption adoption;
     struct net_shared *shared;
 };
 
@@ -251,6 +254,24 @@ static void node_open_journals(struct node *node)
     journals_open(&node->journals_open, node->reactor, &options);
 }
 
+static void node_adopted(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, adoption.done);
+    if (completion->result < 0) {
+        node_fail(node, (enum err)completion->result, node->adoption.message);
+    }
+    node_step(node);
+}
+
+static void node_adopt(struct node *node)
+{
+    node->state = NODE_ADOPT;
+    node->adoption.node_id = node->directory_open.identity.node_id;
+    completion_init(&node->adoption.done, node_adopted);
+    adoption_start(&node->adoption, node->meta, node->directory, node->reactor,
+                   node->options.data_dir);
+}
+
 static void node_start_cores(struct node *node)
 {
     node->state = NODE_CORES;
@@ -330,7 +351,9 @@ static void node_step_start(struct node *node)
         node_join_cluster(node);
     } else if (node->state == NODE_CLUSTER) {
         node_open_journals(node);
-    } else if (node->state == NODE_JOURNALS) {
+    } else if (node->state == NODE_JOURNALS && node->directory_open.identity.adopting) {
+        node_adopt(node);
+    } else if (node->state == NODE_JOURNALS || node->state == NODE_ADOPT) {
         node_start_cores(node);
     } else if (node->state == NODE_CORES) {
         node->state = NODE_DOOR_FIRST;
@@ -351,6 +374,7 @@ static void node_step(struct node *node)
     case NODE_META:
     case NODE_CLUSTER:
     case NODE_JOURNALS:
+    case NODE_ADOPT:
     case NODE_CORES:
     case NODE_DOOR_FIRST:
     case NODE_DOORS:

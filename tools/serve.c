@@ -160,6 +160,7 @@ static enum err serve_open_reactor(struct serve_thread *thread)
         .io = {.entries = 512, .recv_count = 64, .recv_size = 65536, .helper = serve->helper},
         .memory = {.limit_bytes = thread->place.memory_bytes,
                    .numa_node = thread->place.numa_node,
+                   .bind = topology_bind,
                    .prefault = config_bool(serve->settings.config, "memory.prefault")},
         .idle_poll_us = serve->settings.plan.idle_poll_us,
     };

@@ -97,6 +97,10 @@ bool check_is_rotten(const struct check *check, uint32_t partition);
 bool check_may_be_damaged(const struct check *check, uint32_t partition, uint64_t offset,
                           uint64_t *end);
 
+/* The files were surveyed before anybody opened them. */
+struct survey;
+void check_surveyed(struct check *check, const struct survey *survey);
+
 /* The inode of a segment's file, or ERR_NOT_FOUND. */
 int32_t check_file_find(const struct disk *disk, const struct sim_map_partition *partition,
                         const struct segment_info *segment);

@@ -26,9 +26,10 @@ struct check_partition {
     uint32_t arrival_count, arrival_capacity;
     struct fact *facts; /* By offset. */
     uint32_t fact_count, fact_capacity;
-    uint64_t watermark;                /* The greatest that anybody was told. */
-    uint32_t audited;                  /* The last life in which the whole log was read. */
-    bool touched, rotten, rotten_open; /* See check_rotted(). */
+    uint64_t watermark; /* The greatest that anybody was told. */
+    uint32_t audited;   /* The last life in which the whole log was read. */
+    bool touched, rotten, rotten_open;
+    bool was_rotten; /* While it was open. */ /* See check_rotted(). */
     uint64_t rot_from, rot_end;
     uint64_t walked;           /* End of the files that were looked at. */
     uint64_t row_ms, row_next; /* Stream id behind the last row there. */

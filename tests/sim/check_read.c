@@ -51,6 +51,7 @@ void check_rotted(struct check *check, uint32_t number, uint64_t from, uint64_t 
     partition->touched = true;
     partition->rotten = end > from;
     partition->rotten_open = open;
+    partition->was_rotten = partition->was_rotten || open;
     partition->rot_from = from;
     partition->rot_end = end;
     check->counts.rotten++;

@@ -44,7 +44,7 @@ void check_started(struct check *check, uint32_t number, uint64_t log_start, uin
     if (sim_map_partition(check->map, number)->deleted) {
         return;
     }
-    bool forgot = partition->rotten_open; /* A damaged file may not say it any more. */
+    bool forgot = partition->was_rotten; /* What a damaged file said of it the journal may not. */
     if (log_start < known && !forgot) {
         check_fail(check, "partition %u: the log starts at %" PRIu64 ", it was %" PRIu64, number,
                    log_start, known);

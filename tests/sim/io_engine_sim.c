@@ -241,17 +241,18 @@ static int32_t sim_open_file(struct sim_node *node, struct io *io)
     return sim_fd_add(node, &entry);
 }
 
-static int32_t sim_lock(struct sim_node *node, int fd)
+static int32_t sim_lock(struct sim_node *node, int fd, bool shared)
 {
     struct sim_fd *entry = sim_fd(node, fd);
     for (uint32_t i = 0; i < node->fd_count; i++) {
         const struct sim_fd *other = &node->fds[i];
         if (other != entry && other->kind == SIM_FD_FILE && other->locked &&
-            other->number == entry->number) {
+            other->number == entry->number && !(shared && other->shared)) {
             return ERR_BUSY;
         }
     }
     entry->locked = true;
+    entry->shared = shared;
     return OK;
 }
 
@@ -358,7 +359,7 @@ static int32_t sim_effect(struct sim_node *node, struct io *io)
         disk_space(node->disk, &io->space.free_bytes, &io->space.total_bytes);
         return OK;
     case IO_LOCK:
-        return sim_lock(node, io->fd);
+        return sim_lock(node, io->fd, (io->flags & IO_LOCK_SHARED) != 0);
     case IO_CLOSE: {
         struct sim_fd *fd = sim_fd(node, io->fd);
         if (fd->kind == SIM_FD_SOCKET) {

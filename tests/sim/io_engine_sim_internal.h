@@ -24,7 +24,7 @@ enum sim_fd_kind {
 struct sim_fd {
     enum sim_fd_kind kind;
     int32_t number; /* Inode or socket. */
-    bool write, direct, locked;
+    bool write, direct, locked, shared;
 };
 
 struct sim_io_list {

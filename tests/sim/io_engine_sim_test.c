@@ -66,14 +66,19 @@ static void files_come_back_as_they_were_written(void **state)
     io_read(&begin(&wait)->io, fd, data, sizeof(data), 8);
     assert_int_equal(finish(world, reactor, &wait), 7);
     assert_memory_equal(data, "\0\0hello", 7);
-    io_lock(&begin(&wait)->io, fd);
+    io_lock(&begin(&wait)->io, fd, 0);
     assert_int_equal(finish(world, reactor, &wait), OK);
     int other = open_file(world, reactor, "file", IO_OPEN_WRITE);
-    io_lock(&begin(&wait)->io, other);
+    io_lock(&begin(&wait)->io, other, 0);
     assert_int_equal(finish(world, reactor, &wait), ERR_BUSY);
     io_close(&begin(&wait)->io, fd);
     assert_int_equal(finish(world, reactor, &wait), OK);
-    io_lock(&begin(&wait)->io, other);
+    io_lock(&begin(&wait)->io, other, IO_LOCK_SHARED);
+    assert_int_equal(finish(world, reactor, &wait), OK);
+    int third = open_file(world, reactor, "file", 0);
+    io_lock(&begin(&wait)->io, third, 0);
+    assert_int_equal(finish(world, reactor, &wait), ERR_BUSY);
+    io_lock(&begin(&wait)->io, third, IO_LOCK_SHARED);
     assert_int_equal(finish(world, reactor, &wait), OK);
     sim_world_destroy(world);
 }

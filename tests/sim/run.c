@@ -4,6 +4,7 @@
 #include "core/assert.h"
 #include "shard/directory.h"
 #include "shard/journals.h"
+#include "shard/survey.h"
 #include "tests/sim/check.h"
 #include "tests/sim/mutant.h"
 #include "tests/sim/rot.h"
@@ -31,6 +32,7 @@ enum {
 enum life_phase {
     LIFE_OPENING,
     LIFE_REPLAYING,
+    LIFE_SURVEYING, /* What the files say, against the map. */
     LIFE_WORKING,
     LIFE_DRAINING,
     LIFE_STOPPING,
@@ -65,10 +67,12 @@ struct run {
     enum life_phase phase;
     struct directory_open open;
     struct directory_identity identity; /* As first reported, with the latest boot. */
-    bool opened, open_ended;
+    bool opened, open_ended, surveyed;
     struct journals_open journals_open;
     struct journals *journals; /* Of lives that have some. */
     bool clean;
+    struct survey_walk walk;
+    struct survey survey; /* Of a process: gone with it. */
     uint32_t cores_before;
     struct sim_disk_manners manners;
     enum trouble trouble;
@@ -250,6 +254,32 @@ static void life_trouble(struct run *run)
     run_say(run, "trouble begins");
 }
 
+static void life_surveyed(struct completion *done)
+{
+    struct run *run = CONTAINER_OF(done, struct run, walk.done);
+    if (sim_node_crashed(run->node)) {
+        return;
+    }
+    if (done->result != OK) {
+        check_fail(run->check, "the survey ends with %s", err_name((enum err)done->result));
+    }
+    check_surveyed(run->check, &run->survey);
+    survey_free(&run->survey);
+    run->surveyed = true;
+}
+
+static void life_survey(struct run *run)
+{
+    run->phase = LIFE_SURVEYING;
+    run->surveyed = false;
+    run->survey = (struct survey){0};
+    run->walk = (struct survey_walk){.survey = &run->survey};
+    completion_init(&run->walk.done, life_surveyed);
+    sim_node_enter(run->node);
+    survey_start(&run->walk, run->life.reactors[0], "data");
+    sim_node_leave(run->node);
+}
+
 static void life_work(struct run *run)
 {
     struct sim_life *life = &run->life;
@@ -368,6 +398,11 @@ static bool life_move(struct run *run)
         break;
     case LIFE_REPLAYING:
         if (run->open_ended) {
+            life_survey(run);
+        }
+        break;
+    case LIFE_SURVEYING:
+        if (run->surveyed) {
             life_work(run);
         }
         break;
@@ -411,7 +446,7 @@ static void life_count_crash(struct run *run)
     struct sim_counts *counts = run->counts;
     counts->crashes++;
     counts->recovery_crashes +=
-        run->phase <= LIFE_REPLAYING || (run->phase == LIFE_WORKING && !run->recovered);
+        run->phase <= LIFE_SURVEYING || (run->phase == LIFE_WORKING && !run->recovered);
     counts->roll_crashes += run->recovered && sim_map_waiting(run->map) > 0;
     counts->stop_crashes += run->phase >= LIFE_STOPPING;
     counts->replay_crashes += run->phase == LIFE_REPLAYING;

@@ -8,6 +8,7 @@ unit_test(core/memory_wait LINKS floe_core SOURCES ${CMAKE_CURRENT_LIST_DIR}/mem
   ${CMAKE_CURRENT_LIST_DIR}/ready_fixture.c)
 unit_test(core/pool LINKS floe_core SOURCES ${CMAKE_CURRENT_LIST_DIR}/ready_fixture.c)
 unit_test(core/log LINKS floe_core)
+unit_test(core/thread LINKS floe_core)
 unit_test(core/config LINKS floe_core)
 if(FLOE_SERVER)
   unit_test(core/topology LINKS floe_core)

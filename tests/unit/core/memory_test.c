@@ -5,6 +5,7 @@
 #include "core/limits.h"
 #include "core/poison.h"
 #include "core/prng.h"
+#include "core/topology.h"
 #include "tests/unit/core/memory_fixture.h"
 
 #include <setjmp.h>
@@ -166,8 +167,10 @@ static void prefault_touches_all(void **state)
 {
     (void)state;
     struct memory *memory = NULL;
-    struct memory_options options = {
-        .limit_bytes = MEMORY_LIMIT_MIN + 3 * BLOCK_SIZE_MIN, .numa_node = 0, .prefault = true};
+    struct memory_options options = {.limit_bytes = MEMORY_LIMIT_MIN + 3 * BLOCK_SIZE_MIN,
+                                     .numa_node = 0,
+                                     .bind = topology_bind,
+                                     .prefault = true};
     assert_int_equal(memory_open(&memory, &options), OK);
     struct memory_stats stats;
     memory_stats(memory, &stats);

@@ -146,8 +146,6 @@ static void reserved_memory_is_zero_and_takes_every_hint(void **state)
     uint8_t *at = os_memory_reserve(bytes);
     assert_non_null(at);
     os_memory_small_pages(at, bytes);
-    os_memory_bind(at, bytes, -1);
-    os_memory_bind(at, bytes, 0);
     (void)os_memory_populate(at, bytes / 2);
     os_memory_huge_pages(at, bytes);
     for (size_t i = 0; i < bytes; i += BLOCK_BYTES) {

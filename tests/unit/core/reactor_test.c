@@ -122,6 +122,32 @@ static void completions_run_in_order_and_never_inline(void **state)
     reactor_close(fixture->reactors[0]);
 }
 
+struct hurried {
+    struct completion done;
+    struct reactor *reactor;
+};
+
+static void hurry_run(struct completion *completion)
+{
+    reactor_hurry(CONTAINER_OF(completion, struct hurried, done)->reactor);
+}
+
+/* Nothing else would end these waits: a turn that waits hangs the test. */
+static void a_turn_that_is_hurried_does_not_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    reactor_start(fixture, 0);
+    struct hurried hurried = {.reactor = fixture->reactors[0]};
+    completion_init(&hurried.done, hurry_run);
+    for (uint32_t i = 0; i < 3; i++) {
+        completion_fire(fixture->reactors[0], &hurried.done, OK);
+        assert_int_equal(reactor_turn(fixture->reactors[0], UINT64_MAX), 1);
+        reactor_hurry(fixture->reactors[0]);
+        assert_int_equal(reactor_turn(fixture->reactors[0], UINT64_MAX), 0);
+    }
+    reactor_close(fixture->reactors[0]);
+}
+
 static void commits_run_before_sends_whatever_was_deferred_first(void **state)
 {
     struct fixture *fixture = *state;
@@ -276,6 +302,7 @@ static void threads_that_sleep_are_woken_by_every_mail(void **state)
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)                                                                                \
     ON(completions_run_in_order_and_never_inline, engine),                                         \
+        ON(a_turn_that_is_hurried_does_not_wait, engine),                                          \
         ON(commits_run_before_sends_whatever_was_deferred_first, engine),                          \
         ON(timers_fire_in_order_and_a_stopped_one_never, engine),                                  \
         ON(mails_arrive_in_order_beyond_the_credits, engine),                                      \

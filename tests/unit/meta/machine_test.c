@@ -296,6 +296,113 @@ static void the_cluster_id_is_set_once(void **state)
     assert_int_equal(map_cluster_id(fixture->map)[0], 5);
 }
 
+static enum err adopt(struct fixture *fixture, uint8_t id, const char *name,
+                      const struct segment_info *segments, uint32_t count)
+{
+    uint8_t rows[8 * COMMAND_ADOPT_ROW_BYTES];
+    struct command command = {.kind = COMMAND_ADOPT};
+    assert_true(count <= 8);
+    for (uint32_t i = 0; i < count; i++) {
+        command_adopt_encode(&segments[i], rows + (size_t)i * COMMAND_ADOPT_ROW_BYTES);
+    }
+    command.adopt.partition = (struct partition_id){.topic = id_of(id), .partition = 1};
+    command.adopt.name = bytes_text(name);
+    command.adopt.partition_count = 2;
+    command.adopt.epoch = 9;
+    command.adopt.leader_node = 3;
+    command.adopt.durability = DURABILITY_OS;
+    command.adopt.segments = bytes_of(rows, count * (uint32_t)COMMAND_ADOPT_ROW_BYTES);
+    return apply(fixture, &command);
+}
+
+static struct segment_info library_segment(uint64_t id, uint64_t base, uint64_t end)
+{
+    return (struct segment_info){.id = id,
+                                 .epoch = (uint32_t)id,
+                                 .state = end > base ? SEGMENT_SEALED : SEGMENT_OPEN,
+                                 .base_offset = base,
+                                 .salt = id * 7,
+                                 .end_offset = end,
+                                 .digest = end * 3,
+                                 .replication_factor = 1,
+                                 .ack_quorum = 1,
+                                 .durability = DURABILITY_OS};
+}
+
+static void adopted_segments_keep_their_ids_and_the_log_goes_on_behind_them(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct segment_info segments[] = {
+        library_segment(4, 100, 110), library_segment(5, 110, 130), library_segment(6, 130, 0)};
+    for (uint32_t i = 1; i <= 3; i++) { /* Cut off, begun again, and once more for nothing. */
+        assert_int_equal(adopt(fixture, 1, "t", segments, i), OK);
+    }
+    const struct map_topic *topic = map_topic_by_name(fixture->map, bytes_text("t"));
+    assert_non_null(topic);
+    assert_int_equal(topic->partition_count, 2);
+    assert_int_equal(topic->partitions[0].segment_count, 0);
+    assert_string_equal(map_topic_config(topic, "durability"), "os");
+    const struct map_partition *partition = &topic->partitions[1];
+    assert_int_equal(partition->segment_count, 3);
+    assert_int_equal(partition->segments[0].id, 4);
+    assert_int_equal(partition->segments[0].base_offset, 100);
+    assert_int_equal(partition->segments[1].digest, 390);
+    assert_int_equal(partition->segments[1].salt, 35);
+    assert_int_equal(partition->segments[2].state, SEGMENT_OPEN);
+    assert_int_equal(partition->segments[2].leader_node, 3);
+    assert_int_equal(partition->epoch, 9);
+    struct command command = {.kind = COMMAND_SEGMENT_ROLL};
+    command.segment_roll.partition = (struct partition_id){.topic = id_of(1), .partition = 1};
+    command.segment_roll.segment_id = 6;
+    command.segment_roll.end_offset = 140;
+    command.segment_roll.open_next = true;
+    assert_int_equal(apply(fixture, &command), OK);
+    assert_int_equal(fixture->result.segment.base_offset, 140);
+    assert_int_equal(fixture->result.segment.epoch, 10);
+    assert_true(fixture->result.segment.id >> 63 == 1);
+}
+
+static void what_cannot_be_adopted_leaves_the_map_as_it_was(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct segment_info gap[] = {library_segment(4, 0, 10), library_segment(5, 11, 20)};
+    const struct segment_info open[] = {library_segment(4, 0, 0), library_segment(5, 10, 20)};
+    const struct segment_info next[] = {library_segment(8, 10, 20)};
+    assert_int_equal(adopt(fixture, 1, "t", gap, 2), ERR_INVALID);
+    assert_int_equal(adopt(fixture, 1, "t", open, 2), ERR_INVALID);
+    assert_int_equal(adopt(fixture, 1, "a b", gap, 1), ERR_TOPIC_INVALID);
+    assert_int_equal(map_topic_count(fixture->map), 0);
+    assert_int_equal(adopt(fixture, 1, "t", gap, 1), OK);
+    assert_int_equal(adopt(fixture, 2, "t", gap, 1), ERR_EXISTS); /* The name is another's. */
+    assert_int_equal(adopt(fixture, 1, "u", gap, 1), ERR_INVALID);
+    assert_int_equal(adopt(fixture, 1, "t", gap + 1, 1), ERR_INVALID);
+    assert_int_equal(map_topic_count(fixture->map), 1);
+    assert_int_equal(map_topic_at(fixture->map, 0)->partitions[1].segment_count, 1);
+    assert_int_equal(adopt(fixture, 1, "t", next, 1), OK);
+}
+
+static void an_adoption_that_is_no_row_of_segments_is_refused(void **state)
+{
+    (void)state;
+    uint8_t row[COMMAND_ADOPT_ROW_BYTES], bytes[512];
+    struct segment_info info = library_segment(4, 0, 10);
+    command_adopt_encode(&info, row);
+    struct command command = {.kind = COMMAND_ADOPT, .sequence = 1}, decoded;
+    command.adopt.name = bytes_text("t");
+    command.adopt.segments = bytes_of(row, sizeof(row));
+    for (uint32_t at = 44; at < 46; at++) { /* State, durability. */
+        row[at] ^= 0x40;
+        uint32_t size = command_encode(&command, bytes, sizeof(bytes));
+        assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), ERR_CORRUPT);
+        row[at] ^= 0x40;
+    }
+    uint32_t size = command_encode(&command, bytes, sizeof(bytes));
+    assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), OK);
+    for (uint32_t cut = 8; cut < size; cut += 8) {
+        assert_int_not_equal(command_decode(bytes_of(bytes, size - cut), &decoded), OK);
+    }
+}
+
 /* One of every kind, at random. */
 static void random_command(struct fixture *fixture, struct prng *prng)
 {
@@ -490,6 +597,9 @@ int main(void)
         T(the_last_segment_of_a_log_stays_though_it_is_empty),
         T(a_command_that_arrives_twice_is_done_once),
         T(the_cluster_id_is_set_once),
+        T(adopted_segments_keep_their_ids_and_the_log_goes_on_behind_them),
+        T(what_cannot_be_adopted_leaves_the_map_as_it_was),
+        T(an_adoption_that_is_no_row_of_segments_is_refused),
         T(maps_with_one_history_are_equal_to_the_byte),
         T(a_damaged_snapshot_is_refused),
         T(a_snapshot_of_the_first_version_is_read),

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -320,19 +321,14 @@ static void replace(const struct fixture *fixture, const struct superblock *supe
     close(fd);
 }
 
-static void a_librarys_and_a_newer_directory_are_refused(void **state)
+static void a_newer_directory_is_refused(void **state)
 {
     struct fixture *fixture = *state;
     struct directory_open op;
     struct superblock super = {
-        .version_min = SUPERBLOCK_VERSION, .owner = SUPERBLOCK_LIBRARY, .node_id = 1, .boot = 4};
+        .version_min = SUPERBLOCK_VERSION + 1, .owner = SUPERBLOCK_SERVER, .node_id = 1, .boot = 4};
     assert_int_equal(open_it(fixture, &op, 0), OK);
     close_it(fixture, op.directory);
-    replace(fixture, &super);
-    assert_int_equal(open_it(fixture, &op, 0), ERR_FOREIGN);
-    assert_non_null(strstr(op.message, "library"));
-    super.owner = SUPERBLOCK_SERVER;
-    super.version_min = SUPERBLOCK_VERSION + 1;
     replace(fixture, &super);
     assert_int_equal(open_it(fixture, &op, 0), ERR_VERSION);
     assert_non_null(strstr(op.message, "newer"));
@@ -378,6 +374,143 @@ static void a_path_that_is_too_long_is_refused(void **state)
     assert_int_equal(op.done.result, ERR_INVALID);
 }
 
+/* What is in the superblock's first slot. */
+static struct superblock read_super(const struct fixture *fixture)
+{
+    uint8_t slot[SUPERBLOCK_BYTES];
+    char path[256];
+    struct superblock super;
+    snprintf(path, sizeof(path), "%s/superblock", fixture->path);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(slot, 1, sizeof(slot), file), sizeof(slot));
+    fclose(file);
+    assert_int_equal(superblock_decode(slot, &super), OK);
+    return super;
+}
+
+static enum err open_as(struct fixture *fixture, struct directory_open *op,
+                        const struct directory_options *options)
+{
+    struct directory_options made = *options;
+    made.path = fixture->path;
+    made.version = "test";
+    waiting_fixture = fixture;
+    completion_init(&op->done, answered);
+    directory_open(op, fixture->reactor, &made);
+    turn_until_done(fixture);
+    return (enum err)op->done.result;
+}
+
+static void a_library_reserves_numbers_before_it_uses_them(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    struct directory_options options = {.mode = DIRECTORY_LIBRARY, .segments = 100};
+    assert_int_equal(open_as(fixture, &op, &options), OK);
+    assert_int_equal(op.identity.segment_next, 1);
+    assert_int_equal(read_super(fixture).owner, SUPERBLOCK_LIBRARY);
+    assert_int_equal(read_super(fixture).next_segment, 101);
+    uint64_t first = 0;
+    completion_init(&fixture->closed, answered);
+    directory_reserve(op.directory, 50, &first, &fixture->closed);
+    turn_until_done(fixture);
+    assert_int_equal(fixture->closed.result, OK);
+    assert_int_equal(first, 101);
+    assert_int_equal(read_super(fixture).next_segment, 151);
+    close_it(fixture, op.directory);
+    assert_int_equal(open_as(fixture, &op, &options), OK);
+    assert_int_equal(op.identity.segment_next, 151);
+    close_it(fixture, op.directory);
+}
+
+static void a_server_adopts_a_librarys_directory_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    struct directory_options library = {.mode = DIRECTORY_LIBRARY};
+    struct directory_options server = {.mode = DIRECTORY_SERVER, .node_id = 7};
+    assert_int_equal(open_as(fixture, &op, &library), OK);
+    uint8_t id[16];
+    memcpy(id, op.identity.directory_id, 16);
+    close_it(fixture, op.directory);
+    for (uint32_t i = 0; i < 2; i++) { /* The first ends before its map has the segments. */
+        assert_int_equal(open_as(fixture, &op, &server), OK);
+        assert_true(op.identity.adopting);
+        assert_false(op.identity.fresh);
+        assert_int_equal(op.identity.node_id, 7);
+        assert_memory_equal(op.identity.directory_id, id, 16);
+        if (i == 1) {
+            completion_init(&fixture->closed, answered);
+            directory_adopted(op.directory, &fixture->closed);
+            turn_until_done(fixture);
+            assert_int_equal(fixture->closed.result, OK);
+        }
+        close_it(fixture, op.directory);
+    }
+    assert_int_equal(open_as(fixture, &op, &server), OK);
+    assert_false(op.identity.adopting);
+    close_it(fixture, op.directory);
+    assert_int_equal(open_as(fixture, &op, &library), ERR_FOREIGN);
+    assert_non_null(strstr(op.message, "server"));
+    assert_int_equal(read_super(fixture).owner, SUPERBLOCK_SERVER);
+}
+
+static void readers_share_a_directory_and_write_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op, first, second;
+    struct directory_options server = {.mode = DIRECTORY_SERVER};
+    struct directory_options reader = {.mode = DIRECTORY_READER};
+    assert_int_equal(open_as(fixture, &op, &reader), ERR_NOT_FOUND);
+    assert_int_not_equal(access(fixture->path, F_OK), 0);
+    assert_int_equal(open_as(fixture, &op, &server), OK);
+    assert_int_equal(open_as(fixture, &first, &reader), ERR_BUSY);
+    assert_non_null(strstr(first.message, "pid "));
+    close_it(fixture, op.directory);
+    struct superblock before = read_super(fixture);
+    assert_int_equal(open_as(fixture, &first, &reader), OK);
+    assert_int_equal(open_as(fixture, &second, &reader), OK);
+    assert_memory_equal(first.identity.directory_id, before.directory_id, 16);
+    assert_int_equal(open_as(fixture, &op, &server), ERR_BUSY);
+    close_it(fixture, first.directory);
+    close_it(fixture, second.directory);
+    assert_int_equal(read_super(fixture).boot, before.boot);
+}
+
+static void a_reader_takes_damage_for_damage(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    struct directory_options server = {.mode = DIRECTORY_SERVER};
+    struct directory_options reader = {.mode = DIRECTORY_READER};
+    assert_int_equal(open_as(fixture, &op, &server), OK);
+    close_it(fixture, op.directory);
+    char path[256];
+    snprintf(path, sizeof(path), "%s/superblock", fixture->path);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(open_as(fixture, &op, &reader), ERR_DAMAGED);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(open_as(fixture, &op, &reader), ERR_NOT_FOUND);
+}
+
+static void what_must_exist_is_not_made(void **state)
+{
+    struct fixture *fixture = *state;
+    struct directory_open op;
+    struct directory_options library = {.mode = DIRECTORY_LIBRARY, .existing = true};
+    assert_int_equal(open_as(fixture, &op, &library), ERR_NOT_FOUND);
+    assert_int_not_equal(access(fixture->path, F_OK), 0);
+    assert_int_equal(mkdir(fixture->path, 0755), 0);
+    assert_int_equal(open_as(fixture, &op, &library), ERR_NOT_FOUND);
+    library.existing = false;
+    assert_int_equal(open_as(fixture, &op, &library), OK);
+    close_it(fixture, op.directory);
+    library.existing = true;
+    assert_int_equal(open_as(fixture, &op, &library), OK);
+    close_it(fixture, op.directory);
+}
+
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)                                                                                \
     ON(a_fresh_directory_keeps_its_identity_and_counts_its_boots, engine),                         \
@@ -390,9 +523,13 @@ static void a_path_that_is_too_long_is_refused(void **state)
         ON(a_parent_that_does_not_exist_is_said, engine),                                          \
         ON(a_lock_of_another_program_does_not_make_a_directory_ours, engine),                      \
         ON(a_first_start_that_was_interrupted_is_begun_again, engine),                             \
-        ON(a_librarys_and_a_newer_directory_are_refused, engine),                                  \
+        ON(a_newer_directory_is_refused, engine),                                                  \
         ON(a_failed_join_is_not_tried_again_and_the_directory_still_closes, engine),               \
-        ON(a_path_that_is_too_long_is_refused, engine)
+        ON(a_path_that_is_too_long_is_refused, engine),                                            \
+        ON(a_library_reserves_numbers_before_it_uses_them, engine),                                \
+        ON(a_server_adopts_a_librarys_directory_once, engine),                                     \
+        ON(readers_share_a_directory_and_write_nothing, engine),                                   \
+        ON(a_reader_takes_damage_for_damage, engine), ON(what_must_exist_is_not_made, engine)
 
 int main(void)
 {

@@ -422,6 +422,12 @@ void call_trim(struct call *call, struct engine *engine, int64_t offset)
     call_wait(call);
 }
 
+void call_sync(struct call *call, struct engine *engine)
+{
+    *call = (struct call){0};
+    call_start(call, engine, REQUEST_SYNC);
+}
+
 enum err engine_assign(struct engine *engine)
 {
     struct segment_info borrowed[ENGINE_SEGMENTS_MAX];

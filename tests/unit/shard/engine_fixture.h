@@ -89,6 +89,7 @@ void call_release(struct call *call);
 void call_drop(struct call *call, struct engine *engine);
 void call_trim(struct call *call, struct engine *engine, int64_t offset); /* Is waited for. */
 void call_trim_start(struct call *call, struct engine *engine, int64_t offset);
+void call_sync(struct call *call, struct engine *engine);
 
 enum err engine_assign(struct engine *engine);
 /* Appends `count` batches of one record, each waited for; asserts OK. */

@@ -7,3 +7,4 @@ target_compile_definitions(shard_golden_test PRIVATE
   GOLDEN_DIRECTORY="${CMAKE_CURRENT_LIST_DIR}/golden")
 unit_test(shard/producer LINKS floe_shard)
 unit_test(shard/request LINKS floe_shard)
+unit_test(shard/record LINKS floe_shard)

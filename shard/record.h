@@ -1,0 +1,44 @@
+/* Records inside a RecordBatch v2: read one after the other, and made into a batch. All lengths are
+ * zigzag varints:
+ *
+ *     record  length, attributes u8, timestampDelta, offsetDelta, key length (-1: null), key,
+ *             value length (-1: null), value, header count, headers
+ *     header  name length, name, value length (-1: null), value */
+#pragma once
+
+#include "core/bytes.h"
+#include "shard/batch.h"
+
+struct record_header {
+    struct bytes name, value; /* value.data NULL: null. */
+};
+
+struct record {
+    int64_t timestamp_delta;
+    int32_t offset_delta;
+    struct bytes key, value; /* data NULL: null. */
+    uint32_t header_count;
+    struct bytes headers; /* As they stand there, the count not included; all are sound. */
+};
+
+/* The next record; views into the input. False if it does not parse or runs past its length. */
+bool record_read(struct bytes_reader *reader, struct record *record);
+
+/* The next of record->headers; false: it does not parse. */
+bool record_read_header(struct bytes_reader *reader, struct record_header *header);
+
+/* What a batch is made of. */
+struct record_input {
+    struct bytes key, value;
+    int64_t timestamp;
+    const struct record_header *headers;
+    uint32_t header_count;
+};
+
+/* The size of a batch of `count` records, 0: none can be as large. */
+uint32_t record_batch_size(const struct record_input *records, uint32_t count);
+
+/* Encodes an uncompressed batch without a producer into `data`, of record_batch_size() bytes.
+ * baseOffset and leader epoch are 0: the shard stamps them, and the CRC leaves them out. */
+void record_batch_encode(const struct record_input *records, uint32_t count, uint8_t *data,
+                         uint32_t size);

@@ -1,0 +1,154 @@
+/* See the header.
+ *
+ *     survey -> partition by partition, up to 1000 segments a time: ADOPT -> ... -> done */
+#include "tools/adopt.h"
+
+#include "core/assert.h"
+#include "core/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void adoption_next(struct adoption *adoption);
+
+static void adoption_finish(struct adoption *adoption, enum err err)
+{
+    survey_free(&adoption->survey);
+    free(adoption->rows);
+    adoption->rows = NULL;
+    completion_fire(adoption->reactor, &adoption->done, err);
+}
+
+static void adoption_fail(struct adoption *adoption, enum err err, const char *what)
+{
+    (void)snprintf(adoption->message, sizeof(adoption->message),
+                   "cannot adopt the library's data directory %s: %s: %s", adoption->data_dir, what,
+                   err_text(err));
+    adoption_finish(adoption, err);
+}
+
+static void adoption_proposed(struct completion *done)
+{
+    struct proposal *proposal = CONTAINER_OF(done, struct proposal, done);
+    struct adoption *adoption = CONTAINER_OF(proposal, struct adoption, proposal);
+    if (done->result != OK) {
+        char what[sizeof(adoption->message) / 2];
+        (void)snprintf(what, sizeof(what), "the map refuses topic %.200s",
+                       adoption->survey.partitions[adoption->partition].name);
+        adoption_fail(adoption, (enum err)done->result, what);
+        return;
+    }
+    adoption->segment += adoption->count;
+    adoption->segments += adoption->count;
+    adoption_next(adoption);
+}
+
+/* Numbers of a topic's partitions begin at 0 and have no gap; those that the library did not open
+ * are empty. */
+static uint32_t adoption_partitions(const struct survey *survey, const struct topic_id *topic)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < survey->partition_count; i++) {
+        const struct survey_partition *partition = &survey->partitions[i];
+        if (topic_id_equal(&partition->id.topic, topic)) {
+            count = max_u32(count, partition->id.partition + 1);
+        }
+    }
+    return count;
+}
+
+static void adoption_propose(struct adoption *adoption, const struct survey_partition *partition)
+{
+    uint32_t left = partition->segment_count - adoption->segment;
+    adoption->count = min_u32(left, COMMAND_ADOPT_SEGMENTS_MAX);
+    for (uint32_t i = 0; i < adoption->count; i++) {
+        command_adopt_encode(&partition->segments[adoption->segment + i].info,
+                             adoption->rows + (size_t)i * COMMAND_ADOPT_ROW_BYTES);
+    }
+    adoption->proposal = (struct proposal){0};
+    struct command *command = &adoption->proposal.command;
+    command->kind = COMMAND_ADOPT;
+    command->time_ms = adoption->reactor->now_ms;
+    command->adopt.partition = partition->id;
+    command->adopt.name = bytes_text(partition->name);
+    command->adopt.partition_count = adoption_partitions(&adoption->survey, &partition->id.topic);
+    command->adopt.epoch = partition->epoch;
+    command->adopt.leader_node = adoption->node_id;
+    command->adopt.durability = partition->segments[partition->segment_count - 1].info.durability;
+    command->adopt.segments =
+        bytes_of(adoption->rows, adoption->count * (uint32_t)COMMAND_ADOPT_ROW_BYTES);
+    completion_init(&adoption->proposal.done, adoption_proposed);
+    meta_submit(adoption->meta, &adoption->proposal);
+}
+
+static void adoption_stored(struct completion *done)
+{
+    struct adoption *adoption = CONTAINER_OF(done, struct adoption, stored);
+    if (done->result != OK) {
+        adoption_fail(adoption, (enum err)done->result, "the superblock cannot be written");
+        return;
+    }
+    LOG_INFO("the library's directory is adopted partitions=%u segments=%" PRIu64,
+             adoption->survey.partition_count, adoption->segments);
+    adoption_finish(adoption, OK);
+}
+
+static void adoption_next(struct adoption *adoption)
+{
+    const struct survey *survey = &adoption->survey;
+    while (adoption->partition < survey->partition_count) {
+        const struct survey_partition *partition = &survey->partitions[adoption->partition];
+        if (adoption->segment < partition->segment_count) {
+            adoption_propose(adoption, partition);
+            return;
+        }
+        adoption->partition++;
+        adoption->segment = 0;
+    }
+    completion_init(&adoption->stored, adoption_stored);
+    directory_adopted(adoption->directory, &adoption->stored);
+}
+
+static void adoption_surveyed(struct completion *done)
+{
+    struct survey_walk *walk = CONTAINER_OF(done, struct survey_walk, done);
+    struct adoption *adoption = CONTAINER_OF(walk, struct adoption, walk);
+    if (done->result != OK) {
+        adoption_fail(adoption, (enum err)done->result, "its segments cannot be listed");
+        return;
+    }
+    if (adoption->survey.fault_count > 0) {
+        const struct survey_fault *fault = &adoption->survey.faults[0];
+        char what[sizeof(adoption->message) / 2], topic[TOPIC_ID_TEXT_BYTES];
+        (void)snprintf(what, sizeof(what), "topics/%s/%u/%016" PRIx64 ".seg: %s",
+                       topic_id_text(&fault->partition.topic, topic), fault->partition.partition,
+                       fault->segment_id, survey_fault_text(fault->kind));
+        adoption_fail(adoption, fault->err, what);
+        return;
+    }
+    adoption_next(adoption);
+}
+
+void adoption_start(struct adoption *adoption, struct meta *meta, struct directory *directory,
+                    struct reactor *reactor, const char *data_dir)
+{
+    adoption->meta = meta;
+    adoption->directory = directory;
+    adoption->reactor = reactor;
+    adoption->data_dir = data_dir;
+    adoption->message[0] = 0;
+    adoption->segments = 0;
+    adoption->partition = 0;
+    adoption->segment = 0;
+    adoption->survey = (struct survey){0};
+    adoption->rows = malloc((size_t)COMMAND_ADOPT_SEGMENTS_MAX * COMMAND_ADOPT_ROW_BYTES);
+    if (adoption->rows == NULL) {
+        adoption_fail(adoption, ERR_NO_MEMORY, "no room for its segments");
+        return;
+    }
+    adoption->walk.survey = &adoption->survey;
+    completion_init(&adoption->walk.done, adoption_surveyed);
+    survey_start(&adoption->walk, reactor, data_dir);
+}

@@ -1,0 +1,37 @@
+/* A server takes over what the library wrote into its directory: every topic and segment goes into
+ * the map, by the ids that the files have. It may be cut off anywhere and is then done again: what
+ * the map has already is passed over. */
+#pragma once
+
+#include "meta/agent.h"
+#include "meta/meta.h"
+#include "shard/directory.h"
+#include "shard/survey.h"
+
+enum { ADOPTION_MESSAGE_BYTES = 512 };
+
+struct adoption {
+    struct completion done; /* Set fn before. OK, or an err that `message` explains. */
+    char message[ADOPTION_MESSAGE_BYTES];
+    uint32_t node_id;  /* Set before: who leads the partitions. */
+    uint64_t segments; /* Out: how many. */
+
+    /* Inside. */
+    struct reactor *reactor;
+    struct meta *meta;
+    struct directory *directory;
+    const char *data_dir;
+    struct completion stored;
+    struct survey survey;
+    struct survey_walk walk;
+    uint32_t partition, segment; /* The next one. */
+    uint32_t count;              /* Segments of the command under way. */
+    struct proposal proposal;
+    uint8_t *rows;
+};
+
+/* Of the metadata core, behind meta_start() and before any core asks for the map; at its end the
+ * directory says that it is adopted. `data_dir` is borrowed until `done` fires. A file that is no
+ * sound segment ends it: records would be missing. */
+void adoption_start(struct adoption *adoption, struct meta *meta, struct directory *directory,
+                    struct reactor *reactor, const char *data_dir);
