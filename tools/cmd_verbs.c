@@ -157,7 +157,7 @@ const struct cmd_verb cmd_verbs[] = {
      OPERANDS("DIR|FILE", 1, 1),
      .rows = true,
      .run = cmd_log_verify,
-     .sentence = "check every checksum of the segment files of a data directory; offline",
+     .sentence = "check every checksum of segment files, MANIFEST and journals; offline",
      .examples = "  floe log verify /var/lib/floe\n"
                  "  floe log verify backup -o json\n"
                  "  floe log verify 8000000000000001.seg\n"},
