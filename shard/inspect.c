@@ -59,6 +59,15 @@ enum err inspect_open(struct inspect *inspect)
     return OK;
 }
 
+static void inspect_count(struct inspect *inspect)
+{
+    const struct frame_header *frame = &inspect->frame;
+    inspect->records += frame->records;
+    inspect->batches += frame->batches;
+    inspect->log_start = max_u64(inspect->log_start, frame->log_start);
+    inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
+}
+
 /* Takes the next frame of the current extent, if there is one: why it is not sound; NULL: it is. */
 static const char *inspect_frame(struct inspect *inspect)
 {
@@ -83,10 +92,7 @@ static const char *inspect_frame(struct inspect *inspect)
     inspect->frame_index = first ? 0 : inspect->frame_index + 1;
     inspect->offset += frame->records;
     inspect->chain = frame_chain(at);
-    inspect->log_start = max_u64(inspect->log_start, frame->log_start);
-    inspect->records += frame->records;
-    inspect->batches += frame->batches;
-    inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
+    inspect_count(inspect);
     return NULL;
 }
 
@@ -137,6 +143,31 @@ static const char *inspect_extent(struct inspect *inspect, int64_t got)
     return "an extent is of an unknown type";
 }
 
+static enum err inspect_note_later(struct inspect *inspect, uint64_t position, uint32_t got)
+{
+    for (uint32_t at = 0; got - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (extent_header_at(inspect->buffer + at, inspect->header.salt, position + at, &extent) !=
+                OK ||
+            extent.type != EXTENT_FRAMES || extent.position == inspect->position) {
+            continue;
+        }
+        uint32_t count = inspect->later_count;
+        if (count == 0 || (count >= 64 && is_power_of_two(count))) {
+            size_t capacity = max_u32(64, count * 2);
+            struct inspect_later *grown =
+                realloc(inspect->later, capacity * sizeof(*inspect->later));
+            if (grown == NULL) {
+                return ERR_NO_MEMORY;
+            }
+            inspect->later = grown;
+        }
+        inspect->later[inspect->later_count++] =
+            (struct inspect_later){extent.position, extent.offset_first, extent.chain};
+    }
+    return OK;
+}
+
 /* Behind what is not sound: does anything say that more was durable? */
 static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
 {
@@ -148,6 +179,10 @@ static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
         inspect->durable_end =
             extent_evidence(bytes_of(inspect->buffer, (uint32_t)got), inspect->header.salt,
                             position, inspect->durable_end);
+        enum err err = inspect_note_later(inspect, position, (uint32_t)got);
+        if (err != OK) {
+            return err;
+        }
         if (got < (int64_t)INSPECT_LOOK_BYTES) {
             return OK;
         }
@@ -155,35 +190,107 @@ static enum err inspect_hunt(struct inspect *inspect, uint64_t position)
     }
 }
 
-/* No sound extent follows; `why` says what is wrong with what is there, NULL: nothing is there. */
-static enum err inspect_finish(struct inspect *inspect, const char *why)
+/* Does the seal say the same? NULL: it does. */
+static const char *inspect_judge_seal(const struct inspect *inspect)
 {
-    enum err err = inspect_hunt(inspect, inspect->position);
-    if (err != OK) {
-        return err;
+    const struct segment_seal *seal = &inspect->seal;
+    if (inspect->offset < seal->end_offset) {
+        return inspect->why != NULL ? inspect->why : "records that were durable are not there";
     }
-    uint64_t wanted = inspect->sealed ? inspect->seal.end_offset : inspect->durable_end;
-    bool digest = !inspect->sealed || inspect->offset != inspect->seal.end_offset ||
-                  inspect->chain == inspect->seal.digest;
-    inspect->end = why != NULL ? INSPECT_END_TORN : INSPECT_END_CLEAN;
-    if (inspect->offset < wanted) {
+    if (inspect->offset > seal->end_offset) {
+        return "there is more than the seal says";
+    }
+    return inspect->chain != seal->digest ? "the digest of the seal is not that of the records"
+                                          : inspect->why;
+}
+
+/* Is all there that was durable? NULL: it is. */
+static const char *inspect_judge_open(const struct inspect *inspect)
+{
+    if (inspect->offset < inspect->durable_end) {
+        return inspect->why != NULL ? inspect->why : "records that were durable are not there";
+    }
+    if (!inspect->spoken_of) {
+        return NULL;
+    }
+    const struct segment_record *record = inspect->journal.record;
+    if (record != NULL && record->salt != inspect->header.salt) {
+        return "the file is not the one that the journal speaks of";
+    }
+    return journal_view_judge(inspect->journals, &inspect->journal, inspect->durable_end,
+                              inspect->offset);
+}
+
+/* The journals gave what was missing before one of the later extents: the file goes on there. */
+static bool inspect_resume(struct inspect *inspect)
+{
+    for (uint32_t i = 0; inspect->frame_at != NULL && i < inspect->later_count; i++) {
+        const struct inspect_later *later = &inspect->later[i];
+        if (later->offset_first == inspect->offset && later->chain == inspect->chain) {
+            inspect->in_journal = false;
+            inspect->next = later->position;
+            inspect->extent.type = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The next frame of the journals, or the end of everything. */
+static enum err inspect_journal(struct inspect *inspect)
+{
+    const uint8_t *at =
+        !inspect->spoken_of
+            ? NULL
+            : journal_view_next(inspect->journals, &inspect->journal, &inspect->journal_cursor);
+    if (at != NULL) {
+        enum err err = frame_header_decode(at, &inspect->frame);
+        ASSERT(err == OK); /* As it was a moment ago. */
+        inspect->frame_index = inspect->frame_at == NULL ? 0 : inspect->frame_index + 1;
+        inspect->frame_at = at;
+        inspect->offset = inspect->journal_cursor.offset;
+        inspect->chain = inspect->journal_cursor.chain;
+        inspect->journal_records += inspect->frame.records;
+        inspect_count(inspect);
+        return OK;
+    }
+    const char *problem =
+        inspect->sealed ? inspect_judge_seal(inspect) : inspect_judge_open(inspect);
+    inspect->frame_at = NULL;
+    inspect->end = inspect->why != NULL ? INSPECT_END_TORN : INSPECT_END_CLEAN;
+    if (problem != NULL) {
         inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = why != NULL ? why : "records that were durable are not there";
-    } else if (inspect->sealed && inspect->offset > wanted) {
-        inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = "there is more than the seal says";
-    } else if (!digest) {
-        inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = "the digest of the seal is not that of the records";
-    } else if (inspect->sealed && why != NULL) {
-        inspect->end = INSPECT_END_DAMAGED;
-        inspect->problem = why;
+        inspect->problem = problem;
     }
     return ERR_NOT_FOUND;
 }
 
+/* No sound extent follows; `why` says what is wrong with what is there, NULL: nothing is there. */
+static enum err inspect_finish(struct inspect *inspect, const char *why)
+{
+    inspect->later_count = 0;
+    enum err err = inspect_hunt(inspect, inspect->position);
+    if (err != OK) {
+        return err;
+    }
+    inspect->why = why;
+    inspect->in_journal = true;
+    inspect->frame_at = NULL;
+    /* What a sealed file lacks is in no journal: it was complete. */
+    inspect->spoken_of =
+        !inspect->sealed && inspect->journals != NULL &&
+        journal_view_find(inspect->journals, inspect->header.segment_id, &inspect->journal);
+    inspect->journal_cursor.at = 0;
+    inspect->journal_cursor.offset = inspect->offset;
+    inspect->journal_cursor.chain = inspect->chain;
+    return inspect_journal(inspect);
+}
+
 enum err inspect_next(struct inspect *inspect)
 {
+    if (inspect->in_journal && !inspect_resume(inspect)) {
+        return inspect_journal(inspect);
+    }
     if (inspect->extent.type == EXTENT_FRAMES && inspect->cursor.frames > 0) {
         const char *wrong = inspect_frame(inspect);
         return wrong == NULL ? OK : inspect_finish(inspect, wrong);
@@ -226,7 +333,9 @@ enum err inspect_next(struct inspect *inspect)
 
 bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect_batch *batch)
 {
-    if (inspect->extent.type != EXTENT_FRAMES || index >= inspect->frame.batches) {
+    bool frames =
+        inspect->in_journal ? inspect->frame_at != NULL : inspect->extent.type == EXTENT_FRAMES;
+    if (!frames || index >= inspect->frame.batches) {
         return false;
     }
     const uint8_t *table = inspect->frame_at + FRAME_HEADER_BYTES;
@@ -240,6 +349,9 @@ bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect
         }
     }
     enum err err = batch_parse(bytes_of(at, batch->row.length), &batch->batch);
+    batch->records =
+        err != OK ? (struct bytes){0}
+                  : bytes_of(at + BATCH_HEADER_BYTES, batch->batch.length - BATCH_HEADER_BYTES);
     batch->crc_sound = err == OK && crc32c(0, at + BATCH_CRC_FROM,
                                            batch->row.length - BATCH_CRC_FROM) == batch->batch.crc;
     return true;
@@ -248,5 +360,7 @@ bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect
 void inspect_close(struct inspect *inspect)
 {
     free(inspect->buffer);
+    free(inspect->later);
     inspect->buffer = NULL;
+    inspect->later = NULL;
 }

@@ -395,6 +395,14 @@ static void journals_headed(struct journals *journals, uint32_t size)
     journals_go(journals, STATE_BODY);
 }
 
+/* At one file after the other, whichever core wrote it. */
+static void journals_look_next(struct journals *journals, uint32_t file)
+{
+    journals->core_at = file;
+    io_open(&journals->io, journals_file_path(journals, file), 0);
+    journals_go(journals, STATE_LOOK_OPEN);
+}
+
 /* Without a MANIFEST there is no journal; unless it got lost. */
 static void journals_look(struct journals *journals, int32_t result)
 {
@@ -429,12 +437,15 @@ static void journals_look(struct journals *journals, int32_t result)
 static void journals_step_load(struct journals *journals, int32_t result)
 {
     if (journals->state == STATE_OPEN && result == ERR_NOT_FOUND) {
-        io_open(&journals->io, journals_file_path(journals, 0), 0);
-        journals_go(journals, STATE_LOOK_OPEN);
+        journals_look_next(journals, 0);
         return;
     }
     if (result < 0) {
         journals_fail(journals, (enum err)result, "cannot read the MANIFEST");
+        return;
+    }
+    if (journals->state == STATE_LOOK_CLOSE) {
+        journals_look_next(journals, journals->core_at + 1);
         return;
     }
     if (journals->state == STATE_OPEN) {

@@ -121,6 +121,20 @@ NODISCARD enum err replay_merge(struct replay *replay);
 
 /* replay_survey.c: behind a hole of a journal, what the files say; then replay_segments(). */
 void replay_survey(struct replay *replay);
+/* The next frame of the segment, from entry `*at` on (`first` of it at the beginning), that follows
+ * `offset` and `chain`; NULL: none does. Moves behind it. */
+struct replay_entry *replay_frame_next(const struct replay *replay,
+                                       const struct replay_segment *segment, uint32_t *at,
+                                       uint64_t offset, uint64_t chain);
+
+/* What is to be thought of a segment of which file and journals together have all below `reach`. */
+enum replay_verdict {
+    REPLAY_WHOLE,
+    REPLAY_DAMAGED, /* More was durable. */
+    REPLAY_SUSPECT, /* A journal with a hole may have held more. */
+};
+
+enum replay_verdict replay_judge(const struct replay_segment *segment, uint64_t reach);
 
 /* replay_segment.c: all of them, one after the other; then replay_finish(). */
 void replay_segments(struct replay *replay);

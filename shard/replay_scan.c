@@ -353,3 +353,25 @@ enum err replay_merge(struct replay *replay)
     }
     return OK;
 }
+
+struct replay_entry *replay_frame_next(const struct replay *replay,
+                                       const struct replay_segment *segment, uint32_t *at,
+                                       uint64_t offset, uint64_t chain)
+{
+    while (*at < segment->first + segment->count) {
+        struct replay_entry *entry = &replay->entries[(*at)++];
+        if (entry->offset_first == offset && entry->chain == chain &&
+            entry->offset_end > entry->offset_first) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+enum replay_verdict replay_judge(const struct replay_segment *segment, uint64_t reach)
+{
+    if (reach < segment->evidence) {
+        return REPLAY_DAMAGED;
+    }
+    return segment->holed && segment->behind_hole > reach ? REPLAY_SUSPECT : REPLAY_WHOLE;
+}

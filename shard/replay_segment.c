@@ -173,20 +173,18 @@ static void segment_find_frames(struct replay *replay)
     struct replay_walk *walk = replay->walk;
     const struct replay_segment *segment = segment_now(replay);
     uint64_t chain = walk->walk.chain;
+    uint32_t at = segment->first;
+    struct replay_entry *entry;
     walk->reach = walk->walk.offset;
     walk->next = segment->first;
     walk->end = segment->first;
-    for (uint32_t i = segment->first; i < segment->first + segment->count; i++) {
-        struct replay_entry *entry = &replay->entries[i];
-        if (entry->offset_first == walk->reach && entry->chain == chain &&
-            entry->offset_end > entry->offset_first) {
-            struct replay_entry taken = *entry;
-            walk->reach = taken.offset_end;
-            chain = taken.chain_end;
-            /* Those that were passed are not needed, or are on their way to the front. */
-            *entry = replay->entries[walk->end];
-            replay->entries[walk->end++] = taken;
-        }
+    while ((entry = replay_frame_next(replay, segment, &at, walk->reach, chain)) != NULL) {
+        struct replay_entry taken = *entry;
+        walk->reach = taken.offset_end;
+        chain = taken.chain_end;
+        /* Those that were passed are not needed, or are on their way to the front. */
+        *entry = replay->entries[walk->end];
+        replay->entries[walk->end++] = taken;
     }
 }
 
@@ -282,19 +280,18 @@ static void segment_decide(struct replay *replay)
     if (walk->later_count > 0 && segment_heal(replay)) {
         return;
     }
-    bool whole = walk->reach >= segment->evidence;
-    bool holed = segment->holed && segment->behind_hole > walk->reach;
-    if (!whole && walk->walk.evidence > walk->walk.offset) {
+    enum replay_verdict verdict = replay_judge(segment, walk->reach);
+    if (verdict == REPLAY_DAMAGED && walk->walk.evidence > walk->walk.offset) {
         COVER("a file is damaged before what was durable");
         replay->retained = replay->retained || walk->reach > walk->walk.offset;
         segment_mark(replay, SEGMENT_MARK_DAMAGED, max_u64(segment->evidence, walk->reach));
         segment_close(replay);
         return;
     }
-    if (!whole) {
+    if (verdict == REPLAY_DAMAGED) {
         COVER("more was durable than file and journal have");
         segment_mark(replay, SEGMENT_MARK_DAMAGED, segment->evidence);
-    } else if (holed && !MUTANT("hole-marks-nobody")) {
+    } else if (verdict == REPLAY_SUSPECT && !MUTANT("hole-marks-nobody")) {
         COVER("a hole of the journal makes a segment suspect");
         segment_mark(replay, SEGMENT_MARK_SUSPECT, walk->reach + 1);
     }

@@ -91,7 +91,7 @@ static int cmd_help(const char *noun)
         char text[64];
         (void)snprintf(text, sizeof(text), "%s %s", verb->noun,
                        verb->verb != NULL ? verb->verb : "");
-        printf("  %-16s %s\n", text, verb->sentence);
+        printf("  %-20s %s\n", text, verb->sentence);
     }
     fputs("\nfloe VERB --help tells more.\n", stdout);
     return CMD_OK;

@@ -88,7 +88,7 @@ NODISCARD bool cmd_parse_number(const char *text, int64_t *number);
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Rows of one answer. Cells come in the order of the columns; the last one of a row ends it. */
-enum { CMD_COLUMNS_MAX = 9 };
+enum { CMD_COLUMNS_MAX = 10 };
 
 struct cmd_rows {
     enum cmd_output output;
@@ -130,6 +130,8 @@ int cmd_produce(const struct cmd *cmd);
 int cmd_consume(const struct cmd *cmd);
 int cmd_log_inspect(const struct cmd *cmd);
 int cmd_log_verify(const struct cmd *cmd);
+int cmd_log_export(const struct cmd *cmd);
+int cmd_cluster_rebuild_map(const struct cmd *cmd);
 int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);

@@ -5,6 +5,7 @@
  */
 #include "core/assert.h"
 #include "tools/cmd_client.h"
+#include "tools/cmd_record.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -39,142 +40,39 @@ struct consume {
     sigset_t signals;
 };
 
-/* One hexadecimal digit, or -1. */
-static int consume_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* What follows a backslash in a format; returns how many characters of `text` it took. */
-static size_t consume_escape(const char *text)
-{
-    switch (text[0]) {
-    case 'n':
-        putchar('\n');
-        return 1;
-    case 't':
-        putchar('\t');
-        return 1;
-    case 'r':
-        putchar('\r');
-        return 1;
-    case '0':
-        putchar('\0');
-        return 1;
-    case 'x':
-        if (consume_digit(text[1]) >= 0 && consume_digit(text[2]) >= 0) {
-            putchar(consume_digit(text[1]) << 4 | consume_digit(text[2]));
-            return 3;
-        }
-        break;
-    case '\\':
-        putchar('\\');
-        return 1;
-    default:
-        break;
-    }
-    putchar('\\');
-    return 0;
-}
-
-/* a=1,b=2 */
-static void consume_print_headers(const rd_kafka_message_t *message)
+/* The next header of a message. */
+static bool consume_header(const struct cmd_record *record, size_t index,
+                           struct cmd_record_header *header)
 {
     rd_kafka_headers_t *headers;
-    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return;
+    if (rd_kafka_message_headers(record->context, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        rd_kafka_header_get_all(headers, index, &header->name, &header->value,
+                                &header->value_size) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return false;
     }
-    const char *name;
-    const void *value;
-    size_t size;
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-        printf("%s%s=", i > 0 ? "," : "", name);
-        if (value != NULL) {
-            (void)fwrite(value, 1, size, stdout);
-        }
-    }
+    header->name_size = strlen(header->name);
+    return true;
 }
 
-static void consume_print_field(const struct consume *consume, const rd_kafka_message_t *message,
-                                char letter)
+static void consume_print(struct consume *consume, rd_kafka_message_t *message)
 {
-    switch (letter) {
-    case 't':
-        fputs(consume->topic, stdout);
-        break;
-    case 'p':
-        printf("%" PRId32, message->partition);
-        break;
-    case 'o':
-        printf("%" PRId64, message->offset);
-        break;
-    case 'k':
-        (void)fwrite(message->key != NULL ? message->key : "", 1, message->key_len, stdout);
-        break;
-    case 'v':
-        (void)fwrite(message->payload != NULL ? message->payload : "", 1, message->len, stdout);
-        break;
-    case 'T':
-        printf("%" PRId64, rd_kafka_message_timestamp(message, NULL));
-        break;
-    case 'h':
-        consume_print_headers(message);
-        break;
-    default:
-        putchar(letter);
-        break;
+    const struct cmd_record record = {
+        .topic = consume->topic,
+        .partition = message->partition,
+        .offset = message->offset,
+        .timestamp = rd_kafka_message_timestamp(message, NULL),
+        .key = message->key,
+        .value = message->payload,
+        .key_size = message->key_len,
+        .value_size = message->len,
+        .header = consume_header,
+        .context = message,
+    };
+    if (consume->client.cmd->output == CMD_TABLE) {
+        cmd_record_print(&record, consume->format);
+    } else {
+        cmd_record_row(&record, &consume->rows);
     }
-}
-
-static void consume_print_text(const struct consume *consume, const rd_kafka_message_t *message)
-{
-    for (const char *c = consume->format; *c != '\0'; c++) {
-        if (*c == '%' && c[1] != '\0') {
-            consume_print_field(consume, message, *++c);
-        } else if (*c == '\\') {
-            c += consume_escape(c + 1);
-        } else {
-            putchar(*c);
-        }
-    }
-}
-
-/* [{"name":"a","value":"1"}] as the last cell of a row. */
-static void consume_json_headers(const rd_kafka_message_t *message)
-{
-    rd_kafka_headers_t *headers;
-    const char *name;
-    const void *value;
-    size_t size;
-    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return;
-    }
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-        fputs(i > 0 ? ",{\"name\":" : "{\"name\":", stdout);
-        cmd_json_bytes(name, strlen(name));
-        fputs(",\"value\":", stdout);
-        cmd_json_bytes(value, size);
-        putchar('}');
-    }
-}
-
-static void consume_print_json(struct consume *consume, const rd_kafka_message_t *message)
-{
-    struct cmd_rows *rows = &consume->rows;
-    cmd_rows_text(rows, consume->topic);
-    cmd_rows_number(rows, message->partition);
-    cmd_rows_number(rows, message->offset);
-    cmd_rows_number(rows, rd_kafka_message_timestamp(message, NULL));
-    cmd_rows_bytes(rows, message->key, message->key_len);
-    cmd_rows_bytes(rows, message->payload, message->len);
-    cmd_rows_open(rows);
-    putchar('[');
-    consume_json_headers(message);
-    putchar(']');
-    cmd_rows_close(rows);
 }
 
 /* Milliseconds since 1970, or "2026-11-24T10:00:00" (UTC; "Z" or a date alone will do). */
@@ -341,7 +239,7 @@ static struct consume_partition *consume_find(struct consume *consume, int32_t i
 }
 
 /* A record, the end of a partition, or an error. */
-static int consume_take(struct consume *consume, const rd_kafka_message_t *message)
+static int consume_take(struct consume *consume, rd_kafka_message_t *message)
 {
     struct consume_partition *partition = consume_find(consume, message->partition);
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -364,11 +262,7 @@ static int consume_take(struct consume *consume, const rd_kafka_message_t *messa
         return CMD_OK; /* Was on its way when the partition was stopped. */
     }
     if (message->offset < partition->until) {
-        if (consume->client.cmd->output == CMD_TABLE) {
-            consume_print_text(consume, message);
-        } else {
-            consume_print_json(consume, message);
-        }
+        consume_print(consume, message);
         consume->left--;
     }
     if (message->offset + 1 >= partition->until) {
@@ -413,8 +307,7 @@ static int consume_loop(struct consume *consume)
 
 static int consume_run(struct consume *consume)
 {
-    static const char *const columns[] = {"topic", "partition", "offset", "timestamp",
-                                          "key",   "value",     "headers"};
+    static const char *const columns[] = {CMD_RECORD_COLUMNS};
     const struct cmd *cmd = consume->client.cmd;
     int code = consume_choose(consume);
     if (code == CMD_OK) {
@@ -459,7 +352,7 @@ int cmd_consume(const struct cmd *cmd)
         .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
     struct consume consume = {.topic = cmd->operands[0], .left = INT64_MAX};
     const char *format = cmd_value(cmd, "--format");
-    consume.format = format != NULL ? format : "%v\n";
+    consume.format = format != NULL ? format : CMD_RECORD_FORMAT;
     int code = cmd_number(cmd, "--count", 1, INT64_MAX, &consume.left);
     if (code != CMD_OK) {
         return code;

@@ -2,6 +2,8 @@
  */
 #include "tools/cmd_verbs.h"
 
+#include "tools/cmd_record.h"
+
 const struct cmd_flag cmd_flag_broker = {"--broker", "-b", "HOST:PORT",
                                          "the server (default localhost:9092)"};
 const struct cmd_flag cmd_flag_output = {"--output", "-o", "FORMAT",
@@ -46,9 +48,15 @@ static const struct cmd_flag consume_flags[] = {
      "as 2026-11-24T10:00:00 UTC (default: end; start if --until is given)"},
     {"--until", NULL, "WHERE", "end: what is there now; or the first offset not to print"},
     {"--count", "-n", "N", "stop after N records"},
-    {"--format", "-f", "FORMAT",
-     "%t topic %p partition %o offset %k key %v value %T time in ms %h headers, \\n \\t \\xHH "
-     "(default %v\\n)"},
+    {"--format", "-f", "FORMAT", CMD_RECORD_FORMAT_HELP},
+};
+
+static const struct cmd_flag export_flags[] = {
+    {"--partition", "-p", "P", "only this one (default: all)"},
+    {"--from", NULL, "OFFSET", "the first offset to print (default: the first there is)"},
+    {"--until", NULL, "OFFSET", "the first offset not to print (default: to the end)"},
+    {"--count", "-n", "N", "stop after N records"},
+    {"--format", "-f", "FORMAT", CMD_RECORD_FORMAT_HELP},
 };
 
 static const struct cmd_flag config_flags[] = {
@@ -149,10 +157,28 @@ const struct cmd_verb cmd_verbs[] = {
      OPERANDS("DIR|FILE", 1, 1),
      .rows = true,
      .run = cmd_log_verify,
-     .sentence = "check every checksum of the segment files of a data directory; offline",
+     .sentence = "check every checksum of segment files, MANIFEST and journals; offline",
      .examples = "  floe log verify /var/lib/floe\n"
                  "  floe log verify backup -o json\n"
                  "  floe log verify 8000000000000001.seg\n"},
+    {.noun = "log",
+     .verb = "export",
+     OPERANDS("DIR TOPIC|FILE", 1, 2),
+     FLAGS(export_flags),
+     .rows = true,
+     .run = cmd_log_export,
+     .sentence = "print the records of a topic in a data directory, or of one segment; offline",
+     .examples = "  floe log export /var/lib/floe orders -o jsonl > orders.jsonl\n"
+                 "  floe log export backup orders -p 0 --from 1000 --until 2000\n"
+                 "  floe log export 8000000000000001.seg --format '%o %k %v\\n'\n"},
+    {.noun = "cluster",
+     .verb = "rebuild-map",
+     OPERANDS("DIR", 1, 1),
+     .rows = true,
+     .run = cmd_cluster_rebuild_map,
+     .sentence = "print what a new map of a data directory would have; offline, writes nothing",
+     .examples = "  floe cluster rebuild-map /var/lib/floe\n"
+                 "  floe cluster rebuild-map backup -o json\n"},
     {.noun = "config",
      .verb = "show",
      FLAGS(config_flags),
