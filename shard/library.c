@@ -182,7 +182,7 @@ static enum err library_open_journals(struct library *library)
         .direct = library->options.direct,
     };
     if (library->options.mode == FLOE_READ_ONLY) {
-        return OK;
+        return library_view(library);
     }
     memcpy(options.directory_id, library->identity.directory_id, sizeof(options.directory_id));
     completion_init(&op.done, library_journals_opened);
@@ -235,6 +235,7 @@ static enum err library_bring_down(struct library *library)
         err = err == OK ? closed : err;
         library->directory = NULL;
     }
+    library_view_close(library);
     library_map_close(library);
     survey_free(&library->survey);
     return err;

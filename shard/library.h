@@ -75,6 +75,14 @@ struct library_partition {
     bool end_damaged;               /* Read only: behind its end records are lost. */
 };
 
+/* A frame that only the journal of a server has, on its way into memory. */
+struct library_held {
+    struct library_held *next;
+    struct partition_id partition;
+    uint32_t size;
+    uint8_t bytes[];
+};
+
 struct library_options {
     uint32_t mode, engine, partitions_max;
     bool shared, direct;
@@ -92,12 +100,14 @@ struct library {
     pthread_mutex_t lock;
     struct list objects;
     uint32_t append_count; /* Under way. */
+    struct library_held *held, **held_last;
 
     /* The reactor's. */
     struct reactor *reactor;
     struct io_helper *helper;
     struct directory *directory;
     struct journals *journals; /* NULL: read only. */
+    struct journal_view *view; /* Read only; NULL: else. */
     struct directory_identity identity;
     struct shard *shard;
     struct survey survey;
@@ -117,6 +127,12 @@ struct library {
     struct completion awaited;
     char message[FLOE_MESSAGE_BYTES];
 };
+
+/* library_end.c */
+NODISCARD enum err library_view(struct library *library); /* Reads the journals. */
+void library_view_close(struct library *library);
+/* In the reactor's thread: gives the shard what the partition has in the journals alone. */
+NODISCARD enum err library_hold(struct library *library, const struct partition_id *id);
 
 /* library.c */
 NODISCARD enum err library_open(struct library *library); /* `message` says what failed. */

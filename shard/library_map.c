@@ -163,11 +163,15 @@ static void library_assigned(struct completion *done)
 {
     struct request *request = CONTAINER_OF(done, struct request, done);
     struct library_partition *partition = CONTAINER_OF(request, struct library_partition, request);
-    bool failed = done->result < 0;
+    enum err err = done->result < 0 ? (enum err)done->result : OK;
+    if (err == OK && partition->library->view != NULL) {
+        err = library_hold(partition->library, &partition->id);
+    }
+    bool failed = err != OK;
     partition->state = failed ? LIBRARY_PARTITION_FAILED : LIBRARY_PARTITION_READY;
     free(partition->segments);
     partition->segments = NULL;
-    library_tell_waiting(partition, failed ? library_result((enum err)done->result) : FLOE_OK);
+    library_tell_waiting(partition, failed ? library_result(err) : FLOE_OK);
 }
 
 /* Hands the partition to the shard, which recovers it. */

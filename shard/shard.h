@@ -76,6 +76,12 @@ void shard_cancel(struct shard *shard, struct request *fetch);
 void shard_stop(struct shard *shard, struct completion *done);
 void shard_close(struct shard *shard); /* After shard_stop(), or before anything was submitted. */
 
+/* On the owner's core, of a partition that is recovered and only read: a whole frame that no file
+ * has, of its last segment, whose end is known to be behind it. In order of offsets. ERR_INVALID:
+ * it is none, or too large; ERR_NO_MEMORY. */
+NODISCARD enum err shard_hold(struct shard *shard, const struct partition_id *id,
+                              struct bytes frame);
+
 /* After shard_stop(): all that was acked is in sealed files, nothing in the journal alone. */
 bool shard_is_clean(const struct shard *shard);
 
