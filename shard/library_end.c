@@ -128,8 +128,8 @@ enum err library_hold(struct library *library, const struct partition_id *id)
     return err;
 }
 
-/* Walks file and journal to their sound end. From the first frame that the journal alone has on, all
- * are kept: the file may go on behind a gap. */
+/* Walks file and journal to their sound end. From the first frame that the journal alone has on,
+ * all are kept: the file may go on behind a gap. */
 static enum err library_walk(struct library *library, struct survey_partition *partition,
                              struct survey_segment *segment, int fd)
 {
