@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "shard/journals.h"
 #include "shard/shard_internal.h"
+#include "shard/walk.h"
 
 #include <inttypes.h>
 
@@ -174,27 +175,22 @@ static enum err load_batches(struct load *load, const struct frame_header *frame
 
 /* The frames of an extent that is in memory whole are of this segment, follow what is known, and
  * are sound. */
-static enum err load_check_frames(const struct load *load, const struct extent_header *extent,
-                                  const uint8_t *at, uint64_t *chain)
+static enum err load_check_frames(const struct load *load, const uint8_t *at, uint32_t size,
+                                  uint64_t *chain)
 {
-    struct frame_cursor cursor;
-    struct frame_header frame;
-    const uint8_t *header_at;
-    enum err err;
-    *chain = load->chain;
-    bool follows = extent->chain == *chain || MUTANT("no-chain-check");
-    if (extent->offset_first != load->offset || !follows) {
-        return ERR_CORRUPT;
-    }
-    frame_cursor_init(&cursor, at, extent, load->segment->info.id);
-    while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK) {
-        follows = frame.chain == *chain || MUTANT("no-chain-check");
-        if (!follows || frame.epoch != load->segment->info.epoch) {
-            return ERR_CORRUPT;
-        }
-        *chain = frame_chain(header_at);
-    }
-    return err == ERR_NOT_FOUND ? OK : ERR_CORRUPT;
+    struct extent_header extent;
+    struct walk walk = {
+        .segment_id = load->segment->info.id,
+        .salt = load->segment->info.salt,
+        .epoch = load->segment->info.epoch,
+        .boot = load->boot,
+        .position = load->position,
+        .offset = load->offset,
+        .chain = load->chain,
+    };
+    enum err err = walk_extent(&walk, at, size, &extent);
+    *chain = walk.chain;
+    return err;
 }
 
 static enum err load_frames(struct load *load, const struct extent_header *extent,
@@ -208,7 +204,7 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
     uint64_t offset = load->offset;
     uint64_t chain;
     uint32_t batches = 0;
-    enum err err = load_check_frames(load, extent, at, &chain);
+    enum err err = load_check_frames(load, at, extent->padded_size, &chain);
     frame_cursor_init(&cursor, at, extent, load->segment->info.id);
     while (err == OK && frame_cursor_next(&cursor, &frame, &header_at) == OK) {
         const uint8_t *body = header_at + FRAME_HEADER_BYTES;
