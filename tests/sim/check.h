@@ -108,6 +108,8 @@ int32_t check_file_find(const struct disk *disk, const struct sim_map_partition 
 /* Where the log starts: at least there, as somebody was told or must be; and at most. Above it
  * everything must be there, below it nothing may. */
 uint64_t check_start(const struct check *check, uint32_t partition);
+/* May it start earlier again? What a damaged file said of it is in no other place. */
+bool check_start_is_lost(const struct check *check, uint32_t partition);
 uint64_t check_start_most(const struct check *check, uint32_t partition);
 
 /* A client asks for a trim, from here on it may come true: TRIM_ALL or an offset. Its answer. */

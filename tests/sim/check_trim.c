@@ -8,6 +8,11 @@ uint64_t check_start(const struct check *check, uint32_t number)
     return number < check->partition_count ? check->partitions[number]->start : 0;
 }
 
+bool check_start_is_lost(const struct check *check, uint32_t number)
+{
+    return number < check->partition_count && check->partitions[number]->was_rotten;
+}
+
 uint64_t check_start_most(const struct check *check, uint32_t number)
 {
     if (number >= check->partition_count) {
@@ -44,8 +49,7 @@ void check_started(struct check *check, uint32_t number, uint64_t log_start, uin
     if (sim_map_partition(check->map, number)->deleted) {
         return;
     }
-    bool forgot = partition->was_rotten; /* What a damaged file said of it the journal may not. */
-    if (log_start < known && !forgot) {
+    if (log_start < known && !partition->was_rotten) {
         check_fail(check, "partition %u: the log starts at %" PRIu64 ", it was %" PRIu64, number,
                    log_start, known);
     } else if (log_start > check_start_most(check, number)) {

@@ -36,7 +36,7 @@ void fetch_check(struct op *op, uint64_t *offset)
         return;
     }
     check_started(check, op->partition, fetch->log_start, op->start);
-    if (fetch->offset < op->start && !check_is_rotten(check, op->partition)) {
+    if (fetch->offset < op->start && !check_start_is_lost(check, op->partition)) {
         check_fail(check, "partition %u: read at %" PRIu64 ", the log starts at %" PRIu64,
                    op->partition, fetch->offset, op->start);
     }
