@@ -23,7 +23,7 @@ static int64_t library_read(void *context, uint64_t position, uint8_t *data, uin
 /* The descriptor of a file of the directory. */
 static int library_open_file(const struct library *library, const char *name)
 {
-    char path[LIBRARY_PATH_BYTES + 64];
+    char path[LIBRARY_PATH_BYTES + SURVEY_PATH_BYTES];
     struct io io = {0};
     (void)snprintf(path, sizeof(path), "%s/%s", library->path, name);
     io_open(&io, path, 0);
@@ -40,7 +40,7 @@ static void library_close_file(int fd)
 static int64_t view_size(void *context, const char *name)
 {
     const struct library *library = context;
-    char path[LIBRARY_PATH_BYTES + 64];
+    char path[LIBRARY_PATH_BYTES + SURVEY_PATH_BYTES];
     struct io io = {0};
     (void)snprintf(path, sizeof(path), "%s/%s", library->path, name);
     io_stat(&io, path);

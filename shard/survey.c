@@ -142,6 +142,11 @@ enum err survey_judge(struct survey *survey, struct survey_partition *partition)
         if (empty && count > 1 && (i + 1 < count || kept > 0)) {
             continue;
         }
+        if (kept > 0 && segments[kept - 1].info.end_offset < info->base_offset &&
+            segments[kept - 1].info.end_offset <= segment->log_start) {
+            COVER("the survey passes over files that were removed");
+            kept = 0; /* Trimmed, and brought back by a crash: those in between are gone. */
+        }
         if (kept > 0) {
             const struct segment_info *before = &segments[kept - 1].info;
             if (before->end_offset > info->base_offset) {

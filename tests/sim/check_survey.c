@@ -39,6 +39,19 @@ static const char *survey_wrong(const struct survey_partition *found,
                                                                          : NULL;
 }
 
+static const struct survey_fault *survey_fault_of(const struct survey *survey,
+                                                  const struct partition_id *id)
+{
+    for (uint32_t i = 0; i < survey->fault_count; i++) {
+        const struct survey_fault *fault = &survey->faults[i];
+        if (fault->partition.partition == id->partition &&
+            topic_id_equal(&fault->partition.topic, &id->topic)) {
+            return fault;
+        }
+    }
+    return NULL;
+}
+
 void check_surveyed(struct check *check, const struct survey *survey)
 {
     for (uint32_t n = 0; n < sim_map_partition_count(check->map); n++) {
@@ -48,8 +61,13 @@ void check_surveyed(struct check *check, const struct survey *survey)
         }
         const struct survey_partition *found = survey_find(survey, &mapped->id);
         if (found != NULL && found->faults > 0) {
-            check_fail(check, "partition %u: the survey meets %u files that are no good", n,
-                       found->faults);
+            const struct survey_fault *fault = survey_fault_of(survey, &mapped->id);
+            check_fail(
+                check,
+                "partition %u: the survey meets %u files that are no good: fault %d, segment "
+                "%016" PRIx64,
+                n, found->faults, fault == NULL ? -1 : (int)fault->kind,
+                fault == NULL ? 0 : fault->segment_id);
         }
         for (uint32_t i = 0; i < mapped->segment_count; i++) {
             const struct segment_info *info = &mapped->segments[i].info;
