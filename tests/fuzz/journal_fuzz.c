@@ -55,12 +55,12 @@ static uint32_t put_frame(uint8_t *at, uint64_t segment_id, uint64_t offset, uin
 
 static uint32_t put_record(uint8_t *at, uint64_t segment_id)
 {
-    uint8_t body[RECORD_BYTES];
-    struct record record = {
+    uint8_t body[SEGMENT_RECORD_BYTES];
+    struct segment_record record = {
         .segment_id = segment_id, .epoch = 1, .salt = SALT, .state = SEGMENT_OPEN, .boot = 3};
-    record_encode(&record, body);
+    segment_record_encode(&record, body);
     struct journal_entry entry = {
-        .type = JOURNAL_SEGMENT, .segment_id = segment_id, .body = {body, RECORD_BYTES}};
+        .type = JOURNAL_SEGMENT, .segment_id = segment_id, .body = {body, SEGMENT_RECORD_BYTES}};
     return journal_entry_encode(&entry, at);
 }
 
@@ -106,8 +106,8 @@ static void mend(uint8_t *at, uint32_t room)
     journal_cursor_init(&cursor, at, &header);
     while (journal_cursor_next(&cursor, &entry)) {
         uint8_t *body = at + (entry.body.data - at);
-        if (entry.type == JOURNAL_SEGMENT && entry.body.size == RECORD_BYTES) {
-            store_le32(body + RECORD_BYTES - 4, crc32c(0, body, RECORD_BYTES - 4));
+        if (entry.type == JOURNAL_SEGMENT && entry.body.size == SEGMENT_RECORD_BYTES) {
+            store_le32(body + SEGMENT_RECORD_BYTES - 4, crc32c(0, body, SEGMENT_RECORD_BYTES - 4));
         } else if (entry.type == JOURNAL_FRAME && entry.body.size >= FRAME_HEADER_BYTES) {
             uint32_t bytes = min_u32(load_le32(body + 28), entry.body.size - FRAME_HEADER_BYTES);
             store_le32(body + 88, frame_body_crc(body + FRAME_HEADER_BYTES, bytes));
@@ -215,7 +215,7 @@ static void check(const struct replay *replay, bool untouched)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t sound[JOURNAL_BYTES];
-    static struct record known = {.segment_id = 8, .state = SEGMENT_OPEN, .maybe_end = 2};
+    static struct segment_record known = {.segment_id = 8, .state = SEGMENT_OPEN, .maybe_end = 2};
     static struct manifest manifest = {.record_count = 1, .records = &known};
     if (size > 1 + EDITS_MAX * EDIT_BYTES) {
         return 0;

@@ -14,7 +14,7 @@
 enum {
     JOURNALS = 2,
     RECORDS = 3,
-    BODY_BYTES = JOURNALS * MANIFEST_JOURNAL_BYTES + RECORDS * RECORD_BYTES,
+    BODY_BYTES = JOURNALS * MANIFEST_JOURNAL_BYTES + RECORDS * SEGMENT_RECORD_BYTES,
     IMAGE_BYTES = MANIFEST_HEADER_BYTES + DISK_BLOCK_BYTES,
     EDIT_BYTES = 4,
     EDITS_MAX = 8,
@@ -34,7 +34,7 @@ static void make_image(uint8_t *image)
         ASSERT(err == OK);
     }
     for (uint32_t i = 0; i < RECORDS; i++) {
-        struct record record = {.segment_id = 7 + i, .state = SEGMENT_OPEN, .maybe_end = 9};
+        struct segment_record record = {.segment_id = 7 + i, .state = SEGMENT_OPEN, .maybe_end = 9};
         enum err err = manifest_add_record(&manifest, &record);
         ASSERT(err == OK);
     }
@@ -51,8 +51,8 @@ static void mend(uint8_t *image)
         store_le32(at + 60, crc32c(0, at, 60));
     }
     uint32_t records = min_u32(load_le32(image + 40), RECORDS);
-    for (uint32_t i = 0; i < records; i++, at += RECORD_BYTES) {
-        store_le32(at + RECORD_BYTES - 4, crc32c(0, at, RECORD_BYTES - 4));
+    for (uint32_t i = 0; i < records; i++, at += SEGMENT_RECORD_BYTES) {
+        store_le32(at + SEGMENT_RECORD_BYTES - 4, crc32c(0, at, SEGMENT_RECORD_BYTES - 4));
     }
     uint32_t body = (uint32_t)(at - image) - MANIFEST_HEADER_BYTES;
     store_le32(image + 44, crc32c(0, image + MANIFEST_HEADER_BYTES, body));
