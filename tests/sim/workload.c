@@ -54,11 +54,11 @@ struct workload *workload_create(struct sim_map *map, struct check *check, struc
 
 void workload_destroy(struct workload *workload)
 {
-    for (uint32_t i = 0; i < workload->agent_count; i++) {
-        free(workload->agents[i]->segments);
-        free(workload->agents[i]);
+    for (uint32_t i = 0; i < workload->auditor_count; i++) {
+        free(workload->auditors[i]->segments);
+        free(workload->auditors[i]);
     }
-    free(workload->agents);
+    free(workload->auditors);
     free(workload->producers);
     free(workload->readers);
     free(workload->hoarders);
@@ -174,11 +174,11 @@ static void workload_admin(struct completion *done)
     }
     for (uint32_t i = 0; i < before && i < ARRAY_COUNT(deleted); i++) {
         if (!deleted[i] && sim_map_partition(workload->map, i)->deleted) {
-            agent_drop(workload, i);
+            auditor_drop(workload, i);
         }
     }
     for (uint32_t i = before; i < sim_map_partition_count(workload->map); i++) {
-        agent_start(workload, i);
+        auditor_start(workload, i);
     }
 }
 
@@ -189,7 +189,7 @@ void workload_start(struct workload *workload, struct sim_life *life)
     workload->failures = 0;
     workload->stopping = false;
     for (uint32_t i = 0; i < sim_map_partition_count(workload->map); i++) {
-        agent_start(workload, i);
+        auditor_start(workload, i);
     }
     for (uint32_t i = 0; i < workload->producer_count; i++) {
         producer_client_start(workload, &workload->producers[i]);
@@ -204,9 +204,9 @@ void workload_start(struct workload *workload, struct sim_life *life)
 
 bool workload_assigned(const struct workload *workload)
 {
-    for (uint32_t i = 0; i < workload->agent_count; i++) {
-        const struct agent *agent = workload->agents[i];
-        if (agent->state == AGENT_ASSIGNING && !sim_map_partition(workload->map, i)->deleted) {
+    for (uint32_t i = 0; i < workload->auditor_count; i++) {
+        const struct auditor *auditor = workload->auditors[i];
+        if (auditor->state == AUDITOR_ASSIGNING && !sim_map_partition(workload->map, i)->deleted) {
             return false;
         }
     }
@@ -215,9 +215,9 @@ bool workload_assigned(const struct workload *workload)
 
 bool workload_audited(const struct workload *workload)
 {
-    for (uint32_t i = 0; i < workload->agent_count; i++) {
-        const struct agent *agent = workload->agents[i];
-        if (agent->state != AGENT_DONE && !sim_map_partition(workload->map, i)->deleted) {
+    for (uint32_t i = 0; i < workload->auditor_count; i++) {
+        const struct auditor *auditor = workload->auditors[i];
+        if (auditor->state != AUDITOR_DONE && !sim_map_partition(workload->map, i)->deleted) {
             return false;
         }
     }
@@ -235,10 +235,10 @@ void workload_stop(struct workload *workload)
     workload->stopping = true;
 }
 
-static bool agents_home(const struct workload *workload)
+static bool auditors_home(const struct workload *workload)
 {
-    for (uint32_t i = 0; i < workload->agent_count; i++) {
-        if (workload->agents[i]->op.away || workload->agents[i]->drop.away) {
+    for (uint32_t i = 0; i < workload->auditor_count; i++) {
+        if (workload->auditors[i]->op.away || workload->auditors[i]->drop.away) {
             return false;
         }
     }
@@ -259,7 +259,7 @@ bool workload_idle(const struct workload *workload)
             return false;
         }
     }
-    return agents_home(workload) && hoarders_home(workload);
+    return auditors_home(workload) && hoarders_home(workload);
 }
 
 bool workload_home(const struct workload *workload)

@@ -1,10 +1,10 @@
-/* The clients of a simulated node, and the agent that assigns partitions to its cores.
+/* The clients of a simulated node, and the auditors that assign partitions to its cores.
  *
  *     producers   append batches to one partition, up to five at a time, idempotent or not; what
  *                 was under way at a crash is sent again or given up
  *     readers     fetch at the end (long poll) or from anywhere, and look up offsets by time
  *     hoarders    in some lives: a crowd that keeps what it fetched
- *     agents      one per partition: ASSIGN, then read the whole log (the audit)
+ *     auditors    one per partition: ASSIGN, then read the whole log (the audit)
  *     an admin    deletes a topic now and then, and makes another
  *
  * Clients are people elsewhere: they live through crashes, and hear nothing from a dead node. In

@@ -126,7 +126,8 @@ static void hoarder_tick(struct completion *done)
         }
     } else if (workload->stopping || op_partition_deleted(op)) {
         hoarder->rounds = 0;
-    } else if (workload->agents[op->partition]->state != AGENT_ASSIGNING && hoarder->rounds > 0) {
+    } else if (workload->auditors[op->partition]->state != AUDITOR_ASSIGNING &&
+               hoarder->rounds > 0) {
         hoarder_fetch(hoarder);
     }
     if (op->away || hoarder->holding || hoarder->rounds > 0) {

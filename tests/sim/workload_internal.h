@@ -54,15 +54,15 @@ struct reader_client {
     struct op op;
 };
 
-enum agent_state {
-    AGENT_ASSIGNING,
-    AGENT_ASKING,
-    AGENT_READING,
-    AGENT_DONE,
+enum auditor_state {
+    AUDITOR_ASSIGNING,
+    AUDITOR_ASKING,
+    AUDITOR_READING,
+    AUDITOR_DONE,
 };
 
-struct agent {
-    enum agent_state state;
+struct auditor {
+    enum auditor_state state;
     struct segment_info *segments; /* Lent with ASSIGN. */
     uint64_t offset, end;
     struct op op;
@@ -80,10 +80,10 @@ struct workload {
     struct producer_client *producers;
     struct reader_client *readers;
     uint32_t producer_count, reader_count;
-    struct hoarder *hoarders; /* NULL: there never were any. */
-    bool hoarding;            /* In this life. */
-    struct agent **agents;    /* By partition. */
-    uint32_t agent_count, agent_capacity;
+    struct hoarder *hoarders;  /* NULL: there never were any. */
+    bool hoarding;             /* In this life. */
+    struct auditor **auditors; /* By partition. */
+    uint32_t auditor_count, auditor_capacity;
     struct timer admin;
     uint64_t batch_next;
     int64_t producer_next;
@@ -125,6 +125,6 @@ void hoarders_start(struct workload *workload);
 bool hoarders_home(const struct workload *workload);
 bool hoarders_resting(const struct workload *workload);
 
-/* workload_agent.c */
-void agent_start(struct workload *workload, uint32_t partition);
-void agent_drop(struct workload *workload, uint32_t partition);
+/* workload_audit.c */
+void auditor_start(struct workload *workload, uint32_t partition);
+void auditor_drop(struct workload *workload, uint32_t partition);
