@@ -1,4 +1,5 @@
-/* The simulated world's insides, shared by io_engine_sim.c and sim_node.c. */
+/* The simulated world's insides, shared by io_engine_sim.c, sim_effect.c and
+ * sim_node.c. */
 #pragma once
 
 #include "tests/sim/io_engine_sim.h"
@@ -68,3 +69,11 @@ struct sim_world {
     struct io **flying;
     uint32_t flying_count, flying_capacity;
 };
+
+/* sim_effect.c */
+struct sim_fd *sim_fd(struct sim_node *node, int fd);
+int32_t sim_fd_add(struct sim_node *node, const struct sim_fd *entry);
+struct disk_write sim_disk_write(struct sim_node *node, const struct io *io);
+
+/* The operation, no socket's but IO_CLOSE, takes effect; its result. */
+int32_t sim_effect(struct sim_node *node, struct io *io);
