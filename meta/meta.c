@@ -246,6 +246,25 @@ static void meta_applied(struct raft_apply *request, int status, void *result)
     }
 }
 
+/* Shards have to follow it. An entry is answered as a whole: one with such a command holds no other
+ * kind. A roll that waited for them could wait for ever: a DROP waits for the roll of its
+ * partition. */
+static bool meta_is_work(const struct proposal *proposal)
+{
+    switch (proposal->command.kind) {
+    case COMMAND_TOPIC_CREATE:
+    case COMMAND_TOPIC_DELETE:
+    case COMMAND_TOPIC_CONFIGURE:
+        return true;
+    case COMMAND_CLUSTER_INIT:
+    case COMMAND_NODE_REGISTER:
+    case COMMAND_SEGMENT_ROLL:
+    case COMMAND_PRODUCER_IDS:
+        return false;
+    }
+    UNREACHABLE();
+}
+
 /* Takes proposals off the queue into one entry; NULL: the first one does not fit, it is refused. */
 static struct proposal *meta_fill(struct meta *meta, struct bytes_writer *writer)
 {
@@ -255,6 +274,9 @@ static struct proposal *meta_fill(struct meta *meta, struct bytes_writer *writer
     entry_begin(writer);
     while (meta->waiting_head != NULL && count < META_ENTRY_COMMANDS_MAX) {
         struct proposal *proposal = meta->waiting_head;
+        if (head != NULL && meta_is_work(head) != meta_is_work(proposal)) {
+            break;
+        }
         proposal->command.origin = meta->options.node_id;
         proposal->command.sequence = meta->sequence + 1;
         bool added = entry_add(writer, &proposal->command);
