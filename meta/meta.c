@@ -8,6 +8,7 @@
 #include "meta/meta.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/log.h"
 #include "meta/entry.h"
 #include "meta/machine.h"
@@ -239,7 +240,7 @@ static void meta_applied(struct raft_apply *request, int status, void *result)
         p->result = meta->results[at++];
     }
     ASSERT(at == meta->result_count);
-    if (meta->delta != NULL) {
+    if (meta->delta != NULL && !MUTANT("answer-before-cores")) {
         meta->delta->answered = head;
     } else {
         meta_answer(meta, head);
@@ -274,7 +275,8 @@ static struct proposal *meta_fill(struct meta *meta, struct bytes_writer *writer
     entry_begin(writer);
     while (meta->waiting_head != NULL && count < META_ENTRY_COMMANDS_MAX) {
         struct proposal *proposal = meta->waiting_head;
-        if (head != NULL && meta_is_work(head) != meta_is_work(proposal)) {
+        if (head != NULL && meta_is_work(head) != meta_is_work(proposal) &&
+            !MUTANT("roll-in-work")) {
             break;
         }
         proposal->command.origin = meta->options.node_id;

@@ -81,8 +81,8 @@ void check_watermark(struct check *check, uint32_t partition, uint64_t watermark
 /* Whole batches from a fetch at *offset, which moves behind them. */
 void check_fetched(struct check *check, uint32_t partition, struct bytes data, uint64_t *offset);
 
-/* The map seals the open segment here. */
-void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset);
+/* The map seals the open segment here; `late`: it did in an earlier life. */
+void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset, bool late);
 
 /* A file of this partition rotted: from here on [from, end) may be damaged, if that is not empty.
  * `open`: the segment is not sealed, so that it must not be sealed any more. */

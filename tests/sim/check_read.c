@@ -26,10 +26,14 @@ void check_watermark(struct check *check, uint32_t number, uint64_t watermark, u
     partition->watermark = max_u64(partition->watermark, watermark);
 }
 
-void check_sealed(struct check *check, uint32_t number, uint64_t end_offset)
+void check_sealed(struct check *check, uint32_t number, uint64_t end_offset, bool late)
 {
     uint64_t end = check_end(check, number);
-    const struct check_partition *partition = check_of(check, number);
+    struct check_partition *partition = check_of(check, number);
+    if (partition->rotten_open && late) {
+        partition->rotten_open = false; /* It rotted after that. */
+        partition->rot_end = end_offset;
+    }
     if (partition->rotten_open) {
         check_fail(check, "partition %u: sealed at %" PRIu64 ", but from %" PRIu64 " it is damaged",
                    number, end_offset, partition->rot_from);

@@ -150,6 +150,19 @@ uint32_t disk_read(const struct disk *disk, int32_t index, uint8_t *data, uint32
     return size;
 }
 
+bool disk_is_durable(const struct disk *disk, int32_t index, uint64_t position, uint32_t size)
+{
+    const struct inode *inode = inode_of(disk, index);
+    bool durable = position + size <= inode->size_durable;
+    for (uint64_t at = position; durable && at < position + size;
+         at = align_up(at + 1, DISK_SECTOR_BYTES)) {
+        uint64_t page = at / DISK_PAGE_BYTES;
+        durable = page >= inode->page_count ||
+                  inode->pages[page].dirty[at % DISK_PAGE_BYTES / DISK_SECTOR_BYTES] == 0;
+    }
+    return durable;
+}
+
 static struct page *inode_page(struct inode *inode, uint64_t index)
 {
     if (index >= inode->page_count) {

@@ -51,6 +51,9 @@ uint64_t disk_size(const struct disk *disk, int32_t inode);
 uint32_t disk_read(const struct disk *disk, int32_t inode, uint8_t *data, uint32_t size,
                    uint64_t position);
 
+/* True if a cut would leave these bytes as they are. */
+bool disk_is_durable(const struct disk *disk, int32_t inode, uint64_t position, uint32_t size);
+
 struct disk_write {
     int32_t inode;
     const uint8_t *data;

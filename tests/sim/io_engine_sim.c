@@ -110,6 +110,11 @@ uint64_t sim_now_ns(const struct sim_world *world)
     return world->now_ns;
 }
 
+uint64_t sim_trace(const struct sim_world *world)
+{
+    return world->trace;
+}
+
 struct network *sim_network(struct sim_world *world)
 {
     return world->network;
@@ -158,6 +163,7 @@ void sim_node_start(struct sim_node *node, struct reactor **reactors, uint32_t c
     node->alive = true;
     node->crashed = false;
     node->crash_in = 0;
+    node->panic[0] = 0;
     node->reactor_count = count;
     sim_node_enter(node);
     for (uint32_t i = 0; i < count; i++) {
@@ -224,6 +230,15 @@ static void sim_fly(struct sim_node *node, struct io *io)
     world->flying[world->flying_count++] = io;
 }
 
+static void sim_note(struct sim_node *node, const struct io *io, int32_t result)
+{
+    const uint64_t words[] = {node->world->now_ns, node->number, (uint64_t)io->op, (uint64_t)io->fd,
+                              (uint64_t)result};
+    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
+        node->world->trace = (node->world->trace ^ words[i]) * 1099511628211U;
+    }
+}
+
 static void sim_submit_one(struct sim_engine *engine, struct io *io)
 {
     struct sim_node *node = engine->node;
@@ -281,6 +296,7 @@ static void sim_land(struct sim_world *world, uint32_t index)
         ASSERT(io->engine[NOTE_CRC] == crc32c(0, io->write.data, io->write.size));
     }
     int32_t result = sim_effect(node, io);
+    sim_note(node, io, result);
     world->flying[index] = world->flying[--world->flying_count];
     if (counts && !sim_node_event(node)) {
         return; /* It happened, and nobody heard of it. */
@@ -336,12 +352,15 @@ static uint32_t sim_node_turn(struct sim_node *node)
 static uint32_t sim_node_run(struct sim_node *node)
 {
     sim_node_enter(node);
+    sim_node_turns(node);
     if (setjmp(node->escape) == 0) {
         uint32_t did = sim_node_turn(node);
+        sim_node_turns(NULL);
         sim_node_leave(node);
         return did;
     }
-    sim_node_leave(node); /* Died inside sim_execute(). */
+    sim_node_turns(NULL);
+    sim_node_leave(node); /* Died inside sim_execute(), or gave up. */
     return 1;
 }
 
@@ -436,6 +455,7 @@ int32_t sim_execute(struct reactor *reactor, struct io *io)
         longjmp(node->escape, 1);
     }
     int32_t result = sim_effect(node, io);
+    sim_note(node, io, result);
     if (counts && !sim_node_event(node)) {
         longjmp(node->escape, 1);
     }

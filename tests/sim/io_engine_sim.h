@@ -37,6 +37,7 @@ void sim_world_destroy(struct sim_world *world); /* Its nodes too. */
 
 struct prng *sim_prng(struct sim_world *world); /* Of the scenario; the world has its own. */
 uint64_t sim_now_ns(const struct sim_world *world);
+uint64_t sim_trace(const struct sim_world *world); /* Of all that disks did: one seed, one trace. */
 struct network *sim_network(struct sim_world *world);
 
 /* One turn of the world; false when nothing is left to do and nothing will happen by itself. */
@@ -44,6 +45,7 @@ bool sim_step(struct sim_world *world);
 
 struct sim_node *sim_node_add(struct sim_world *world);
 uint32_t sim_node_number(const struct sim_node *node);
+uint64_t sim_node_now_ns(const struct sim_node *node); /* The world's clock. */
 struct disk *sim_node_disk(const struct sim_node *node);
 void sim_node_set_manners(struct sim_node *node, const struct sim_disk_manners *manners);
 uint64_t sim_node_faults(const struct sim_node *node); /* Writes and syncs that failed so far. */
@@ -52,6 +54,10 @@ uint64_t sim_node_faults(const struct sim_node *node); /* Writes and syncs that 
 void sim_node_crash_in(struct sim_node *node, uint64_t events);
 bool sim_node_crashed(const struct sim_node *node);
 uint64_t sim_node_events(const struct sim_node *node); /* So far, all lives together. */
+
+/* What the process said when it gave up, by PANIC in a turn of its own: it is dead from there on,
+ * as after a crash. NULL: it did not. */
+const char *sim_node_panic(const struct sim_node *node);
 
 /* One more I/O event, of the scenario's own; false: the node has crashed, at this or earlier. */
 bool sim_node_event(struct sim_node *node);

@@ -14,6 +14,8 @@ enum {
     SIM_MEMORY_BYTES = 64 << 20,
 };
 
+enum { SIM_PANIC_BYTES = 256 };
+
 enum { NOTE_DUE, NOTE_MOMENT, NOTE_CRC, NOTE_STATE };
 
 enum sim_fd_kind {
@@ -57,18 +59,23 @@ struct sim_node {
     struct reactor *reactors[SIM_REACTORS_MAX];
     struct sim_engine *engines[SIM_REACTORS_MAX];
     uint32_t reactor_count;
-    jmp_buf escape; /* Where sim_execute() goes at a crash; set while a turn runs. */
+    jmp_buf escape; /* Where sim_execute() and a panic go; set while a turn runs. */
+    char panic[SIM_PANIC_BYTES];
 };
 
 struct sim_world {
     struct prng prng, scenario;
     uint64_t now_ns, wall_offset_ms;
+    uint64_t trace; /* Over every operation on a disk: when, what, its result. */
     struct network *network;
     struct sim_node *nodes[SIM_NODES_MAX];
     uint32_t node_count;
     struct io **flying;
     uint32_t flying_count, flying_capacity;
 };
+
+/* sim_node.c: whose turn it is; NULL: nobody's. */
+void sim_node_turns(struct sim_node *node);
 
 /* sim_effect.c */
 struct sim_fd *sim_fd(struct sim_node *node, int fd);

@@ -24,7 +24,7 @@ struct rot {
     const struct segment_info *info;
     int32_t inode;
     bool sealed; /* In the map, or by its seal block. */
-    bool has_seal;
+    bool has_seal, unsure;
     struct segment_seal seal;
     struct place places[PLACES_MAX];
     uint32_t count;
@@ -35,6 +35,9 @@ static void rot_read(struct rot *rot)
     uint8_t block[DISK_BLOCK_BYTES];
     uint32_t size = disk_read(rot->disk, rot->inode, block, sizeof(block), SEGMENT_SEAL_POSITION);
     rot->has_seal = size == sizeof(block) && segment_seal_decode(block, &rot->seal) == OK;
+    /* What a kill left in a cache may still be lost. */
+    rot->unsure = rot->has_seal &&
+                  !disk_is_durable(rot->disk, rot->inode, SEGMENT_SEAL_POSITION, DISK_BLOCK_BYTES);
     rot->sealed = rot->info->state == SEGMENT_SEALED || rot->has_seal;
     uint64_t position = SEGMENT_DATA_POSITION;
     while (rot->count < PLACES_MAX) {
@@ -120,7 +123,7 @@ static const char *rot_frame(struct rot *rot)
 static const char *rot_segment(struct rot *rot)
 {
     rot_read(rot);
-    if (rot->count == 0) {
+    if (rot->count == 0 || rot->unsure) {
         return NULL; /* Perhaps nothing of it was ever durable, not even its name. */
     }
     switch (prng_below(rot->prng, 8)) {
@@ -150,7 +153,11 @@ static const char *rot_segment(struct rot *rot)
 const char *rot_some(struct disk *disk, const struct sim_map *map, struct check *check,
                      struct prng *prng)
 {
-    uint32_t number = (uint32_t)prng_below(prng, sim_map_partition_count(map));
+    uint32_t count = sim_map_partition_count(map);
+    if (count == 0) {
+        return NULL;
+    }
+    uint32_t number = (uint32_t)prng_below(prng, count);
     const struct sim_map_partition *mapped = sim_map_partition(map, number);
     if (mapped->deleted || mapped->segment_count == 0 || check_is_touched(check, number)) {
         return NULL;

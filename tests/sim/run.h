@@ -41,11 +41,18 @@ enum { SIM_TEXT_BYTES = 600 };
     X(full, "lives with a full disk")                                                              \
     X(rotten, "rotten segments")                                                                   \
     X(damaged, "times damage was reported")                                                        \
+    X(raft_files, "raft log files begun anew")                                                     \
+    X(raft_litter, "raft snapshots left by a crash")                                               \
+    X(again, "topics under an old name")                                                           \
+    X(configured, "topics configured")                                                             \
+    X(id_blocks, "blocks of producer ids")                                                         \
+    X(no_starts, "starts that failed")                                                             \
+    X(gave_up, "nodes that gave up")                                                               \
     X(stops, "orderly stops")                                                                      \
     X(hurries, "stops before all was recovered")
 
 struct sim_counts {
-    uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events;
+    uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events, real;
 
 #define X(name, text) uint64_t name;
     SIM_SOMETIMES(X)

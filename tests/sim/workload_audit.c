@@ -124,6 +124,10 @@ void auditor_start(struct workload *workload, uint32_t partition)
     if (mapped->deleted) {
         return;
     }
+    if (workload->real) {
+        auditor_ask(auditor); /* The owner's own agent has assigned it. */
+        return;
+    }
     auditor->state = AUDITOR_ASSIGNING;
     auditor->segments =
         realloc(auditor->segments, (mapped->segment_count + 1) * sizeof(*auditor->segments));
@@ -148,4 +152,11 @@ void auditor_drop(struct workload *workload, uint32_t partition)
     op_reset(workload, &auditor->drop, auditor_dropped);
     auditor->drop.request.kind = REQUEST_DROP;
     op_send(&auditor->drop, 0, partition);
+}
+
+void auditors_cancel(struct workload *workload)
+{
+    for (uint32_t i = 0; i < workload->auditor_count; i++) {
+        op_cancel(&workload->auditors[i]->op, auditor_core(workload->auditors[i]));
+    }
 }

@@ -16,7 +16,7 @@ enum {
     HOARDERS = 96,
     HOARD_ROUNDS = 2,
     HOLD_MS_MAX = 20,
-    HOARD_PER_MILLE = 25, /* Of lives. */
+    HOARD_PER_MILLE = 40, /* Of lives. */
     READ_BYTES = 256 << 10,
 };
 
@@ -181,4 +181,11 @@ bool hoarders_resting(const struct workload *workload)
         }
     }
     return true;
+}
+
+void hoarders_cancel(struct workload *workload)
+{
+    for (uint32_t i = 0; i < HOARDERS && workload->hoarding; i++) {
+        op_cancel(&workload->hoarders[i].op, workload->hoarders[i].home);
+    }
 }

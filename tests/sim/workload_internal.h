@@ -1,6 +1,7 @@
 /* What the clients share: operations on their way, and who is there. */
 #pragma once
 
+#include "net/route.h"
 #include "tests/sim/batch_maker.h"
 #include "tests/sim/workload.h"
 
@@ -27,6 +28,9 @@ struct op {
     uint64_t behind_ns;            /* FETCH: see op_watch(). */
     bool waited;                   /* FETCH: it was seen to be parked. */
     struct fetch_piece pieces[OP_PIECES];
+    struct route_cancel cancel;
+    bool canceling; /* A cancel is away, too: it ends with the later of the two. */
+    bool came;      /* The request did. */
 };
 
 struct producer_client {
@@ -84,11 +88,17 @@ struct workload {
     bool hoarding;             /* In this life. */
     struct auditor **auditors; /* By partition. */
     uint32_t auditor_count, auditor_capacity;
+    bool real;                  /* The map. */
+    bool fat;                   /* Some of its commands are large. */
+    bool clients_made, clients; /* They are there; they were started in this life. */
     struct timer admin;
+    struct admin_op *admin_op;
+    uint32_t topic_next;
+    uint64_t id_end; /* Of the producer ids that were handed out. */
     uint64_t batch_next;
     int64_t producer_next;
     uint32_t made, failures; /* Batches in this life. */
-    uint32_t value_bytes_max, delete_chance;
+    uint32_t value_bytes_max, delete_chance, create_chance, idle_chance;
     bool stopping;
 };
 
@@ -97,7 +107,15 @@ void op_reset(struct workload *workload, struct op *op, void (*home)(struct op *
 /* Sends from core `home` to the owner; kind and the fields of its kind are set. */
 void op_send(struct op *op, uint32_t home, uint32_t partition);
 bool op_partition_deleted(const struct op *op);
+/* True if the core `home` has heard of the partition; a client learns of it there. */
+bool op_is_known(struct workload *workload, uint32_t home, uint32_t partition);
+/* If it is a fetch that is away, it comes home soon. */
+void op_cancel(struct op *op, uint32_t home);
 uint32_t workload_pick(struct workload *workload); /* A partition that is not deleted. */
+uint32_t workload_live_topics(const struct workload *workload);
+void workload_start_clients(struct workload *workload);
+/* Limits and manners of a new topic. */
+void workload_draw_config(struct workload *workload, struct partition_config *config);
 /* A client's next moment: some milliseconds, or none, from now. */
 void workload_think(struct workload *workload, struct timer *timer, uint32_t home);
 
@@ -122,9 +140,17 @@ void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max);
 
 /* workload_hoard.c */
 void hoarders_start(struct workload *workload);
+void hoarders_cancel(struct workload *workload);
 bool hoarders_home(const struct workload *workload);
 bool hoarders_resting(const struct workload *workload);
 
 /* workload_audit.c */
 void auditor_start(struct workload *workload, uint32_t partition);
+void auditors_cancel(struct workload *workload);
 void auditor_drop(struct workload *workload, uint32_t partition);
+
+/* workload_admin.c */
+void admin_init(struct workload *workload);
+void admin_free(struct workload *workload);
+void admin_start(struct workload *workload);
+bool admin_home(const struct workload *workload);

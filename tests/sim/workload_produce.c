@@ -270,7 +270,7 @@ static bool producer_step(struct producer_client *client)
     if ((gone || reborn || moves) && !producer_away(client)) {
         producer_begin(workload, client);
     }
-    if (gone) {
+    if (gone || !op_is_known(workload, client->home, client->partition)) {
         return false;
     }
     producer_bump(client);

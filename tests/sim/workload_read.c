@@ -220,12 +220,10 @@ static void reader_away(struct reader_client *client)
     struct workload *workload = client->workload;
     struct op *op = &client->op;
     struct reactor *home = workload->life->reactors[client->home];
-    uint32_t owner = partition_core(&op->request.partition, workload->life->core_count);
     op->waited = op->waited || (op->request.kind == REQUEST_FETCH && op->request.fetch.parked);
     bool stays = op_watch(op, home->now_ns) && !workload->hoarding;
-    if (!stays && op->request.kind == REQUEST_FETCH && owner == client->home &&
-        prng_chance(workload->prng, CANCEL_CHANCE)) {
-        shard_cancel(home->owner[REACTOR_SHARD], &op->request);
+    if (!stays && prng_chance(workload->prng, CANCEL_CHANCE)) {
+        op_cancel(op, client->home);
     }
 }
 
@@ -247,6 +245,9 @@ static void reader_tick(struct completion *done)
     if (gone || prng_chance(workload->prng, 5)) {
         client->partition = workload_pick(workload);
         client->offset = 0;
+    }
+    if (!op_is_known(workload, client->home, client->partition)) {
+        return;
     }
     op_reset(workload, op, reader_home);
     if (prng_chance(workload->prng, 75)) {

@@ -1,0 +1,74 @@
+/* What run.c (seeds), life.c (one life) and life_server.c (one life with the real map) share. */
+#pragma once
+
+#include "shard/directory.h"
+#include "tests/sim/check.h"
+#include "tests/sim/run.h"
+#include "tests/sim/server.h"
+#include "tests/sim/sim_map.h"
+#include "tests/sim/workload.h"
+
+enum life_phase {
+    LIFE_OPENING,
+    LIFE_WORKING,
+    LIFE_DRAINING,
+    LIFE_STOPPING,
+    LIFE_CLOSING,
+    LIFE_OVER,
+};
+
+enum trouble {
+    TROUBLE_NEVER,
+    TROUBLE_EARLY,
+    TROUBLE_LATE,
+};
+
+struct shard_stopping {
+    struct completion done;
+    uint32_t *left;
+};
+
+struct run {
+    const struct sim_options *options;
+    bool real; /* The map is the real one, in a node as the product makes it. */
+    struct partition_config config_default;
+    struct sim_server server;
+    struct sim_counts *counts;
+    struct prng *prng;
+    struct sim_world *world;
+    struct sim_node *node;
+    struct sim_map *map;
+    struct check *check;
+    struct workload *workload;
+    uint32_t lives;
+    bool rots; /* Files go bad between lives: see rot.h. */
+    /* Of the current life. */
+    struct sim_life life;
+    enum life_phase phase;
+    struct directory_open open;
+    struct directory_identity identity; /* As first reported, with the latest boot. */
+    bool opened, open_ended;
+    uint32_t cores_before;
+    struct sim_disk_manners manners;
+    enum trouble trouble;
+    uint32_t hurry; /* Steps until it is told to stop, whatever it is at; 0 = when it is done. */
+    bool canceled;  /* The start was, by such a stop. */
+    uint32_t shards_left;
+    struct shard_stopping stopping[WORKLOAD_CORES_MAX];
+    struct completion closed;
+    bool directory_closed, recovered;
+};
+
+/* run.c */
+void run_say(const struct run *run, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* life.c: from its begin to its end, by a stop, a crash or a failure. */
+void life_run(struct run *run, uint32_t number);
+void life_trouble(struct run *run);
+/* True when nothing is left to do, or the life was told to stop before. */
+bool life_must_stop(struct run *run);
+void life_leave(struct run *run); /* Nothing runs any more: the reactors go. */
+
+/* life_server.c */
+void server_begin(struct run *run);
+bool server_move(struct run *run); /* As life_move(). */
