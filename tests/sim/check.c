@@ -77,6 +77,7 @@ void check_settle(struct check *check)
 void check_life_is_faulty(struct check *check)
 {
     check->faulty = true;
+    check->ever_faulty = true;
     for (uint32_t i = 0; i < check->partition_count; i++) {
         struct check_partition *partition = check->partitions[i];
         for (uint32_t a = partition->arrival_count; a-- > 0;) {
@@ -140,6 +141,9 @@ uint64_t check_end(const struct check *check, uint32_t number)
         return 0;
     }
     const struct check_partition *partition = check->partitions[number];
+    if (partition->loose) {
+        return partition->floor;
+    }
     uint64_t end = partition->fact_count == 0 ? 0 : partition->facts[partition->fact_count - 1].end;
     return max_u64(end, partition->watermark);
 }

@@ -35,6 +35,7 @@ struct check_counts {
     uint64_t lost;      /* Arrived, never acked, gone after a crash. */
     uint64_t duplicate; /* Acks of batches that were known to be there. */
     uint64_t rotten;    /* Segments that may be damaged. */
+    uint64_t shed;      /* Known to be there, and gone after a crash as their topic allows. */
 };
 
 /* Both are borrowed. */
@@ -49,6 +50,14 @@ const struct check_counts *check_counts(const struct check *check);
 
 /* A new life: what is under way is unknown from here on. */
 void check_life(struct check *check, uint32_t life);
+
+/* The life ended. A topic with durability `os` may have lost the end of its log to a power cut, one
+ * with `memory` to any crash; how much, the next answer or seal says. Where a write failed, a stop
+ * is no better. */
+void check_ended(struct check *check, bool crashed, bool power_cut);
+
+/* Its log may have lost its end since the batches of producers were acked. */
+bool check_is_lossy(const struct check *check, uint32_t partition);
 
 /* Faults were injected or asked for in this life: an append that came after a failed one may have
  * been taken. */

@@ -30,7 +30,9 @@ struct check_partition {
     uint32_t audited;                  /* The last life in which the whole log was read. */
     bool touched, rotten, rotten_open; /* See check_rotted(). */
     uint64_t rot_from, rot_end;
-    uint64_t walked;           /* End of the files that were looked at. */
+    bool loose, lossy; /* See check_ended(): its end is not known; it never was the same since. */
+    uint64_t floor;    /* While it is loose: what is there for sure. */
+    uint64_t walked;   /* End of the files that were looked at. */
     uint64_t row_ms, row_next; /* Stream id behind the last row there. */
 };
 
@@ -44,12 +46,20 @@ struct check {
     uint32_t partition_count, partition_capacity;
     uint32_t life;
     bool faulty, failed, settled;
+    bool ever_faulty; /* In this life or an earlier one. */
     char text[CHECK_TEXT_BYTES];
 };
 
 /* check.c */
 struct check_partition *check_of(struct check *check, uint32_t partition);
 void check_fact(struct check *check, const struct sim_batch *batch, uint64_t offset);
+
+/* check_loss.c: if it is loose, its log ends at `end`, and what was behind is gone. */
+void check_resolve(struct check *check, uint32_t partition, uint64_t end);
+
+/* check_loss.c: where a write failed, a segment that is not of `disk` may be sealed without its
+ * file being durable, or with an acked batch of `memory` missing: what is gone is damaged then. */
+bool check_is_frail(const struct check *check, uint32_t partition);
 
 /* check_log.c */
 void check_log(struct check *check, uint32_t partition);

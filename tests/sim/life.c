@@ -329,6 +329,8 @@ void life_run(struct run *run, uint32_t number)
             : power                 ? "power cut"
                                     : "kill",
             (int)run->phase);
+    bool whole = run->phase == LIFE_OVER && run->recovered;
+    check_ended(run->check, !whole, power);
     const char *panic = sim_node_panic(run->node);
     if (panic != NULL) {
         run->counts->gave_up++;

@@ -74,6 +74,7 @@ static void run_count(struct run *run)
     counts->polls += worked->parked;
     counts->lookups += worked->lookups;
     counts->wrong += worked->wrong;
+    counts->shed += checked->shed;
     counts->rotten += checked->rotten;
     counts->damaged += worked->damaged;
     counts->deletes += worked->deletes;

@@ -28,6 +28,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(sectors_lost, "sectors lost")                                                                \
     X(kept, "unacked batches kept")                                                                \
     X(gone, "unacked batches gone")                                                                \
+    X(shed, "batches lost as os and memory allow")                                                 \
     X(duplicates, "duplicates answered")                                                           \
     X(polls, "long polls answered")                                                                \
     X(pressed, "fetches without memory")                                                           \

@@ -17,7 +17,9 @@ void workload_draw_config(struct workload *workload, struct partition_config *co
                          : prng_chance(prng, 50) ? KIB(64)
                                                  : KIB(2 + prng_below(prng, 30)),
         .batch_bytes_max = MIB(1),
-        .durability = DURABILITY_DISK,
+        .durability = !prng_chance(prng, workload->lossy_chance) ? DURABILITY_DISK
+                      : prng_chance(prng, 60)                    ? DURABILITY_OS
+                                                                 : DURABILITY_MEMORY,
         .timestamp_type = prng_chance(prng, 20) ? TIMESTAMP_APPEND : TIMESTAMP_CREATE,
         .timestamp_before_max_ms = INT64_MAX,
         .timestamp_after_max_ms = INT64_MAX,
@@ -36,6 +38,7 @@ struct workload *workload_create(struct sim_map *map, struct check *check, struc
     workload->prng = prng;
     workload->real = real;
     workload->value_bytes_max = prng_chance(prng, 50) ? 200 : 8000;
+    workload->lossy_chance = prng_chance(prng, 50) ? 0 : 30 + 30 * (uint32_t)prng_below(prng, 2);
     workload->delete_chance = prng_chance(prng, 30) ? 30 : 0;
     admin_init(workload);
     workload->producer_count = 1 + (uint32_t)prng_below(prng, 6);

@@ -90,6 +90,12 @@ static uint32_t admin_draw_configs(struct admin_op *op, struct command_config *c
         (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "LogAppendTime");
         count++;
     }
+    if (fresh && drawn.durability != DURABILITY_DISK) {
+        (void)snprintf(op->keys[count], CONFIG_TEXT_BYTES, "durability");
+        (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "%s",
+                       drawn.durability == DURABILITY_OS ? "os" : "memory");
+        count++;
+    }
     for (uint32_t i = 0; i < count; i++) {
         configs[i] = (struct command_config){
             .key = bytes_of(op->keys[i], (uint32_t)strlen(op->keys[i])),

@@ -98,7 +98,7 @@ struct workload {
     uint64_t batch_next;
     int64_t producer_next;
     uint32_t made, failures; /* Batches in this life. */
-    uint32_t value_bytes_max, delete_chance, create_chance, idle_chance;
+    uint32_t value_bytes_max, delete_chance, create_chance, idle_chance, lossy_chance;
     bool stopping;
 };
 
