@@ -493,7 +493,8 @@ static int meta_start_raft(struct meta *meta)
     raft_set_heartbeat_timeout(&meta->raft, META_TICK_MS);
     raft_set_election_timeout(&meta->raft, META_ELECTION_MS);
     raft_set_pre_vote(&meta->raft, true);
-    raft_set_snapshot_threshold(&meta->raft, META_SNAPSHOT_ENTRIES);
+    raft_set_snapshot_threshold(
+        &meta->raft, raft_log_wants_snapshot(meta->host.log) ? 1 : META_SNAPSHOT_ENTRIES);
     raft_set_snapshot_trailing(&meta->raft, META_TRAILING_ENTRIES);
     if (raft_log_is_fresh(meta->host.log)) {
         struct raft_configuration configuration;

@@ -276,7 +276,9 @@ static void host_put_done(struct completion *done)
 {
     struct raft_log_put *put = CONTAINER_OF(done, struct raft_log_put, done);
     struct raft_host *host = CONTAINER_OF(put, struct raft_host, put);
-    int status = done->result == OK ? 0 : RAFT_CANCELED;
+    int status = done->result == OK             ? 0
+                 : done->result == ERR_NO_SPACE ? RAFT_NOSPACE
+                                                : RAFT_CANCELED;
     struct raft_io_snapshot_put *request = host->put_request;
     free(put->data);
     put->data = NULL;
