@@ -69,6 +69,11 @@ void check_life(struct check *check, uint32_t life)
     check->faulty = false;
 }
 
+void check_clock_jumped(struct check *check)
+{
+    check->jumped = true;
+}
+
 void check_settle(struct check *check)
 {
     check->settled = true;

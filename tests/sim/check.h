@@ -63,6 +63,9 @@ bool check_is_lossy(const struct check *check, uint32_t partition);
  * been taken. */
 void check_life_is_faulty(struct check *check);
 
+/* The wall clock is not what it was. */
+void check_clock_jumped(struct check *check);
+
 /* Nothing is appended from here on: recovery has to find the same again. */
 void check_settle(struct check *check);
 

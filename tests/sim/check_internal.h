@@ -34,6 +34,7 @@ struct check_partition {
     uint64_t floor;    /* While it is loose: what is there for sure. */
     uint64_t walked;   /* End of the files that were looked at. */
     uint64_t row_ms, row_next; /* Stream id behind the last row there. */
+    bool row_unsure;           /* The next one may begin anew. */
 };
 
 struct check {
@@ -46,6 +47,7 @@ struct check {
     uint32_t partition_count, partition_capacity;
     uint32_t life;
     bool faulty, failed, settled;
+    bool jumped;      /* The wall clock, ever. */
     bool ever_faulty; /* In this life or an earlier one. */
     char text[CHECK_TEXT_BYTES];
 };

@@ -71,6 +71,10 @@ void disk_write_torn(struct disk *disk, const struct disk_write *write);
 uint64_t disk_moment(const struct disk *disk);
 void disk_sync(struct disk *disk, int32_t inode, uint64_t moment);
 
+/* A sync failed as it does on Linux: what is dirty in that file stays visible, and no later sync
+ * writes it; only a new write does. A cut takes it. */
+void disk_lose(struct disk *disk, int32_t inode);
+
 /* As IO_ALLOCATE: zeros, durable. */
 NODISCARD enum err disk_allocate(struct disk *disk, int32_t inode, uint64_t position,
                                  uint64_t size);
@@ -88,7 +92,7 @@ void disk_cut(struct disk *disk);
 
 /* What all cuts took so far: changes of names, and sectors. */
 struct disk_losses {
-    uint64_t names, sectors;
+    uint64_t names, sectors, unwritten; /* The last: by disk_lose(). */
 };
 
 struct disk_losses disk_losses(const struct disk *disk);

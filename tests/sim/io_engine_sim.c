@@ -205,9 +205,27 @@ static void sim_network_done(void *context, struct io *io, int32_t result)
     sim_done(io, result);
 }
 
-static uint64_t sim_delay(struct sim_node *node)
+void sim_jump_ms(struct sim_world *world, int64_t ms)
+{
+    world->wall_offset_ms += (uint64_t)ms;
+}
+
+/* Much longer now and then, most often some tens of ms. */
+static uint64_t sim_slow_delay(struct prng *prng)
+{
+    uint64_t most = SIM_SLOW_NS >> prng_below(prng, 8);
+    return 1 + prng_below(prng, most);
+}
+
+static uint64_t sim_delay(struct sim_node *node, const struct io *io)
 {
     struct prng *prng = &node->world->prng;
+    bool flush = io->op == IO_SYNC || io->op == IO_SYNC_DIR ||
+                 (io->op == IO_WRITE && (io->flags & IO_WRITE_DURABLE) != 0);
+    if (flush && prng_chance(prng, node->manners.slow_chance)) {
+        node->slow++;
+        return sim_slow_delay(prng);
+    }
     uint64_t most = node->manners.delay_max_ns;
     uint64_t delay = 1 + prng_below(prng, max_u64(most, 1));
     return prng_chance(prng, 2) ? delay * 20 : delay; /* Now and then a slow one. */
@@ -216,7 +234,7 @@ static uint64_t sim_delay(struct sim_node *node)
 static void sim_fly(struct sim_node *node, struct io *io)
 {
     struct sim_world *world = node->world;
-    io->engine[NOTE_DUE] = world->now_ns + sim_delay(node);
+    io->engine[NOTE_DUE] = world->now_ns + sim_delay(node, io);
     if (io->op == IO_SYNC) {
         io->engine[NOTE_MOMENT] = disk_moment(node->disk);
     } else if (io->op == IO_WRITE) {

@@ -53,7 +53,7 @@ struct sim_node {
     struct process *process;
     bool alive, crashed;
     uint64_t crash_in; /* 0: not armed. */
-    uint64_t events, faults;
+    uint64_t events, faults, slow;
     struct sim_fd *fds;
     uint32_t fd_count;
     struct reactor *reactors[SIM_REACTORS_MAX];

@@ -8,7 +8,6 @@
 enum {
     STEPS_MAX = 400000, /* Of a life; some thousands are usual. */
     SCRIPT_BATCHES = 24,
-    TROUBLE_CHANCE = 20,
     HURRY_CHANCE = 15,
     HURRY_TROUBLE_CHANCE = 50, /* A stop meets a recovery that cannot end. */
     HURRY_STEPS_MAX = 80,      /* About what it takes to recover. */
@@ -41,36 +40,6 @@ static void life_opened(struct completion *done)
     run->identity = *now;
 }
 
-/* Some lives have bad luck, besides the crash: a write or a sync fails, the disk is full, the map
- * refuses. It begins with recovery or when that is done. */
-void life_trouble(struct run *run)
-{
-    struct prng *prng = run->prng;
-    struct disk *disk = sim_node_disk(run->node);
-    struct sim_disk_manners manners = run->manners;
-    uint64_t free_bytes;
-    uint64_t total_bytes;
-    switch (prng_below(prng, run->real ? 3 : 4)) {
-    case 0:
-        manners.write_fail_in = 1 + prng_below(prng, 60);
-        break;
-    case 1:
-        manners.sync_fail_in = 1 + prng_below(prng, 5);
-        break;
-    case 2:
-        disk_space(disk, &free_bytes, &total_bytes);
-        disk_set_capacity(disk, total_bytes - free_bytes + prng_below(prng, MIB(1)));
-        run->counts->full++;
-        break;
-    default:
-        sim_map_set_refusals(run->map, 100 + (uint32_t)prng_below(prng, 400));
-    }
-    sim_node_set_manners(run->node, &manners);
-    run->life.faulty = true;
-    check_life_is_faulty(run->check);
-    run_say(run, "trouble begins");
-}
-
 /* What the life is to be: its cores, its disk's manners, its troubles, and when it crashes. */
 static void life_draw(struct run *run, uint32_t number)
 {
@@ -99,13 +68,14 @@ static void life_draw(struct run *run, uint32_t number)
         .delay_max_ns = prng_chance(prng, 50) ? NS_PER_MS / 10 : NS_PER_MS,
         .refuses_direct = prng_chance(prng, 20),
     };
+    trouble_begin(run);
     sim_node_set_manners(run->node, &run->manners);
     disk_set_capacity(sim_node_disk(run->node), UINT64_MAX / 2);
     bool scripted = run->options->script_at > 0;
     bool hurried = !scripted && !quiet && prng_chance(prng, HURRY_CHANCE);
     run->hurry = hurried ? 1 + (uint32_t)prng_below(prng, HURRY_STEPS_MAX) : 0;
     bool troubled =
-        !scripted && !quiet && prng_chance(prng, hurried ? HURRY_TROUBLE_CHANCE : TROUBLE_CHANCE);
+        !scripted && !quiet && prng_chance(prng, hurried ? HURRY_TROUBLE_CHANCE : run->mix.chance);
     run->trouble = !troubled ? TROUBLE_NEVER : prng_chance(prng, 50) ? TROUBLE_EARLY : TROUBLE_LATE;
 }
 
@@ -302,6 +272,7 @@ void life_run(struct run *run, uint32_t number)
 {
     life_begin(run, number);
     for (uint32_t steps = 0; run->phase != LIFE_OVER; steps++) {
+        trouble_step(run);
         bool went = sim_step(run->world);
         sim_map_look(run->map);
         if (check_failure(run->check) != NULL || sim_node_crashed(run->node)) {
@@ -317,7 +288,8 @@ void life_run(struct run *run, uint32_t number)
         }
     }
     bool scripted = run->options->script_at > 0 && number == 1;
-    bool power = scripted ? run->options->script_power : prng_chance(run->prng, 70);
+    bool power =
+        scripted ? run->options->script_power : prng_chance(run->prng, run->mix.power_chance);
     if (run->phase == LIFE_OVER) {
         run->counts->stops++;
     } else {
@@ -329,6 +301,7 @@ void life_run(struct run *run, uint32_t number)
             : power                 ? "power cut"
                                     : "kill",
             (int)run->phase);
+    trouble_end(run);
     bool whole = run->phase == LIFE_OVER && run->recovered;
     check_ended(run->check, !whole, power);
     const char *panic = sim_node_panic(run->node);

@@ -71,6 +71,8 @@ static void run_count(struct run *run)
     counts->unheard_rolls += sim_map_unheard(run->map);
     counts->names_lost += losses.names;
     counts->sectors_lost += losses.sectors;
+    counts->syncs_lost += losses.unwritten > 0;
+    counts->slow += sim_node_slow(run->node);
     counts->polls += worked->parked;
     counts->lookups += worked->lookups;
     counts->wrong += worked->wrong;
@@ -120,6 +122,7 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     run.prng = sim_prng(run.world);
     run.node = sim_node_add(run.world);
     run_draw_disk(&run);
+    trouble_draw_mix(&run);
     run.real = prng_chance(run.prng, REAL_CHANCE);
     run.config_default = (struct partition_config){
         .segment_records = 500,

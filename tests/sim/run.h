@@ -40,6 +40,12 @@ enum { SIM_TEXT_BYTES = 600 };
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \
     X(full, "lives with a full disk")                                                              \
+    X(after_full, "that went on when there was space")                                             \
+    X(doubles, "lives with two troubles")                                                          \
+    X(jumps, "jumps of the clock")                                                                 \
+    X(whole_flushes, "disks that flush whole files")                                               \
+    X(slow, "slow flushes")                                                                        \
+    X(syncs_lost, "failed syncs that lost what they should have kept")                             \
     X(rotten, "rotten segments")                                                                   \
     X(damaged, "times damage was reported")                                                        \
     X(raft_files, "raft log files begun anew")                                                     \

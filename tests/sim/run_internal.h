@@ -23,6 +23,15 @@ enum trouble {
     TROUBLE_LATE,
 };
 
+/* What a seed's disks and clocks are like; chances in percent. */
+struct trouble_mix {
+    uint32_t chance, second_chance; /* Of trouble in a life; of two kinds of it. */
+    uint32_t power_chance;          /* That a life ends with a power cut, not a kill. */
+    uint32_t slow_chance;           /* Of each flush. */
+    bool jumps;                     /* Of the wall clock. */
+    bool flush_whole, sync_loses;   /* See struct sim_disk_manners. */
+};
+
 struct shard_stopping {
     struct completion done;
     uint32_t *left;
@@ -41,6 +50,7 @@ struct run {
     struct check *check;
     struct workload *workload;
     uint32_t lives;
+    struct trouble_mix mix;
     bool rots; /* Files go bad between lives: see rot.h. */
     /* Of the current life. */
     struct sim_life life;
@@ -51,6 +61,9 @@ struct run {
     uint32_t cores_before;
     struct sim_disk_manners manners;
     enum trouble trouble;
+    uint32_t full_for;    /* Steps until there is space again; 0: not in this life. */
+    bool space_back;      /* There is... */
+    uint64_t space_acked; /* ...since so many were acked. */
     uint32_t hurry; /* Steps until it is told to stop, whatever it is at; 0 = when it is done. */
     bool canceled;  /* The start was, by such a stop. */
     uint32_t shards_left;
@@ -64,10 +77,16 @@ void run_say(const struct run *run, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* life.c: from its begin to its end, by a stop, a crash or a failure. */
 void life_run(struct run *run, uint32_t number);
-void life_trouble(struct run *run);
 /* True when nothing is left to do, or the life was told to stop before. */
 bool life_must_stop(struct run *run);
 void life_leave(struct run *run); /* Nothing runs any more: the reactors go. */
+
+/* trouble.c */
+void trouble_draw_mix(struct run *run); /* Of the seed. */
+void trouble_begin(struct run *run);    /* A life does; its manners were drawn. */
+void life_trouble(struct run *run);     /* Trouble does. */
+void trouble_step(struct run *run);
+void trouble_end(struct run *run);
 
 /* life_server.c */
 void server_begin(struct run *run);

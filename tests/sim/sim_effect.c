@@ -99,6 +99,9 @@ static int32_t sim_write(struct sim_node *node, const struct io *io)
         return ERR_IO;
     }
     enum err err = disk_write(node->disk, &write);
+    if (err == OK && write.durable && node->manners.flush_whole) {
+        disk_sync(node->disk, write.inode, disk_moment(node->disk));
+    }
     return err == OK ? (int32_t)io->write.size : (int32_t)err;
 }
 
@@ -116,6 +119,9 @@ static int32_t sim_sync(struct sim_node *node, const struct io *io)
 {
     if (sim_fault_hits(&node->manners.sync_fail_in)) {
         node->faults++;
+        if (node->manners.sync_loses) {
+            disk_lose(node->disk, sim_fd(node, io->fd)->number);
+        }
         return ERR_IO; /* What was dirty stays so: lost at a cut, or written by luck. */
     }
     disk_sync(node->disk, sim_fd(node, io->fd)->number, io->engine[NOTE_MOMENT]);

@@ -54,6 +54,11 @@ uint64_t sim_node_faults(const struct sim_node *node)
     return node->faults;
 }
 
+uint64_t sim_node_slow(const struct sim_node *node)
+{
+    return node->slow;
+}
+
 bool sim_node_crashed(const struct sim_node *node)
 {
     return node->crashed;

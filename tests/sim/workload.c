@@ -171,6 +171,12 @@ void op_send(struct op *op, uint32_t home, uint32_t partition)
     mail_send(life->reactors[home], life->reactors[core], &op->request.mail);
 }
 
+bool workload_expects_errors(const struct workload *workload)
+{
+    const struct sim_life *life = workload->life;
+    return workload->stopping || (life->faulty && !life->full_only);
+}
+
 bool op_partition_deleted(const struct op *op)
 {
     return sim_map_partition(op->workload->map, op->partition)->deleted;

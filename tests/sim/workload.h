@@ -30,7 +30,8 @@ struct sim_life {
     struct shard *shards[WORKLOAD_CORES_MAX];
     uint32_t batches_max; /* Then producers rest. */
     bool quiet;           /* Producers do not even send again. */
-    bool faulty;          /* Errors are to be expected. */
+    bool faulty;          /* Errors are to be expected... */
+    bool full_only;       /* ...of writes, for lack of space. */
 };
 
 struct workload_counts {

@@ -244,7 +244,7 @@ static void admin_answered(struct completion *done)
         return;
     }
     workload->failures++;
-    if (!life->faulty && !workload->stopping) {
+    if (!workload_expects_errors(workload)) {
         check_fail(workload->check, "command %d fails: %s", (int)proposal->command.kind,
                    err_name((enum err)done->result));
     }

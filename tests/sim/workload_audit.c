@@ -57,7 +57,7 @@ static void auditor_home(struct op *op, enum err err)
         return;
     }
     if (err != OK) {
-        if (!workload->life->faulty && !workload->stopping && !op_partition_deleted(op)) {
+        if (!workload_expects_errors(workload) && !op_partition_deleted(op)) {
             check_fail(workload->check, "partition %u: %s: %s", op->partition,
                        auditor->state == AUDITOR_ASSIGNING ? "recovery fails" : "the audit fails",
                        err_name(err));

@@ -81,8 +81,8 @@ static void hoarder_home(struct op *op, enum err err)
         return;
     }
     if (err != OK) {
-        if (!op_partition_deleted(op) && !op_met_damage(op, err) && !workload->life->faulty &&
-            !workload->stopping) {
+        if (!op_partition_deleted(op) && !op_met_damage(op, err) &&
+            !workload_expects_errors(workload)) {
             check_fail(workload->check, "partition %u: a hoarder's fetch fails: %s", op->partition,
                        err_name(err));
         }

@@ -106,6 +106,8 @@ struct workload {
 void op_reset(struct workload *workload, struct op *op, void (*home)(struct op *op, enum err err));
 /* Sends from core `home` to the owner; kind and the fields of its kind are set. */
 void op_send(struct op *op, uint32_t home, uint32_t partition);
+/* Reads, and what changes the map, may fail in this life. */
+bool workload_expects_errors(const struct workload *workload);
 bool op_partition_deleted(const struct op *op);
 /* True if the core `home` has heard of the partition; a client learns of it there. */
 bool op_is_known(struct workload *workload, uint32_t home, uint32_t partition);

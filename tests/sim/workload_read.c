@@ -113,8 +113,8 @@ static void reader_home(struct op *op, enum err err)
                           DURABILITY_MEMORY &&
                       op->request.kind == REQUEST_OFFSETS;
         bool early = err == ERR_NOT_READY && (op->early || staged);
-        if (!deleted && !canceled && !early && !op_met_damage(op, err) && !workload->life->faulty &&
-            !workload->stopping) {
+        if (!deleted && !canceled && !early && !op_met_damage(op, err) &&
+            !workload_expects_errors(workload)) {
             check_fail(workload->check, "partition %u: a %s fails: %s", op->partition,
                        op->request.kind == REQUEST_FETCH ? "fetch" : "look-up", err_name(err));
         }
