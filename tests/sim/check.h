@@ -35,6 +35,7 @@ struct check_counts {
     uint64_t lost;      /* Arrived, never acked, gone after a crash. */
     uint64_t duplicate; /* Acks of batches that were known to be there. */
     uint64_t rotten;    /* Segments that may be damaged. */
+    uint64_t strays;    /* Of these, where a write of elsewhere landed. */
     uint64_t shed;      /* Known to be there, and gone after a crash as their topic allows. */
 };
 
@@ -99,6 +100,7 @@ void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset, 
 /* A file of this partition rotted: from here on [from, end) may be damaged, if that is not empty.
  * `open`: the segment is not sealed, so that it must not be sealed any more. */
 void check_rotted(struct check *check, uint32_t partition, uint64_t from, uint64_t end, bool open);
+void check_strayed(struct check *check); /* ... by a write that was meant for elsewhere. */
 bool check_is_touched(const struct check *check, uint32_t partition);
 bool check_is_rotten(const struct check *check, uint32_t partition);
 

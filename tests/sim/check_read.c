@@ -56,6 +56,11 @@ void check_rotted(struct check *check, uint32_t number, uint64_t from, uint64_t 
     check->counts.rotten++;
 }
 
+void check_strayed(struct check *check)
+{
+    check->counts.strays++;
+}
+
 bool check_is_touched(const struct check *check, uint32_t number)
 {
     return number < check->partition_count && check->partitions[number]->touched;

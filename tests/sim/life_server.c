@@ -33,9 +33,11 @@ static void server_opening(struct run *run)
         server_cancel(server);
     }
     if (server->failed) {
-        if (server->err != ERR_CANCELED && !run->life.faulty) {
+        bool damaged = run->map_rotten && server->err == ERR_DAMAGED;
+        if (server->err != ERR_CANCELED && !run->life.faulty && !damaged) {
             check_fail(run->check, "the node does not start: %s", server_message(server));
         }
+        run->counts->map_damaged += damaged;
         run->counts->no_starts += server->err != ERR_CANCELED;
         server_go_down(run);
     } else if (server->up) {

@@ -77,6 +77,7 @@ static void run_count(struct run *run)
     counts->lookups += worked->lookups;
     counts->wrong += worked->wrong;
     counts->shed += checked->shed;
+    counts->strays += checked->strays;
     counts->rotten += checked->rotten;
     counts->damaged += worked->damaged;
     counts->deletes += worked->deletes;
@@ -110,6 +111,21 @@ static void run_draw_disk(struct run *run)
         disk_set_apart(sim_node_disk(run->node), true);
     }
     run->rots = run->options->script_at == 0 && prng_chance(run->prng, 50);
+}
+
+/* At the very end the real map's own files rot: the node says so, or has all of it. */
+static void run_rot_map(struct run *run)
+{
+    if (!run->real || !run->rots || check_failure(run->check) != NULL) {
+        return;
+    }
+    const char *name = rot_map(sim_node_disk(run->node), run->prng);
+    if (name != NULL) {
+        run_say(run, "rot: %s", name);
+        run->map_rotten = true;
+        sim_map_rotted(run->map);
+        life_run(run, run->lives + QUIET_LIVES + 1);
+    }
 }
 
 void sim_run(const struct sim_options *options, struct sim_counts *counts,
@@ -158,6 +174,7 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
         life_run(&run, i + 1);
         result->script_over = result->script_over || (i == 0 && run.phase == LIFE_OVER);
     }
+    run_rot_map(&run);
     run_count(&run);
     result->digest = run_digest(&run);
     const char *failure = check_failure(run.check);

@@ -47,7 +47,9 @@ enum { SIM_TEXT_BYTES = 600 };
     X(slow, "slow flushes")                                                                        \
     X(syncs_lost, "failed syncs that lost what they should have kept")                             \
     X(rotten, "rotten segments")                                                                   \
+    X(strays, "by writes meant for elsewhere")                                                     \
     X(damaged, "times damage was reported")                                                        \
+    X(map_damaged, "damaged maps refused")                                                         \
     X(raft_files, "raft log files begun anew")                                                     \
     X(raft_litter, "raft snapshots left by a crash")                                               \
     X(again, "topics under an old name")                                                           \

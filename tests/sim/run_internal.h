@@ -61,6 +61,7 @@ struct run {
     uint32_t cores_before;
     struct sim_disk_manners manners;
     enum trouble trouble;
+    bool map_rotten;      /* Its files are: it may refuse to start, saying so. */
     uint32_t full_for;    /* Steps until there is space again; 0: not in this life. */
     bool space_back;      /* There is... */
     uint64_t space_acked; /* ...since so many were acked. */

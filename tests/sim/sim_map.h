@@ -76,6 +76,9 @@ void sim_map_set_refusals(struct sim_map *map, uint32_t per_mille);
 /* The real one: sees what has changed. */
 void sim_map_look(struct sim_map *map);
 
+/* The real one: its files rotted, so that the last command may be gone as if it had never been. */
+void sim_map_rotted(struct sim_map *map);
+
 /* The real one: in this life it has said all that earlier lives left. */
 bool sim_map_is_followed(const struct sim_map *map);
 

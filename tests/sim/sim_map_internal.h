@@ -36,6 +36,7 @@ struct sim_map {
     uint64_t rolls, refused, unheard;
 
     /* The real one. */
+    bool rotted;            /* See sim_map_rotted(). */
     bool followed;          /* In this life. */
     uint64_t version, boot; /* As last seen. */
 };

@@ -140,7 +140,8 @@ void sim_map_look(struct sim_map *map)
     uint32_t life = map->life;
     if (!map->followed) {
         const struct map_node *node = map_node_by_id(source, MAP_NODE_ID);
-        if (node == NULL || node->boot <= map->boot || map_version(source) <= map->version) {
+        uint64_t least = map->version + (map->rotted ? 0 : 1);
+        if (node == NULL || node->boot <= map->boot || map_version(source) < least) {
             char text[WRONG_TEXT_BYTES];
             (void)snprintf(text, sizeof(text),
                            "is of a map that lost commands: it has %llu and the node at boot %llu, "
@@ -161,6 +162,11 @@ void sim_map_look(struct sim_map *map)
     map->unheard += map->followed ? 0 : map->rolls - rolls;
     map->version = map_version(source);
     map->followed = true;
+}
+
+void sim_map_rotted(struct sim_map *map)
+{
+    map->rotted = true;
 }
 
 bool sim_map_is_followed(const struct sim_map *map)

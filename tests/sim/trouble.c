@@ -23,7 +23,7 @@ void trouble_draw_mix(struct run *run)
         .slow_chance = prng_chance(prng, 15) ? 1 : 0,
         .jumps = prng_chance(prng, 30),
         .flush_whole = prng_chance(prng, 30),
-        .sync_loses = prng_chance(prng, 50),
+        .sync_loses = prng_chance(prng, 85),
     };
     run->counts->whole_flushes += mix->flush_whole;
 }
