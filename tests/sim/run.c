@@ -139,6 +139,9 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
     run.node = sim_node_add(run.world);
     run_draw_disk(&run);
     trouble_draw_mix(&run);
+    if (options->script_at > 0) {
+        run.mix = (struct trouble_mix){.slow_chance = run.mix.slow_chance};
+    }
     run.real = prng_chance(run.prng, REAL_CHANCE);
     run.config_default = (struct partition_config){
         .segment_records = 500,

@@ -20,7 +20,7 @@ void trouble_draw_mix(struct run *run)
         .chance = chances[prng_below(prng, ARRAY_COUNT(chances))],
         .second_chance = prng_chance(prng, 50) ? 40 : 0,
         .power_chance = prng_chance(prng, 60) ? 70 : (uint32_t)prng_below(prng, 101),
-        .slow_chance = prng_chance(prng, 15) ? 1 : 0,
+        .slow_chance = prng_chance(prng, 20) ? 1 : 0,
         .jumps = prng_chance(prng, 30),
         .flush_whole = prng_chance(prng, 30),
         .sync_loses = prng_chance(prng, 85),
