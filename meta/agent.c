@@ -12,13 +12,13 @@
 /* A roll that a segment of this core waits for. */
 struct agent_roll_op {
     struct proposal proposal;
-    struct agent *agent;
+    struct reactor *reactor; /* A stopped agent may be closed before it hears its refusal. */
     struct shard_roll *roll;
 };
 
 struct agent_trim_op {
     struct proposal proposal;
-    struct agent *agent;
+    struct reactor *reactor; /* As in a roll. */
     struct shard_trim *trim;
 };
 
@@ -216,7 +216,7 @@ static void agent_rolled(struct completion *done)
     if (done->result == OK && roll->open_next) {
         roll->next = proposal->result.segment;
     }
-    completion_fire(op->agent->reactor, &roll->done, done->result);
+    completion_fire(op->reactor, &roll->done, done->result);
     free(op);
 }
 
@@ -228,7 +228,7 @@ void agent_roll(void *context, struct shard_roll *roll)
         completion_fire(agent->reactor, &roll->done, ERR_NO_MEMORY);
         return;
     }
-    op->agent = agent;
+    op->reactor = agent->reactor;
     op->roll = roll;
     op->proposal.command = (struct command){
         .kind = COMMAND_SEGMENT_ROLL,
@@ -253,7 +253,7 @@ static void agent_trimmed(struct completion *done)
 {
     struct proposal *proposal = CONTAINER_OF(done, struct proposal, done);
     struct agent_trim_op *op = CONTAINER_OF(proposal, struct agent_trim_op, proposal);
-    completion_fire(op->agent->reactor, &op->trim->done, done->result);
+    completion_fire(op->reactor, &op->trim->done, done->result);
     free(op);
 }
 
@@ -265,7 +265,7 @@ void agent_trim(void *context, struct shard_trim *trim)
         completion_fire(agent->reactor, &trim->done, ERR_NO_MEMORY);
         return;
     }
-    op->agent = agent;
+    op->reactor = agent->reactor;
     op->trim = trim;
     op->proposal.command = (struct command){
         .kind = COMMAND_SEGMENT_TRIM,

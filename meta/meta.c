@@ -8,6 +8,7 @@
 #include "meta/meta.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/log.h"
 #include "meta/entry.h"
 #include "meta/machine.h"
@@ -245,11 +246,32 @@ static void meta_applied(struct raft_apply *request, int status, void *result)
         p->result = meta->results[at++];
     }
     ASSERT(at == meta->result_count);
-    if (meta->delta != NULL) {
+    if (meta->delta != NULL && !MUTANT("answer-before-cores")) {
         meta->delta->answered = head;
     } else {
         meta_answer(meta, head);
     }
+}
+
+/* Shards have to follow it. An entry is answered as a whole: one with such a command holds no other
+ * kind. A roll or a trim that waited for them could wait for ever: a DROP waits for those of its
+ * partition. */
+static bool meta_is_work(const struct proposal *proposal)
+{
+    switch (proposal->command.kind) {
+    case COMMAND_TOPIC_CREATE:
+    case COMMAND_TOPIC_DELETE:
+    case COMMAND_TOPIC_CONFIGURE:
+        return true;
+    case COMMAND_CLUSTER_INIT:
+    case COMMAND_NODE_REGISTER:
+    case COMMAND_SEGMENT_ROLL:
+    case COMMAND_SEGMENT_TRIM:
+    case COMMAND_PRODUCER_IDS:
+    case COMMAND_ADOPT: /* Before there are shards. */
+        return false;
+    }
+    UNREACHABLE();
 }
 
 /* Takes proposals off the queue into one entry; NULL: the first one does not fit, it is refused. */
@@ -261,6 +283,10 @@ static struct proposal *meta_fill(struct meta *meta, struct bytes_writer *writer
     entry_begin(writer);
     while (meta->waiting_head != NULL && count < META_ENTRY_COMMANDS_MAX) {
         struct proposal *proposal = meta->waiting_head;
+        if (head != NULL && meta_is_work(head) != meta_is_work(proposal) &&
+            !MUTANT("roll-in-work")) {
+            break;
+        }
         proposal->command.origin = meta->options.node_id;
         proposal->command.sequence = meta->sequence + 1;
         bool added = entry_add(writer, &proposal->command);
@@ -475,7 +501,8 @@ static int meta_start_raft(struct meta *meta)
     raft_set_heartbeat_timeout(&meta->raft, META_TICK_MS);
     raft_set_election_timeout(&meta->raft, META_ELECTION_MS);
     raft_set_pre_vote(&meta->raft, true);
-    raft_set_snapshot_threshold(&meta->raft, META_SNAPSHOT_ENTRIES);
+    raft_set_snapshot_threshold(
+        &meta->raft, raft_log_wants_snapshot(meta->host.log) ? 1 : META_SNAPSHOT_ENTRIES);
     raft_set_snapshot_trailing(&meta->raft, META_TRAILING_ENTRIES);
     if (raft_log_is_fresh(meta->host.log)) {
         struct raft_configuration configuration;

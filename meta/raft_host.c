@@ -256,7 +256,6 @@ static int host_append(struct raft_io *io, struct raft_io_append *req,
             .size = (uint32_t)entries[i].buf.len,
             .data = entries[i].buf.base,
         };
-        host->bytes_since_put += entries[i].buf.len;
     }
     op->request = req;
     op->done = cb;
@@ -276,7 +275,9 @@ static void host_put_done(struct completion *done)
 {
     struct raft_log_put *put = CONTAINER_OF(done, struct raft_log_put, done);
     struct raft_host *host = CONTAINER_OF(put, struct raft_host, put);
-    int status = done->result == OK ? 0 : RAFT_CANCELED;
+    int status = done->result == OK             ? 0
+                 : done->result == ERR_NO_SPACE ? RAFT_NOSPACE
+                                                : RAFT_CANCELED;
     struct raft_io_snapshot_put *request = host->put_request;
     free(put->data);
     put->data = NULL;
@@ -325,7 +326,6 @@ static int host_snapshot_put(struct raft_io *io, unsigned trailing,
                                       .drop_all = trailing == 0};
     host->put_request = req;
     host->put_done = cb;
-    host->bytes_since_put = 0;
     completion_init(&host->put.done, host_put_done);
     raft_log_put(host->log, &host->put);
     return 0;
@@ -365,7 +365,7 @@ static int host_async_work(struct raft_io *io, struct raft_io_async_work *req,
 enum err raft_host_open(struct raft_host *host, struct reactor *reactor,
                         const struct raft_log_options *options, char *message)
 {
-    *host = (struct raft_host){.reactor = reactor, .file_bytes = options->file_bytes};
+    *host = (struct raft_host){.reactor = reactor};
     timer_init(&host->timer, host_ticked);
     host->io = (struct raft_io){
         .version = 2,
@@ -392,5 +392,5 @@ enum err raft_host_open(struct raft_host *host, struct reactor *reactor,
 
 bool raft_host_is_pressed(const struct raft_host *host)
 {
-    return host->put_request != NULL && host->bytes_since_put > host->file_bytes / 4;
+    return host->put_request != NULL && raft_log_wants_snapshot(host->log);
 }

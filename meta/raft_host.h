@@ -22,8 +22,6 @@ struct raft_host {
     raft_io_recv_cb recv;
     raft_io_close_cb closed;
     struct completion close_done;
-    uint64_t bytes_since_put; /* Appended since the last snapshot began. */
-    uint64_t file_bytes;
     struct completion *relieved; /* Fired when a snapshot has been stored; NULL: nobody cares. */
 
     /* The snapshot that is being stored. */
@@ -36,6 +34,7 @@ struct raft_host {
 NODISCARD enum err raft_host_open(struct raft_host *host, struct reactor *reactor,
                                   const struct raft_log_options *options, char *message);
 
-/* True while a snapshot is being stored and so much was appended since it began that more could
- * leave the log without room: propose nothing now. */
+/* True while a snapshot is being stored and the log wants the next one already, so much was
+ * appended since it began: propose nothing now. Raft takes the next one only when it applies an
+ * entry, and a full log takes none. */
 bool raft_host_is_pressed(const struct raft_host *host);

@@ -34,7 +34,8 @@
  * A full file is begun anew once a snapshot covers all its entries. Its last blocks are kept for
  * TRUNCATE and RESTART, which can make entries void that no snapshot will ever cover. Everything
  * here runs on the metadata core; raft_log_open(), raft_log_set_term() and raft_log_bootstrap()
- * block. An I/O error of a later write ends the process: raft has no safe way on. */
+ * block. An I/O error of a later write ends the process: raft has no safe way on. But a full disk
+ * only puts the next snapshot off, as long as the log has room. */
 #pragma once
 
 #include "core/reactor.h"
@@ -124,7 +125,9 @@ void raft_log_append(struct raft_log_store *store, struct raft_log_append *appen
  * appends. */
 void raft_log_truncate(struct raft_log_store *store, uint64_t index);
 
-/* One at a time; an index not below the last one's. Ends the process when it cannot be written. */
+/* One at a time; an index not below the last one's. ERR_NO_SPACE: the disk is full, and the log has
+ * room to go on without it for now; it wants the next one at once. Ends the process when it cannot
+ * be written otherwise. */
 void raft_log_put(struct raft_log_store *store, struct raft_log_put *put);
 
 /* The newest snapshot into found->snapshot (malloc; what was there is freed), its size, index and

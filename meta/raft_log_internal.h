@@ -55,6 +55,8 @@ enum raft_snapshot_state {
     RAFT_SNAPSHOT_NAMING,     /* Flushing the directory. */
     RAFT_SNAPSHOT_RESTARTING, /* drop_all: until the log's record is durable. */
     RAFT_SNAPSHOT_CLEANING,
+    RAFT_SNAPSHOT_LEAVING, /* The disk is full: close what was begun. */
+    RAFT_SNAPSHOT_REMOVING,
 };
 
 struct raft_snapshot_work {

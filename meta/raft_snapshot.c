@@ -5,10 +5,13 @@
  *       -> [RESTARTING: drop_all, until the old entries are void] -> [CLEANING: the third newest]
  *       -> IDLE, done fires
  *
+ *     no space -> [LEAVING: close] -> REMOVING (snapshot.tmp) -> IDLE, done fires
+ *
  * The newest is loaded. If it does not check, the one before it serves, as long as the log reaches
  * back to it. */
 #include "core/assert.h"
 #include "core/bytes.h"
+#include "core/cover.h"
 #include "core/crc32c.h"
 #include "core/log.h"
 #include "meta/raft_log_internal.h"
@@ -188,6 +191,7 @@ enum err raft_snapshot_clean(struct raft_log_store *store, char *message)
                      " index=%" PRIu64,
                      store->snapshot_bad, store->snapshot_index);
         }
+        COVER("a crash left half a raft snapshot or an old one");
         char path[RAFT_LOG_PATH_BYTES];
         struct io io = {0};
         raft_log_path(store, name, path);
@@ -232,13 +236,13 @@ static void raft_snapshot_write(struct raft_log_store *store)
     raft_snapshot_go(store, RAFT_SNAPSHOT_WRITING);
 }
 
-static void raft_snapshot_finish(struct raft_log_store *store)
+static void raft_snapshot_finish(struct raft_log_store *store, enum err err)
 {
     struct raft_snapshot_work *work = &store->snapshot;
     struct raft_log_put *put = work->put;
     work->state = RAFT_SNAPSHOT_IDLE;
     work->put = NULL;
-    completion_fire(store->reactor, &put->done, OK);
+    completion_fire(store->reactor, &put->done, err);
     raft_log_stop_step(store);
 }
 
@@ -246,7 +250,7 @@ static void raft_snapshot_drop_surplus(struct raft_log_store *store)
 {
     struct raft_snapshot_work *work = &store->snapshot;
     if (work->surplus == 0) {
-        raft_snapshot_finish(store);
+        raft_snapshot_finish(store, OK);
         return;
     }
     char name[RAFT_LOG_NAME_BYTES];
@@ -281,6 +285,40 @@ void raft_snapshot_restarted(struct raft_log_store *store)
     raft_snapshot_drop_surplus(store);
 }
 
+/* The log can do without it for a while: its files exist, so a topic may still be deleted to make
+ * room. Half a file is kept for the starts that follow when the node ends here. */
+static bool raft_snapshot_may_wait(const struct raft_log_store *store)
+{
+    const struct raft_log_file *other = &store->files[1 - store->active];
+    bool room = store->files[store->active].position < store->file_bytes / 2 ||
+                other->last_index <= store->snapshot_index;
+    return room && !store->stalled && !store->snapshot.put->drop_all;
+}
+
+static void raft_snapshot_remove(struct raft_log_store *store)
+{
+    struct raft_snapshot_work *work = &store->snapshot;
+    io_unlink(&work->io, work->path_new);
+    raft_snapshot_go(store, RAFT_SNAPSHOT_REMOVING);
+}
+
+/* The disk is full: gives its blocks back. */
+static void raft_snapshot_leave(struct raft_log_store *store)
+{
+    struct raft_snapshot_work *work = &store->snapshot;
+    COVER("a raft snapshot finds no space");
+    LOG_WARN("the disk is full, the metadata log grows without a snapshot for now dir=%s",
+             store->dir);
+    store->bytes_since_snapshot = max_u64(store->bytes_since_snapshot, store->file_bytes / 4);
+    if (work->fd < 0) {
+        raft_snapshot_remove(store);
+        return;
+    }
+    io_close(&work->io, work->fd);
+    work->fd = -1;
+    raft_snapshot_go(store, RAFT_SNAPSHOT_LEAVING);
+}
+
 static void raft_snapshot_advance(struct raft_log_store *store)
 {
     struct raft_snapshot_work *work = &store->snapshot;
@@ -293,7 +331,11 @@ static void raft_snapshot_advance(struct raft_log_store *store)
             raft_snapshot_write(store);
             return;
         }
-        io_sync(&work->io, work->fd);
+        if (MUTANT("raft-snapshot-cached")) {
+            io_stat(&work->io, store->dir);
+        } else {
+            io_sync(&work->io, work->fd);
+        }
         raft_snapshot_go(store, RAFT_SNAPSHOT_SYNCING);
         return;
     case RAFT_SNAPSHOT_SYNCING:
@@ -313,7 +355,13 @@ static void raft_snapshot_advance(struct raft_log_store *store)
         raft_snapshot_durable(store);
         return;
     case RAFT_SNAPSHOT_CLEANING:
-        raft_snapshot_finish(store);
+        raft_snapshot_finish(store, OK);
+        return;
+    case RAFT_SNAPSHOT_LEAVING:
+        raft_snapshot_remove(store);
+        return;
+    case RAFT_SNAPSHOT_REMOVING:
+        raft_snapshot_finish(store, ERR_NO_SPACE);
         return;
     case RAFT_SNAPSHOT_IDLE:
     case RAFT_SNAPSHOT_RESTARTING:
@@ -326,6 +374,15 @@ static void raft_snapshot_step(struct completion *done)
 {
     struct raft_log_store *store = CONTAINER_OF(done, struct raft_log_store, snapshot.io.done);
     struct raft_snapshot_work *work = &store->snapshot;
+    bool removing = work->state == RAFT_SNAPSHOT_REMOVING;
+    if (done->result == ERR_NO_SPACE && work->state <= RAFT_SNAPSHOT_RENAMING &&
+        raft_snapshot_may_wait(store)) {
+        raft_snapshot_leave(store);
+        return;
+    }
+    if (removing && done->result == ERR_NOT_FOUND) {
+        done->result = OK; /* It was not even made. */
+    }
     if (done->result < 0 && work->state == RAFT_SNAPSHOT_CLEANING) {
         LOG_WARN("an old snapshot stays index=%" PRIu64 " err=%s", work->surplus,
                  err_name((enum err)done->result)); /* The next open removes it. */
@@ -368,6 +425,7 @@ void raft_log_put(struct raft_log_store *store, struct raft_log_put *put)
     raft_log_path(store, "snapshot.tmp", work->path_new);
     work->put = put;
     work->position = 0;
+    work->fd = -1;
     store->bytes_since_snapshot = 0;
     if (put->drop_all) {
         raft_log_queue_own(store, put->index + 1, true);

@@ -166,6 +166,8 @@ static void recover_loaded(struct partition *partition, enum err err)
         recover_ask(partition);
         return;
     }
+    /* See recover_asked(): the seal block must not say that the log starts behind its end. */
+    partition->log_start = min_u64(partition->log_start, recover->end.offset);
     recover->state = RECOVER_SEALING;
     segment_pin(segment);
     completion_init(&recover->work, recover_step);

@@ -247,6 +247,8 @@ static void node_open_journals(struct node *node)
         .data_dir = node->options.data_dir,
         .boot = (uint32_t)node->directory_open.identity.boot,
         .core_count = node->core_count,
+        .bytes = node->options.journal_bytes,
+        .bytes_max = node->options.journal_bytes_max,
         .direct = node->options.direct,
     };
     memcpy(options.directory_id, node->directory_open.identity.directory_id, 16);

@@ -24,8 +24,9 @@ struct node_options {
     uint32_t node_id; /* 0: the directory's. */
     uint8_t boot_id[16];
     bool direct;
-    uint32_t partitions_max, connections_max; /* Per core. */
-    uint32_t retention_check_ms;              /* As in struct shard_options. */
+    uint32_t partitions_max, connections_max;  /* Per core. */
+    uint32_t retention_check_ms;               /* As in struct shard_options. */
+    uint64_t journal_bytes, journal_bytes_max; /* As in struct journals_options. */
     uint64_t meta_log_file_bytes;
     int32_t (*execute)(struct reactor *, struct io *); /* For meta; NULL: the operating system. */
     struct partition_config config_default;

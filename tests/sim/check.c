@@ -67,6 +67,7 @@ void check_life(struct check *check, uint32_t life)
 {
     check->life = life;
     check->faulty = false;
+    check->replay_faulty = false;
     for (uint32_t i = 0; i < check->partition_count; i++) {
         struct check_partition *partition = check->partitions[i];
         partition->all_unheard = partition->all_unheard || partition->all_asked > 0;
@@ -74,14 +75,25 @@ void check_life(struct check *check, uint32_t life)
     }
 }
 
+void check_clock_jumped(struct check *check)
+{
+    check->jumped = true;
+}
+
 void check_settle(struct check *check)
 {
     check->settled = true;
 }
 
+void check_replay_is_faulty(struct check *check)
+{
+    check->replay_faulty = true;
+}
+
 void check_life_is_faulty(struct check *check)
 {
     check->faulty = true;
+    check->ever_faulty = true;
     for (uint32_t i = 0; i < check->partition_count; i++) {
         struct check_partition *partition = check->partitions[i];
         for (uint32_t a = partition->arrival_count; a-- > 0;) {
@@ -145,6 +157,9 @@ uint64_t check_end(const struct check *check, uint32_t number)
         return 0;
     }
     const struct check_partition *partition = check->partitions[number];
+    if (partition->loose) {
+        return partition->floor;
+    }
     uint64_t end = partition->fact_count == 0 ? 0 : partition->facts[partition->fact_count - 1].end;
     return max_u64(end, partition->watermark);
 }

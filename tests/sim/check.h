@@ -38,6 +38,8 @@ struct check_counts {
     uint64_t rotten;    /* Segments that may be damaged. */
     uint64_t healed;    /* And were completed from the journal. */
     uint64_t retained;  /* Times that retention moved the start of a log. */
+    uint64_t strays;    /* Of these, where a write of elsewhere landed. */
+    uint64_t shed;      /* Known to be there, and gone after a crash as their topic allows. */
 };
 
 /* Both are borrowed. */
@@ -53,9 +55,24 @@ const struct check_counts *check_counts(const struct check *check);
 /* A new life: what is under way is unknown from here on. */
 void check_life(struct check *check, uint32_t life);
 
+/* The life ended. A topic with durability `os` may have lost the end of its log to a power cut, one
+ * with `memory` to any crash; how much, the next answer or seal says. Where a write failed, a stop
+ * is no better. */
+void check_ended(struct check *check, bool crashed, bool power_cut);
+
+/* Its log may have lost its end since the batches of producers were acked. */
+bool check_is_lossy(const struct check *check, uint32_t partition);
+
 /* Faults were injected or asked for in this life: an append that came after a failed one may have
  * been taken. */
 void check_life_is_faulty(struct check *check);
+
+/* They were before the journals were replayed: a file that could not be completed then is damaged
+ * for this life, and its log seems to end there. */
+void check_replay_is_faulty(struct check *check);
+
+/* The wall clock is not what it was. */
+void check_clock_jumped(struct check *check);
 
 /* Nothing is appended from here on: recovery has to find the same again. */
 void check_settle(struct check *check);
@@ -84,12 +101,13 @@ void check_watermark(struct check *check, uint32_t partition, uint64_t watermark
 /* Whole batches from a fetch at *offset, which moves behind them. */
 void check_fetched(struct check *check, uint32_t partition, struct bytes data, uint64_t *offset);
 
-/* The map seals the open segment here. */
-void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset);
+/* The map seals the open segment here; `late`: it did in an earlier life. */
+void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset, bool late);
 
 /* A file of this partition rotted: from here on [from, end) may be damaged, if that is not empty.
  * `open`: the segment is not sealed, so that it must not be sealed any more. */
 void check_rotted(struct check *check, uint32_t partition, uint64_t from, uint64_t end, bool open);
+void check_strayed(struct check *check); /* ... by a write that was meant for elsewhere. */
 bool check_is_touched(const struct check *check, uint32_t partition);
 bool check_is_rotten(const struct check *check, uint32_t partition);
 

@@ -52,20 +52,34 @@ static const char *walk_row(struct walk *walk, const struct frame_row *row, stru
         row->records != fact->batch->records) {
         return "a row is not about the batch that is there";
     }
+    if (batch_parse(stored, &batch) != OK) {
+        return "a row is not about a batch";
+    }
+    /* The wall clock may go back, stream ids do not. */
     const struct arrival *arrival = &partition->arrivals[fact->arrival];
-    bool other = stamped ? row->ms > walk->frame.append_ms : row->ms != walk->frame.append_ms;
-    if (other || row->ms < arrival->ms || (fact->acked_ms != 0 && row->ms > fact->acked_ms)) {
+    uint64_t ms = stamped ? (uint64_t)batch.max_timestamp : walk->frame.append_ms;
+    bool unsure = partition->row_unsure || partition->row_lost;
+    if (partition->row_unsure && row->ms == ms && ms < partition->row_ms) {
+        partition->row_ms = 0;
+        partition->row_next = 0;
+    }
+    if (unsure && row->ms > ms && row->ms > partition->row_ms) {
+        partition->row_ms = row->ms; /* Behind a batch that was never acked, or not looked at. */
+        partition->row_next = row->seq;
+    }
+    partition->row_unsure = false;
+    bool later = ms > partition->row_ms;
+    if (row->ms != max_u64(ms, partition->row_ms) || (stamped && ms > walk->frame.append_ms)) {
         return "the ms of a row is not that of the commit";
     }
-    bool later = row->ms > partition->row_ms;
+    if (later && !walk->check->jumped &&
+        (ms < arrival->ms || (fact->acked_ms != 0 && ms > fact->acked_ms))) {
+        return "the ms of a row is not of its time";
+    }
     uint64_t next = later ? 0 : partition->row_next;
     bool skips = row->seq > next && !arrival->faulty && !partition->row_lost;
-    if (row->ms < partition->row_ms || row->seq < next || skips) {
+    if (row->seq < next || skips) {
         return "the stream id of a row does not follow";
-    }
-    if (batch_parse(stored, &batch) != OK ||
-        (stamped && (uint64_t)batch.max_timestamp != row->ms)) {
-        return "the append time of a batch is not that of its row";
     }
     partition->row_ms = row->ms;
     partition->row_next = row->seq + row->records;
@@ -243,6 +257,11 @@ void check_files(struct check *check, uint32_t number)
     }
     for (uint32_t i = 0; i < mapped->segment_count && !check->failed; i++) {
         const struct segment_info *info = &mapped->segments[i].info;
+        /* Recovery of an empty open segment forgets the last stream id: a known fault, which shows
+         * when the clock goes back meanwhile. */
+        if (check->jumped && i > 0 && mapped->segments[i].life != mapped->segments[i - 1].life) {
+            partition->row_unsure = true;
+        }
         if (info->state == SEGMENT_SEALED && info->base_offset >= partition->walked &&
             !mapped->segments[i].gone) {
             partition->row_lost = partition->row_lost || info->base_offset > partition->walked;

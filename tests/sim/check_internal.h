@@ -31,8 +31,11 @@ struct check_partition {
     bool touched, rotten, rotten_open;
     bool was_rotten; /* While it was open. */ /* See check_rotted(). */
     uint64_t rot_from, rot_end;
-    uint64_t walked;           /* End of the files that were looked at. */
+    bool loose, lossy; /* See check_ended(): its end is not known; it never was the same since. */
+    uint64_t floor;    /* While it is loose: what is there for sure. */
+    uint64_t walked;   /* End of the files that were looked at. */
     uint64_t row_ms, row_next; /* Stream id behind the last row there. */
+    bool row_unsure;           /* The next one may begin anew. */
     bool row_lost;             /* Files before the next one went without a look. */
     uint64_t start;            /* The greatest that anybody was told. */
     uint64_t start_asked, start_retained;
@@ -50,6 +53,9 @@ struct check {
     uint32_t partition_count, partition_capacity;
     uint32_t life;
     bool faulty, failed, settled;
+    bool replay_faulty; /* In this life. */
+    bool jumped;        /* The wall clock, ever. */
+    bool ever_faulty;   /* In this life or an earlier one. */
     char text[CHECK_TEXT_BYTES];
 };
 
@@ -57,8 +63,19 @@ struct check {
 struct check_partition *check_of(struct check *check, uint32_t partition);
 void check_fact(struct check *check, const struct sim_batch *batch, uint64_t offset);
 
+/* check_loss.c: if it is loose, its log ends at `end`, and what was behind is gone. */
+void check_resolve(struct check *check, uint32_t partition, uint64_t end);
+
+/* check_loss.c: where a write failed, a segment that is not of `disk` may be sealed without its
+ * file being durable, or with an acked batch of `memory` missing: what is gone is damaged then. */
+bool check_is_frail(const struct check *check, uint32_t partition);
+
 /* check_log.c: facts from `first` on have no holes between them. */
 void check_log(struct check *check, uint32_t partition, uint32_t first);
+
+/* check_trim.c: the log may have lost where it starts, too: only the map's is left for sure, and it
+ * starts where it ends at the latest. */
+void check_start_loose(struct check *check, uint32_t partition);
 
 /* check_file.c */
 void check_files(struct check *check, uint32_t partition);

@@ -10,8 +10,12 @@
 void check_watermark(struct check *check, uint32_t number, uint64_t watermark, uint64_t end)
 {
     struct check_partition *partition = check_of(check, number);
+    check_resolve(check, number, watermark);
     if (partition->rotten_open) {
         end = min_u64(end, partition->rot_from); /* What is behind is damaged, not gone. */
+    }
+    if (watermark < end && check->replay_faulty) {
+        return;
     }
     if (watermark < end) {
         check_fail(check, "partition %u: high watermark %" PRIu64 ", but %" PRIu64 " was there",
@@ -26,10 +30,15 @@ void check_watermark(struct check *check, uint32_t number, uint64_t watermark, u
     partition->watermark = max_u64(partition->watermark, watermark);
 }
 
-void check_sealed(struct check *check, uint32_t number, uint64_t end_offset)
+void check_sealed(struct check *check, uint32_t number, uint64_t end_offset, bool late)
 {
+    check_resolve(check, number, end_offset);
     uint64_t end = check_end(check, number);
     struct check_partition *partition = check_of(check, number);
+    if (partition->rotten_open && late) {
+        partition->rotten_open = false; /* It rotted after that. */
+        partition->rot_end = end_offset;
+    }
     if (partition->rotten_open && end_offset < end) {
         check_fail(check,
                    "partition %u: sealed at %" PRIu64 ", but from %" PRIu64
@@ -57,6 +66,11 @@ void check_rotted(struct check *check, uint32_t number, uint64_t from, uint64_t 
     check->counts.rotten++;
 }
 
+void check_strayed(struct check *check)
+{
+    check->counts.strays++;
+}
+
 bool check_is_touched(const struct check *check, uint32_t number)
 {
     return number < check->partition_count && check->partitions[number]->touched;
@@ -64,7 +78,8 @@ bool check_is_touched(const struct check *check, uint32_t number)
 
 bool check_is_rotten(const struct check *check, uint32_t number)
 {
-    return number < check->partition_count && check->partitions[number]->rotten;
+    return check_is_frail(check, number) ||
+           (number < check->partition_count && check->partitions[number]->rotten);
 }
 
 bool check_may_be_damaged(const struct check *check, uint32_t number, uint64_t offset,
@@ -74,6 +89,13 @@ bool check_may_be_damaged(const struct check *check, uint32_t number, uint64_t o
         return false;
     }
     const struct check_partition *partition = check->partitions[number];
+    if (check_is_frail(check, number)) {
+        const struct sim_map_segment *segment =
+            sim_map_segment_of(sim_map_partition(check->map, number), offset);
+        bool sealed = segment != NULL && segment->info.state == SEGMENT_SEALED;
+        *end = sealed ? segment->info.end_offset : UINT64_MAX;
+        return true;
+    }
     *end = partition->rot_end;
     return offset >= partition->rot_from && offset < partition->rot_end;
 }
@@ -175,7 +197,7 @@ void check_audited(struct check *check, uint32_t number, uint64_t start, uint64_
 {
     struct check_partition *partition = check_of(check, number);
     uint64_t next = start;
-    if (partition->rotten) {
+    if (partition->rotten || check_is_frail(check, number)) {
         return; /* Not all of it could be read. */
     }
     for (uint32_t i = check_fact_at(partition, start); i < partition->fact_count && next < end;

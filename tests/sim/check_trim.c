@@ -10,7 +10,8 @@ uint64_t check_start(const struct check *check, uint32_t number)
 
 bool check_start_is_lost(const struct check *check, uint32_t number)
 {
-    return number < check->partition_count && check->partitions[number]->was_rotten;
+    return check->replay_faulty ||
+           (number < check->partition_count && check->partitions[number]->was_rotten);
 }
 
 uint64_t check_start_most(const struct check *check, uint32_t number)
@@ -49,7 +50,7 @@ void check_started(struct check *check, uint32_t number, uint64_t log_start, uin
     if (sim_map_partition(check->map, number)->deleted) {
         return;
     }
-    if (log_start < known && !partition->was_rotten) {
+    if (log_start < known && !check_start_is_lost(check, number)) {
         check_fail(check, "partition %u: the log starts at %" PRIu64 ", it was %" PRIu64, number,
                    log_start, known);
     } else if (log_start > check_start_most(check, number)) {
@@ -59,6 +60,14 @@ void check_started(struct check *check, uint32_t number, uint64_t log_start, uin
                    number, log_start, check_start_most(check, number));
     }
     partition->start = max_u64(partition->start, log_start);
+}
+
+void check_start_loose(struct check *check, uint32_t number)
+{
+    struct check_partition *partition = check_of(check, number);
+    partition->start_retained = max_u64(partition->start_retained, partition->start);
+    uint64_t log_start = sim_map_partition(check->map, number)->log_start;
+    partition->start = min_u64(partition->start, min_u64(log_start, partition->floor));
 }
 
 void check_recovered(struct check *check, uint32_t number)
@@ -115,7 +124,9 @@ void check_trimmed(struct check *check, uint32_t number, uint64_t log_start, uin
         }
         bool whole = info->state == SEGMENT_SEALED && info->end_offset <= log_start;
         int64_t newest = segment_newest(partition, stamped, info);
-        bool old = config->retention_ms >= 0 && newest + config->retention_ms < (int64_t)ms;
+        /* Where the clock jumped nobody can say what it was when the shard looked. */
+        bool old = config->retention_ms >= 0 &&
+                   (check->jumped || newest + config->retention_ms < (int64_t)ms);
         bool large = config->retention_bytes >= 0 &&
                      bytes_from(check, mapped, i + 1) >= (uint64_t)config->retention_bytes;
         if (!whole || (info->end_offset > info->base_offset && !old && !large)) {

@@ -3,7 +3,7 @@
  *
  *     page   now      NULL: zeros
  *            before   only while dirty: the durable bytes of every sector
- *            dirty[]  moment of the oldest write that is not durable, 0 = clean
+ *            dirty[]  moment of the oldest write that is not durable, 0 = clean, UINT64_MAX = lost
  *
  * A sync takes a sector that was dirty when it began as it is now: a disk may always write more. */
 #include "core/assert.h"
@@ -150,6 +150,19 @@ uint32_t disk_read(const struct disk *disk, int32_t index, uint8_t *data, uint32
     return size;
 }
 
+bool disk_is_durable(const struct disk *disk, int32_t index, uint64_t position, uint32_t size)
+{
+    const struct inode *inode = inode_of(disk, index);
+    bool durable = position + size <= inode->size_durable;
+    for (uint64_t at = position; durable && at < position + size;
+         at = align_up(at + 1, DISK_SECTOR_BYTES)) {
+        uint64_t page = at / DISK_PAGE_BYTES;
+        durable = page >= inode->page_count ||
+                  inode->pages[page].dirty[at % DISK_PAGE_BYTES / DISK_SECTOR_BYTES] == 0;
+    }
+    return durable;
+}
+
 static struct page *inode_page(struct inode *inode, uint64_t index)
 {
     if (index >= inode->page_count) {
@@ -191,6 +204,9 @@ static void sector_write(struct disk *disk, struct page *page, uint32_t at, cons
         }
         page->dirty[sector] = disk->moment;
         page->dirty_count++;
+    }
+    if (page->dirty[sector] == UINT64_MAX) {
+        page->dirty[sector] = disk->moment;
     }
     memcpy(page->now + at, data, size);
     if (durable) {
@@ -302,6 +318,18 @@ void disk_sync(struct disk *disk, int32_t index, uint64_t moment)
     ASSERT(inode->size_durable <= inode->size);
 }
 
+void disk_lose(struct disk *disk, int32_t index)
+{
+    struct inode *inode = inode_of(disk, index);
+    for (uint64_t i = 0; i < inode->page_count; i++) {
+        struct page *page = &inode->pages[i];
+        for (uint32_t s = 0; s < PAGE_SECTORS && page->dirty_count > 0; s++) {
+            disk->losses.unwritten += page->dirty[s] != 0;
+            page->dirty[s] = page->dirty[s] != 0 ? UINT64_MAX : 0;
+        }
+    }
+}
+
 enum err disk_allocate(struct disk *disk, int32_t index, uint64_t position, uint64_t size)
 {
     struct inode *inode = inode_of(disk, index);
@@ -337,7 +365,8 @@ static uint64_t page_cut(struct disk *disk, struct page *page, enum cut_mode mod
         if (page->dirty[s] == 0) {
             continue;
         }
-        if (whole || (mode == CUT_SECTORS && prng_chance(disk->prng, 50))) {
+        if (page->dirty[s] != UINT64_MAX &&
+            (whole || (mode == CUT_SECTORS && prng_chance(disk->prng, 50)))) {
             end = at + DISK_SECTOR_BYTES;
         } else {
             memcpy(page->now + at, page->before + at, DISK_SECTOR_BYTES);

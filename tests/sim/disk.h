@@ -51,6 +51,9 @@ uint64_t disk_size(const struct disk *disk, int32_t inode);
 uint32_t disk_read(const struct disk *disk, int32_t inode, uint8_t *data, uint32_t size,
                    uint64_t position);
 
+/* True if a cut would leave these bytes as they are. */
+bool disk_is_durable(const struct disk *disk, int32_t inode, uint64_t position, uint32_t size);
+
 struct disk_write {
     int32_t inode;
     const uint8_t *data;
@@ -67,6 +70,10 @@ void disk_write_torn(struct disk *disk, const struct disk_write *write);
 /* The moment at which a sync is submitted; disk_sync() covers the writes before it. */
 uint64_t disk_moment(const struct disk *disk);
 void disk_sync(struct disk *disk, int32_t inode, uint64_t moment);
+
+/* A sync failed as it does on Linux: what is dirty in that file stays visible, and no later sync
+ * writes it; only a new write does. A cut takes it. */
+void disk_lose(struct disk *disk, int32_t inode);
 
 /* As IO_ALLOCATE: zeros, durable. */
 NODISCARD enum err disk_allocate(struct disk *disk, int32_t inode, uint64_t position,
@@ -85,7 +92,7 @@ void disk_cut(struct disk *disk);
 
 /* What all cuts took so far: changes of names, and sectors. */
 struct disk_losses {
-    uint64_t names, sectors;
+    uint64_t names, sectors, unwritten; /* The last: by disk_lose(). */
 };
 
 struct disk_losses disk_losses(const struct disk *disk);

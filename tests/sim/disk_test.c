@@ -137,6 +137,28 @@ static void sector_rewritten_during_a_sync_is_old_enough_or_newer(void **state)
     }
 }
 
+static void what_a_sync_has_lost_is_there_until_a_cut_or_a_new_write(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct fixture f;
+        start(&f, seed);
+        put(&f, 'x', 0, 2 * DISK_PAGE_BYTES, false);
+        disk_lose(f.disk, f.file);
+        assert_int_equal(count_sectors(&f, 'x', 0, 2 * DISK_PAGE_BYTES),
+                         2 * DISK_PAGE_BYTES / DISK_SECTOR_BYTES);
+        put(&f, 'y', DISK_PAGE_BYTES, DISK_PAGE_BYTES, false);
+        disk_sync(f.disk, f.file, disk_moment(f.disk));
+        assert_false(disk_is_durable(f.disk, f.file, 0, DISK_PAGE_BYTES));
+        assert_true(disk_is_durable(f.disk, f.file, DISK_PAGE_BYTES, DISK_PAGE_BYTES));
+        disk_cut(f.disk);
+        assert_int_equal(count_sectors(&f, 'x', 0, DISK_PAGE_BYTES), 0);
+        assert_int_equal(count_sectors(&f, 'y', DISK_PAGE_BYTES, DISK_PAGE_BYTES),
+                         DISK_PAGE_BYTES / DISK_SECTOR_BYTES);
+        end(&f);
+    }
+}
+
 static void durable_write_is_durable_alone(void **state)
 {
     (void)state;
@@ -356,6 +378,7 @@ int main(void)
         cmocka_unit_test(synced_write_is_never_lost),
         cmocka_unit_test(sync_covers_only_what_had_completed_before_it),
         cmocka_unit_test(sector_rewritten_during_a_sync_is_old_enough_or_newer),
+        cmocka_unit_test(what_a_sync_has_lost_is_there_until_a_cut_or_a_new_write),
         cmocka_unit_test(durable_write_is_durable_alone),
         cmocka_unit_test(durable_write_over_a_dirty_sector_stays),
         cmocka_unit_test(torn_write_lands_in_part_even_when_it_was_meant_durable),

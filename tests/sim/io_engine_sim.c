@@ -16,9 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Descriptors begin where those of a program would: small numbers stay unused. */
-enum { SIM_FD_FIRST = 3 };
-
 static struct sim_engine *sim_state(const struct reactor *reactor)
 {
     return reactor->engine_state;
@@ -113,6 +110,11 @@ uint64_t sim_now_ns(const struct sim_world *world)
     return world->now_ns;
 }
 
+uint64_t sim_trace(const struct sim_world *world)
+{
+    return world->trace;
+}
+
 struct network *sim_network(struct sim_world *world)
 {
     return world->network;
@@ -161,6 +163,7 @@ void sim_node_start(struct sim_node *node, struct reactor **reactors, uint32_t c
     node->alive = true;
     node->crashed = false;
     node->crash_in = 0;
+    node->panic[0] = 0;
     node->reactor_count = count;
     sim_node_enter(node);
     for (uint32_t i = 0; i < count; i++) {
@@ -190,31 +193,6 @@ void sim_node_start(struct sim_node *node, struct reactor **reactors, uint32_t c
     sim_node_leave(node);
 }
 
-static struct sim_fd *sim_fd(struct sim_node *node, int fd)
-{
-    ASSERT(fd >= SIM_FD_FIRST && (uint32_t)fd < node->fd_count + SIM_FD_FIRST);
-    struct sim_fd *entry = &node->fds[fd - SIM_FD_FIRST];
-    ASSERT(entry->kind != SIM_FD_FREE);
-    return entry;
-}
-
-static int32_t sim_fd_add(struct sim_node *node, const struct sim_fd *entry)
-{
-    uint32_t at = 0;
-    while (at < node->fd_count && node->fds[at].kind != SIM_FD_FREE) {
-        at++;
-    }
-    if (at == node->fd_count) {
-        uint32_t count = max_u32(16, node->fd_count * 2);
-        node->fds = realloc(node->fds, count * sizeof(*node->fds));
-        ASSERT(node->fds != NULL);
-        memset(node->fds + at, 0, (count - at) * sizeof(*node->fds));
-        node->fd_count = count;
-    }
-    node->fds[at] = *entry;
-    return (int32_t)(at + SIM_FD_FIRST);
-}
-
 /* A socket that is new to its node gets a descriptor. */
 static void sim_network_done(void *context, struct io *io, int32_t result)
 {
@@ -227,161 +205,27 @@ static void sim_network_done(void *context, struct io *io, int32_t result)
     sim_done(io, result);
 }
 
-static int32_t sim_open_file(struct sim_node *node, struct io *io)
+void sim_jump_ms(struct sim_world *world, int64_t ms)
 {
-    int32_t inode = disk_open(node->disk, io->open.path, io->flags);
-    if (inode < 0) {
-        return inode;
-    }
-    io->open.direct = (io->flags & IO_OPEN_DIRECT) != 0 && !node->manners.refuses_direct;
-    struct sim_fd entry = {.kind = SIM_FD_FILE,
-                           .number = inode,
-                           .write = (io->flags & IO_OPEN_WRITE) != 0,
-                           .direct = io->open.direct};
-    return sim_fd_add(node, &entry);
+    world->wall_offset_ms += (uint64_t)ms;
 }
 
-static int32_t sim_lock(struct sim_node *node, int fd, bool shared)
+/* Much longer now and then, most often some tens of ms. */
+static uint64_t sim_slow_delay(struct prng *prng)
 {
-    struct sim_fd *entry = sim_fd(node, fd);
-    for (uint32_t i = 0; i < node->fd_count; i++) {
-        const struct sim_fd *other = &node->fds[i];
-        if (other != entry && other->kind == SIM_FD_FILE && other->locked &&
-            other->number == entry->number && !(shared && other->shared)) {
-            return ERR_BUSY;
-        }
-    }
-    entry->locked = true;
-    entry->shared = shared;
-    return OK;
+    uint64_t most = SIM_SLOW_NS >> prng_below(prng, 8);
+    return 1 + prng_below(prng, most);
 }
 
-static bool sim_aligned(const struct sim_fd *fd, const void *data, uint32_t size, uint64_t position)
-{
-    return !fd->direct ||
-           (is_aligned((uintptr_t)data, SIM_BLOCK_BYTES) && is_aligned(size, SIM_BLOCK_BYTES) &&
-            is_aligned(position, SIM_BLOCK_BYTES));
-}
-
-static bool sim_fault_hits(uint64_t *countdown)
-{
-    return *countdown > 0 && --*countdown == 0;
-}
-
-static struct disk_write sim_disk_write(struct sim_node *node, const struct io *io)
-{
-    return (struct disk_write){
-        .inode = sim_fd(node, io->fd)->number,
-        .data = io->write.data,
-        .size = io->write.size,
-        .position = io->write.position,
-        .durable = (io->flags & IO_WRITE_DURABLE) != 0,
-    };
-}
-
-static int32_t sim_write(struct sim_node *node, const struct io *io)
-{
-    const struct sim_fd *fd = sim_fd(node, io->fd);
-    ASSERT(fd->write);
-    if (!sim_aligned(fd, io->write.data, io->write.size, io->write.position)) {
-        return ERR_INVALID;
-    }
-    struct disk_write write = sim_disk_write(node, io);
-    if (sim_fault_hits(&node->manners.write_fail_in)) {
-        disk_write_torn(node->disk, &write);
-        node->faults++;
-        return ERR_IO;
-    }
-    enum err err = disk_write(node->disk, &write);
-    return err == OK ? (int32_t)io->write.size : (int32_t)err;
-}
-
-static int32_t sim_read(struct sim_node *node, const struct io *io)
-{
-    const struct sim_fd *fd = sim_fd(node, io->fd);
-    if (!sim_aligned(fd, io->read.data, io->read.size, io->read.position)) {
-        return ERR_INVALID;
-    }
-    return (int32_t)disk_read(node->disk, fd->number, io->read.data, io->read.size,
-                              io->read.position);
-}
-
-static int32_t sim_sync(struct sim_node *node, const struct io *io)
-{
-    if (sim_fault_hits(&node->manners.sync_fail_in)) {
-        node->faults++;
-        return ERR_IO; /* What was dirty stays so: lost at a cut, or written by luck. */
-    }
-    disk_sync(node->disk, sim_fd(node, io->fd)->number, io->engine[NOTE_MOMENT]);
-    return OK;
-}
-
-static int32_t sim_stat(struct sim_node *node, struct io *io)
-{
-    int32_t inode = disk_find(node->disk, io->stat.path);
-    if (inode < 0) {
-        return inode;
-    }
-    io->stat.directory = disk_is_directory(node->disk, inode);
-    io->stat.size = disk_size(node->disk, inode);
-    io->stat.device = 1;
-    return OK;
-}
-
-/* The operation takes effect. */
-static int32_t sim_effect(struct sim_node *node, struct io *io)
-{
-    switch (io->op) {
-    case IO_READ:
-        return sim_read(node, io);
-    case IO_WRITE:
-        return sim_write(node, io);
-    case IO_SYNC:
-        return sim_sync(node, io);
-    case IO_OPEN:
-        return sim_open_file(node, io);
-    case IO_ALLOCATE:
-        return disk_allocate(node->disk, sim_fd(node, io->fd)->number, io->allocate.position,
-                             io->allocate.size);
-    case IO_RENAME:
-        return disk_rename(node->disk, io->rename.from, io->rename.to);
-    case IO_UNLINK:
-        return disk_unlink(node->disk, io->path.path);
-    case IO_MKDIR:
-        return disk_mkdir(node->disk, io->path.path);
-    case IO_SYNC_DIR:
-        return disk_sync_dir(node->disk, io->path.path);
-    case IO_LIST:
-        return disk_list(node->disk, io);
-    case IO_STAT:
-        return sim_stat(node, io);
-    case IO_SPACE:
-        disk_space(node->disk, &io->space.free_bytes, &io->space.total_bytes);
-        return OK;
-    case IO_LOCK:
-        return sim_lock(node, io->fd, (io->flags & IO_LOCK_SHARED) != 0);
-    case IO_CLOSE: {
-        struct sim_fd *fd = sim_fd(node, io->fd);
-        if (fd->kind == SIM_FD_SOCKET) {
-            network_close(node->world->network, fd->number);
-        }
-        *fd = (struct sim_fd){0};
-        return OK;
-    }
-    case IO_NONE:
-    case IO_LISTEN:
-    case IO_ACCEPT:
-    case IO_CONNECT:
-    case IO_RECV:
-    case IO_SEND:
-        break;
-    }
-    UNREACHABLE();
-}
-
-static uint64_t sim_delay(struct sim_node *node)
+static uint64_t sim_delay(struct sim_node *node, const struct io *io)
 {
     struct prng *prng = &node->world->prng;
+    bool flush = io->op == IO_SYNC || io->op == IO_SYNC_DIR ||
+                 (io->op == IO_WRITE && (io->flags & IO_WRITE_DURABLE) != 0);
+    if (flush && prng_chance(prng, node->manners.slow_chance)) {
+        node->slow++;
+        return sim_slow_delay(prng);
+    }
     uint64_t most = node->manners.delay_max_ns;
     uint64_t delay = 1 + prng_below(prng, max_u64(most, 1));
     return prng_chance(prng, 2) ? delay * 20 : delay; /* Now and then a slow one. */
@@ -390,7 +234,7 @@ static uint64_t sim_delay(struct sim_node *node)
 static void sim_fly(struct sim_node *node, struct io *io)
 {
     struct sim_world *world = node->world;
-    io->engine[NOTE_DUE] = world->now_ns + sim_delay(node);
+    io->engine[NOTE_DUE] = world->now_ns + sim_delay(node, io);
     if (io->op == IO_SYNC) {
         io->engine[NOTE_MOMENT] = disk_moment(node->disk);
     } else if (io->op == IO_WRITE) {
@@ -402,6 +246,15 @@ static void sim_fly(struct sim_node *node, struct io *io)
         ASSERT(world->flying != NULL);
     }
     world->flying[world->flying_count++] = io;
+}
+
+static void sim_note(struct sim_node *node, const struct io *io, int32_t result)
+{
+    const uint64_t words[] = {node->world->now_ns, node->number, (uint64_t)io->op, (uint64_t)io->fd,
+                              (uint64_t)result};
+    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
+        node->world->trace = (node->world->trace ^ words[i]) * 1099511628211U;
+    }
 }
 
 static void sim_submit_one(struct sim_engine *engine, struct io *io)
@@ -461,6 +314,7 @@ static void sim_land(struct sim_world *world, uint32_t index)
         ASSERT(io->engine[NOTE_CRC] == crc32c(0, io->write.data, io->write.size));
     }
     int32_t result = sim_effect(node, io);
+    sim_note(node, io, result);
     world->flying[index] = world->flying[--world->flying_count];
     if (counts && !sim_node_event(node)) {
         return; /* It happened, and nobody heard of it. */
@@ -516,12 +370,15 @@ static uint32_t sim_node_turn(struct sim_node *node)
 static uint32_t sim_node_run(struct sim_node *node)
 {
     sim_node_enter(node);
+    sim_node_turns(node);
     if (setjmp(node->escape) == 0) {
         uint32_t did = sim_node_turn(node);
+        sim_node_turns(NULL);
         sim_node_leave(node);
         return did;
     }
-    sim_node_leave(node); /* Died inside sim_execute(). */
+    sim_node_turns(NULL);
+    sim_node_leave(node); /* Died inside sim_execute(), or gave up. */
     return 1;
 }
 
@@ -616,6 +473,7 @@ int32_t sim_execute(struct reactor *reactor, struct io *io)
         longjmp(node->escape, 1);
     }
     int32_t result = sim_effect(node, io);
+    sim_note(node, io, result);
     if (counts && !sim_node_event(node)) {
         longjmp(node->escape, 1);
     }

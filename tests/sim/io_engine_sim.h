@@ -24,12 +24,17 @@ struct sim_node;
 
 extern const struct io_engine io_engine_sim;
 
+#define SIM_SLOW_NS (5 * NS_PER_S)
+
 /* Delays and faults of a node's disk. Zero: as little as possible, none. */
 struct sim_disk_manners {
     uint64_t delay_max_ns;  /* Of an operation; it is drawn below. */
     uint64_t write_fail_in; /* The n-th write from now ends with ERR_IO; any part may land. */
     uint64_t sync_fail_in;  /* The n-th sync ends with ERR_IO; dirty sectors are lost in part. */
-    bool refuses_direct;    /* As tmpfs did. */
+    bool sync_loses;        /* ... and these are never written, though a later sync says so. */
+    bool flush_whole;     /* A durable write is a write and a flush of its file, not that alone. */
+    uint32_t slow_chance; /* Of a flush, in percent: it takes up to SIM_SLOW_NS. */
+    bool refuses_direct;  /* As tmpfs did. */
 };
 
 struct sim_world *sim_world_create(uint64_t seed);
@@ -37,6 +42,9 @@ void sim_world_destroy(struct sim_world *world); /* Its nodes too. */
 
 struct prng *sim_prng(struct sim_world *world); /* Of the scenario; the world has its own. */
 uint64_t sim_now_ns(const struct sim_world *world);
+uint64_t sim_trace(const struct sim_world *world); /* Of all that disks did: one seed, one trace. */
+/* The wall clock goes forth or back; the other one never does. */
+void sim_jump_ms(struct sim_world *world, int64_t ms);
 struct network *sim_network(struct sim_world *world);
 
 /* One turn of the world; false when nothing is left to do and nothing will happen by itself. */
@@ -44,14 +52,21 @@ bool sim_step(struct sim_world *world);
 
 struct sim_node *sim_node_add(struct sim_world *world);
 uint32_t sim_node_number(const struct sim_node *node);
+uint64_t sim_node_now_ns(const struct sim_node *node); /* The world's clock. */
+uint64_t sim_node_now_ms(const struct sim_node *node); /* Its wall clock. */
 struct disk *sim_node_disk(const struct sim_node *node);
 void sim_node_set_manners(struct sim_node *node, const struct sim_disk_manners *manners);
 uint64_t sim_node_faults(const struct sim_node *node); /* Writes and syncs that failed so far. */
+uint64_t sim_node_slow(const struct sim_node *node);   /* Flushes that took long. */
 
 /* The n-th I/O event from now is the last. */
 void sim_node_crash_in(struct sim_node *node, uint64_t events);
 bool sim_node_crashed(const struct sim_node *node);
 uint64_t sim_node_events(const struct sim_node *node); /* So far, all lives together. */
+
+/* What the process said when it gave up, by PANIC in a turn of its own: it is dead from there on,
+ * as after a crash. NULL: it did not. */
+const char *sim_node_panic(const struct sim_node *node);
 
 /* One more I/O event, of the scenario's own; false: the node has crashed, at this or earlier. */
 bool sim_node_event(struct sim_node *node);

@@ -393,6 +393,37 @@ static void executed_operation_happens_at_once(void **state)
     sim_world_destroy(world);
 }
 
+static void gives_up(struct completion *done)
+{
+    (void)done;
+    PANIC("no way on: %d", 7);
+}
+
+static void a_panic_ends_its_node_and_not_the_simulator(void **state)
+{
+    (void)state;
+    struct sim_world *world = sim_world_create(1);
+    struct sim_node *nodes[2];
+    struct reactor *reactors[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        nodes[i] = sim_node_add(world);
+        sim_node_start(nodes[i], &reactors[i], 1);
+    }
+    struct completion end;
+    completion_init(&end, gives_up);
+    completion_fire(reactors[0], &end, OK);
+    (void)sim_step(world);
+    assert_true(sim_node_crashed(nodes[0]));
+    assert_string_equal(sim_node_panic(nodes[0]), "no way on: 7");
+    assert_false(sim_node_crashed(nodes[1]));
+    assert_null(sim_node_panic(nodes[1]));
+    sim_node_end(nodes[0], true);
+    sim_node_start(nodes[0], &reactors[0], 1);
+    assert_null(sim_node_panic(nodes[0]));
+    assert_true(open_file(world, reactors[0], "file", IO_OPEN_WRITE | IO_OPEN_CREATE) >= 0);
+    sim_world_destroy(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +438,7 @@ int main(void)
         cmocka_unit_test(peer_of_a_dead_node_sees_a_reset),
         cmocka_unit_test(clock_jumps_to_the_next_event),
         cmocka_unit_test(executed_operation_happens_at_once),
+        cmocka_unit_test(a_panic_ends_its_node_and_not_the_simulator),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

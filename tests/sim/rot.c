@@ -14,17 +14,19 @@ enum { PLACES_MAX = 256, ROT_BYTES_MAX = 3 };
 struct place {
     uint64_t position, offset, durable_end;
     uint32_t used; /* Bytes, without padding. */
+    uint32_t size; /* With it. */
 };
 
 struct rot {
     struct disk *disk;
+    const struct sim_map *map;
     struct check *check;
     struct prng *prng;
     const struct sim_map_partition *mapped;
     const struct segment_info *info;
     int32_t inode;
     bool sealed; /* In the map, or by its seal block. */
-    bool has_seal;
+    bool has_seal, unsure;
     struct segment_seal seal;
     struct place places[PLACES_MAX];
     uint32_t count;
@@ -42,6 +44,9 @@ static void rot_read(struct rot *rot)
     uint8_t block[DISK_BLOCK_BYTES];
     uint32_t size = disk_read(rot->disk, rot->inode, block, sizeof(block), SEGMENT_SEAL_POSITION);
     rot->has_seal = size == sizeof(block) && segment_seal_decode(block, &rot->seal) == OK;
+    /* What a kill left in a cache may still be lost. */
+    rot->unsure = rot->has_seal &&
+                  !disk_is_durable(rot->disk, rot->inode, SEGMENT_SEAL_POSITION, DISK_BLOCK_BYTES);
     rot->sealed = rot->info->state == SEGMENT_SEALED || rot->has_seal;
     uint64_t position = SEGMENT_DATA_POSITION;
     while (rot->count < PLACES_MAX) {
@@ -59,7 +64,7 @@ static void rot_read(struct rot *rot)
             }
             rot->places[rot->count++] =
                 (struct place){position, extent.offset_first, extent.durable_end,
-                               (uint32_t)sizeof(head) + frame.body_bytes};
+                               (uint32_t)sizeof(head) + frame.body_bytes, extent.padded_size};
         }
         position += extent.padded_size;
     }
@@ -100,6 +105,51 @@ static void rot_forge(struct rot *rot, const struct place *place)
     ASSERT(err == OK);
 }
 
+/* Puts the first bytes of `data` where a frame was; as much as it had blocks. */
+static void rot_put(struct rot *rot, const struct place *place, const uint8_t *data, uint32_t size)
+{
+    struct disk_write write = {rot->inode, data, min_u32(size, place->size), place->position, true};
+    enum err err = disk_write(rot->disk, &write);
+    ASSERT(err == OK);
+}
+
+/* A write meant for this place went elsewhere: what was there before is still there. */
+static void rot_miss(struct rot *rot, const struct place *place)
+{
+    uint8_t *zeros = calloc(1, place->size);
+    ASSERT(zeros != NULL);
+    rot_put(rot, place, zeros, place->size);
+    free(zeros);
+}
+
+/* A write meant for elsewhere landed here: whole frames of another segment, of this one at another
+ * place if there is no other. False: there is none to be found. */
+static bool rot_stray(struct rot *rot, const struct place *place)
+{
+    uint32_t number = (uint32_t)prng_below(rot->prng, sim_map_partition_count(rot->map));
+    const struct sim_map_partition *mapped = sim_map_partition(rot->map, number);
+    uint64_t position = rot->places[prng_below(rot->prng, rot->count)].position;
+    int32_t inode = rot->inode;
+    if (!mapped->deleted && mapped->segment_count > 0 && prng_chance(rot->prng, 60)) {
+        uint64_t at = prng_below(rot->prng, mapped->segment_count);
+        inode = check_file_find(rot->disk, mapped, &mapped->segments[at].info);
+        position = prng_chance(rot->prng, 50) ? place->position : SEGMENT_DATA_POSITION;
+    }
+    if (inode < 0 || (inode == rot->inode && position == place->position)) {
+        return false;
+    }
+    uint8_t *data = calloc(1, place->size);
+    ASSERT(data != NULL);
+    uint32_t size = disk_read(rot->disk, inode, data, place->size, position);
+    struct extent_header extent;
+    bool frames = size >= EXTENT_HEADER_BYTES && extent_header_decode(data, &extent) == OK;
+    if (frames) {
+        rot_put(rot, place, data, place->size);
+    }
+    free(data);
+    return frames;
+}
+
 static const char *rot_frame(struct rot *rot)
 {
     uint32_t at = (uint32_t)prng_below(rot->prng, rot->count);
@@ -107,8 +157,22 @@ static const char *rot_frame(struct rot *rot)
     bool followed = rot->sealed || at + 1 < rot->count; /* The next one would look torn. */
     uint32_t blocks = (uint32_t)div_ceil(place->used, DISK_BLOCK_BYTES);
     check_rotted(rot->check, rot->mapped->number, place->offset, rot_end(rot), !rot->sealed);
-    switch (prng_below(rot->prng, followed ? 4 : 3)) {
+    if (!rot->sealed && followed && prng_chance(rot->prng, 50)) {
+        rot_forge(rot, place); /* Only the next one's chain can tell. */
+        return "another frame";
+    }
+    switch (prng_below(rot->prng, followed ? 6 : 5)) {
     case 3:
+        if (rot_stray(rot, place)) {
+            check_strayed(rot->check);
+            return "a write of elsewhere";
+        }
+        rot_miss(rot, place);
+        return "a write that went elsewhere, none came here";
+    case 4:
+        rot_miss(rot, place);
+        return "a write that went elsewhere";
+    case 5:
         rot_forge(rot, place);
         return "another frame";
     case 2:
@@ -125,7 +189,7 @@ static const char *rot_frame(struct rot *rot)
 static const char *rot_segment(struct rot *rot)
 {
     rot_read(rot);
-    if (rot->count == 0) {
+    if (rot->count == 0 || rot->unsure) {
         return NULL; /* Perhaps nothing of it was ever durable, not even its name. */
     }
     switch (prng_below(rot->prng, 8)) {
@@ -152,10 +216,34 @@ static const char *rot_segment(struct rot *rot)
     }
 }
 
+const char *rot_map(struct disk *disk, struct prng *prng)
+{
+    static const char *const names[] = {"data/meta/log-0", "data/meta/log-1", "data/meta/term"};
+    const char *name = names[prng_below(prng, ARRAY_COUNT(names))];
+    int32_t inode = disk_find(disk, name);
+    if (inode < 0 || disk_size(disk, inode) == 0) {
+        return NULL;
+    }
+    /* Half of the files are rarely full: rather at their beginning. */
+    uint64_t size = disk_size(disk, inode) >> prng_below(prng, 5);
+    uint64_t at = prng_below(prng, max_u64(size, 1));
+    if (prng_chance(prng, 50)) {
+        at = at / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
+        disk_rot(disk, inode, at, DISK_BLOCK_BYTES);
+    } else {
+        disk_rot(disk, inode, at, 1 + (uint32_t)prng_below(prng, ROT_BYTES_MAX));
+    }
+    return name;
+}
+
 const char *rot_some(struct disk *disk, const struct sim_map *map, struct check *check,
                      struct prng *prng)
 {
-    uint32_t number = (uint32_t)prng_below(prng, sim_map_partition_count(map));
+    uint32_t count = sim_map_partition_count(map);
+    if (count == 0) {
+        return NULL;
+    }
+    uint32_t number = (uint32_t)prng_below(prng, count);
     const struct sim_map_partition *mapped = sim_map_partition(map, number);
     if (mapped->deleted || mapped->segment_count == 0 || check_is_touched(check, number)) {
         return NULL;
@@ -165,6 +253,7 @@ const char *rot_some(struct disk *disk, const struct sim_map *map, struct check 
     struct rot *rot = calloc(1, sizeof(*rot));
     ASSERT(rot != NULL);
     rot->disk = disk;
+    rot->map = map;
     rot->check = check;
     rot->prng = prng;
     rot->mapped = mapped;

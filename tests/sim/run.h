@@ -1,10 +1,12 @@
 /* One seed, one run: a node, its disk and its clients through several lives.
  *
  *     OPENING    the superblock                   a crash may come at any I/O event of a life, at
- *     WORKING    shards, recovery, clients        random among all of them; then the power fails
- *     DRAINING   no new work                      or the process was killed, and the next life
- *     STOPPING   shards seal and close            begins, with as many cores as the seed says
- *     CLOSING    the directory
+ *     REPLAYING  the journals                     random among all of them; then the power fails
+ *     SURVEYING  the files, against the map       or the process was killed, and the next life
+ *     WORKING    shards, recovery, clients        begins, with as many cores as the seed says
+ *     DRAINING   no new work
+ *     STOPPING   shards seal and close
+ *     CLOSING    the journals, the directory
  *     OVER       every byte of memory is back
  *
  * The last lives are without crash: one that works, two that find what is there.
@@ -28,6 +30,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(sectors_lost, "sectors lost")                                                                \
     X(kept, "unacked batches kept")                                                                \
     X(gone, "unacked batches gone")                                                                \
+    X(shed, "batches lost as os and memory allow")                                                 \
     X(duplicates, "duplicates answered")                                                           \
     X(polls, "long polls answered")                                                                \
     X(pressed, "fetches without memory")                                                           \
@@ -45,22 +48,38 @@ enum { SIM_TEXT_BYTES = 600 };
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \
     X(full, "lives with a full disk")                                                              \
+    X(after_full, "that went on when there was space")                                             \
+    X(doubles, "lives with two troubles")                                                          \
+    X(jumps, "jumps of the clock")                                                                 \
+    X(whole_flushes, "disks that flush whole files")                                               \
+    X(slow, "slow flushes")                                                                        \
+    X(syncs_lost, "failed syncs that lost what they should have kept")                             \
     X(rotten, "rotten segments")                                                                   \
     X(healed, "rotten segments healed from the journal")                                           \
+    X(strays, "by writes meant for elsewhere")                                                     \
     X(damaged, "times damage was reported")                                                        \
     X(replayed, "frames replayed")                                                                 \
     X(replay_crashes, "crashes in a replay")                                                       \
     X(laps, "laps of a journal")                                                                   \
     X(full_journals, "appends that met a full journal")                                            \
+    X(sync_blocks, "blocks of a journal that waited for a sync")                                   \
     X(journal_failures, "journals that failed")                                                    \
     X(carried, "segment records carried on")                                                       \
     X(short_files, "files that end before their segment")                                          \
     X(clean_stops, "stops that left nothing to replay")                                            \
+    X(map_damaged, "damaged maps refused")                                                         \
+    X(raft_files, "raft log files begun anew")                                                     \
+    X(raft_litter, "raft snapshots left by a crash")                                               \
+    X(again, "topics under an old name")                                                           \
+    X(configured, "topics configured")                                                             \
+    X(id_blocks, "blocks of producer ids")                                                         \
+    X(no_starts, "starts that failed")                                                             \
+    X(gave_up, "nodes that gave up")                                                               \
     X(stops, "orderly stops")                                                                      \
     X(hurries, "stops before all was recovered")
 
 struct sim_counts {
-    uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events;
+    uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events, real;
 
 #define X(name, text) uint64_t name;
     SIM_SOMETIMES(X)

@@ -1,46 +1,15 @@
-/* See the header. The rules are those of apply_segment_roll() and apply_segment_trim() in
- * meta/machine.c. */
-#include "tests/sim/sim_map.h"
-
+/* The stand-in, and what is seen of either map. The rules are those of apply_segment_roll() and
+ * apply_segment_trim() in meta/machine.c. */
 #include "core/assert.h"
+#include "tests/sim/sim_map_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAP_CORES_MAX = 16, MAP_DELAY_MS_MAX = 4 };
+enum { MAP_DELAY_MS_MAX = 4 };
 
 #define MAP_SEGMENT_BIT (1ULL << 63)
-
-/* A core's way to the map: the context of its hook. */
-struct map_core {
-    struct sim_map *map;
-    struct reactor *reactor;
-};
-
-struct map_entry {
-    struct sim_map_partition seen;
-    struct sim_map *map;
-    uint32_t segment_capacity;
-    uint64_t end_offset;
-    struct timer timer, trim_timer;
-    struct reactor *reactor;
-    struct shard_roll *roll; /* NULL: nobody waits. */
-    struct shard_trim *trim;
-};
-
-struct sim_map {
-    struct sim_map_options options;
-    struct sim_node *node;
-    uint32_t life;
-    struct map_core cores[MAP_CORES_MAX];
-    uint32_t core_count;
-    struct map_entry **entries;
-    uint32_t entry_count, entry_capacity;
-    uint64_t segment_next, topic_next;
-    uint32_t refusals;
-    uint64_t rolls, refused, unheard, removed;
-};
 
 struct sim_map *sim_map_create(const struct sim_map_options *options)
 {
@@ -67,14 +36,14 @@ void sim_map_start(struct sim_map *map, struct sim_node *node, uint32_t life)
     map->life = life;
     map->core_count = 0;
     map->refusals = 0;
+    map->followed = false;
     for (uint32_t i = 0; i < map->entry_count; i++) {
         map->entries[i]->roll = NULL;
         map->entries[i]->trim = NULL;
     }
 }
 
-/* The open segment, which is always the last one; NULL: there is none. */
-static struct sim_map_segment *entry_open(const struct map_entry *entry)
+struct sim_map_segment *map_entry_open(const struct map_entry *entry)
 {
     if (entry->seen.segment_count == 0) {
         return NULL;
@@ -86,9 +55,9 @@ static struct sim_map_segment *entry_open(const struct map_entry *entry)
 static void entry_seal(struct map_entry *entry, const struct shard_roll *roll)
 {
     const struct sim_map_options *options = &entry->map->options;
-    struct sim_map_segment *open = entry_open(entry);
+    struct sim_map_segment *open = map_entry_open(entry);
     ASSERT(open != NULL);
-    options->sealed(options->context, entry->seen.number, roll->end_offset);
+    options->sealed(options->context, entry->seen.number, roll->end_offset, false);
     entry->seen.log_start =
         min_u64(max_u64(entry->seen.log_start, roll->log_start), roll->end_offset);
     uint32_t count = entry->seen.segment_count;
@@ -106,15 +75,22 @@ static void entry_seal(struct map_entry *entry, const struct shard_roll *roll)
     entry->end_offset = roll->end_offset;
 }
 
-static void entry_add(struct map_entry *entry, struct shard_roll *roll)
+void map_entry_push(struct map_entry *entry, const struct segment_info *info, uint32_t life)
 {
-    struct sim_map *map = entry->map;
     struct sim_map_partition *seen = &entry->seen;
     if (seen->segment_count == entry->segment_capacity) {
         entry->segment_capacity = max_u32(8, entry->segment_capacity * 2);
         seen->segments = realloc(seen->segments, entry->segment_capacity * sizeof(*seen->segments));
         ASSERT(seen->segments != NULL);
     }
+    seen->segments[seen->segment_count++] = (struct sim_map_segment){.info = *info, .life = life};
+    entry->map->rolls++;
+}
+
+static void entry_add(struct map_entry *entry, struct shard_roll *roll)
+{
+    struct sim_map *map = entry->map;
+    struct sim_map_partition *seen = &entry->seen;
     seen->epoch++;
     seen->epoch_ns = entry->reactor->now_ns;
     roll->next = (struct segment_info){
@@ -128,14 +104,12 @@ static void entry_add(struct map_entry *entry, struct shard_roll *roll)
         .ack_quorum = 1,
         .durability = roll->durability,
     };
-    seen->segments[seen->segment_count++] =
-        (struct sim_map_segment){.info = roll->next, .life = map->life};
-    map->rolls++;
+    map_entry_push(entry, &roll->next, map->life);
 }
 
 static enum err entry_apply(struct map_entry *entry, struct shard_roll *roll)
 {
-    const struct sim_map_segment *open = entry_open(entry);
+    const struct sim_map_segment *open = map_entry_open(entry);
     if (entry->seen.deleted) {
         return ERR_TOPIC_ID_UNKNOWN;
     }
@@ -230,7 +204,7 @@ static void map_answer_trim(struct completion *done)
     completion_fire(entry->reactor, &trim->done, err);
 }
 
-static struct map_entry *map_find(const struct sim_map *map, const struct partition_id *id)
+struct map_entry *map_find_entry(const struct sim_map *map, const struct partition_id *id)
 {
     for (uint32_t i = 0; i < map->entry_count; i++) {
         struct map_entry *entry = map->entries[i];
@@ -239,13 +213,14 @@ static struct map_entry *map_find(const struct sim_map *map, const struct partit
             return entry;
         }
     }
-    UNREACHABLE();
+    return NULL;
 }
 
 static void map_roll(void *context, struct shard_roll *roll)
 {
     const struct map_core *core = context;
-    struct map_entry *entry = map_find(core->map, &roll->partition);
+    struct map_entry *entry = map_find_entry(core->map, &roll->partition);
+    ASSERT(entry != NULL);
     ASSERT(entry->roll == NULL);
     entry->roll = roll;
     entry->reactor = core->reactor;
@@ -257,7 +232,7 @@ static void map_roll(void *context, struct shard_roll *roll)
 static void map_trim(void *context, struct shard_trim *trim)
 {
     const struct map_core *core = context;
-    struct map_entry *entry = map_find(core->map, &trim->partition);
+    struct map_entry *entry = map_find_entry(core->map, &trim->partition);
     ASSERT(entry->trim == NULL);
     entry->trim = trim;
     entry->reactor = core->reactor;
@@ -274,6 +249,22 @@ struct shard_hooks sim_map_hooks(struct sim_map *map, struct reactor *reactor)
     return (struct shard_hooks){.context = core, .roll = map_roll, .trim = map_trim};
 }
 
+struct map_entry *map_add_entry(struct sim_map *map, const struct partition_id *id)
+{
+    if (map->entry_count == map->entry_capacity) {
+        map->entry_capacity = max_u32(16, map->entry_capacity * 2);
+        map->entries = realloc(map->entries, map->entry_capacity * sizeof(struct map_entry *));
+        ASSERT(map->entries != NULL);
+    }
+    struct map_entry *entry = calloc(1, sizeof(*entry));
+    ASSERT(entry != NULL);
+    entry->map = map;
+    entry->seen.id = *id;
+    entry->seen.number = map->entry_count;
+    map->entries[map->entry_count++] = entry;
+    return entry;
+}
+
 uint32_t sim_map_topic_create(struct sim_map *map, const struct partition_config *config,
                               uint32_t partitions)
 {
@@ -282,20 +273,11 @@ uint32_t sim_map_topic_create(struct sim_map *map, const struct partition_config
     prng_fill(map->options.prng, id.bytes, sizeof(id.bytes));
     map->topic_next++;
     for (uint32_t i = 0; i < partitions; i++) {
-        if (map->entry_count == map->entry_capacity) {
-            map->entry_capacity = max_u32(16, map->entry_capacity * 2);
-            map->entries = realloc(map->entries, map->entry_capacity * sizeof(struct map_entry *));
-            ASSERT(map->entries != NULL);
-        }
-        struct map_entry *entry = calloc(1, sizeof(*entry));
-        ASSERT(entry != NULL);
-        entry->map = map;
-        entry->seen.id = (struct partition_id){.topic = id, .partition = i};
+        const struct partition_id partition = {.topic = id, .partition = i};
+        struct map_entry *entry = map_add_entry(map, &partition);
         entry->seen.config = *config;
-        entry->seen.number = map->entry_count;
         (void)snprintf(entry->seen.topic_name, sizeof(entry->seen.topic_name), "topic-%u",
                        (unsigned)(map->topic_next % 1000));
-        map->entries[map->entry_count++] = entry;
     }
     return first;
 }

@@ -1,12 +1,16 @@
-/* The map that a simulated node asks: a model of meta/machine.c that is durable and takes its time.
- * What shards and clients need of a map goes through here, so that the real one can take its place.
+/* What clients and checks see of the map of a simulated node. Which map that is, each seed draws:
  *
- *     roll or trim asked -> a drawn delay -> [crash] -> committed -> [crash] -> answered
+ *     the stand-in   a model of meta/machine.c that is durable, takes its time, and may refuse:
+ *                    asked -> a drawn delay -> [crash] -> committed -> [crash] -> answered
+ *     the real one   meta/ on the node's own metadata core and disk, looked at between its turns:
+ *                    what was applied is durable, so what was seen once must be there for ever
  *
- * Both crash points are I/O events of the node (sim_node_event()). The map survives every crash;
- * what waited for an answer does not. Partitions are numbered in order of creation, for good. */
+ * Both crash points of the stand-in are I/O events of the node (sim_node_event()). It survives
+ * every crash; what waited for an answer does not. Partitions are numbered in the order in which
+ * they were first seen, for good. */
 #pragma once
 
+#include "meta/map.h"
 #include "shard/shard.h"
 #include "tests/sim/io_engine_sim.h"
 
@@ -34,10 +38,17 @@ struct sim_map_partition {
 struct sim_map_options {
     struct prng *prng; /* Borrowed. */
     void *context;
-    /* A segment is about to be sealed: nothing at or above `end_offset` will ever be there. */
-    void (*sealed)(void *context, uint32_t partition, uint64_t end_offset);
+    /* A segment is about to be sealed: nothing at or above `end_offset` will ever be there. `late`:
+     * it was in a life that has ended, and nobody had seen it. */
+    void (*sealed)(void *context, uint32_t partition, uint64_t end_offset, bool late);
     /* The log is about to start at `log_start`; it was asked for before `ms`. */
     void (*trimmed)(void *context, uint32_t partition, uint64_t log_start, uint64_t ms);
+
+    /* Of the real one: what it shows contradicts what it showed before. */
+    void (*wrong)(void *context, uint32_t partition, const char *what);
+    /* The real one as it is now; NULL: it is not there. */
+    const struct map *(*source)(void *context);
+    struct partition_config config_default;
 };
 
 struct sim_map *sim_map_create(const struct sim_map_options *options);
@@ -68,6 +79,17 @@ void sim_map_set_refusals(struct sim_map *map, uint32_t per_mille);
 
 /* Those that the map knows, into `segments`, which has room for all there ever were; the count. */
 uint32_t sim_map_segments(const struct sim_map_partition *partition, struct segment_info *segments);
+/* The real one: sees what has changed. */
+void sim_map_look(struct sim_map *map);
+
+/* The real one: its files rotted, so that the last command may be gone as if it had never been. */
+void sim_map_rotted(struct sim_map *map);
+
+/* The real one: in this life it has said all that earlier lives left. */
+bool sim_map_is_followed(const struct sim_map *map);
+
+/* The real one: somebody asks it to delete the topic of this partition. */
+void sim_map_doom(struct sim_map *map, uint32_t partition);
 
 uint32_t sim_map_waiting(const struct sim_map *map); /* Rolls asked and not answered. */
 uint64_t sim_map_rolls(const struct sim_map *map);   /* Segments opened so far. */

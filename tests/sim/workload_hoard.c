@@ -16,7 +16,7 @@ enum {
     HOARDERS = 96,
     HOARD_ROUNDS = 2,
     HOLD_MS_MAX = 20,
-    HOARD_PER_MILLE = 25, /* Of lives. */
+    HOARD_PER_MILLE = 40, /* Of lives. */
     READ_BYTES = 256 << 10,
 };
 
@@ -84,8 +84,8 @@ static void hoarder_home(struct op *op, enum err err)
         return;
     }
     if (err != OK) {
-        if (!op_partition_deleted(op) && !op_met_damage(op, err) && !workload->life->faulty &&
-            !workload->stopping) {
+        if (!op_partition_deleted(op) && !op_met_damage(op, err) &&
+            !workload_expects_errors(workload)) {
             check_fail(workload->check, "partition %u: a hoarder's fetch fails: %s", op->partition,
                        err_name(err));
         }
@@ -129,7 +129,8 @@ static void hoarder_tick(struct completion *done)
         }
     } else if (workload->stopping || op_partition_deleted(op)) {
         hoarder->rounds = 0;
-    } else if (workload->agents[op->partition]->state != AGENT_ASSIGNING && hoarder->rounds > 0) {
+    } else if (workload->auditors[op->partition]->state != AUDITOR_ASSIGNING &&
+               hoarder->rounds > 0) {
         hoarder_fetch(hoarder);
     }
     if (op->away || hoarder->holding || hoarder->rounds > 0) {
@@ -183,4 +184,11 @@ bool hoarders_resting(const struct workload *workload)
         }
     }
     return true;
+}
+
+void hoarders_cancel(struct workload *workload)
+{
+    for (uint32_t i = 0; i < HOARDERS && workload->hoarding; i++) {
+        op_cancel(&workload->hoarders[i].op, workload->hoarders[i].home);
+    }
 }

@@ -1,6 +1,7 @@
 /* What the clients share: operations on their way, and who is there. */
 #pragma once
 
+#include "net/route.h"
 #include "tests/sim/batch_maker.h"
 #include "tests/sim/workload.h"
 
@@ -27,6 +28,9 @@ struct op {
     uint64_t behind_ns;            /* FETCH: see op_watch(). */
     bool waited;                   /* FETCH: it was seen to be parked. */
     struct fetch_piece pieces[OP_PIECES];
+    struct route_cancel cancel;
+    bool canceling; /* A cancel is away, too: it ends with the later of the two. */
+    bool came;      /* The request did. */
 };
 
 struct producer_client {
@@ -54,16 +58,16 @@ struct reader_client {
     struct op op;
 };
 
-enum agent_state {
-    AGENT_ASSIGNING,
-    AGENT_ASKING,
-    AGENT_ASKING_START,
-    AGENT_READING,
-    AGENT_DONE,
+enum auditor_state {
+    AUDITOR_ASSIGNING,
+    AUDITOR_ASKING,
+    AUDITOR_ASKING_START,
+    AUDITOR_READING,
+    AUDITOR_DONE,
 };
 
-struct agent {
-    enum agent_state state;
+struct auditor {
+    enum auditor_state state;
     struct segment_info *segments; /* Lent with ASSIGN. */
     uint64_t start, offset, end;
     struct op op;
@@ -89,17 +93,23 @@ struct workload {
     struct producer_client *producers;
     struct reader_client *readers;
     uint32_t producer_count, reader_count;
-    struct hoarder *hoarders; /* NULL: there never were any. */
-    bool hoarding;            /* In this life. */
-    struct agent **agents;    /* By partition. */
-    uint32_t agent_count, agent_capacity;
+    struct hoarder *hoarders;  /* NULL: there never were any. */
+    bool hoarding;             /* In this life. */
+    struct auditor **auditors; /* By partition. */
+    uint32_t auditor_count, auditor_capacity;
+    bool real;                  /* The map. */
+    bool fat;                   /* Some of its commands are large. */
+    bool clients_made, clients; /* They are there; they were started in this life. */
     struct timer admin;
     struct trimmer trimmer;
     bool trims;
+    struct admin_op *admin_op;
+    uint32_t topic_next;
+    uint64_t id_end; /* Of the producer ids that were handed out. */
     uint64_t batch_next;
     int64_t producer_next;
     uint32_t made, failures; /* Batches in this life. */
-    uint32_t value_bytes_max, delete_chance;
+    uint32_t value_bytes_max, delete_chance, create_chance, idle_chance, lossy_chance;
     bool stopping;
 };
 
@@ -107,8 +117,18 @@ struct workload {
 void op_reset(struct workload *workload, struct op *op, void (*home)(struct op *op, enum err err));
 /* Sends from core `home` to the owner; kind and the fields of its kind are set. */
 void op_send(struct op *op, uint32_t home, uint32_t partition);
+/* Reads, and what changes the map, may fail in this life. */
+bool workload_expects_errors(const struct workload *workload);
 bool op_partition_deleted(const struct op *op);
+/* True if the core `home` has heard of the partition; a client learns of it there. */
+bool op_is_known(struct workload *workload, uint32_t home, uint32_t partition);
+/* If it is a fetch that is away, it comes home soon. */
+void op_cancel(struct op *op, uint32_t home);
 uint32_t workload_pick(struct workload *workload); /* A partition that is not deleted. */
+uint32_t workload_live_topics(const struct workload *workload);
+void workload_start_clients(struct workload *workload);
+/* Limits and manners of a new topic. */
+void workload_draw_config(struct workload *workload, struct partition_config *config);
 /* A client's next moment: some milliseconds, or none, from now. */
 void workload_think(struct workload *workload, struct timer *timer, uint32_t home);
 
@@ -135,12 +155,20 @@ void fetch_prepare(struct op *op, uint64_t offset, uint32_t bytes_max);
 
 /* workload_hoard.c */
 void hoarders_start(struct workload *workload);
+void hoarders_cancel(struct workload *workload);
 bool hoarders_home(const struct workload *workload);
 bool hoarders_resting(const struct workload *workload);
 
 /* workload_trim.c */
 void trimmer_start(struct workload *workload);
 
-/* workload_agent.c */
-void agent_start(struct workload *workload, uint32_t partition);
-void agent_drop(struct workload *workload, uint32_t partition);
+/* workload_audit.c */
+void auditor_start(struct workload *workload, uint32_t partition);
+void auditors_cancel(struct workload *workload);
+void auditor_drop(struct workload *workload, uint32_t partition);
+
+/* workload_admin.c */
+void admin_init(struct workload *workload);
+void admin_free(struct workload *workload);
+void admin_start(struct workload *workload);
+bool admin_home(const struct workload *workload);

@@ -271,7 +271,7 @@ static bool producer_step(struct producer_client *client)
     if ((gone || reborn || moves) && !producer_away(client)) {
         producer_begin(workload, client);
     }
-    if (gone) {
+    if (gone || !op_is_known(workload, client->home, client->partition)) {
         return false;
     }
     producer_bump(client);
@@ -316,6 +316,10 @@ void producer_client_start(struct workload *workload, struct producer_client *cl
     client->home = (uint32_t)prng_below(workload->prng, workload->life->core_count);
     client->rewinding = false;
     client->sent = 0;
+    if (check_is_lossy(workload->check, client->partition)) {
+        client->tainted = true; /* The broker may have lost what it had acked. */
+        client->epoch_acked = -1;
+    }
     for (uint32_t i = 0; i < ARRAY_COUNT(client->ops); i++) {
         op_reset(workload, &client->ops[i], producer_home);
     }

@@ -45,7 +45,8 @@ void fetch_check(struct op *op, uint64_t *offset)
                       offset);
     }
     check_watermark(check, op->partition, fetch->high_watermark, op->end);
-    if (*offset > fetch->high_watermark) {
+    if (*offset > fetch->high_watermark &&
+        (fetch->piece_count > 0 || !check_is_lossy(check, op->partition))) {
         check_fail(check, "partition %u: got %" PRIu64 ", above the high watermark %" PRIu64,
                    op->partition, *offset, fetch->high_watermark);
     }
@@ -115,16 +116,26 @@ static void reader_home(struct op *op, enum err err)
             return;
         }
     }
+    bool behind = op->request.kind == REQUEST_FETCH && err == ERR_OFFSET_RANGE &&
+                  check_is_lossy(workload->check, op->partition);
     if (op_is_below(op, err)) {
         client->offset = client->at_tail ? op->request.fetch.log_start : client->offset;
+        return;
+    }
+    if (behind) {
+        client->offset = 0; /* What it had read is gone. */
         return;
     }
     if (err != OK) {
         bool canceled =
             op->request.kind == REQUEST_FETCH && op->request.fetch.park && err == ERR_CANCELED;
-        bool early = err == ERR_NOT_READY && op->early;
-        if (!deleted && !canceled && !early && !op_met_damage(op, err) && !workload->life->faulty &&
-            !workload->stopping) {
+        /* A look-up in what is on its way to the file, acked already. */
+        bool staged = sim_map_partition(workload->map, op->partition)->config.durability ==
+                          DURABILITY_MEMORY &&
+                      op->request.kind == REQUEST_OFFSETS;
+        bool early = err == ERR_NOT_READY && (op->early || staged);
+        if (!deleted && !canceled && !early && !op_met_damage(op, err) &&
+            !workload_expects_errors(workload)) {
             check_fail(workload->check, "partition %u: a %s fails: %s", op->partition,
                        op->request.kind == REQUEST_FETCH ? "fetch" : "look-up", err_name(err));
         }
@@ -239,12 +250,10 @@ static void reader_away(struct reader_client *client)
     struct workload *workload = client->workload;
     struct op *op = &client->op;
     struct reactor *home = workload->life->reactors[client->home];
-    uint32_t owner = partition_core(&op->request.partition, workload->life->core_count);
     op->waited = op->waited || (op->request.kind == REQUEST_FETCH && op->request.fetch.parked);
     bool stays = op_watch(op, home->now_ns) && !workload->hoarding;
-    if (!stays && op->request.kind == REQUEST_FETCH && owner == client->home &&
-        prng_chance(workload->prng, CANCEL_CHANCE)) {
-        shard_cancel(home->owner[REACTOR_SHARD], &op->request);
+    if (!stays && prng_chance(workload->prng, CANCEL_CHANCE)) {
+        op_cancel(op, client->home);
     }
 }
 
@@ -266,6 +275,9 @@ static void reader_tick(struct completion *done)
     if (gone || prng_chance(workload->prng, 5)) {
         client->partition = workload_pick(workload);
         client->offset = 0;
+    }
+    if (!op_is_known(workload, client->home, client->partition)) {
+        return;
     }
     op_reset(workload, op, reader_home);
     if (prng_chance(workload->prng, 75)) {

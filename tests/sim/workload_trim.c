@@ -53,10 +53,13 @@ static void trimmer_tick(struct completion *done)
     }
     timer_start(workload->life->reactors[trimmer->home], timer,
                 prng_below(prng, TRIM_MS_MAX) * NS_PER_MS);
-    if (op->away || workload_resting(workload)) {
+    if (op->away || !workload->clients || workload_resting(workload)) {
         return;
     }
     uint32_t partition = workload_pick(workload);
+    if (!op_is_known(workload, trimmer->home, partition)) {
+        return;
+    }
     uint64_t start = check_start(workload->check, partition);
     uint64_t end = check_end(workload->check, partition);
     op_reset(workload, op, trimmer_home);

@@ -143,7 +143,7 @@ static enum err append(struct cluster *cluster, struct topic_id topic, uint64_t 
     return err;
 }
 
-static void rolls(struct cluster *cluster)
+static struct topic_id topic_with_limit(struct cluster *cluster, const char *records)
 {
     struct command command = {.kind = COMMAND_TOPIC_CREATE};
     memset(command.topic_create.id.bytes, 0x42, 16);
@@ -151,8 +151,13 @@ static void rolls(struct cluster *cluster)
     command.topic_create.partition_count = 1;
     command.topic_create.config_count = 1;
     command.topic_create.configs[0] =
-        (struct command_config){bytes_text("segment.records"), bytes_text("3")};
-    struct topic_id topic = cluster_propose(cluster, 0, &command).topic;
+        (struct command_config){bytes_text("segment.records"), bytes_text(records)};
+    return cluster_propose(cluster, 0, &command).topic;
+}
+
+static void rolls(struct cluster *cluster)
+{
+    struct topic_id topic = topic_with_limit(cluster, "3");
     uint64_t offset;
     for (uint64_t i = 0; i < 10; i++) {
         assert_int_equal(append(cluster, topic, &offset), OK);
@@ -209,6 +214,17 @@ static void ahead_wait(struct cluster *cluster, struct ahead *ahead)
         assert_true(i < 100000);
         cluster_turns(cluster, 1);
     }
+}
+
+struct deletion {
+    struct proposal proposal;
+    bool fired;
+};
+
+static void deletion_done(struct completion *done)
+{
+    struct proposal *proposal = CONTAINER_OF(done, struct proposal, done);
+    CONTAINER_OF(proposal, struct deletion, proposal)->fired = true;
 }
 
 static void ahead_nobody(struct completion *done)
@@ -274,6 +290,44 @@ static void test_a_request_that_is_ahead_of_the_map_waits_for_it(void **state)
 {
     (void)state;
     each_engine(delivers, MIB(1));
+}
+
+/* The deletion and the roll reach the metadata core in one turn. The shard drops the partition when
+ * its roll is answered; the roll must not wait until the shard has dropped it. */
+static void deletes_what_rolls(struct cluster *cluster)
+{
+    struct topic_id topic = topic_with_limit(cluster, "3");
+    struct deletion deletion = {.fired = false};
+    struct command *command = &deletion.proposal.command;
+    struct ahead produce = {.request = {.partition = {.topic = topic}}};
+    uint8_t batch[512];
+    struct batch_spec spec = {.records = 1, .timestamp = 1000, .producer_id = -1};
+    *command = (struct command){.kind = COMMAND_TOPIC_DELETE, .time_ms = 1};
+    command->topic_delete.id = topic;
+    produce.request.produce.batch = bytes_of(batch, batch_make(&spec, batch, sizeof(batch)));
+    completion_init(&deletion.proposal.done, deletion_done);
+    agent_propose(cluster->agents[0], &deletion.proposal);
+    deliver(cluster, &produce, REQUEST_PRODUCE);
+    for (uint32_t i = 0; i < 20; i++) {
+        (void)reactor_turn(&cluster->reactors[0], 0);
+        (void)reactor_turn(&cluster->reactors[1], 0);
+    }
+    assert_int_equal(map_topic_count(meta_map(cluster->meta)), 1);
+    for (uint32_t i = 0; !deletion.fired; i++) {
+        assert_true(i < 100000);
+        cluster_turns(cluster, 1);
+    }
+    assert_int_equal(deletion.proposal.result.err, OK);
+    assert_int_equal(partitions_served(cluster), 0);
+    ahead_wait(cluster, &produce);
+    assert_int_not_equal(produce.request.done.result, OK);
+    assert_int_equal(map_topic_count(meta_map(cluster->meta)), 0);
+}
+
+static void test_a_topic_is_deleted_while_it_rolls(void **state)
+{
+    (void)state;
+    each_engine(deletes_what_rolls, MIB(1));
 }
 
 /* Sends the second batch as soon as the partition is served. */
@@ -575,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_topics_come_and_go_on_every_core),
         cmocka_unit_test(test_segments_roll_through_the_map),
         cmocka_unit_test(test_a_request_that_is_ahead_of_the_map_waits_for_it),
+        cmocka_unit_test(test_a_topic_is_deleted_while_it_rolls),
         cmocka_unit_test(test_nobody_passes_a_request_that_waits_for_the_map),
         cmocka_unit_test(test_proposals_share_entries),
         cmocka_unit_test(test_a_small_log_goes_round),

@@ -259,6 +259,8 @@ void shard_submit(struct shard *shard, struct request *request)
     case REQUEST_OFFSETS:
         err = memory_offsets(log, &request->offsets);
         break;
+    case REQUEST_SYNC:
+        break;
     case REQUEST_TRIM:
         err = memory_trim(log, &request->trim);
         break;

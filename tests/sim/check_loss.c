@@ -1,0 +1,75 @@
+/* Logs that may lose their end: topics whose durability is less than `disk`.
+ *
+ *     a crash -> loose: ends anywhere from the floor on -> an answer or a seal tells where
+ *
+ * What is left is a prefix, of whole batches. The floor is the end of the last sealed segment: no
+ * segment is sealed before its file is synced. */
+#include "core/assert.h"
+#include "tests/sim/check_internal.h"
+
+#include <inttypes.h>
+
+static uint64_t loss_floor(const struct sim_map_partition *mapped)
+{
+    if (mapped->segment_count == 0) {
+        return 0;
+    }
+    const struct segment_info *last = &mapped->segments[mapped->segment_count - 1].info;
+    return last->state == SEGMENT_SEALED ? last->end_offset : last->base_offset;
+}
+
+void check_ended(struct check *check, bool crashed, bool power_cut)
+{
+    if (!crashed && !check->faulty) {
+        return;
+    }
+    for (uint32_t i = 0; i < sim_map_partition_count(check->map); i++) {
+        const struct sim_map_partition *mapped = sim_map_partition(check->map, i);
+        enum durability durability = mapped->config.durability;
+        if (durability == DURABILITY_MEMORY || (durability == DURABILITY_OS && power_cut)) {
+            struct check_partition *partition = check_of(check, i);
+            partition->floor = partition->loose ? partition->floor : loss_floor(mapped);
+            partition->loose = true;
+            partition->lossy = true;
+            check_start_loose(check, i);
+        }
+    }
+}
+
+bool check_is_lossy(const struct check *check, uint32_t number)
+{
+    return number < check->partition_count && check->partitions[number]->lossy;
+}
+
+bool check_is_frail(const struct check *check, uint32_t number)
+{
+    return check->ever_faulty && number < sim_map_partition_count(check->map) &&
+           sim_map_partition(check->map, number)->config.durability != DURABILITY_DISK;
+}
+
+void check_resolve(struct check *check, uint32_t number, uint64_t end)
+{
+    struct check_partition *partition = check_of(check, number);
+    if (!partition->loose) {
+        return;
+    }
+    partition->loose = false;
+    if (end < partition->floor) {
+        check_fail(check, "partition %u: ends at %" PRIu64 ", but %" PRIu64 " was durable", number,
+                   end, partition->floor);
+        return;
+    }
+    while (partition->fact_count > 0 && partition->facts[partition->fact_count - 1].end > end) {
+        const struct fact *last = &partition->facts[partition->fact_count - 1];
+        if (last->offset < end) {
+            check_fail(check, "partition %u: ends at %" PRIu64 ", within a batch", number, end);
+            return;
+        }
+        partition->arrivals[last->arrival].found = false;
+        partition->arrivals[last->arrival].acked = false;
+        partition->arrivals[last->arrival].refused = true;
+        partition->fact_count--;
+        check->counts.shed++;
+    }
+    partition->watermark = min_u64(partition->watermark, end);
+}

@@ -1,0 +1,123 @@
+/* Bad luck in a life, besides its crash, as much of it as the seed's mix has. */
+#include "tests/sim/run_internal.h"
+
+#include "core/assert.h"
+
+enum {
+    FULL_STEPS_MAX = 1500,
+    JUMP_IN_STEPS = 300,       /* On average. */
+    JUMP_MS_MAX = 3600 * 1000, /* Both ways; what is remembered of producers lasts a day. */
+};
+
+enum trouble_kind { TROUBLE_WRITE, TROUBLE_SYNC, TROUBLE_FULL, TROUBLE_REFUSE, TROUBLE_KINDS };
+
+void trouble_draw_mix(struct run *run)
+{
+    struct prng *prng = run->prng;
+    static const uint32_t chances[] = {0, 20, 20, 50};
+    struct trouble_mix *mix = &run->mix;
+    *mix = (struct trouble_mix){
+        .chance = chances[prng_below(prng, ARRAY_COUNT(chances))],
+        .second_chance = prng_chance(prng, 50) ? 40 : 0,
+        .power_chance = prng_chance(prng, 60) ? 70 : (uint32_t)prng_below(prng, 101),
+        .slow_chance = prng_chance(prng, 20) ? 1 : 0,
+        .jumps = prng_chance(prng, 30),
+        .flush_whole = prng_chance(prng, 30),
+        .sync_loses = prng_chance(prng, 85),
+    };
+    run->counts->whole_flushes += mix->flush_whole;
+}
+
+static void trouble_full(struct run *run)
+{
+    struct disk *disk = sim_node_disk(run->node);
+    uint64_t free_bytes;
+    uint64_t total_bytes;
+    disk_space(disk, &free_bytes, &total_bytes);
+    disk_set_capacity(disk, total_bytes - free_bytes + prng_below(run->prng, MIB(1)));
+    run->full_for =
+        prng_chance(run->prng, 70) ? 1 + (uint32_t)prng_below(run->prng, FULL_STEPS_MAX) : 0;
+    run->counts->full++;
+}
+
+static void trouble_one(struct run *run, enum trouble_kind kind)
+{
+    struct sim_disk_manners manners = run->manners;
+    switch (kind) {
+    case TROUBLE_WRITE:
+        manners.write_fail_in = 1 + prng_below(run->prng, 60);
+        break;
+    case TROUBLE_SYNC:
+        manners.sync_fail_in = 1 + prng_below(run->prng, 5);
+        break;
+    case TROUBLE_FULL:
+        trouble_full(run);
+        break;
+    case TROUBLE_REFUSE:
+        sim_map_set_refusals(run->map, 100 + (uint32_t)prng_below(run->prng, 400));
+        break;
+    case TROUBLE_KINDS:
+        UNREACHABLE();
+    }
+    run->manners = manners;
+    sim_node_set_manners(run->node, &manners);
+}
+
+void life_trouble(struct run *run)
+{
+    uint32_t kinds = run->real ? TROUBLE_REFUSE : TROUBLE_KINDS;
+    enum trouble_kind first = (enum trouble_kind)prng_below(run->prng, kinds);
+    enum trouble_kind second = first;
+    trouble_one(run, first);
+    if (prng_chance(run->prng, run->mix.second_chance)) {
+        second = (enum trouble_kind)prng_below(run->prng, kinds);
+        if (second != first) {
+            run->counts->doubles++;
+            trouble_one(run, second);
+        }
+    }
+    run->life.faulty = true;
+    run->life.full_only = first == TROUBLE_FULL && second == TROUBLE_FULL;
+    check_life_is_faulty(run->check);
+    run_say(run, "trouble begins: %d, %d", (int)first, (int)second);
+}
+
+static void trouble_jump(struct run *run)
+{
+    int64_t ms = (int64_t)prng_below(run->prng, 2 * JUMP_MS_MAX) - JUMP_MS_MAX;
+    sim_jump_ms(run->world, ms);
+    check_clock_jumped(run->check);
+    run->counts->jumps++;
+    run_say(run, "the clock jumps by %lld ms", (long long)ms);
+}
+
+void trouble_begin(struct run *run)
+{
+    run->full_for = 0;
+    run->manners.flush_whole = run->mix.flush_whole;
+    run->manners.sync_loses = run->mix.sync_loses;
+    run->manners.slow_chance = run->life.quiet ? 0 : run->mix.slow_chance;
+    if (run->mix.jumps && prng_chance(run->prng, 50)) {
+        trouble_jump(run);
+    }
+}
+
+void trouble_step(struct run *run)
+{
+    if (run->mix.jumps && prng_below(run->prng, JUMP_IN_STEPS) == 0) {
+        trouble_jump(run);
+    }
+    if (run->full_for > 0 && --run->full_for == 0) {
+        disk_set_capacity(sim_node_disk(run->node), UINT64_MAX / 2);
+        run->space_acked = check_counts(run->check)->acked;
+        run->space_back = true;
+        run_say(run, "there is space again");
+    }
+}
+
+void trouble_end(struct run *run)
+{
+    run->counts->after_full +=
+        run->space_back && check_counts(run->check)->acked > run->space_acked;
+    run->space_back = false;
+}
