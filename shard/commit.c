@@ -176,12 +176,28 @@ void commit_settle(struct partition *partition)
     commit_rest(partition);
 }
 
+/* Those that a failed journal left to their file, which will not get them any more. */
+void commit_give_up(struct partition *partition)
+{
+    struct writer *writer = &partition->writer;
+    for (uint32_t i = writer->head; i != writer->tail && writer->unwritten != NULL; i++) {
+        struct commit *commit = &writer->commits[i % COMMITS_MAX];
+        if (commit->state == COMMIT_WRITING && !commit->in_journal &&
+            commit->offset_first >= writer->unwritten->offset_first) {
+            COVER("a topic is deleted while its commits wait for a file");
+            commit->state = COMMIT_WRITTEN;
+            commit->err = ERR_STORAGE;
+        }
+    }
+    commit_settle(partition);
+}
+
 void commit_journaled(struct commit *commit, enum err err)
 {
     struct partition *partition = commit->partition;
     ASSERT(commit->state == COMMIT_WRITING && commit->in_journal);
     commit->in_journal = false;
-    if (err == OK || partition->writer.failed) {
+    if (err == OK || partition->writer.failed || partition->dropping) {
         commit->state = COMMIT_WRITTEN;
         commit->err = err;
     } /* Else its file will have it: see journal.c. */

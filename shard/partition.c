@@ -242,6 +242,7 @@ void partition_drop(struct partition *partition, struct request *request)
         commit_poke(partition); /* What it waited for has just failed. */
     }
     trim_fail(partition, ERR_TOPIC_UNKNOWN);
+    commit_give_up(partition);
     if (partition->active == 0) {
         partition_idle(partition);
     }

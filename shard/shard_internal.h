@@ -434,6 +434,7 @@ void commit_poke(struct partition *partition); /* Whether anything is staged or 
 bool commit_idle(const struct partition *partition);
 void commit_settle(struct partition *partition); /* Acks what can be, and goes on. */
 void commit_journaled(struct commit *commit, enum err err);
+void commit_give_up(struct partition *partition); /* It is dropped. */
 uint64_t commit_durable_end(const struct partition *partition);
 
 /* extent.c */
