@@ -14,9 +14,16 @@
 #include <string.h>
 
 enum {
-    RECORDS_OF_BLOCK_MAX = 64,
-    SPARE_BYTES = 2 * DISK_BLOCK_BYTES, /* Kept free for a block that carries a tail. */
+    SPARE_BYTES_MIN = 2 * DISK_BLOCK_BYTES,
+    SPARE_BYTES_MAX = 256 << 10,
 };
+
+/* Kept free for blocks that move the tail: they carry it, or the records that hold it. */
+static uint64_t journal_spare(const struct journal *journal)
+{
+    uint64_t share = journal->size / 16 & ~(uint64_t)(DISK_BLOCK_BYTES - 1);
+    return max_u64(SPARE_BYTES_MIN, min_u64(SPARE_BYTES_MAX, share));
+}
 
 struct journal_live *journal_live(struct journal *journal, uint64_t seq)
 {
@@ -117,7 +124,7 @@ bool journal_begin(struct journal *journal, uint32_t bytes, bool spare)
     }
     uint64_t position;
     uint64_t room = journal_room(journal, &position);
-    room -= spare ? 0 : min_u64(room, SPARE_BYTES);
+    room -= spare ? 0 : min_u64(room, journal_spare(journal));
     room = min_u64(room, journal_buffer_bytes(journal));
     if (room < align_up(JOURNAL_BLOCK_HEADER_BYTES + (uint64_t)bytes, DISK_BLOCK_BYTES)) {
         return false;
@@ -146,6 +153,8 @@ bool journal_begin(struct journal *journal, uint32_t bytes, bool spare)
     return true;
 }
 
+static void journal_carry(struct journal *journal, uint32_t limit);
+
 static bool journal_fits(const struct journal *journal, uint32_t bytes)
 {
     const struct journal_write *write = journal->filling;
@@ -172,6 +181,8 @@ enum journal_answer journal_offer(struct partition *partition, uint32_t bytes)
         journal_submit(journal);
     }
     if (journal->filling == NULL && journal_begin(journal, need, false)) {
+        uint32_t room = journal->filling->room - journal->filling->used;
+        journal_carry(journal, min_u32(room / 4, room - need));
         return JOURNAL_TAKE;
     }
     if (journal->writes[journal->seq_next % JOURNAL_WRITES_MAX].state == JOURNAL_WRITE_FREE ||
@@ -315,14 +326,26 @@ void journal_forget(struct segment *segment)
     segment->record_seq = 0;
 }
 
+/* How far it is from there to where the next block goes. Where they meet it is all of the file. */
+static uint64_t journal_distance(const struct journal *journal, uint64_t seq)
+{
+    uint64_t position = journal->live[seq % journal->live_count].position;
+    return journal->head > position ? journal->head - position
+                                    : journal->size - position + journal->head;
+}
+
 static uint64_t journal_span(const struct journal *journal)
 {
-    if (journal->seq_next == 1) {
-        return 0;
-    }
-    uint64_t oldest = journal->live[journal->tail_seq % journal->live_count].position;
-    return journal->head >= oldest ? journal->head - oldest
-                                   : journal->size - oldest + journal->head;
+    return journal->seq_next == 1 ? 0 : journal_distance(journal, journal->tail_seq);
+}
+
+bool journal_is_held(const struct journal *journal)
+{
+    uint64_t position;
+    const struct journal_live *live = &journal->live[journal->tail_seq % journal->live_count];
+    return journal->tail_seq <= journal->done_seq && journal->tail_seq + 1 < journal->seq_next &&
+           live->pins == 0 && live->records > 0 &&
+           journal_room(journal, &position) <= 2 * journal_spare(journal);
 }
 
 uint32_t journal_pressure(const struct journal *journal)
@@ -334,28 +357,31 @@ uint32_t journal_pressure(const struct journal *journal)
     return (uint32_t)min_u64(JOURNAL_PRESSURE_FULL, max_u64(pinned, max_u64(span, memory)));
 }
 
-/* Records of which a newer one is due, and those that keep the tail where it is. */
-void journal_put_records(struct journal *journal)
+/* Carries on, into the block that is filled, the records of the older half of the journal, as far as
+ * `limit` bytes go: in time, so that none of them holds the tail when space is short. */
+static void journal_carry(struct journal *journal, uint32_t limit)
 {
-    uint32_t left = RECORDS_OF_BLOCK_MAX;
-    while (journal->records_due && left > 0 && !list_empty(&journal->dirty) &&
-           journal_fits(journal, JOURNAL_RECORD_BYTES)) {
-        journal_put_record(journal, CONTAINER_OF(journal->dirty.next, struct segment, dirty_node));
-        left--;
-    }
-    journal->records_due = journal->records_due && !list_empty(&journal->dirty);
-    while (left > 0 && !list_empty(&journal->records) &&
-           journal_span(journal) > journal->size / 2 &&
+    while (limit >= JOURNAL_RECORD_BYTES && !list_empty(&journal->records) &&
            journal_fits(journal, JOURNAL_RECORD_BYTES)) {
         struct segment *segment = CONTAINER_OF(journal->records.next, struct segment, record_node);
-        const struct journal_live *live = journal_live(journal, segment->record_seq);
-        if (segment->record_seq == journal->filling->seq || live->pins > 0) {
+        if (segment->record_seq == journal->filling->seq ||
+            journal_distance(journal, segment->record_seq) <= journal->size / 2) {
             break;
         }
         COVER("a segment record is carried on");
         journal_put_record(journal, segment);
-        left--;
+        limit -= JOURNAL_RECORD_BYTES;
     }
+}
+
+void journal_put_records(struct journal *journal)
+{
+    journal_carry(journal, UINT32_MAX);
+    while (journal->records_due && !list_empty(&journal->dirty) && !journal_is_held(journal) &&
+           journal_fits(journal, JOURNAL_RECORD_BYTES)) {
+        journal_put_record(journal, CONTAINER_OF(journal->dirty.next, struct segment, dirty_node));
+    }
+    journal->records_due = journal->records_due && !list_empty(&journal->dirty);
 }
 
 static void journal_opened(struct completion *done)

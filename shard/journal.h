@@ -139,6 +139,8 @@ void journal_lap(struct journal *journal); /* The next block goes to the start o
  * is free, or there is no room or memory. */
 bool journal_begin(struct journal *journal, uint32_t bytes, bool spare);
 void journal_put_records(struct journal *journal);
+/* Space is short, and the oldest block holds it only because of records. */
+bool journal_is_held(const struct journal *journal);
 void journal_submit(struct journal *journal);
 void journal_fail(struct journal *journal, enum err err);
 void journal_work(struct completion *work);

@@ -169,9 +169,10 @@ static void journal_synced(struct completion *done)
 void journal_work(struct completion *work)
 {
     struct journal *journal = CONTAINER_OF(work, struct journal, work);
-    bool more = journal->records_due || journal->durable_tail_seq < journal->tail_seq;
+    bool tail = journal->durable_tail_seq < journal->tail_seq || journal_is_held(journal);
+    bool more = journal->records_due || tail;
     if (journal->filling == NULL && more && journal_is_open(journal)) {
-        (void)journal_begin(journal, JOURNAL_RECORD_BYTES, true);
+        (void)journal_begin(journal, JOURNAL_RECORD_BYTES, tail);
     }
     struct journal_write *write = journal->filling;
     if (write != NULL && (write->entries > 0 || (more && journal_is_open(journal)))) {

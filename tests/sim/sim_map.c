@@ -233,7 +233,7 @@ static void map_trim(void *context, struct shard_trim *trim)
 {
     const struct map_core *core = context;
     struct map_entry *entry = map_find_entry(core->map, &trim->partition);
-    ASSERT(entry->trim == NULL);
+    ASSERT(entry != NULL && entry->trim == NULL);
     entry->trim = trim;
     entry->reactor = core->reactor;
     timer_init(&entry->trim_timer, map_answer_trim);
