@@ -230,7 +230,7 @@ int main(int argc, char **argv)
     static uint8_t payload[RECORD_BYTES_MAX];
     struct prng prng;
     prng_seed_one(&prng, 1);
-    prng_fill(&prng, payload, bench.what.record_bytes);
+    prng_fill(&prng, payload, max_u32(bench.what.record_bytes, LIB_PAYLOAD_BYTES_MIN));
     bench.what.payload = payload;
     bench.target->open(&bench.what);
     go(&bench, bench.warm_seconds);

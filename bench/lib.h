@@ -21,10 +21,13 @@ struct lib_case {
     uint64_t preload_bytes; /* Of records, for readers. */
     bool quick;             /* Prepare little, count afterwards: a test, no measurement. */
     const char *dir;        /* Empty. */
-    const uint8_t *payload; /* `record_bytes`; noise. */
+    const uint8_t *payload; /* Noise: `record_bytes`, and at least LIB_PAYLOAD_BYTES_MIN. */
 };
 
-enum { LIB_READ_RECORDS = 1000 }; /* That one step reads: so long a clock is not looked at. */
+enum {
+    LIB_PAYLOAD_BYTES_MIN = 4096,
+    LIB_READ_RECORDS = 1000, /* That one step reads: so long a clock is not looked at. */
+};
 
 /* Ends the process with a sentence. */
 NORETURN void lib_fail(const char *what, const char *why);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_MAX = 1000, PARTITIONS_MAX = 1000, IN_FLIGHT_MAX = 64 };
+enum { BATCH_MAX = 1000, PARTITIONS_MAX = 1000, IN_FLIGHT_MAX = 64, AGED_MIB = 256 };
 
 static struct {
     const struct lib_case *what;
@@ -100,7 +100,7 @@ static void open_log(void)
     const struct lib_case *what = state.what;
     char why[FLOE_MESSAGE_BYTES];
     struct floe_options options = FLOE_OPTIONS;
-    options.memory_bytes = what->kind == LIB_CATCHUP ? MIB(64) : MIB(512);
+    options.memory_bytes = what->kind == LIB_CATCHUP ? MIB(64) : 0; /* 256 MiB. */
     if (floe_open(what->dir, &options, &state.log, why, sizeof(why)) != FLOE_OK) {
         lib_fail("floe_open", why);
     }
@@ -128,6 +128,27 @@ static void preload(void)
     check("floe_reader_open", floe_reader_open(state.partitions[0], FLOE_START, &state.reader));
 }
 
+/* As RocksDB is given log files beforehand: then the handle has touched its memory, and
+ * blocks are written ahead in large steps. */
+static void age(void)
+{
+    const struct lib_case *what = state.what;
+    uint32_t batch = (uint32_t)min_u64(BATCH_MAX, div_ceil(KIB(64), what->record_bytes));
+    uint64_t rounds = MIB(AGED_MIB) / ((uint64_t)batch * what->record_bytes * what->partitions) + 1;
+    uint32_t window = what->partitions == 1 ? 8 : 1;
+    for (uint64_t round = 0; round < rounds; round += window) {
+        uint32_t count = what->partitions * window;
+        for (uint32_t at = 0; at < count; at++) {
+            check("floe_append_submit",
+                  floe_append_submit(state.partitions[at % what->partitions], state.records, batch,
+                                     &state.pending[at]));
+        }
+        for (uint32_t at = 0; at < count; at++) {
+            check("floe_append_wait", floe_append_wait(state.pending[at], NULL));
+        }
+    }
+}
+
 static void open_floe(const struct lib_case *what)
 {
     state.what = what;
@@ -135,7 +156,7 @@ static void open_floe(const struct lib_case *what)
         what->in_flight > IN_FLIGHT_MAX) {
         lib_fail("floe", "more than this benchmark can do");
     }
-    for (uint32_t i = 0; i < what->batch; i++) {
+    for (uint32_t i = 0; i < BATCH_MAX; i++) {
         state.records[i] = (struct floe_record){
             .value = what->payload,
             .value_size = what->record_bytes,
@@ -145,6 +166,8 @@ static void open_floe(const struct lib_case *what)
     open_log();
     if (what->preload_bytes > 0) {
         preload();
+    } else if (!what->quick) {
+        age();
     }
 }
 

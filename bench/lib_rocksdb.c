@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROTATIONS = 6, RECYCLED = 4, RECOVER_SKIP_CORRUPTED = 3, KEY_BYTES = 12 };
+enum { ROTATIONS = 5, RECYCLED = 4, RECOVER_SKIP_CORRUPTED = 3, KEY_BYTES = 12 };
 
 static struct {
     const struct lib_case *what;
@@ -41,16 +41,16 @@ static void key_of(char *key, uint32_t partition, uint64_t number)
     memcpy(key + sizeof(high), &low, sizeof(low));
 }
 
-static void put(uint32_t partition, bool as_blob)
+static void put(uint32_t partition, uint32_t size, bool as_blob)
 {
     const char *value = (const char *)rocks.what->payload;
     if (as_blob) {
-        rocksdb_writebatch_put_log_data(rocks.batch, value, rocks.what->record_bytes);
+        rocksdb_writebatch_put_log_data(rocks.batch, value, size);
         return;
     }
     char key[KEY_BYTES];
     key_of(key, partition, rocks.next++);
-    rocksdb_writebatch_put(rocks.batch, key, sizeof(key), value, rocks.what->record_bytes);
+    rocksdb_writebatch_put(rocks.batch, key, sizeof(key), value, size);
 }
 
 static void commit(void)
@@ -68,7 +68,7 @@ static uint64_t append(void)
     uint32_t batches = what->partitions * what->in_flight;
     for (uint32_t at = 0; at < batches; at++) {
         for (uint32_t i = 0; i < what->batch; i++) {
-            put(at % what->partitions, rocks.blobs);
+            put(at % what->partitions, what->record_bytes, rocks.blobs);
         }
     }
     commit();
@@ -79,7 +79,7 @@ static uint64_t append(void)
 static void rest(void)
 {
     char *error = NULL;
-    put(0, false);
+    put(0, rocks.what->record_bytes, false);
     commit();
     rocksdb_flush(rocks.db, rocks.flush, &error);
     check("rocksdb_flush", error);
@@ -136,6 +136,23 @@ static void preload(void)
     rewind_reader();
 }
 
+/* So many log files that some wait to be used again. Of large
+ * records: small ones take minutes. */
+static void age(void)
+{
+    const struct lib_case *what = rocks.what;
+    rocksdb_writeoptions_set_sync(rocks.write, 0);
+    for (uint32_t rotation = 0; rotation < (what->quick ? 0 : ROTATIONS); rotation++) {
+        for (uint32_t i = 0; i < MIB(64) / LIB_PAYLOAD_BYTES_MIN; i++) {
+            put(0, LIB_PAYLOAD_BYTES_MIN, rocks.blobs);
+            if (i % 16 == 0) {
+                commit();
+            }
+        }
+        rest();
+    }
+}
+
 static void open_db(const struct lib_case *what, bool blobs)
 {
     rocks.what = what;
@@ -174,14 +191,7 @@ static void open_db(const struct lib_case *what, bool blobs)
         preload();
         return;
     }
-    for (uint32_t rotation = 0; rotation < (what->quick ? 0 : ROTATIONS); rotation++) {
-        for (uint64_t bytes = 0; bytes < MIB(64);) {
-            bytes += append() * what->record_bytes;
-            /* Small batches would take minutes. */
-            rocksdb_writeoptions_set_sync(rocks.write, 0);
-        }
-        rest();
-    }
+    age();
     rocksdb_writeoptions_set_sync(rocks.write, what->durability == LIB_DISK);
 }
 
