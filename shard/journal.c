@@ -357,8 +357,8 @@ uint32_t journal_pressure(const struct journal *journal)
     return (uint32_t)min_u64(JOURNAL_PRESSURE_FULL, max_u64(pinned, max_u64(span, memory)));
 }
 
-/* Carries on, into the block that is filled, the records of the older half of the journal, as far as
- * `limit` bytes go: in time, so that none of them holds the tail when space is short. */
+/* Carries on, into the block that is filled, the records of the older half of the journal, as far
+ * as `limit` bytes go: in time, so that none of them holds the tail when space is short. */
 static void journal_carry(struct journal *journal, uint32_t limit)
 {
     while (limit >= JOURNAL_RECORD_BYTES && !list_empty(&journal->records) &&

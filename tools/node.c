@@ -69,7 +69,9 @@ static void node_fail(struct node *node, enum err err, const char *message)
     ASSERT(err != OK);
     if (node->err == OK) {
         node->err = err;
-        snprintf(node->message, sizeof(node->message), "%.500s", message);
+        /* Longer sentences lose their end. */
+        snprintf(node->message, sizeof(node->message), "%.*s", (int)sizeof(node->message) - 1,
+                 message);
     }
 }
 
