@@ -179,6 +179,8 @@ void removal_take(struct partition *partition, uint64_t first_kept)
         memmove(partition->segments, partition->segments + count,
                 partition->segment_count * sizeof(*partition->segments));
         tail_drop_below(partition, partition->segments[0]->info.base_offset);
+        /* First what an earlier life left: it is older, and must not stay behind a gap. */
+        removal_list(partition);
         removal_wake(partition);
     }
 }
