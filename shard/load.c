@@ -400,6 +400,8 @@ static void load_head(struct load *load, uint32_t size)
         return;
     }
     load->log_start = header.log_start;
+    load->last_ms = header.last_ms;
+    load->last_seq = header.last_seq;
     struct segment_seal *seal = &load->seal;
     enum err err = segment_seal_decode(load->block->data + SEGMENT_SEAL_POSITION, seal);
     bool ours = err == OK && seal->segment_id == info->id && seal->salt == info->salt &&

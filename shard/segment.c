@@ -42,6 +42,8 @@ void segment_header_encode(const struct segment_header *header, uint8_t *block)
     store_le32(block + 1168, header->leader_node);
     memcpy(block + 1176, header->disk_id, 16);
     store_le64(block + 2704, header->log_start);
+    store_le64(block + 2712, header->last_ms);
+    store_le64(block + 2720, header->last_seq);
     store_le32(block + BLOCK_CRC_AT, crc32c(0, block, BLOCK_CRC_AT));
 }
 
@@ -79,6 +81,8 @@ enum err segment_header_decode(const uint8_t *block, struct segment_header *head
     header->leader_node = load_le32(block + 1160);
     header->member_count = load_le32(block + 1164);
     header->log_start = load_le64(block + 2704);
+    header->last_ms = load_le64(block + 2712);
+    header->last_seq = load_le64(block + 2720);
     return OK;
 }
 

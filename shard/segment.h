@@ -11,6 +11,7 @@
  *             80 cluster id 16  96 disk id 16  112 previous segment u64  120 its digest u64
  *             128 name length u16  130 name (<= 1024)  1160 leader u32  1164 members u32
  *             1168 members 24 each {node u32, zero u32, disk id 16}  2704 log start u64
+ *             2712 stream id of the newest record before it: ms u64  2720 seq u64 (0: not known)
  *             4092 CRC-32C of 0..4091
  *     seal    0 "FLOESEAL"  8 version u32  16 segment id u64  24 salt u64  32 L u64  40 digest u64
  *             48 trailer position u64  56 trailer length u64  64 log start u64  72 records u64
@@ -55,6 +56,7 @@ struct segment_header {
     char name[TOPIC_NAME_BYTES_MAX + 1];
     uint32_t leader_node, member_count;
     uint64_t log_start;
+    uint64_t last_ms, last_seq; /* Stream ids do not go back, also when the clock does. */
 };
 
 struct segment_seal {
