@@ -202,7 +202,8 @@ static enum err engine_load_journals(struct engine *engine)
     struct journals_wait wait = {0};
     struct journals_options options = {
         .data_dir = engine->dir,
-        .directory_id = "the engine's own",
+        .directory_id = {'t', 'h', 'e', ' ', 'e', 'n', 'g', 'i', 'n', 'e', '\'', 's', ' ', 'o', 'w',
+                         'n'},
         .boot = engine->boot + 1,
         .core_count = engine->with.cores,
         .bytes = engine->with.bytes,

@@ -122,7 +122,7 @@ static void a_record_of_no_state_or_a_later_version_is_refused(void **state)
 /* --- The MANIFEST. --- */
 
 static const uint8_t directory_id[16] = "directory id 16";
-static const uint8_t another_id[16] = "another one's id";
+static const uint8_t another_id[16] = "another one id.";
 
 static void make(struct manifest *manifest, uint32_t journals, uint32_t records)
 {
