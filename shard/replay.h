@@ -17,6 +17,7 @@
 #include "core/reactor.h"
 #include "shard/journal_block.h"
 #include "shard/manifest.h"
+#include "shard/survey.h"
 
 enum { REPLAY_WINDOW_BYTES = 1 << 20, REPLAY_PATH_BYTES = 512, REPLAY_MESSAGE_BYTES = 512 };
 
@@ -92,8 +93,8 @@ struct replay {
     uint32_t record_count, record_capacity;
     struct replay_segment *segments;
     uint32_t segment_count, segment_at;
-    struct replay_walk *walk;     /* Of the segment that is looked at. */
-    struct replay_survey *survey; /* Behind a hole. */
+    struct replay_walk *walk; /* Of the segment that is looked at. */
+    struct survey survey;     /* Behind a hole. */
     /* Out: */
     bool damaged;  /* Some segment lost what was acked; its record has the marks. */
     bool retained; /* Frames stay in the journals alone: they must stay named. */
