@@ -54,6 +54,7 @@ struct frame_cursor {
     uint32_t left;     /* Bytes of the extent from there on. */
     uint32_t frames;   /* Not taken yet. */
     uint64_t salt, segment_id, offset;
+    bool checked; /* The caller knows that the bodies are sound. */
 };
 
 /* `at` is where the whole extent stands in memory. */

@@ -17,7 +17,6 @@
 #include "core/log.h"
 #include "shard/journals.h"
 #include "shard/shard_internal.h"
-#include "shard/walk.h"
 
 #include <inttypes.h>
 
@@ -41,7 +40,7 @@ static void load_damaged(struct load *load)
 {
     struct segment *segment = load->segment;
     segment->damaged = true;
-    segment->valid_end = max_u64(segment->info.base_offset, load->offset);
+    segment->valid_end = max_u64(segment->info.base_offset, load->walk.offset);
     if (segment->told == ERR_DAMAGED) {
         return;
     }
@@ -49,7 +48,7 @@ static void load_damaged(struct load *load)
     LOG_ERROR("segment is damaged topic=%s partition=%u segment=%016" PRIx64 " valid=%" PRIu64
               " maybe=%" PRIu64,
               segment->partition->name, segment->partition->id.partition, segment->info.id,
-              segment->valid_end, load->evidence);
+              segment->valid_end, load->walk.evidence);
 }
 
 static void load_finish(struct load *load, enum err err)
@@ -63,10 +62,10 @@ static void load_finish(struct load *load, enum err err)
     if (err == ERR_DAMAGED) {
         load_damaged(load);
     }
-    if (err == OK || (err == ERR_DAMAGED && load->position >= SEGMENT_DATA_POSITION)) {
+    if (err == OK || (err == ERR_DAMAGED && load->walk.position >= SEGMENT_DATA_POSITION)) {
         load_index(load);
         segment->loaded = true;
-        segment->position_end = load->position;
+        segment->position_end = load->walk.position;
         if (!load->recover && load->producers == NULL) {
             err = OK;
         }
@@ -119,22 +118,27 @@ static void load_memory(struct completion *done)
 static void load_scan_start(struct load *load)
 {
     struct segment *segment = load->segment;
-    load->position = SEGMENT_DATA_POSITION;
-    load->offset = segment->info.base_offset;
-    load->chain = segment->info.salt;
-    load->evidence = load->offset;
+    load->walk = (struct walk){
+        .segment_id = segment->info.id,
+        .salt = segment->info.salt,
+        .epoch = segment->info.epoch,
+        .position = SEGMENT_DATA_POSITION,
+        .offset = segment->info.base_offset,
+        .chain = segment->info.salt,
+        .evidence = segment->info.base_offset,
+    };
     if (load->recover) {
         uint64_t end;
         bool missing;
         const struct journals *journals = segment->partition->shard->options.journals;
         if (journals_evidence(journals, segment->info.id, &end, &missing)) {
-            load->evidence = max_u64(load->evidence, end);
+            load->walk.evidence = max_u64(load->walk.evidence, end);
         }
     }
     segment_index_deinit(&load->index);
     segment_index_init(&load->index);
     load->timestamp_max = INT64_MIN;
-    load_read(load, LOAD_SCAN, load->position, READ_BYTES);
+    load_read(load, LOAD_SCAN, load->walk.position, READ_BYTES);
 }
 
 /* The batches of a sound frame: producers and greatest time. */
@@ -173,43 +177,24 @@ static enum err load_batches(struct load *load, const struct frame_header *frame
     return OK;
 }
 
-/* The frames of an extent that is in memory whole are of this segment, follow what is known, and
- * are sound. */
-static enum err load_check_frames(const struct load *load, const uint8_t *at, uint32_t size,
-                                  uint64_t *chain)
-{
-    struct extent_header extent;
-    struct walk walk = {
-        .segment_id = load->segment->info.id,
-        .salt = load->segment->info.salt,
-        .epoch = load->segment->info.epoch,
-        .boot = load->boot,
-        .position = load->position,
-        .offset = load->offset,
-        .chain = load->chain,
-    };
-    enum err err = walk_extent(&walk, at, size, &extent);
-    *chain = walk.chain;
-    return err;
-}
-
+/* What the frames of a sound extent say, which begins at `before`. */
 static enum err load_frames(struct load *load, const struct extent_header *extent,
-                            const uint8_t *at)
+                            const uint8_t *at, const struct walk *before)
 {
     struct frame_cursor cursor;
     struct frame_header frame;
     const uint8_t *header_at;
     struct frame_row first = {0};
     int64_t timestamp_max = INT64_MIN;
-    uint64_t offset = load->offset;
-    uint64_t chain;
     uint32_t batches = 0;
-    enum err err = load_check_frames(load, at, extent->padded_size, &chain);
+    enum err err = OK;
     frame_cursor_init(&cursor, at, extent, load->segment->info.id);
+    cursor.checked = true;
     while (err == OK && frame_cursor_next(&cursor, &frame, &header_at) == OK) {
         const uint8_t *body = header_at + FRAME_HEADER_BYTES;
         if (!load->recover && frame.offset_first >= load->target) {
             COVER("a file goes on behind the end of its segment");
+            load->walk.offset = frame.offset_first;
             break; /* Their commits failed, and the segment ended before them. */
         }
         if (batches == 0 && frame.batches > 0) {
@@ -218,7 +203,6 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
         batches += frame.batches;
         load->log_start = max_u64(load->log_start, frame.log_start);
         err = load_batches(load, &frame, body, &timestamp_max);
-        offset += frame.records;
     }
     if (err != OK) {
         return err;
@@ -226,23 +210,18 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
     if (timestamp_max > load->timestamp_max) {
         load->timestamp_max = timestamp_max;
     }
-    if (batches > 0) { /* Else a control frame, which has no rows. */
-        err = segment_index_add(&load->index, load->offset, load->position, first.ms, first.seq,
-                                timestamp_max, extent->padded_size);
+    if (batches == 0) { /* A control frame, which has no rows. */
+        return OK;
     }
-    load->offset = offset;
-    load->chain = chain;
-    return err;
+    return segment_index_add(&load->index, before->offset, before->position, first.ms, first.seq,
+                             timestamp_max, extent->padded_size);
 }
 
 static enum err load_producers(struct load *load, const struct extent_header *extent,
                                const uint8_t *body)
 {
-    uint32_t size = extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES;
-    if (crc32c(0, body, size) != extent->frames_or_crc) {
-        return ERR_CORRUPT;
-    }
     /* Rows end where the padding begins: no row has a count of zero. */
+    uint32_t size = extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES;
     uint32_t used = 0;
     while (size - used >= PRODUCER_ROW_BYTES && body[used + 10] != 0) {
         used += PRODUCER_ROW_BYTES;
@@ -254,30 +233,23 @@ static enum err load_producers(struct load *load, const struct extent_header *ex
 static enum err load_extent(struct load *load, const uint8_t *at, uint32_t left,
                             struct extent_header *extent)
 {
-    struct frame_header frame = {0};
-    enum err err = frame_at(load->segment, at, load->position, extent, &frame);
-    if (err != OK || extent->type == EXTENT_TRAILER || extent->boot < load->boot) {
-        return ERR_CORRUPT;
+    struct walk before = load->walk;
+    enum err err = walk_extent(&load->walk, at, left, extent);
+    if (err == OK && extent->type == EXTENT_FRAMES) {
+        err = load_frames(load, extent, at, &before);
+    } else if (err == OK && extent->type == EXTENT_PRODUCERS) {
+        err = load_producers(load, extent, at + EXTENT_HEADER_BYTES);
     }
-    if (extent->padded_size > left) {
-        return ERR_TRUNCATED;
-    }
-    const uint8_t *body = at + EXTENT_HEADER_BYTES;
-    if (extent->type == EXTENT_FRAMES) {
-        err = load_frames(load, extent, at);
-    } else if (extent->type == EXTENT_PRODUCERS) {
-        err = load_producers(load, extent, body);
-    }
-    if (err == OK) {
-        load->boot = extent->boot;
-        load->evidence = max_u64(load->evidence, extent->durable_end);
+    if (err != OK) {
+        load->walk = before;
     }
     return err;
 }
 
 static void load_end(struct load *load)
 {
-    bool whole = load->recover ? load->evidence <= load->offset : load->offset == load->target;
+    bool whole = load->recover ? load->walk.evidence <= load->walk.offset
+                               : load->walk.offset == load->target;
     load_finish(load, whole ? OK : ERR_DAMAGED);
 }
 
@@ -287,9 +259,10 @@ static void load_hunt(struct load *load, uint32_t size)
 {
     struct bytes data = bytes_of(load->block->data, size);
     const struct segment_info *info = &load->segment->info;
-    load->evidence = extent_evidence(data, info->salt, load->read_position, load->evidence);
+    load->walk.evidence =
+        extent_evidence(data, info->salt, load->read_position, load->walk.evidence);
     load->log_start = frame_log_start(data, info, load->read_position, load->log_start);
-    if (load->evidence > load->offset || size < load->buffer_bytes) {
+    if (load->walk.evidence > load->walk.offset || size < load->buffer_bytes) {
         load_end(load);
         return;
     }
@@ -300,7 +273,7 @@ static void load_bad_extent(struct load *load)
 {
     if (!load->recover) { /* The map says where it ends. */
         COVER("a reader meets a bad extent");
-        load->evidence = load->target;
+        load->walk.evidence = load->target;
         load_finish(load, ERR_DAMAGED);
         return;
     }
@@ -309,7 +282,7 @@ static void load_bad_extent(struct load *load)
         load_end(load);
         return;
     }
-    load_read(load, LOAD_HUNT, load->position + DISK_BLOCK_BYTES, READ_BYTES);
+    load_read(load, LOAD_HUNT, load->walk.position + DISK_BLOCK_BYTES, READ_BYTES);
 }
 
 /* A reader is at its end, and no producers follow: those of an empty file stand behind it. */
@@ -317,8 +290,8 @@ static bool load_is_over(const struct load *load, const uint8_t *at)
 {
     struct extent_header extent;
     struct frame_header frame;
-    return !load->recover && load->offset == load->target &&
-           (frame_at(load->segment, at, load->position, &extent, &frame) != OK ||
+    return !load->recover && load->walk.offset == load->target &&
+           (frame_at(load->segment, at, load->walk.position, &extent, &frame) != OK ||
             extent.type != EXTENT_PRODUCERS);
 }
 
@@ -342,21 +315,21 @@ static void load_scan(struct load *load, uint32_t size)
             err = ERR_CORRUPT; /* The file ends inside. */
         }
         if (err == ERR_TRUNCATED) {
-            load_read(load, LOAD_SCAN, load->position, max_u32(READ_BYTES, extent.padded_size));
+            load_read(load, LOAD_SCAN, load->walk.position,
+                      max_u32(READ_BYTES, extent.padded_size));
             return;
         }
         if (err != OK) {
             load_bad_extent(load);
             return;
         }
-        load->position += extent.padded_size;
         at += extent.padded_size;
     }
     if (at == 0) {
         load_end(load);
         return;
     }
-    load_read(load, LOAD_SCAN, load->position, READ_BYTES);
+    load_read(load, LOAD_SCAN, load->walk.position, READ_BYTES);
 }
 
 static void load_trailer(struct load *load, uint32_t size)
@@ -380,9 +353,9 @@ static void load_trailer(struct load *load, uint32_t size)
         return;
     }
     load->timestamp_max = load->seal.timestamp_max;
-    load->offset = load->seal.end_offset;
-    load->chain = load->seal.digest;
-    load->position = load->seal.trailer_position;
+    load->walk.offset = load->seal.end_offset;
+    load->walk.chain = load->seal.digest;
+    load->walk.position = load->seal.trailer_position;
     load->last_ms = load->seal.last_ms;
     load->last_seq = load->seal.last_seq;
     load_finish(load, OK);
@@ -430,7 +403,7 @@ static void load_step(struct completion *done)
             segment_opened(segment, done->result);
         }
         if (segment->loaded && !load->recover && load->producers == NULL) {
-            load->position = segment->position_end;
+            load->walk.position = segment->position_end;
             load_finish(load, OK);
         } else if (load->recover) {
             load->state = LOAD_SYNC;

@@ -142,7 +142,8 @@ static void recover_loaded(struct partition *partition, enum err err)
                   partition->name, partition->id.partition, err_name(err));
         partition->damaged = true;
         if (is_open) {
-            partition->high_watermark = max_u64(segment->info.base_offset, recover->load.offset);
+            partition->high_watermark =
+                max_u64(segment->info.base_offset, recover->load.walk.offset);
             partition->high_watermark = max_u64(partition->high_watermark, partition->log_start);
             partition->end_lost = true;
         }
@@ -160,7 +161,7 @@ static void recover_loaded(struct partition *partition, enum err err)
         }
         return;
     }
-    recover->end = (struct seal_end){recover->load.offset, recover->load.chain};
+    recover->end = (struct seal_end){recover->load.walk.offset, recover->load.walk.chain};
     if (recover->load.sealed) {
         recover->end = (struct seal_end){recover->load.seal.end_offset, recover->load.seal.digest};
         recover_ask(partition);

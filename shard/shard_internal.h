@@ -21,6 +21,7 @@
 #include "shard/segment_index.h"
 #include "shard/shard.h"
 #include "shard/trailer.h"
+#include "shard/walk.h"
 
 enum {
     SHARD_BUCKETS = 4096,          /* Of the table of partitions. */
@@ -217,13 +218,13 @@ struct load {
     uint64_t log_start; /* Out: the greatest that the file knows. */
     bool sealed;        /* Out: a valid seal block was found. */
     bool had_file;
-    uint32_t buffer_bytes, block_bytes, boot;
+    uint32_t buffer_bytes, block_bytes;
     uint64_t read_position;
     struct segment_seal seal;
     struct segment_index index; /* The segment's, once it is complete. */
     int64_t timestamp_max;
-    uint64_t position, offset, chain, evidence;
-    uint64_t target; /* Readers: how far the file went when it was asked for. */
+    struct walk walk; /* How far the file is sound. */
+    uint64_t target;  /* Readers: how far the file went when it was asked for. */
     uint64_t last_ms, last_seq;
     char path[SHARD_PATH_BYTES];
 };
