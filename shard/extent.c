@@ -57,7 +57,7 @@ void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_
     }
     extent->frames++;
     extent->offset_end = offset_end;
-    extent->chain_end = frame_chain(at);
+    extent->last = at;
     if (timestamp_max > extent->timestamp_max) {
         extent->timestamp_max = timestamp_max;
     }
@@ -190,6 +190,7 @@ void extent_submit(struct extent_write *extent, struct block *block, uint32_t us
     ASSERT(extent == &writer->extents[writer->extent_tail % EXTENTS_MAX]);
     ASSERT(extent->frames > 0);
     extent->block = block;
+    extent->chain_end = frame_chain(extent->last);
     extent->size = (uint32_t)align_up(used, DISK_BLOCK_BYTES);
     ASSERT(extent->size <= block->size);
     ASSERT(extent->position + extent->size <= writer->allocated_end);

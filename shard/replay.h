@@ -96,7 +96,6 @@ struct replay {
     struct replay_walk *walk; /* Of the segment that is looked at. */
     struct survey survey;     /* Behind a hole. */
     /* Out: */
-    bool damaged;  /* Some segment lost what was acked; its record has the marks. */
     bool retained; /* Frames stay in the journals alone: they must stay named. */
     uint64_t bytes_read, bytes_written, frames_written, segments_written;
 };

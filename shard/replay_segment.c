@@ -142,7 +142,6 @@ static void segment_mark(struct replay *replay, uint32_t mark, uint64_t maybe_en
     struct replay_segment *segment = segment_now(replay);
     segment->record.marks |= mark;
     segment->evidence = max_u64(segment->evidence, maybe_end);
-    replay->damaged = true;
     LOG_ERROR("records of a segment are lost, or may be segment=%016" PRIx64
               " partition=%u base=%" PRIu64 " maybe=%" PRIu64 " file=%s",
               segment->record.segment_id, segment->record.partition, segment->record.base_offset,

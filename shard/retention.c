@@ -19,6 +19,12 @@
 
 enum { CLOCK_JUMP_MS_MAX = 3600 * 1000 };
 
+/* What is due in one partition. */
+struct retention_plan {
+    uint64_t log_start; /* The base of the first segment that stays. */
+    bool roll;          /* The newest one should go, too. */
+};
+
 /* The greatest time that counts for the segment; INT64_MAX: it is not known. */
 static int64_t retention_time(const struct partition *partition, const struct segment *segment)
 {
@@ -36,7 +42,7 @@ static uint64_t retention_bytes(const struct partition *partition, const struct 
                               : segment->position_end;
 }
 
-struct retention_plan retention_plan(const struct partition *partition, uint64_t now_ms)
+static struct retention_plan retention_plan(const struct partition *partition, uint64_t now_ms)
 {
     const struct partition_config *config = &partition->config;
     struct retention_plan plan = {.log_start = partition->log_start};

@@ -43,7 +43,7 @@ void request_queue_fail(struct shard *shard, struct request_queue *queue, enum e
     }
 }
 
-bool request_queue_remove(struct request_queue *queue, const struct request *request)
+static bool request_queue_remove(struct request_queue *queue, const struct request *request)
 {
     struct request *before = NULL;
     struct request *at = queue->head;

@@ -86,6 +86,7 @@ struct extent_write {
     bool ended;
     bool chunk;            /* Written back. */
     struct commit *commit; /* Else the one whose frame stands last. */
+    const uint8_t *last;   /* The frame that stands last, in `block`. */
     enum err err;
     struct block *block;
     uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
@@ -283,12 +284,6 @@ struct removal {
     char path[SHARD_PATH_BYTES];
 };
 
-/* Of one partition: see retention.c. */
-struct retention_plan {
-    uint64_t log_start; /* The base of the first segment that stays. */
-    bool roll;          /* The newest one should go, too. */
-};
-
 /* Of all partitions of the core. */
 struct retention {
     struct timer timer;
@@ -400,7 +395,6 @@ void shard_leave(struct shard *shard, struct partition *partition);
 void request_queue_push(struct request_queue *queue, struct request *request);
 struct request *request_queue_pop(struct request_queue *queue);
 void request_queue_fail(struct shard *shard, struct request_queue *queue, enum err err);
-bool request_queue_remove(struct request_queue *queue, const struct request *request);
 struct partition *shard_partition(struct shard *shard, const struct partition_id *id);
 
 /* partition.c */
@@ -534,7 +528,6 @@ void removal_list(struct partition *partition); /* Once: files that a crash left
 /* retention.c */
 void retention_begin(struct shard *shard);
 void retention_end(struct shard *shard);
-struct retention_plan retention_plan(const struct partition *partition, uint64_t now_ms);
 /* What time it is for retention, which remembers when it looked last. */
 uint64_t retention_clock(struct retention *retention, uint64_t now_ns, uint64_t now_ms);
 
