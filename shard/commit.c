@@ -176,7 +176,8 @@ void commit_settle(struct partition *partition)
     commit_rest(partition);
 }
 
-/* Those that a failed journal left to their file, which will not get them any more. */
+/* Those that a failed journal left to their file, which will not get them any more. And whoever
+ * waits for the commits to rest, a roll or a trim, goes on: what was staged has just failed. */
 void commit_give_up(struct partition *partition)
 {
     struct writer *writer = &partition->writer;

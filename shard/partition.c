@@ -238,9 +238,6 @@ void partition_drop(struct partition *partition, struct request *request)
     append_fail_waiting(partition, ERR_TOPIC_UNKNOWN);
     append_fail_staged(partition, ERR_TOPIC_UNKNOWN);
     list_remove(&partition->journal_wait_node);
-    if (partition->roll.state == ROLL_DRAIN || trim_wants_frame(partition)) {
-        commit_poke(partition); /* What it waited for has just failed. */
-    }
     trim_fail(partition, ERR_TOPIC_UNKNOWN);
     commit_give_up(partition);
     if (partition->active == 0) {
