@@ -87,6 +87,26 @@ void log_teardown(struct log_fixture *log)
     free(log);
 }
 
+int log_setup_posix(void **state)
+{
+    *state = log_setup(&io_engine_posix);
+    return 0;
+}
+
+#ifdef FLOE_HAS_URING
+int log_setup_uring(void **state)
+{
+    *state = log_setup(&io_engine_uring);
+    return 0;
+}
+#endif
+
+int log_teardown_state(void **state)
+{
+    log_teardown(*state);
+    return 0;
+}
+
 void log_turns(struct log_fixture *log, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -339,6 +359,15 @@ static void check_found(struct log_fixture *log)
     log->note_count = 0;
     log->next = found->first_index + found->count;
     log->base.next = log->next;
+}
+
+void log_refuses(struct log_fixture *log, enum err err, const char *what)
+{
+    assert_int_equal(log_open(log), err);
+    if (strstr(log->message, what) == NULL || strstr(log->message, log->dir) == NULL) {
+        print_error("%s\n", log->message);
+        fail();
+    }
 }
 
 void log_open_ok(struct log_fixture *log)

@@ -54,8 +54,27 @@ struct log_fixture {
 struct log_fixture *log_setup(const struct io_engine *engine);
 void log_teardown(struct log_fixture *log);
 
+/* For cmocka: *state is the fixture. */
+int log_setup_posix(void **state);
+int log_setup_uring(void **state); /* Where this build has it. */
+int log_teardown_state(void **state);
+
+/* The rows of a table of tests: TESTS(X) is X(test) for each of them, and each runs on every engine
+ * that this build has. */
+#define LOG_TEST_POSIX(test)                                                                       \
+    cmocka_unit_test_setup_teardown(test, log_setup_posix, log_teardown_state),
+#ifdef FLOE_HAS_URING
+#define LOG_TEST_URING(test)                                                                       \
+    cmocka_unit_test_setup_teardown(test, log_setup_uring, log_teardown_state),
+#define LOG_ON_EACH_ENGINE(TESTS) TESTS(LOG_TEST_POSIX) TESTS(LOG_TEST_URING)
+#else
+#define LOG_ON_EACH_ENGINE(TESTS) TESTS(LOG_TEST_POSIX)
+#endif
+
 enum err log_open(struct log_fixture *log);
 void log_open_ok(struct log_fixture *log); /* And what it found is possible. */
+/* It cannot be opened; the message says `what`, and which directory. */
+void log_refuses(struct log_fixture *log, enum err err, const char *what);
 void log_stop(struct log_fixture *log);
 void log_reopen(struct log_fixture *log); /* Stops, opens; nothing may be missing. */
 void log_crash(struct log_fixture *log);  /* Nothing is finished; what is on the disk stays. */

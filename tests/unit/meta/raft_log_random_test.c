@@ -11,26 +11,6 @@
 
 #include <cmocka.h>
 
-static int setup_posix(void **state)
-{
-    *state = log_setup(&io_engine_posix);
-    return 0;
-}
-
-#ifdef FLOE_HAS_URING
-static int setup_uring(void **state)
-{
-    *state = log_setup(&io_engine_uring);
-    return 0;
-}
-#endif
-
-static int teardown(void **state)
-{
-    log_teardown(*state);
-    return 0;
-}
-
 /* A snapshot of what is settled, if that covers more than the last one. */
 static void put_some(struct log_fixture *log, struct prng *prng, bool all)
 {
@@ -110,13 +90,10 @@ static void random_histories_equal_the_model(void **state)
     assert_true(load_le64(generation) > 10);
 }
 
+#define BOTH_TESTS(X) X(random_histories_equal_the_model)
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(random_histories_equal_the_model, setup_posix, teardown),
-#ifdef FLOE_HAS_URING
-        cmocka_unit_test_setup_teardown(random_histories_equal_the_model, setup_uring, teardown),
-#endif
-    };
+    const struct CMUnitTest tests[] = {LOG_ON_EACH_ENGINE(BOTH_TESTS)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,43 +19,6 @@
 
 enum { BLOCK = 4096 };
 
-static int setup_posix(void **state)
-{
-    *state = log_setup(&io_engine_posix);
-    return 0;
-}
-
-#ifdef FLOE_HAS_URING
-static int setup_uring(void **state)
-{
-    *state = log_setup(&io_engine_uring);
-    return 0;
-}
-#endif
-
-static int teardown(void **state)
-{
-    log_teardown(*state);
-    return 0;
-}
-
-static void refuses(struct log_fixture *log, enum err err, const char *what)
-{
-    assert_int_equal(log_open(log), err);
-    if (strstr(log->message, what) == NULL || strstr(log->message, log->dir) == NULL) {
-        print_error("%s\n", log->message);
-        fail();
-    }
-}
-
-static void settle_or_stall(struct log_fixture *log)
-{
-    for (uint32_t i = 0; log->outstanding > 0 && !log->store->stalled; i++) {
-        assert_true(i < 100000);
-        log_turns(log, 1);
-    }
-}
-
 static void a_fresh_directory_is_bootstrapped_once(void **state)
 {
     struct log_fixture *log = *state;
@@ -126,7 +89,7 @@ static void term_and_vote_survive_a_bad_slot_and_not_two(void **state)
     }
     log_spoil(log, "term", 33);
     log_spoil(log, "term", RAFT_LOG_SLOT_BYTES + 8);
-    refuses(log, ERR_DAMAGED, "both slots");
+    log_refuses(log, ERR_DAMAGED, "both slots");
 }
 
 static void a_crash_between_the_slots_leaves_the_old_term_or_the_new(void **state)
@@ -172,27 +135,6 @@ static void an_append_longer_than_a_file_takes_several_frames(void **state)
     log_append_now(log, 1900, 200); /* 425,600 bytes. */
     log_reopen(log);
     assert_int_equal(log->next, 1901);
-}
-
-/* Else its beginning would hold the first file, and not be acknowledged. */
-static void an_append_that_fits_a_file_is_not_cut_by_a_stall(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    log_append_now(log, 1, 100000);
-    log_append_now(log, 2, 100000);
-    log_append(log, 2, 100000);
-    settle_or_stall(log);
-    assert_int_equal(log->outstanding, 1);
-    log_put_now(log, 1, false);
-    log_settle(log);
-    log_append(log, 1, 100000);
-    settle_or_stall(log);
-    assert_int_equal(log->outstanding, 1);
-    log_put_now(log, 3, false);
-    log_settle(log);
-    log_reopen(log);
-    assert_int_equal(log->next, 7);
 }
 
 static void truncated_entries_are_void(void **state)
@@ -250,7 +192,7 @@ static void a_bad_frame_below_a_durable_one_is_damage(void **state)
     log_stop(log);
     for (uint64_t frame = 0; frame < 4; frame++) {
         log_spoil(log, "log-0", frame * BLOCK + 80);
-        refuses(log, ERR_DAMAGED, "log-0");
+        log_refuses(log, ERR_DAMAGED, "log-0");
         assert_non_null(strstr(log->message, "copy"));
         log_spoil(log, "log-0", frame * BLOCK + 80);
     }
@@ -275,10 +217,10 @@ static void a_lost_first_file_is_damage_unless_a_snapshot_covers_it(void **state
     fill_into_the_second(log, 3);
     log_stop(log);
     log_spoil(log, "log-0", 100);
-    refuses(log, ERR_DAMAGED, "log-0");
+    log_refuses(log, ERR_DAMAGED, "log-0");
     log_spoil(log, "log-0", 100);
     log_spoil(log, "log-0", 10 * BLOCK);
-    refuses(log, ERR_DAMAGED, "log-0");
+    log_refuses(log, ERR_DAMAGED, "log-0");
     log_spoil(log, "log-0", 10 * BLOCK);
     log_open_ok(log);
     log_put_now(log, log->next - 3, false);
@@ -290,186 +232,7 @@ static void a_lost_first_file_is_damage_unless_a_snapshot_covers_it(void **state
     log_stop(log);
     log_spoil(log, "log-0", 10 * BLOCK);
     log_spoil(log, "log-1", 100); /* Frames behind it were durable, and so was it. */
-    refuses(log, ERR_DAMAGED, "log-1");
-}
-
-static uint64_t generation(const struct log_fixture *log, const char *name)
-{
-    uint8_t bytes[8];
-    log_peek(log, name, 24, bytes, sizeof(bytes));
-    return load_le64(bytes);
-}
-
-static void small_files_are_begun_anew_many_times(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    for (uint32_t i = 0; i < 5000; i++) {
-        log_append(log, 1, 200);
-        if (i % 3 != 0) {
-            settle_or_stall(log);
-        }
-        if (raft_log_wants_snapshot(log->store) && log->putting.index == 0) {
-            log_put(log, log_settled_next(log) - 1, false);
-        }
-        if (i % 1000 == 999) {
-            log_reopen(log);
-        }
-    }
-    assert_int_equal(log->next, 5001);
-    assert_true(generation(log, "log-0") > 20);
-    assert_true(generation(log, "log-1") > 20);
-}
-
-/* Appends until some wait. */
-static void fill_both(struct log_fixture *log, uint32_t size)
-{
-    for (uint32_t i = 0; log->outstanding == 0; i++) {
-        assert_true(i < 1000);
-        log_append(log, 1, size);
-        settle_or_stall(log);
-    }
-    assert_int_equal(log->outstanding, 1);
-    assert_true(raft_log_wants_snapshot(log->store));
-}
-
-static void a_stalled_log_goes_on_after_a_snapshot(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    fill_both(log, 2000);
-    log_append(log, 1, 10);
-    assert_int_equal(raft_log_set_term(log->store, 9, 1), OK);
-    log_put_now(log, 5, false); /* Not enough. */
-    log_turns(log, 50);
-    assert_int_equal(log->outstanding, 2);
-    assert_true(raft_log_wants_snapshot(log->store));
-    log_put(log, log_settled_next(log) - 1, false);
-    log_settle(log);
-    assert_int_equal(log->canceled, 0);
-    assert_false(raft_log_wants_snapshot(log->store));
-    log_reopen(log);
-    assert_int_equal(raft_log_found(log->store)->term, 9);
-}
-
-static void a_stalled_log_stops_and_cancels_what_waits(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    fill_both(log, 2000);
-    uint64_t next = log->next - 1;
-    log_append(log, 2, 10);
-    log_stop(log);
-    assert_int_equal(log->canceled, 2);
-    log_open_ok(log);
-    assert_int_equal(log->next, next);
-    log_put(log, next - 1, false);
-    log_append(log, 1, 2000);
-    log_settle(log);
-    log_reopen(log);
-}
-
-static void a_stop_during_the_snapshot_that_ends_a_stall_writes_all(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    fill_both(log, 2000);
-    uint64_t next = log->next;
-    log_put(log, log_settled_next(log) - 1, false);
-    log_stop(log);
-    assert_int_equal(log->canceled, 0);
-    log_open_ok(log);
-    assert_int_equal(log->next, next);
-}
-
-/* No snapshot will ever cover them: they were never committed. */
-static void a_full_log_of_void_entries_goes_on_without_a_snapshot(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    log_append_now(log, 4, 10);
-    log_put_now(log, 4, false);
-    for (uint32_t i = 0; i < 3; i++) {
-        fill_both(log, 2000);
-        log->term++;
-        log_append(log, 1, 10);
-        log_truncate(log, log->next - 1);
-        log_append(log, 2, 10);
-        log_truncate(log, 5);
-        log_append(log, 1, 10);
-        log_settle(log);
-        assert_int_equal(log->canceled, 3 * (i + 1));
-        log_reopen(log);
-        assert_int_equal(log->next, 6);
-    }
-}
-
-static void count_snapshots(const struct log_fixture *log, const char *count)
-{
-    char command[160];
-    (void)snprintf(command, sizeof(command), "test $(ls | grep -c snapshot) = %s", count);
-    log_shell(log, command);
-}
-
-static void the_newest_two_snapshots_are_kept(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    log_append_now(log, 20, 100);
-    struct raft_log_found got = {0};
-    assert_int_equal(raft_log_get(log->store, &got, log->message), ERR_NOT_FOUND);
-    for (uint64_t index = 3; index <= 9; index += 2) {
-        log_put_now(log, index, false);
-        count_snapshots(log, index == 3 ? "1" : "2");
-    }
-    log_put_now(log, 9, false); /* Once more: it takes the place of the other. */
-    count_snapshots(log, "2");
-    log_shell(log, "test -e snapshot-0000000000000007 -a -e snapshot-0000000000000009");
-    assert_int_equal(raft_log_get(log->store, &got, log->message), OK);
-    assert_int_equal(got.snapshot_index, 9);
-    log_stop(log);
-    log_shell(log,
-              "echo x > snapshot.tmp; cp term term.tmp; cp snapshot-*9 snapshot-0000000000000001");
-    log_open_ok(log);
-    assert_int_equal(got.snapshot_size, raft_log_found(log->store)->snapshot_size);
-    assert_memory_equal(got.snapshot, raft_log_found(log->store)->snapshot, got.snapshot_size);
-    count_snapshots(log, "2");
-    log_shell(log, "test ! -e term.tmp");
-    free(got.snapshot);
-    log_put_now(log, 15, false);
-    log_spoil(log, "snapshot-000000000000000f", 64);
-    got = (struct raft_log_found){0};
-    assert_int_equal(raft_log_get(log->store, &got, log->message), ERR_DAMAGED);
-    assert_null(got.snapshot);
-    assert_non_null(strstr(log->message, "snapshot-000000000000000f"));
-}
-
-static void a_bad_snapshot_falls_back_as_far_as_the_log_reaches(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    log_append_now(log, 20, 100);
-    log_put_now(log, 5, false);
-    struct log_shape five = log->snapshot;
-    log_put_now(log, 9, false);
-    log_stop(log);
-    log_spoil(log, "snapshot-0000000000000009", 24);
-    log->snapshot = five;
-    log_open_ok(log);
-    count_snapshots(log, "1");
-    while (log->next < 150) { /* Until the first file is begun anew: it began with entry 1. */
-        log_append_now(log, 1, 2000);
-        if (log->next == 62 || log->next == 102) {
-            log_put_now(log, log->next - 2, false);
-        }
-    }
-    assert_int_equal(generation(log, "log-0"), 3);
-    log_stop(log);
-    log_spoil(log, "snapshot-0000000000000064", 70);
-    refuses(log, ERR_DAMAGED, "newest snapshot");
-    log_shell(log, "test -e snapshot-0000000000000064");
-    log_shell(log, "truncate -s 50 snapshot-000000000000003c");
-    refuses(log, ERR_DAMAGED, "snapshot-");
+    log_refuses(log, ERR_DAMAGED, "log-1");
 }
 
 /* Sets a field and makes the checksum fit. */
@@ -499,98 +262,21 @@ static void newer_and_foreign_files_are_refused(void **state)
     uint64_t size = RAFT_LOG_SNAPSHOT_HEADER_BYTES + log->snapshot.seed % 9000;
     log_shell(log, "cp -a . ../copy");
     forge(log, "term", 8, 2, 64);
-    refuses(log, ERR_VERSION, "newer floe");
+    log_refuses(log, ERR_VERSION, "newer floe");
     log_shell(log, "cp ../copy/term .");
     forge(log, "log-0", 8, 2, 64 + 24 + 96);
-    refuses(log, ERR_VERSION, "newer floe");
+    log_refuses(log, ERR_VERSION, "newer floe");
     log_shell(log, "cp ../copy/log-0 .");
     forge(log, snapshot, 8, 2, size);
-    refuses(log, ERR_VERSION, "newer floe");
+    log_refuses(log, ERR_VERSION, "newer floe");
     forge(log, snapshot, 8, 1, size);
     forge(log, snapshot, 16, 77, size);
-    refuses(log, ERR_FOREIGN, snapshot);
+    log_refuses(log, ERR_FOREIGN, snapshot);
     log_shell(log, "cp ../copy/snapshot-* .");
     forge(log, "log-0", 16, 77, 64 + 24 + 96);
-    refuses(log, ERR_FOREIGN, "log-0");
+    log_refuses(log, ERR_FOREIGN, "log-0");
     log_shell(log, "cp ../copy/log-0 .");
     log_open_ok(log);
-}
-
-static void a_snapshot_of_another_node_takes_the_place_of_the_log(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    log_append_now(log, 10, 100);
-    log_put(log, 30, true); /* Behind the end. */
-    log_append(log, 2, 10);
-    log_settle(log);
-    log_reopen(log);
-    assert_int_equal(log->next, 33);
-    log_append_now(log, 10, 100);
-    log_put_now(log, 35, true); /* Inside: the rest is void too. */
-    log_reopen(log);
-    assert_int_equal(log->next, 36);
-    log_append_now(log, 3, 100);
-    log_reopen(log);
-    assert_int_equal(log->next, 39);
-}
-
-static void a_crash_behind_such_a_snapshot_still_voids_the_log(void **state)
-{
-    struct log_fixture *log = *state;
-    static const uint64_t indexes[] = {30, 35, 60};
-    log_open_ok(log);
-    log_append_now(log, 40, 100);
-    for (uint32_t i = 0; i < ARRAY_COUNT(indexes); i++) {
-        log_append_now(log, 4, 100);
-        log_shell(log, "cp -a log-0 log-1 ..");
-        log_put_now(log, indexes[i], true);
-        log_stop(log);
-        log_shell(log, "mv ../log-0 ../log-1 .");
-        log_open_ok(log);
-        assert_int_equal(log->next, indexes[i] + 1);
-        log_append_now(log, 3, 10);
-        log_reopen(log);
-        assert_int_equal(log->next, indexes[i] + 4);
-    }
-}
-
-static void a_stalled_log_is_replaced_by_a_snapshot_of_another_node(void **state)
-{
-    struct log_fixture *log = *state;
-    log_open_ok(log);
-    for (uint32_t i = 0; i < 4; i++) {
-        fill_both(log, 2000);
-        uint64_t index = log->snapshot.index + 5; /* Covers no file. */
-        log_put(log, index, true);
-        log_append(log, 1, 10);
-        log_settle(log);
-        assert_int_equal(log->canceled, i + 1);
-        assert_int_equal(log->next, index + 2);
-        log_reopen(log);
-    }
-}
-
-static void a_file_torn_while_it_is_begun_anew_is_not_damage(void **state)
-{
-    struct log_fixture *log = *state;
-    static uint8_t block[BLOCK];
-    log_open_ok(log);
-    log_append_now(log, 1, 10); /* One block: a torn write can leave it whole. */
-    fill_both(log, 20000);
-    log_peek(log, "log-0", 0, block, sizeof(block));
-    uint64_t next = log->next - 1;
-    log_put_now(log, next - 1, false);
-    log_settle(log);
-    assert_int_equal(generation(log, "log-0"), 3);
-    log_stop(log);
-    log_poke(log, "log-0", 0, block, sizeof(block));
-    log->base.next = next;
-    log_open_ok(log);
-    assert_int_equal(log->next, next);
-    log_append_now(log, 1, 20000);
-    log_reopen(log);
-    assert_int_equal(generation(log, "log-0"), 3);
 }
 
 static void a_directory_that_lacks_a_file_is_refused(void **state)
@@ -601,15 +287,15 @@ static void a_directory_that_lacks_a_file_is_refused(void **state)
     log_put_now(log, 1, false);
     log_stop(log);
     log_shell(log, "mv log-1 ..");
-    refuses(log, ERR_DAMAGED, "log-1");
+    log_refuses(log, ERR_DAMAGED, "log-1");
     log_shell(log, "head -c 8192 ../log-1 > log-1");
-    refuses(log, ERR_DAMAGED, "log-1");
+    log_refuses(log, ERR_DAMAGED, "log-1");
     log_shell(log, "mv ../log-1 .; mv term ..");
-    refuses(log, ERR_DAMAGED, "term");
+    log_refuses(log, ERR_DAMAGED, "term");
     log_shell(log, "mv snapshot-* ..");
-    refuses(log, ERR_DAMAGED, "term");
+    log_refuses(log, ERR_DAMAGED, "term");
     log_shell(log, "mv ../snapshot-* .; mv log-0 ..");
-    refuses(log, ERR_DAMAGED, "term");
+    log_refuses(log, ERR_DAMAGED, "term");
     log_shell(log, "mv ../log-0 ../term .");
     log_open_ok(log);
 }
@@ -633,7 +319,7 @@ static void options_that_cannot_work_are_refused(void **state)
     assert_int_equal(log_open(log), ERR_INVALID);
     log->file_bytes++;
     log_shell(log, "mv ../meta ../other");
-    refuses(log, ERR_NOT_FOUND, "cannot list");
+    log_refuses(log, ERR_NOT_FOUND, "cannot list");
 }
 
 static uint32_t executed;
@@ -727,23 +413,11 @@ static void a_write_error_ends_the_process_uring(void **state)
     X(a_crash_between_the_slots_leaves_the_old_term_or_the_new)                                    \
     X(entries_of_all_sizes_come_back)                                                              \
     X(an_append_longer_than_a_file_takes_several_frames)                                           \
-    X(an_append_that_fits_a_file_is_not_cut_by_a_stall)                                            \
     X(truncated_entries_are_void)                                                                  \
     X(a_torn_last_frame_is_cut_and_written_over)                                                   \
     X(a_bad_frame_below_a_durable_one_is_damage)                                                   \
     X(a_lost_first_file_is_damage_unless_a_snapshot_covers_it)                                     \
-    X(small_files_are_begun_anew_many_times)                                                       \
-    X(a_stalled_log_goes_on_after_a_snapshot)                                                      \
-    X(a_stalled_log_stops_and_cancels_what_waits)                                                  \
-    X(a_stop_during_the_snapshot_that_ends_a_stall_writes_all)                                     \
-    X(a_full_log_of_void_entries_goes_on_without_a_snapshot)                                       \
-    X(the_newest_two_snapshots_are_kept)                                                           \
-    X(a_bad_snapshot_falls_back_as_far_as_the_log_reaches)                                         \
     X(newer_and_foreign_files_are_refused)                                                         \
-    X(a_snapshot_of_another_node_takes_the_place_of_the_log)                                       \
-    X(a_crash_behind_such_a_snapshot_still_voids_the_log)                                          \
-    X(a_stalled_log_is_replaced_by_a_snapshot_of_another_node)                                     \
-    X(a_file_torn_while_it_is_begun_anew_is_not_damage)                                            \
     X(a_directory_that_lacks_a_file_is_refused)                                                    \
     X(a_directory_that_was_not_finished_is_made_anew)                                              \
     X(options_that_cannot_work_are_refused)                                                        \
@@ -756,14 +430,6 @@ int main(void)
 #ifdef FLOE_HAS_URING
                                        cmocka_unit_test(a_write_error_ends_the_process_uring),
 #endif
-#define X(test) cmocka_unit_test_setup_teardown(test, setup_posix, teardown),
-                                       BOTH_TESTS(X)
-#undef X
-#ifdef FLOE_HAS_URING
-#define X(test) cmocka_unit_test_setup_teardown(test, setup_uring, teardown),
-                                           BOTH_TESTS(X)
-#undef X
-#endif
-    };
+                                       LOG_ON_EACH_ENGINE(BOTH_TESTS)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

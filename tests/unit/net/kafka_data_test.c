@@ -1,6 +1,6 @@
-/* Records through the Kafka protocol: what Produce checks, idempotence, Fetch with its limits and
- * waits, ListOffsets. */
-#include "tests/unit/net/node.h"
+/* Records through the Kafka protocol: what Produce checks, idempotence, ListOffsets and
+ * DeleteRecords. */
+#include "tests/unit/net/kafka_data_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,59 +11,7 @@
 
 #include <cmocka.h>
 
-enum { BATCH_BYTES = 8192 };
-
-static void on_each_engine(void (*claim)(struct node *node))
-{
-    uint32_t count;
-    const struct io_engine *const *list = node_engines(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct node *node = aligned_alloc(_Alignof(struct node), sizeof(*node));
-        assert_non_null(node);
-        node_open(node, list[i]);
-        node_topic(node, "t", 3, 0x5a, NULL);
-        claim(node);
-        node_close(node);
-        free(node);
-    }
-}
-
 /* --- Produce. --- */
-
-/* One batch to one partition in version 7; the answer has this code and, without one, this offset.
- */
-static void ask_produce(struct node *node, const char *topic, uint32_t partition,
-                        struct bytes batch)
-{
-    char body[256];
-    (void)snprintf(body, sizeof(body), "ffff ffff 00007530 00000001 %04zx'%s' 00000001 %08x $4",
-                   strlen(topic), topic, partition);
-    node_ask_with(node, 0, 7, body, batch);
-}
-
-static void expect_produced(struct node *node, const char *topic, uint32_t partition, int16_t code,
-                            uint64_t offset)
-{
-    char body[256];
-    if (code == 0) {
-        (void)snprintf(body, sizeof(body),
-                       "00000001 %04zx'%s' 00000001 %08x 0000 %016llx ffffffffffffffff "
-                       "0000000000000000 00000000",
-                       strlen(topic), topic, partition, (unsigned long long)offset);
-    } else {
-        (void)snprintf(body, sizeof(body),
-                       "00000001 %04zx'%s' 00000001 %08x %04x ffffffffffffffff ffffffffffffffff "
-                       "ffffffffffffffff 00000000",
-                       strlen(topic), topic, partition, (unsigned)code);
-    }
-    node_expect(node, 0, 7, body);
-}
-
-static void check_produced(struct node *node, struct bytes batch, int16_t code, uint64_t offset)
-{
-    ask_produce(node, "t", 0, batch);
-    expect_produced(node, "t", 0, code, offset);
-}
 
 static void expect_latest(struct node *node, uint32_t partition, uint64_t offset)
 {
@@ -111,7 +59,7 @@ static void check_damages(struct node *node)
         {43, 8, 7, 87, true},                  /* A producer without an epoch or a sequence. */
         {35, 8, 0x7fffffff00000000, 32, true}, /* In the far future. */
     };
-    uint8_t batch[BATCH_BYTES];
+    uint8_t batch[DATA_BATCH_BYTES];
     for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
         struct bytes sent = wire_plain_batch(1, 1000, batch, sizeof(batch));
         assert_int_equal(sent.size, 61 + 12);
@@ -121,50 +69,50 @@ static void check_damages(struct node *node)
         if (rows[i].mend) {
             wire_mend_crc(batch, sent.size);
         }
-        check_produced(node, sent, rows[i].code, 0);
+        data_check_produced(node, sent, rows[i].code, 0);
     }
     expect_latest(node, 0, 0);
-    check_produced(node, wire_plain_batch(1, 1000, batch, sizeof(batch)), 0, 0);
+    data_check_produced(node, wire_plain_batch(1, 1000, batch, sizeof(batch)), 0, 0);
     expect_latest(node, 0, 1);
 }
 
 static void a_batch_that_is_damaged_is_refused_by_its_code(void **state)
 {
     (void)state;
-    on_each_engine(check_damages);
+    data_on_each_engine(check_damages);
 }
 
 static void check_shapes(struct node *node)
 {
     static const char one[] = "00000001 0001't' 00000001 00000000 ";
-    uint8_t batch[BATCH_BYTES];
+    uint8_t batch[DATA_BATCH_BYTES];
     char body[128];
     struct bytes sent = wire_plain_batch(1, 1000, batch, sizeof(batch));
     /* Too short for a header; with a byte behind; two at once; null; empty. */
-    check_produced(node, bytes_of(batch, 60), 87, 0);
+    data_check_produced(node, bytes_of(batch, 60), 87, 0);
     batch[sent.size] = 0;
-    check_produced(node, bytes_of(batch, sent.size + 1), 87, 0);
+    data_check_produced(node, bytes_of(batch, sent.size + 1), 87, 0);
     memcpy(batch + sent.size, batch, sent.size);
-    check_produced(node, bytes_of(batch, 2 * sent.size), 87, 0);
+    data_check_produced(node, bytes_of(batch, 2 * sent.size), 87, 0);
     for (uint32_t i = 0; i < 2; i++) {
         (void)snprintf(body, sizeof(body), "ffff ffff 00007530 %s %s", one,
                        i == 0 ? "ffffffff" : "00000000");
         node_ask(node, 0, 7, body);
-        expect_produced(node, "t", 0, 87, 0);
+        data_expect_produced(node, "t", 0, 87, 0);
     }
     /* acks that are none; a transaction; partitions that are not there. */
     node_ask_with(node, 0, 7, "ffff 0002 00007530 00000001 0001't' 00000001 00000000 $4", sent);
-    expect_produced(node, "t", 0, 21, 0);
+    data_expect_produced(node, "t", 0, 21, 0);
     node_ask_with(node, 0, 7, "ffff fffe 00007530 00000001 0001't' 00000001 00000000 $4", sent);
-    expect_produced(node, "t", 0, 21, 0);
+    data_expect_produced(node, "t", 0, 21, 0);
     node_ask_with(node, 0, 7, "0001'x' ffff 00007530 00000001 0001't' 00000001 00000000 $4", sent);
-    expect_produced(node, "t", 0, 48, 0);
-    ask_produce(node, "t", 3, sent);
-    expect_produced(node, "t", 3, 3, 0);
-    ask_produce(node, "t", 0xffffffff, sent);
-    expect_produced(node, "t", 0xffffffff, 3, 0);
-    ask_produce(node, "u", 0, sent);
-    expect_produced(node, "u", 0, 3, 0);
+    data_expect_produced(node, "t", 0, 48, 0);
+    data_ask_produce(node, "t", 3, sent);
+    data_expect_produced(node, "t", 3, 3, 0);
+    data_ask_produce(node, "t", 0xffffffff, sent);
+    data_expect_produced(node, "t", 0xffffffff, 3, 0);
+    data_ask_produce(node, "u", 0, sent);
+    data_expect_produced(node, "u", 0, 3, 0);
     /* zstd before version 7. */
     batch[22] = 4;
     wire_mend_crc(batch, sent.size);
@@ -176,13 +124,13 @@ static void check_shapes(struct node *node)
 static void a_request_of_the_wrong_shape_is_refused_by_its_code(void **state)
 {
     (void)state;
-    on_each_engine(check_shapes);
+    data_on_each_engine(check_shapes);
 }
 
 static void check_topic_settings(struct node *node)
 {
-    uint8_t plain[BATCH_BYTES];
-    uint8_t batch[BATCH_BYTES];
+    uint8_t plain[DATA_BATCH_BYTES];
+    uint8_t batch[DATA_BATCH_BYTES];
     node_topic(node, "small", 1, 0x51, "max.message.bytes=100");
     node_topic(node, "compact", 1, 0x52, "cleanup.policy=compact");
     node_topic(node, "append", 1, 0x53, "message.timestamp.type=LogAppendTime");
@@ -194,18 +142,18 @@ static void check_topic_settings(struct node *node)
                               .sequence = -1};
     struct bytes sent = wire_batch(&spec, plain, sizeof(plain));
     assert_int_equal(sent.size, 100);
-    ask_produce(node, "small", 0, sent);
-    expect_produced(node, "small", 0, 0, 0);
+    data_ask_produce(node, "small", 0, sent);
+    data_expect_produced(node, "small", 0, 0, 0);
     spec.value_bytes++;
-    ask_produce(node, "small", 0, wire_batch(&spec, batch, sizeof(batch)));
-    expect_produced(node, "small", 0, 10, 0);
-    ask_produce(node, "compact", 0, sent);
-    expect_produced(node, "compact", 0, 87, 0);
+    data_ask_produce(node, "small", 0, wire_batch(&spec, batch, sizeof(batch)));
+    data_expect_produced(node, "small", 0, 10, 0);
+    data_ask_produce(node, "compact", 0, sent);
+    data_expect_produced(node, "compact", 0, 87, 0);
     spec.keys = true;
-    ask_produce(node, "compact", 0, wire_batch(&spec, batch, sizeof(batch)));
-    expect_produced(node, "compact", 0, 0, 0);
+    data_ask_produce(node, "compact", 0, wire_batch(&spec, batch, sizeof(batch)));
+    data_expect_produced(node, "compact", 0, 0, 0);
     /* The time of the append is told, and is what consumers get. */
-    ask_produce(node, "append", 0, sent);
+    data_ask_produce(node, "append", 0, sent);
     node_expect(node, 0, 7,
                 "00000001 0006'append' 00000001 00000000 0000 0000000000000000 000001.......... "
                 "0000000000000000 00000000");
@@ -214,13 +162,13 @@ static void check_topic_settings(struct node *node)
 static void a_topics_settings_decide_what_it_takes(void **state)
 {
     (void)state;
-    on_each_engine(check_topic_settings);
+    data_on_each_engine(check_topic_settings);
 }
 
 static void check_acks(struct node *node)
 {
     static const char *const acks[] = {"ffff", "0001", "0000"};
-    uint8_t batch[BATCH_BYTES];
+    uint8_t batch[DATA_BATCH_BYTES];
     char body[128];
     struct bytes sent = wire_plain_batch(1, 1000, batch, sizeof(batch));
     for (uint32_t i = 0; i < 6; i++) {
@@ -232,7 +180,7 @@ static void check_acks(struct node *node)
             node_settle(node);
             expect_latest(node, 0, i + 1);
         } else {
-            expect_produced(node, "t", 0, 0, i);
+            data_expect_produced(node, "t", 0, 0, i);
         }
     }
     /* Its errors close the connection, behind what was asked before. */
@@ -247,7 +195,7 @@ static void check_acks(struct node *node)
 static void acks_say_who_is_answered(void **state)
 {
     (void)state;
-    on_each_engine(check_acks);
+    data_on_each_engine(check_acks);
 }
 
 static struct bytes sequenced(uint8_t *batch, int16_t epoch, int32_t sequence, uint32_t records)
@@ -258,48 +206,48 @@ static struct bytes sequenced(uint8_t *batch, int16_t epoch, int32_t sequence, u
                               .producer_id = 77,
                               .producer_epoch = epoch,
                               .sequence = sequence};
-    return wire_batch(&spec, batch, BATCH_BYTES);
+    return wire_batch(&spec, batch, DATA_BATCH_BYTES);
 }
 
 static void check_idempotence(struct node *node)
 {
-    uint8_t batch[BATCH_BYTES];
+    uint8_t batch[DATA_BATCH_BYTES];
     /* Five in flight, then each of them again, in flight too: the offsets of the first time. */
     for (uint32_t round = 0; round < 2; round++) {
         for (int32_t i = 0; i < 5; i++) {
-            ask_produce(node, "t", 0, sequenced(batch, 0, 2 * i, 2));
+            data_ask_produce(node, "t", 0, sequenced(batch, 0, 2 * i, 2));
         }
         for (uint32_t i = 0; i < 5; i++) {
-            expect_produced(node, "t", 0, 0, 2 * i);
+            data_expect_produced(node, "t", 0, 0, 2 * i);
         }
     }
     expect_latest(node, 0, 10);
     assert_int_equal(node->reactor.stats.counters[STAT_APPEND_DUPLICATES], 5);
     /* A gap; part of a batch; what fell out of the window of five. */
-    check_produced(node, sequenced(batch, 0, 11, 1), 45, 0);
-    check_produced(node, sequenced(batch, 0, 8, 1), 45, 0);
-    check_produced(node, sequenced(batch, 0, 10, 1), 0, 10);
-    check_produced(node, sequenced(batch, 0, 0, 2), 45, 0);
-    check_produced(node, sequenced(batch, 0, 2, 2), 0, 2);
+    data_check_produced(node, sequenced(batch, 0, 11, 1), 45, 0);
+    data_check_produced(node, sequenced(batch, 0, 8, 1), 45, 0);
+    data_check_produced(node, sequenced(batch, 0, 10, 1), 0, 10);
+    data_check_produced(node, sequenced(batch, 0, 0, 2), 45, 0);
+    data_check_produced(node, sequenced(batch, 0, 2, 2), 0, 2);
     /* Another partition has a window of its own, and takes any first sequence. */
-    ask_produce(node, "t", 1, sequenced(batch, 0, 500, 1));
-    expect_produced(node, "t", 1, 0, 0);
+    data_ask_produce(node, "t", 1, sequenced(batch, 0, 500, 1));
+    data_expect_produced(node, "t", 1, 0, 0);
     /* A newer epoch begins at 0 and fences the older one. */
-    check_produced(node, sequenced(batch, 1, 11, 1), 45, 0);
-    check_produced(node, sequenced(batch, 1, 0, 1), 0, 11);
-    check_produced(node, sequenced(batch, 0, 11, 1), 47, 0);
+    data_check_produced(node, sequenced(batch, 1, 11, 1), 45, 0);
+    data_check_produced(node, sequenced(batch, 1, 0, 1), 0, 11);
+    data_check_produced(node, sequenced(batch, 0, 11, 1), 47, 0);
     expect_latest(node, 0, 12);
     /* After 2^31-1 comes 0. */
-    ask_produce(node, "t", 2, sequenced(batch, 0, INT32_MAX - 1, 2));
-    expect_produced(node, "t", 2, 0, 0);
-    ask_produce(node, "t", 2, sequenced(batch, 0, 0, 1));
-    expect_produced(node, "t", 2, 0, 2);
+    data_ask_produce(node, "t", 2, sequenced(batch, 0, INT32_MAX - 1, 2));
+    data_expect_produced(node, "t", 2, 0, 0);
+    data_ask_produce(node, "t", 2, sequenced(batch, 0, 0, 1));
+    data_expect_produced(node, "t", 2, 0, 2);
 }
 
 static void sequences_are_appended_once_and_in_order(void **state)
 {
     (void)state;
-    on_each_engine(check_idempotence);
+    data_on_each_engine(check_idempotence);
 }
 
 /* --- ListOffsets. --- */
@@ -335,10 +283,10 @@ static void check_list_offsets(struct node *node)
 {
     static const char none[] = "0000 ffffffffffffffff ffffffffffffffff ffffffff";
     static const char refused[] = "0023 ffffffffffffffff ffffffffffffffff ffffffff";
-    uint8_t batch[BATCH_BYTES];
+    uint8_t batch[DATA_BATCH_BYTES];
     /* Offsets 0 to 2 at 1000 to 1002, then 3 and 4 at 500 and 501. */
-    check_produced(node, wire_plain_batch(3, 1000, batch, sizeof(batch)), 0, 0);
-    check_produced(node, wire_plain_batch(2, 500, batch, sizeof(batch)), 0, 3);
+    data_check_produced(node, wire_plain_batch(3, 1000, batch, sizeof(batch)), 0, 0);
+    data_check_produced(node, wire_plain_batch(2, 500, batch, sizeof(batch)), 0, 3);
     check_offset(node, 4, -1, "0000 ffffffffffffffff 0000000000000005 00000001");
     check_offset(node, 4, -2, "0000 ffffffffffffffff 0000000000000000 00000001");
     check_offset(node, 7, -3, "0000 00000000000003ea 0000000000000002 00000001");
@@ -379,9 +327,9 @@ static void check_deleted(struct node *node, const char *topic, int64_t offset, 
 
 static void check_delete_records(struct node *node)
 {
-    uint8_t batch[BATCH_BYTES];
-    check_produced(node, wire_plain_batch(3, 1000, batch, sizeof(batch)), 0, 0);
-    check_produced(node, wire_plain_batch(2, 500, batch, sizeof(batch)), 0, 3);
+    uint8_t batch[DATA_BATCH_BYTES];
+    data_check_produced(node, wire_plain_batch(3, 1000, batch, sizeof(batch)), 0, 0);
+    data_check_produced(node, wire_plain_batch(2, 500, batch, sizeof(batch)), 0, 3);
     check_deleted(node, "t", 4, "0000000000000004 0000");
     check_deleted(node, "t", 1, "0000000000000004 0000"); /* It never falls. */
     check_deleted(node, "t", 6, "ffffffffffffffff 0001");
@@ -402,13 +350,13 @@ static void check_delete_records(struct node *node)
 static void deleted_records_are_gone(void **state)
 {
     (void)state;
-    on_each_engine(check_delete_records);
+    data_on_each_engine(check_delete_records);
 }
 
 static void list_offsets_finds_ends_and_times(void **state)
 {
     (void)state;
-    on_each_engine(check_list_offsets);
+    data_on_each_engine(check_list_offsets);
 }
 
 /* Two items of one number are two, however many others lie between: both are refused. */
@@ -444,249 +392,7 @@ static void check_duplicates(struct node *node)
 static void a_partition_named_twice_is_refused(void **state)
 {
     (void)state;
-    on_each_engine(check_duplicates);
-}
-
-/* --- Fetch. --- */
-
-/* Of version 4: the limits, then each partition's offset and limit. */
-static void ask_fetch(struct node *node, uint32_t wait_ms, uint32_t bytes_min, uint32_t bytes_max,
-                      const char *partitions)
-{
-    char body[512];
-    (void)snprintf(body, sizeof(body), "ffffffff %08x %08x %08x 00 00000001 0001't' %s", wait_ms,
-                   bytes_min, bytes_max, partitions);
-    node_ask(node, 1, 4, body);
-}
-
-static void expect_fetched(struct node *node, const char *partitions, struct bytes stored)
-{
-    char body[512];
-    (void)snprintf(body, sizeof(body), "00000000 00000001 0001't' %s", partitions);
-    node_expect_with(node, 1, 4, body, stored);
-}
-
-#define NO_RECORDS "00000000 00000000"
-#define HIGH(n)    "000000000000000" #n " 000000000000000" #n " "
-
-static void check_fetch_errors(struct node *node)
-{
-    uint8_t batch[BATCH_BYTES];
-    check_produced(node, wire_plain_batch(2, 1000, batch, sizeof(batch)), 0, 0);
-    /* Beyond the end and before the beginning; partitions that are not there. Nobody waits then. */
-    ask_fetch(node, 100000000, 1, 1 << 20,
-              "00000002 00000000 0000000000000003 00100000 00000001 0000000000000000 00100000");
-    expect_fetched(node,
-                   "00000002 00000000 0001" HIGH(2) NO_RECORDS "00000001 0000" HIGH(0) NO_RECORDS,
-                   (struct bytes){0});
-    ask_fetch(node, 100000000, 1, 1 << 20, "00000001 00000000 ffffffffffffffff 00100000");
-    expect_fetched(node, "00000001 00000000 0001 ffffffffffffffff ffffffffffffffff" NO_RECORDS,
-                   (struct bytes){0});
-    ask_fetch(node, 100000000, 1, 1 << 20, "00000001 00000007 0000000000000000 00100000");
-    expect_fetched(node, "00000001 00000007 0003 ffffffffffffffff ffffffffffffffff" NO_RECORDS,
-                   (struct bytes){0});
-    /* Nothing asked, nothing waited for. */
-    node_check(node, 1, 4, "ffffffff 05f5e100 00000001 00100000 00 00000000", "00000000 00000000");
-    /* An epoch of the future; a session that we never gave, and a new one, which we decline. */
-    node_check(node, 1, 9,
-               "ffffffff 05f5e100 00000001 00100000 00 00000000 ffffffff 00000001 0001't' 00000001 "
-               "00000000 00000002 0000000000000000 ffffffffffffffff 00100000 00000000",
-               "00000000 0000 00000000 00000001 0001't' 00000001 00000000 004b *");
-    node_check(node, 1, 7,
-               "ffffffff 05f5e100 00000001 00100000 00 00000005 00000001 00000001 0001't' 00000001 "
-               "00000000 0000000000000000 ffffffffffffffff 00100000 00000000",
-               "00000000 0046 00000000 00000000");
-    node_check(node, 1, 7,
-               "ffffffff 05f5e100 00000001 00100000 00 00000000 00000000 00000000 "
-               "00000000",
-               "00000000 0000 00000000 00000000");
-}
-
-static void fetch_tells_errors_at_once(void **state)
-{
-    (void)state;
-    on_each_engine(check_fetch_errors);
-}
-
-static void check_fetch_waits(struct node *node)
-{
-    uint8_t first[BATCH_BYTES];
-    uint8_t second[BATCH_BYTES];
-    struct bytes one = wire_plain_batch(1, 1000, first, sizeof(first));
-    struct bytes two = wire_plain_batch(2, 2000, second, sizeof(second));
-    struct node writer = *node;
-    client_open(&writer.client, &node->reactor, node->port, 0);
-    ask_fetch(node, 100000000, 1, 1 << 20,
-              "00000002 00000000 0000000000000000 00100000 00000001 0000000000000000 00100000");
-    node_ask(node, 18, 0, "");
-    node_settle(node);
-    /* What was asked behind it waits as well: answers keep their order. */
-    assert_int_equal(client_available(&node->client), 0);
-    assert_int_equal(node->reactor.stats.counters[STAT_FETCH_PARKED], 2);
-    ask_produce(&writer, "t", 1, one);
-    expect_produced(&writer, "t", 1, 0, 0);
-    wire_stamp(first, 0, 1);
-    expect_fetched(
-        node, "00000002 00000000 0000" HIGH(0) NO_RECORDS "00000001 0000" HIGH(1) "00000000 $4",
-        one);
-    node_expect(node, 18, 0, "0000 *");
-    /* Too little to satisfy: it waits for more, and then gets all. */
-    ask_fetch(node, 100000000, one.size + two.size, 1 << 20,
-              "00000001 00000001 0000000000000000 00100000");
-    node_settle(node);
-    assert_int_equal(client_available(&node->client), 0);
-    ask_produce(&writer, "t", 1, two);
-    expect_produced(&writer, "t", 1, 0, 1);
-    wire_stamp(second, 1, 1);
-    memcpy(first + one.size, second, two.size);
-    expect_fetched(node, "00000001 00000001 0000" HIGH(3) "00000000 $4",
-                   bytes_of(first, one.size + two.size));
-    /* The time is over: what there is, be it nothing. */
-    ask_fetch(node, 1, 1 << 20, 1 << 20, "00000001 00000001 0000000000000001 00100000");
-    expect_fetched(node, "00000001 00000001 0000" HIGH(3) "00000000 $4", two);
-    ask_fetch(node, 1, 1, 1 << 20, "00000001 00000001 0000000000000003 00100000");
-    expect_fetched(node, "00000001 00000001 0000" HIGH(3) NO_RECORDS, two);
-    client_close(&writer.client);
-}
-
-static void a_fetch_waits_for_records_and_no_longer_than_asked(void **state)
-{
-    (void)state;
-    on_each_engine(check_fetch_waits);
-}
-
-static void check_fetch_left(struct node *node)
-{
-    /* Parked at two partitions, and its client gone; parked, and its client half gone. */
-    const char *both =
-        "00000002 00000000 0000000000000000 00100000 00000001 0000000000000000 00100000";
-    ask_fetch(node, 100000000, 1, 1 << 20, both);
-    node_settle(node);
-    client_reset(&node->client);
-    node_settle(node);
-    assert_int_equal(net_connection_count(node->net), 0);
-    client_open(&node->client, &node->reactor, node->port, 0);
-    node->answered = node->asked;
-    ask_fetch(node, 100000000, 1, 1 << 20, both);
-    ask_fetch(node, 100000000, 1, 1 << 20, both);
-    client_end(&node->client);
-    for (uint32_t i = 0; i < 2; i++) {
-        expect_fetched(
-            node, "00000002 00000000 0000" HIGH(0) NO_RECORDS "00000001 0000" HIGH(0) NO_RECORDS,
-            (struct bytes){0});
-    }
-    node_expect_end(node);
-    /* Its topic is deleted. */
-    struct node other = *node;
-    client_open(&other.client, &node->reactor, node->port, 0);
-    ask_fetch(node, 100000000, 1, 1 << 20, both);
-    node_settle(node);
-    node_check(&other, 20, 1, "00000001 0001't' 00007530", "00000000 00000001 0001't' 0000");
-    node_expect(node, 1, 4, "00000000 00000001 0001't' 00000002 00000000 0003 *");
-    client_close(&other.client);
-    node_topic(node, "t", 1, 0x5b, NULL);
-    /* Parked when the node stops: node_close(). */
-    ask_fetch(node, 100000000, 1, 1 << 20, "00000001 00000000 0000000000000000 00100000");
-    node_settle(node);
-}
-
-static void a_parked_fetch_comes_home_when_nobody_waits_for_it(void **state)
-{
-    (void)state;
-    on_each_engine(check_fetch_left);
-}
-
-/* Batches of about 1000 bytes; `stored` is how partition and offset hold one. */
-static struct bytes large(uint8_t *batch)
-{
-    struct wire_batch spec = {.records = 1,
-                              .value_bytes = 1000,
-                              .timestamp = 1000,
-                              .producer_id = -1,
-                              .producer_epoch = -1,
-                              .sequence = -1};
-    return wire_batch(&spec, batch, BATCH_BYTES);
-}
-
-static void check_fetch_limits(struct node *node)
-{
-    uint8_t batch[BATCH_BYTES];
-    for (uint32_t i = 0; i < 4; i++) {
-        ask_produce(node, "t", 1 + i % 2, large(batch));
-        expect_produced(node, "t", 1 + i % 2, 0, i / 2);
-    }
-    struct bytes stored = large(batch);
-    wire_stamp(batch, 0, 1);
-    const char *empty_first =
-        "00000003 00000000 0000000000000000 00000064 00000001 0000000000000000 00000064 00000002 "
-        "0000000000000000 00000064";
-    /* No limit would let a batch through: the first with data brings one whole (KIP-74). */
-    for (uint32_t i = 0; i < 2; i++) {
-        ask_fetch(node, i == 0 ? 0 : 100000000, 1, i == 0 ? 1 : 1 << 20, empty_first);
-        expect_fetched(node,
-                       "00000003 00000000 0000" HIGH(0) NO_RECORDS
-                       "00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
-                       stored);
-    }
-    /* The total lets one batch of each through, then one of the first alone. */
-    const char *both =
-        "00000002 00000001 0000000000000000 00100000 00000002 0000000000000000 00100000";
-    ask_fetch(node, 0, 1, 2 * stored.size + 10, both);
-    expect_fetched(
-        node, "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) "00000000 $4",
-        stored);
-    ask_fetch(node, 0, 1, stored.size + 10, both);
-    expect_fetched(node,
-                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
-                   stored);
-    /* A later partition is never above its own limit, whatever the total. */
-    ask_fetch(node, 0, 1, 1 << 20,
-              "00000002 00000001 0000000000000000 00000064 00000002 0000000000000000 00000064");
-    expect_fetched(node,
-                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
-                   stored);
-    /* Behind one that fits, one that does not stays behind, and holds nobody up. */
-    ask_fetch(node, 100000000, 1 << 19, 1 << 20,
-              "00000002 00000001 0000000000000001 00100000 00000002 0000000000000000 00000064");
-    wire_stamp(batch, 1, 1);
-    expect_fetched(node,
-                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000002 0000" HIGH(2) NO_RECORDS,
-                   stored);
-    /* What came within its share gives way, if the first whole batch takes all of the total. */
-    uint8_t small[BATCH_BYTES];
-    check_produced(node, wire_plain_batch(1, 1000, small, sizeof(small)), 0, 0);
-    ask_fetch(node, 0, 1, 1000,
-              "00000002 00000001 0000000000000001 00100000 00000000 0000000000000000 00100000");
-    expect_fetched(node,
-                   "00000002 00000001 0000" HIGH(2) "00000000 $4 00000000 0000" HIGH(1) NO_RECORDS,
-                   stored);
-}
-
-static void only_the_first_batch_of_an_answer_may_be_above_the_limits(void **state)
-{
-    (void)state;
-    on_each_engine(check_fetch_limits);
-}
-
-static void check_parked_large(struct node *node)
-{
-    uint8_t batch[BATCH_BYTES];
-    struct node writer = *node;
-    client_open(&writer.client, &node->reactor, node->port, 0);
-    ask_fetch(node, 100000000, 1, 100, "00000001 00000000 0000000000000000 00000064");
-    node_settle(node);
-    ask_produce(&writer, "t", 0, large(batch));
-    expect_produced(&writer, "t", 0, 0, 0);
-    struct bytes stored = large(batch);
-    wire_stamp(batch, 0, 1);
-    expect_fetched(node, "00000001 00000000 0000" HIGH(1) "00000000 $4", stored);
-    client_close(&writer.client);
-}
-
-static void a_parked_fetch_wakes_for_a_batch_above_its_limit(void **state)
-{
-    (void)state;
-    on_each_engine(check_parked_large);
+    data_on_each_engine(check_duplicates);
 }
 
 int main(void)
@@ -700,11 +406,6 @@ int main(void)
         cmocka_unit_test(list_offsets_finds_ends_and_times),
         cmocka_unit_test(deleted_records_are_gone),
         cmocka_unit_test(a_partition_named_twice_is_refused),
-        cmocka_unit_test(fetch_tells_errors_at_once),
-        cmocka_unit_test(a_fetch_waits_for_records_and_no_longer_than_asked),
-        cmocka_unit_test(a_parked_fetch_comes_home_when_nobody_waits_for_it),
-        cmocka_unit_test(only_the_first_batch_of_an_answer_may_be_above_the_limits),
-        cmocka_unit_test(a_parked_fetch_wakes_for_a_batch_above_its_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Fetches and look-ups: from memory, from files, parked. */
-#include "tests/unit/shard/engine_fixture.h"
+#include "tests/unit/shard/claim_fixture.h"
 
 #include "core/crc32c.h"
 #include "shard/batch.h"
@@ -10,28 +10,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-static void on_each_engine(void (*claim)(struct engine *engine))
-{
-    uint32_t count;
-    const struct io_engine *const *list = engine_list(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start(engine, list[i]);
-        assert_int_equal(engine_assign(engine), OK);
-        claim(engine);
-        engine_end(engine);
-        free(engine);
-    }
-}
-
-static void restart(struct engine *engine)
-{
-    engine_stop_shard(engine);
-    engine_open_shard(engine);
-    assert_int_equal(engine_assign(engine), OK);
-}
 
 /* Reads from `offset` to the high watermark, checks that the offsets are contiguous; the end. */
 static uint64_t read_all(struct engine *engine, uint64_t offset)
@@ -75,7 +53,7 @@ static void check_round_trip(struct engine *engine)
     assert_int_equal(read_all(engine, 0), 53);
     assert_true(engine->reactor.stats.counters[STAT_FETCH_FROM_CACHE] > 0);
     assert_int_equal(engine->reactor.stats.counters[STAT_FETCH_FROM_FILE], 0);
-    restart(engine);
+    claim_restart(engine);
     assert_int_equal(read_all(engine, 0), 53);
     assert_int_equal(read_all(engine, 37), 53);
     assert_true(engine->reactor.stats.counters[STAT_FETCH_FROM_FILE] > 0);
@@ -86,7 +64,7 @@ static void check_round_trip(struct engine *engine)
 static void what_was_appended_reads_back_from_memory_and_from_files(void **state)
 {
     (void)state;
-    on_each_engine(check_round_trip);
+    claim_on_engines(check_round_trip);
 }
 
 static void check_long_poll(struct engine *engine)
@@ -115,7 +93,7 @@ static void check_long_poll(struct engine *engine)
 static void next_append_answers_the_parked_in_order(void **state)
 {
     (void)state;
-    on_each_engine(check_long_poll);
+    claim_on_engines(check_long_poll);
 }
 
 static void check_limits(struct engine *engine)
@@ -145,14 +123,14 @@ static void check_limits(struct engine *engine)
             assert_int_equal(call.request.fetch.size_bytes, batches[i] * one);
             call_release(&call);
         }
-        restart(engine); /* The same from the file. */
+        claim_restart(engine); /* The same from the file. */
     }
 }
 
 static void limits_and_ranges_are_obeyed(void **state)
 {
     (void)state;
-    on_each_engine(check_limits);
+    claim_on_engines(check_limits);
 }
 
 /* --- What readers may hold. --- */
@@ -181,7 +159,7 @@ static void check_lending(struct engine *engine)
     struct call *holders = calloc(HOLDERS, sizeof(*holders));
     assert_non_null(holders);
     engine_append_each(engine, 4, 60000);
-    restart(engine); /* From the file: each fetch brings a block of its own. */
+    claim_restart(engine); /* From the file: each fetch brings a block of its own. */
     uint32_t held = hold_all(engine, holders);
     assert_int_equal(held, MIB(128) / 4 / (256 << 10));
     struct call parked, canceled;
@@ -211,7 +189,7 @@ static void check_lending(struct engine *engine)
 static void readers_hold_a_quarter_of_the_memory_and_appends_go_on(void **state)
 {
     (void)state;
-    on_each_engine(check_lending);
+    claim_on_engines(check_lending);
 }
 
 static void check_lending_ends(struct engine *engine)
@@ -219,7 +197,7 @@ static void check_lending_ends(struct engine *engine)
     struct call *holders = calloc(HOLDERS, sizeof(*holders));
     assert_non_null(holders);
     engine_append_each(engine, 4, 60000);
-    restart(engine);
+    claim_restart(engine);
     uint32_t held = hold_all(engine, holders);
     struct call parked, drop;
     call_fetch(&parked, engine, 0, true);
@@ -238,7 +216,7 @@ static void check_lending_ends(struct engine *engine)
 static void who_waits_for_readers_ends_with_the_topic(void **state)
 {
     (void)state;
-    on_each_engine(check_lending_ends);
+    claim_on_engines(check_lending_ends);
 }
 
 static void check_times(struct engine *engine)
@@ -266,14 +244,14 @@ static void check_times(struct engine *engine)
         assert_int_equal(call.request.offsets.offset, 0);
         call_offsets(&call, engine, OFFSETS_LATEST);
         assert_int_equal(call.request.offsets.offset, 250);
-        restart(engine);
+        claim_restart(engine);
     }
 }
 
 static void offsets_are_found_by_time_across_segments_and_restarts(void **state)
 {
     (void)state;
-    on_each_engine(check_times);
+    claim_on_engines(check_times);
 }
 
 static void check_unreadable_batch(struct engine *engine)
@@ -303,14 +281,14 @@ static void check_unreadable_batch(struct engine *engine)
 static void time_inside_a_batch_that_does_not_open_is_its_first_record(void **state)
 {
     (void)state;
-    on_each_engine(check_unreadable_batch);
+    claim_on_engines(check_unreadable_batch);
 }
 
 static void check_epoch(struct engine *engine)
 {
     struct call call;
     engine_append_each(engine, 1, 10);
-    restart(engine);
+    claim_restart(engine);
     /* A second segment was opened and sealed empty: the map has forgotten it, not its epoch. */
     engine->epoch = 2;
     for (uint32_t i = 0; i < 2; i++) {
@@ -320,7 +298,7 @@ static void check_epoch(struct engine *engine)
         assert_int_equal(call.err, i == 0 ? ERR_EPOCH_UNKNOWN : OK);
         call_offsets(&call, engine, OFFSETS_LATEST);
         assert_int_equal(call.err, i == 0 ? ERR_EPOCH_UNKNOWN : OK);
-        restart(engine);
+        claim_restart(engine);
     }
     assert_int_equal(call.request.offsets.epoch_found, 2);
     engine->client_epoch = 3;
@@ -335,7 +313,7 @@ static void check_epoch(struct engine *engine)
 static void epoch_of_the_map_is_known_without_a_segment_that_has_it(void **state)
 {
     (void)state;
-    on_each_engine(check_epoch);
+    claim_on_engines(check_epoch);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* Restarts: orderly, after a crash, with a torn tail, with damage. */
-#include "tests/unit/shard/engine_fixture.h"
+#include "tests/unit/shard/claim_fixture.h"
 
 #include "shard/segment.h"
 
@@ -7,48 +7,21 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static void on_each_engine(void (*claim)(struct engine *engine, const struct io_engine *io))
-{
-    uint32_t count;
-    const struct io_engine *const *list = engine_list(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct io_engine wrapped = engine_wrap(list[i]);
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start(engine, &wrapped);
-        assert_int_equal(engine_assign(engine), OK);
-        claim(engine, &wrapped);
-        engine_fault.op = IO_NONE;
-        engine_end(engine);
-        free(engine);
-    }
-}
-
-static uint64_t latest(struct engine *engine)
-{
-    struct call call;
-    call_offsets(&call, engine, OFFSETS_LATEST);
-    assert_int_equal(call.err, OK);
-    return (uint64_t)call.request.offsets.offset;
-}
-
 static enum err read_at(struct engine *engine, uint64_t offset)
 {
     struct call call;
-    call_fetch(&call, engine, offset, false);
-    call_wait(&call);
-    enum err err = call.err;
+    enum err err = claim_fetch(&call, engine, offset);
     call_release(&call);
     return err;
 }
 
-static uint32_t producer_batch(uint8_t *at, int32_t sequence)
+/* Two records of one producer. */
+static void append_pair(struct call *call, struct engine *engine, int32_t sequence)
 {
     struct batch_spec spec = {.records = 2,
                               .value_bytes = 10,
@@ -56,60 +29,50 @@ static uint32_t producer_batch(uint8_t *at, int32_t sequence)
                               .producer_id = 9,
                               .producer_epoch = 0,
                               .sequence = sequence};
-    return batch_make(&spec, at, 1024);
+    claim_append(call, engine, &spec);
 }
 
 static void check_crash(struct engine *engine, const struct io_engine *io)
 {
-    static uint8_t batch[1024];
     struct call call;
     engine_append_each(engine, 5, 100);
-    call_append(&call, engine, batch, producer_batch(batch, 0));
-    call_wait(&call);
-    engine_crash(engine, io);
-    assert_int_equal(engine_assign(engine), OK);
+    append_pair(&call, engine, 0);
+    claim_crash(engine, io);
     assert_int_equal(engine->segments[0].state, SEGMENT_SEALED);
     assert_int_equal(engine->segments[0].end_offset, 7);
-    assert_int_equal(latest(engine), 7);
+    assert_int_equal(claim_latest(engine), 7);
     assert_int_equal(read_at(engine, 0), OK);
-    call_append(&call, engine, batch, producer_batch(batch, 0));
-    call_wait(&call);
+    append_pair(&call, engine, 0);
     assert_int_equal(call.err, OK);
     assert_int_equal(call.request.produce.base_offset, 5); /* Still known. */
     engine_append_each(engine, 1, 10);
     assert_int_equal(engine->segments[1].base_offset, 7);
     /* A third life: producers come from the second file's first extent. */
-    engine_crash(engine, io);
-    assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(latest(engine), 8);
-    call_append(&call, engine, batch, producer_batch(batch, 0));
-    call_wait(&call);
+    claim_crash(engine, io);
+    assert_int_equal(claim_latest(engine), 8);
+    append_pair(&call, engine, 0);
     assert_int_equal(call.request.produce.base_offset, 5);
-    call_append(&call, engine, batch, producer_batch(batch, 2));
-    call_wait(&call);
+    append_pair(&call, engine, 2);
     assert_int_equal(call.request.produce.base_offset, 8);
 }
 
 static void acked_records_and_producers_survive_a_crash(void **state)
 {
     (void)state;
-    on_each_engine(check_crash);
+    claim_on_wrapped(check_crash);
 }
 
 static void check_empty_segment(struct engine *engine, const struct io_engine *io)
 {
-    static uint8_t batch[1024];
     struct call call;
     engine->config.segment_records = 2;
     assert_int_equal(engine_assign(engine), OK);
-    call_append(&call, engine, batch, producer_batch(batch, 0));
-    call_wait(&call);
+    append_pair(&call, engine, 0);
     /* The second file is made, and nothing comes into it. */
     engine_fault.op = IO_WRITE;
     engine_fault.err = ERR_IO;
     engine_fault.pass = 3; /* Trailer, seal block, the file's head. */
-    call_append(&call, engine, batch, producer_batch(batch, 2));
-    call_wait(&call);
+    append_pair(&call, engine, 2);
     assert_int_equal(call.err, ERR_STORAGE);
     engine_fault.op = IO_NONE;
     engine_crash(engine, io);
@@ -119,19 +82,17 @@ static void check_empty_segment(struct engine *engine, const struct io_engine *i
     engine->segments[1].end_offset = 2;
     engine->segments[1].digest = engine->segments[1].salt;
     assert_int_equal(engine_assign(engine), OK);
-    call_append(&call, engine, batch, producer_batch(batch, 0));
-    call_wait(&call);
+    append_pair(&call, engine, 0);
     assert_int_equal(call.err, OK);
     assert_int_equal(call.request.produce.base_offset, 0);
-    call_append(&call, engine, batch, producer_batch(batch, 4));
-    call_wait(&call);
+    append_pair(&call, engine, 4);
     assert_int_equal(call.err, ERR_SEQUENCE);
 }
 
 static void empty_segment_still_knows_the_producers(void **state)
 {
     (void)state;
-    on_each_engine(check_empty_segment);
+    claim_on_wrapped(check_empty_segment);
 }
 
 static void check_torn(struct engine *engine, const struct io_engine *io)
@@ -141,21 +102,20 @@ static void check_torn(struct engine *engine, const struct io_engine *io)
     engine_crash(e, io);
     engine_spoil(e, 0, SEGMENT_DATA_POSITION + 4 * 4096 + 200);
     assert_int_equal(engine_assign(e), OK);
-    assert_int_equal(latest(e), 4);
+    assert_int_equal(claim_latest(e), 4);
     engine_append_each(e, 2, 10);
-    assert_int_equal(latest(e), 6);
+    assert_int_equal(claim_latest(e), 6);
     assert_int_equal(e->segments[1].base_offset, 4);
 }
 
 static void torn_tail_is_cut_and_appends_go_on(void **state)
 {
     (void)state;
-    on_each_engine(check_torn);
+    claim_on_wrapped(check_torn);
 }
 
 static void check_damage(struct engine *engine, const struct io_engine *io)
 {
-    static uint8_t batch[1024];
     struct call call;
     engine->config.segment_records = 5;
     assert_int_equal(engine_assign(engine), OK);
@@ -164,10 +124,9 @@ static void check_damage(struct engine *engine, const struct io_engine *io)
     engine_spoil(engine, 1, SEGMENT_DATA_POSITION + 2 * 4096 + 200);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(engine->segments[1].state, SEGMENT_OPEN); /* Nothing was cut. */
-    call_append(&call, engine, batch, producer_batch(batch, 0));
-    call_wait(&call);
+    append_pair(&call, engine, 0);
     assert_int_equal(call.err, ERR_DAMAGED);
-    assert_int_equal(latest(engine), 7);
+    assert_int_equal(claim_latest(engine), 7);
     for (uint64_t offset = 0; offset < 7; offset++) {
         assert_int_equal(read_at(engine, offset), OK);
     }
@@ -180,7 +139,7 @@ static void check_damage(struct engine *engine, const struct io_engine *io)
 static void damage_below_what_was_durable_is_reported_not_cut(void **state)
 {
     (void)state;
-    on_each_engine(check_damage);
+    claim_on_wrapped(check_damage);
 }
 
 static void check_trailer_speaks(struct engine *engine, const struct io_engine *io)
@@ -193,13 +152,13 @@ static void check_trailer_speaks(struct engine *engine, const struct io_engine *
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(engine->segments[0].state, SEGMENT_OPEN); /* Nothing was cut. */
-    assert_int_equal(latest(engine), 4);
+    assert_int_equal(claim_latest(engine), 4);
 }
 
 static void trailer_proves_that_the_last_frame_was_durable(void **state)
 {
     (void)state;
-    on_each_engine(check_trailer_speaks);
+    claim_on_wrapped(check_trailer_speaks);
 }
 
 static void check_rot_in_sealed(struct engine *engine, const struct io_engine *io)
@@ -210,7 +169,7 @@ static void check_rot_in_sealed(struct engine *engine, const struct io_engine *i
     engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 2 * 4096 + 300);
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(latest(engine), 5);
+    assert_int_equal(claim_latest(engine), 5);
     assert_int_equal(read_at(engine, 0), OK);
     assert_int_equal(read_at(engine, 2), ERR_DAMAGED);
 }
@@ -218,7 +177,7 @@ static void check_rot_in_sealed(struct engine *engine, const struct io_engine *i
 static void rotten_frame_of_a_sealed_segment_answers_damaged(void **state)
 {
     (void)state;
-    on_each_engine(check_rot_in_sealed);
+    claim_on_wrapped(check_rot_in_sealed);
 }
 
 static void check_orderly(struct engine *engine, const struct io_engine *io)
@@ -231,14 +190,14 @@ static void check_orderly(struct engine *engine, const struct io_engine *io)
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(engine->segments[0].state, SEGMENT_SEALED);
-    assert_int_equal(latest(engine), 30);
+    assert_int_equal(claim_latest(engine), 30);
     assert_int_equal(engine->reactor.stats.counters[STAT_RECOVERED_BYTES], scanned);
 }
 
 static void orderly_stop_leaves_nothing_to_scan(void **state)
 {
     (void)state;
-    on_each_engine(check_orderly);
+    claim_on_wrapped(check_orderly);
 }
 
 static void check_no_file(struct engine *engine, const struct io_engine *io)
@@ -258,7 +217,7 @@ static void check_no_file(struct engine *engine, const struct io_engine *io)
 static void open_segment_without_a_file_is_sealed_at_its_base(void **state)
 {
     (void)state;
-    on_each_engine(check_no_file);
+    claim_on_wrapped(check_no_file);
 }
 
 static void check_bad_trailer(struct engine *engine, const struct io_engine *io)
@@ -269,14 +228,14 @@ static void check_bad_trailer(struct engine *engine, const struct io_engine *io)
     engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 5 * 4096 + 100);
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(latest(engine), 5);
+    assert_int_equal(claim_latest(engine), 5);
     assert_int_equal(read_at(engine, 4), OK);
 }
 
 static void bad_trailer_is_replaced_by_a_scan(void **state)
 {
     (void)state;
-    on_each_engine(check_bad_trailer);
+    claim_on_wrapped(check_bad_trailer);
 }
 
 static void check_rot_without_trailer(struct engine *engine, const struct io_engine *io)
@@ -285,9 +244,7 @@ static void check_rot_without_trailer(struct engine *engine, const struct io_eng
     engine->config.segment_records = 4;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 8, 100);
-    engine_stop_shard(engine);
-    engine_open_shard(engine);
-    assert_int_equal(engine_assign(engine), OK);
+    claim_restart(engine);
     engine_stop_shard(engine);
     assert_int_equal(engine->segments[1].state, SEGMENT_SEALED);
     for (uint32_t i = 0; i < 2; i++) {
@@ -296,7 +253,7 @@ static void check_rot_without_trailer(struct engine *engine, const struct io_eng
     }
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(latest(engine), 8);
+    assert_int_equal(claim_latest(engine), 8);
     for (uint64_t offset = 0; offset < 8; offset++) {
         assert_int_equal(read_at(engine, offset), offset % 4 < 2 ? OK : ERR_DAMAGED);
     }
@@ -305,7 +262,7 @@ static void check_rot_without_trailer(struct engine *engine, const struct io_eng
 static void rot_without_a_trailer_leaves_what_is_below_it_readable(void **state)
 {
     (void)state;
-    on_each_engine(check_rot_without_trailer);
+    claim_on_wrapped(check_rot_without_trailer);
 }
 
 static void assert_looked_up(struct engine *engine, int64_t timestamp, enum err err, int64_t offset)
@@ -343,14 +300,7 @@ static void check_lookups_in_rot(struct engine *engine, const struct io_engine *
 static void look_up_does_not_pass_over_damage(void **state)
 {
     (void)state;
-    on_each_engine(check_lookups_in_rot);
-}
-
-static void restart(struct engine *engine)
-{
-    engine_stop_shard(engine);
-    engine_open_shard(engine);
-    assert_int_equal(engine_assign(engine), OK);
+    claim_on_wrapped(check_lookups_in_rot);
 }
 
 static void check_stop_unconfirmed(struct engine *engine, const struct io_engine *io)
@@ -360,16 +310,16 @@ static void check_stop_unconfirmed(struct engine *engine, const struct io_engine
     engine->roll_err = ERR_NOT_READY;
     assert_int_equal(engine_assign(engine), ERR_NOT_READY);
     engine->roll_err = OK;
-    restart(engine);
+    claim_restart(engine);
     assert_int_equal(engine->segments[0].end_offset, 5);
-    assert_int_equal(latest(engine), 5);
+    assert_int_equal(claim_latest(engine), 5);
     assert_int_equal(read_at(engine, 4), OK);
 }
 
 static void stop_after_a_refused_seal_leaves_the_file_alone(void **state)
 {
     (void)state;
-    on_each_engine(check_stop_unconfirmed);
+    claim_on_wrapped(check_stop_unconfirmed);
 }
 
 static void check_stop_unread(struct engine *engine, const struct io_engine *io)
@@ -380,16 +330,16 @@ static void check_stop_unread(struct engine *engine, const struct io_engine *io)
     engine_fault.err = ERR_IO;
     assert_int_equal(engine_assign(engine), ERR_IO);
     engine_fault.op = IO_NONE;
-    restart(engine);
+    claim_restart(engine);
     assert_int_equal(engine->segments[0].end_offset, 5);
-    assert_int_equal(latest(engine), 5);
+    assert_int_equal(claim_latest(engine), 5);
     assert_int_equal(read_at(engine, 0), OK);
 }
 
 static void stop_after_a_failed_scan_leaves_the_file_alone(void **state)
 {
     (void)state;
-    on_each_engine(check_stop_unread);
+    claim_on_wrapped(check_stop_unread);
 }
 
 static void check_stop_damaged(struct engine *engine, const struct io_engine *io)
@@ -401,7 +351,7 @@ static void check_stop_damaged(struct engine *engine, const struct io_engine *io
     engine_peek(engine, 0, 0, before, sizeof(before));
     for (uint32_t i = 0; i < 2; i++) {
         assert_int_equal(engine_assign(engine), OK);
-        assert_int_equal(latest(engine), 2);
+        assert_int_equal(claim_latest(engine), 2);
         engine_stop_shard(engine);
         engine_peek(engine, 0, 0, after, sizeof(after));
         assert_memory_equal(before, after, sizeof(before));
@@ -412,7 +362,7 @@ static void check_stop_damaged(struct engine *engine, const struct io_engine *io
 static void stop_leaves_a_damaged_file_alone(void **state)
 {
     (void)state;
-    on_each_engine(check_stop_damaged);
+    claim_on_wrapped(check_stop_damaged);
 }
 
 /* Other partitions, each with a file that stays open. */
@@ -439,14 +389,14 @@ static void check_many_files(struct engine *engine, const struct io_engine *io)
     engine_crash(engine, io);
     open_others(engine, 66);
     assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(latest(engine), 5);
+    assert_int_equal(claim_latest(engine), 5);
     assert_int_equal(read_at(engine, 0), OK);
 }
 
 static void recovery_beside_many_open_files_keeps_the_one_it_reads(void **state)
 {
     (void)state;
-    on_each_engine(check_many_files);
+    claim_on_wrapped(check_many_files);
 }
 
 static void check_sealed_files(struct engine *engine, const struct io_engine *io)
@@ -455,7 +405,7 @@ static void check_sealed_files(struct engine *engine, const struct io_engine *io
     engine->config.segment_records = 1;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 60, 10);
-    restart(engine);
+    claim_restart(engine);
     open_others(engine, 20);
     uint32_t opened = engine_fault.seen[IO_OPEN];
     for (uint32_t round = 0; round < 2; round++) {
@@ -469,7 +419,7 @@ static void check_sealed_files(struct engine *engine, const struct io_engine *io
 static void sealed_files_stay_open_up_to_the_limit(void **state)
 {
     (void)state;
-    on_each_engine(check_sealed_files);
+    claim_on_wrapped(check_sealed_files);
 }
 
 static void check_lost_file(struct engine *engine, const struct io_engine *io)
@@ -480,7 +430,7 @@ static void check_lost_file(struct engine *engine, const struct io_engine *io)
     engine->config.segment_records = 4;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 12, 100);
-    restart(engine);
+    claim_restart(engine);
     engine_fault.op = IO_OPEN;
 
     const enum err reasons[] = {ERR_DENIED, ERR_LIMIT, ERR_IO};
@@ -509,14 +459,14 @@ static void check_lost_file(struct engine *engine, const struct io_engine *io)
 static void file_that_cannot_be_read_is_told_as_such(void **state)
 {
     (void)state;
-    on_each_engine(check_lost_file);
+    claim_on_wrapped(check_lost_file);
 }
 
 static void check_no_descriptor(struct engine *engine, const struct io_engine *io)
 {
     (void)io;
     engine_append_each(engine, 5, 100);
-    restart(engine);
+    claim_restart(engine);
     engine_stop_shard(engine);
     assert_int_equal(engine->segments[0].state, SEGMENT_SEALED);
     engine_open_shard(engine);
@@ -526,13 +476,13 @@ static void check_no_descriptor(struct engine *engine, const struct io_engine *i
     engine_fault.op = IO_NONE;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 1, 10);
-    assert_int_equal(latest(engine), 6);
+    assert_int_equal(claim_latest(engine), 6);
 }
 
 static void recovery_without_a_descriptor_is_no_damage(void **state)
 {
     (void)state;
-    on_each_engine(check_no_descriptor);
+    claim_on_wrapped(check_no_descriptor);
 }
 
 static void check_cut_file(struct engine *engine, const struct io_engine *io)
@@ -542,7 +492,7 @@ static void check_cut_file(struct engine *engine, const struct io_engine *io)
     engine->config.segment_records = 4;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 8, 100);
-    restart(engine);
+    claim_restart(engine);
     engine_segment_path(engine, 0, path, sizeof(path));
     assert_int_equal(truncate(path, SEGMENT_DATA_POSITION + 2 * 4096), 0);
     assert_int_equal(read_at(engine, 0), OK);
@@ -554,7 +504,7 @@ static void check_cut_file(struct engine *engine, const struct io_engine *io)
 static void truncated_file_is_readable_up_to_its_end(void **state)
 {
     (void)state;
-    on_each_engine(check_cut_file);
+    claim_on_wrapped(check_cut_file);
 }
 
 int main(void)

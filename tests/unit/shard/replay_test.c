@@ -1,6 +1,6 @@
 /* Starts after a kill: what was acked is there, whatever the number of cores; and what was damaged
  * meanwhile is served, or reported, but never cut without a word, also after another start. */
-#include "tests/unit/shard/engine_fixture.h"
+#include "tests/unit/shard/claim_fixture.h"
 
 #include "core/crc32c.h"
 #include "shard/journal_block.h"
@@ -11,7 +11,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -99,9 +98,7 @@ static size_t whole(const char *path, uint8_t *at)
 static enum err read_at(struct engine *engine, uint64_t offset)
 {
     struct call call;
-    call_fetch(&call, engine, offset, false);
-    call_wait(&call);
-    enum err err = call.err;
+    enum err err = claim_fetch(&call, engine, offset);
     if (err == OK) {
         assert_true(call.request.fetch.piece_count > 0);
         assert_int_equal(load_be64(call.pieces[0].data), offset);
@@ -110,33 +107,10 @@ static enum err read_at(struct engine *engine, uint64_t offset)
     return err;
 }
 
-static uint64_t latest(struct engine *engine)
-{
-    struct call call;
-    call_offsets(&call, engine, OFFSETS_LATEST);
-    assert_int_equal(call.err, OK);
-    return (uint64_t)call.request.offsets.offset;
-}
-
-static enum err append_one(struct engine *engine)
-{
-    uint8_t batch[1024];
-    struct call call;
-    struct batch_spec spec = {.records = 1,
-                              .value_bytes = 50,
-                              .timestamp = 5000,
-                              .producer_id = -1,
-                              .producer_epoch = -1,
-                              .sequence = -1};
-    call_append(&call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
-    call_wait(&call);
-    return call.err;
-}
-
 static void assert_served(struct engine *engine, uint64_t end)
 {
     assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(latest(engine), end);
+    assert_int_equal(claim_latest(engine), end);
     for (uint64_t offset = 0; offset < end; offset++) {
         assert_int_equal(read_at(engine, offset), OK);
     }
@@ -146,34 +120,16 @@ static void assert_served(struct engine *engine, uint64_t end)
 static void assert_damaged(struct engine *engine, uint64_t valid)
 {
     assert_int_equal(engine_assign(engine), OK);
-    assert_int_equal(latest(engine), valid);
+    assert_int_equal(claim_latest(engine), valid);
     for (uint64_t offset = 0; offset < valid; offset++) {
         assert_int_equal(read_at(engine, offset), OK);
     }
     assert_int_equal(read_at(engine, valid), ERR_DAMAGED);
-    assert_int_equal(append_one(engine), ERR_DAMAGED);
+    assert_int_equal(claim_append_plain(engine, 1, 50, 5000), ERR_DAMAGED);
     assert_int_equal(engine->segments[engine->segment_count - 1].state, SEGMENT_OPEN);
 }
 
-static const struct engine_journals usual = {.cores = 1};
-
-static void on_each_engine(const struct engine_journals *with,
-                           void (*claim)(struct engine *engine, const struct io_engine *io))
-{
-    uint32_t count;
-    const struct io_engine *const *list = engine_list(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct io_engine wrapped = engine_wrap(list[i]);
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start_journaled(engine, &wrapped, with);
-        assert_int_equal(engine_assign(engine), OK);
-        claim(engine, &wrapped);
-        engine_fault.op = IO_NONE;
-        engine_end(engine);
-        free(engine);
-    }
-}
+static const struct claim_start usual = {.journals = {.cores = 1}};
 
 /* --- Nothing is damaged. --- */
 
@@ -195,8 +151,8 @@ static void check_other_cores(struct engine *engine, const struct io_engine *io)
 static void a_kill_loses_nothing_whatever_the_number_of_cores(void **state)
 {
     (void)state;
-    static const struct engine_journals two = {.cores = 2, .core = 1};
-    on_each_engine(&two, check_other_cores);
+    static const struct claim_start two = {.journals = {.cores = 2, .core = 1}};
+    claim_on_wrapped_from(&two, check_other_cores);
 }
 
 /* As if the start before had died before its MANIFEST was in place. */
@@ -225,7 +181,7 @@ static void check_again(struct engine *engine, const struct io_engine *io)
 static void a_second_replay_finds_all_in_the_files(void **state)
 {
     (void)state;
-    on_each_engine(&usual, check_again);
+    claim_on_wrapped_from(&usual, check_again);
 }
 
 /* --- Damage to files and journals. --- */
@@ -450,7 +406,7 @@ static void check_row(struct engine *engine, const struct io_engine *io, const s
         }
         if (row->outcome == SERVED) {
             assert_served(engine, row->end + start);
-            assert_int_equal(append_one(engine), OK);
+            assert_int_equal(claim_append_plain(engine, 1, 50, 5000), OK);
         } else {
             assert_damaged(engine, row->end);
         }
@@ -462,13 +418,9 @@ static void each_damage_has_its_outcome_and_keeps_it(void **state)
     (void)state;
     struct io_engine wrapped = engine_wrap(&io_engine_posix);
     for (uint32_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start_journaled(engine, &wrapped, &usual);
-        assert_int_equal(engine_assign(engine), OK);
+        struct engine *engine = claim_begin(&wrapped, &usual);
         check_row(engine, &wrapped, &rows[i]);
-        engine_end(engine);
-        free(engine);
+        claim_end(engine);
     }
 }
 
@@ -477,8 +429,7 @@ static void each_damage_has_its_outcome_and_keeps_it(void **state)
 static void check_old_boot(struct engine *engine, const struct io_engine *io)
 {
     engine->boot = 50;
-    engine_crash(engine, io);
-    assert_int_equal(engine_assign(engine), OK);
+    claim_crash(engine, io);
     engine_append_each(engine, 2, LARGE_BYTES);
     engine_append_each(engine, 1, 100);
     engine_kill(engine);
@@ -487,7 +438,7 @@ static void check_old_boot(struct engine *engine, const struct io_engine *io)
     engine_open_shard(engine);
     assert_int_equal(engine->journals_opened.frames, 1);
     assert_served(engine, 3);
-    assert_int_equal(append_one(engine), OK);
+    assert_int_equal(claim_append_plain(engine, 1, 50, 5000), OK);
     engine_crash(engine, io);
     assert_served(engine, 4);
 }
@@ -495,7 +446,7 @@ static void check_old_boot(struct engine *engine, const struct io_engine *io)
 static void a_boot_number_that_went_back_costs_nothing(void **state)
 {
     (void)state;
-    on_each_engine(&usual, check_old_boot);
+    claim_on_wrapped_from(&usual, check_old_boot);
 }
 
 /* --- What a start refuses, with a sentence that helps. --- */
@@ -605,13 +556,9 @@ static void a_start_is_refused_rather_than_made_without_what_was_acked(void **st
     (void)state;
     struct io_engine wrapped = engine_wrap(&io_engine_posix);
     for (uint32_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start_journaled(engine, &wrapped, &usual);
-        assert_int_equal(engine_assign(engine), OK);
+        struct engine *engine = claim_begin(&wrapped, &usual);
         check_refusal(engine, &wrapped, &refusals[i]);
-        engine_end(engine);
-        free(engine);
+        claim_end(engine);
     }
 }
 

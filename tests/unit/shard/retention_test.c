@@ -1,5 +1,5 @@
 /* What retention removes: by time, by size, and never more. */
-#include "tests/unit/shard/engine_fixture.h"
+#include "tests/unit/shard/claim_fixture.h"
 
 #include "core/limits.h"
 #include "shard/shard_internal.h"
@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -17,33 +16,12 @@ enum { HOUR_MS = 3600 * 1000 };
 
 static void on_each_engine(void (*claim)(struct engine *engine, const struct io_engine *io))
 {
-    uint32_t count;
-    const struct io_engine *const *list = engine_list(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct io_engine wrapped = engine_wrap(list[i]);
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start(engine, &wrapped);
-        engine->config.segment_records = 2;
-        assert_int_equal(engine_assign(engine), OK);
-        claim(engine, &wrapped);
-        engine_end(engine);
-        free(engine);
-    }
-}
-
-static int64_t offset_of(struct engine *engine, int64_t timestamp)
-{
-    struct call call;
-    call_offsets(&call, engine, timestamp);
-    assert_int_equal(call.err, OK);
-    return call.request.offsets.offset;
+    claim_on_wrapped_from(&(struct claim_start){.segment_records = 2}, claim);
 }
 
 /* Two records, the second `age_ms` old; -1: without times. */
 static void append_aged(struct engine *engine, int64_t age_ms, int64_t producer, int32_t sequence)
 {
-    static uint8_t batch[4096];
     struct call call;
     engine_turns(engine, 1);
     struct batch_spec spec = {.records = 2,
@@ -53,8 +31,7 @@ static void append_aged(struct engine *engine, int64_t age_ms, int64_t producer,
                               .producer_id = producer,
                               .producer_epoch = producer < 0 ? -1 : 0,
                               .sequence = sequence};
-    call_append(&call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
-    call_wait(&call);
+    claim_append(&call, engine, &spec);
     assert_int_equal(call.err, OK);
 }
 
@@ -62,13 +39,12 @@ static void append_aged(struct engine *engine, int64_t age_ms, int64_t producer,
 static void live(struct engine *engine, const struct io_engine *io)
 {
     engine->retention_check_ms = 1;
-    engine_crash(engine, io);
-    assert_int_equal(engine_assign(engine), OK);
+    claim_crash(engine, io);
 }
 
 static void until_start(struct engine *engine, int64_t offset)
 {
-    for (uint32_t i = 0; offset_of(engine, OFFSETS_EARLIEST) != offset; i++) {
+    for (uint32_t i = 0; claim_offset(engine, OFFSETS_EARLIEST) != offset; i++) {
         assert_true(i < 100000);
         engine_turns(engine, 1);
     }
@@ -95,8 +71,8 @@ static void check_time(struct engine *engine, const struct io_engine *io)
     live(engine, io);
     until_start(engine, 4);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 4);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 10);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 4);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 10);
     assert_int_equal(engine->segment_count, 3);
     assert_false(engine_has_file(engine, first));
     assert_true(engine_has_file(engine, engine->segments[0].id));
@@ -110,7 +86,6 @@ static void old_segments_go_from_the_oldest_on(void **state)
 
 static void check_newest(struct engine *engine, const struct io_engine *io)
 {
-    static uint8_t batch[1024];
     struct call call;
     engine->config.retention_ms = HOUR_MS;
     append_aged(engine, 3 * HOUR_MS, 9, 0);
@@ -118,14 +93,14 @@ static void check_newest(struct engine *engine, const struct io_engine *io)
     live(engine, io); /* No segment is open: one is made, so that the last one can go. */
     until_start(engine, 4);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 4);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 4);
     assert_int_equal(engine->segment_count, 1);
     uint64_t opened = engine->next_segment;
     for (uint32_t i = 0; i < 2; i++) { /* Nothing is left, and the next offset is known. */
         live(engine, io);
         look_on(engine);
-        assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 4);
-        assert_int_equal(offset_of(engine, OFFSETS_LATEST), 4);
+        assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 4);
+        assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 4);
         assert_int_equal(engine->next_segment, opened); /* An empty one is enough. */
     }
     /* So is the producer. */
@@ -134,13 +109,12 @@ static void check_newest(struct engine *engine, const struct io_engine *io)
                               .timestamp = (int64_t)engine->reactor.now_ms,
                               .producer_id = 9,
                               .sequence = 7};
-    call_append(&call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
-    call_wait(&call);
+    claim_append(&call, engine, &spec);
     assert_int_equal(call.err, ERR_SEQUENCE);
     append_aged(engine, 0, 9, 4);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 6);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 6);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 4);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 4);
     assert_int_equal(engine->segment_count, 1); /* The empty one went. */
 }
 
@@ -157,11 +131,11 @@ static void check_open(struct engine *engine, const struct io_engine *io)
     live(engine, io);
     append_aged(engine, 0, -1, -1);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 0);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 0);
     engine->config.retention_ms = 0; /* All that is older than now. */
     assert_int_equal(engine_assign(engine), OK);
     until_start(engine, 2);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 2);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 2);
     append_aged(engine, 0, -1, -1);
     until_start(engine, 4);
 }
@@ -181,12 +155,12 @@ static void check_no_time(struct engine *engine, const struct io_engine *io)
     assert_true(engine->segments[0].timestamp_max > (int64_t)engine->reactor.now_ms - HOUR_MS);
     live(engine, io);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 0);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 0);
     engine->segments[0].timestamp_max = INT64_MAX; /* As from an older release: not known. */
     engine->config.retention_ms = 0;
     live(engine, io);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 0);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 0);
 }
 
 static void without_times_the_append_counts(void **state)
@@ -206,12 +180,12 @@ static void check_size(struct engine *engine, const struct io_engine *io)
     live(engine, io);
     until_start(engine, 6);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 6);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 6);
     engine->config.retention_bytes = (int64_t)(3 * size) + 1; /* Not by one byte too much. */
     assert_int_equal(engine_assign(engine), OK);
     append_aged(engine, 0, -1, -1);
     look_on(engine);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 6);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 6);
 }
 
 static void large_partitions_lose_their_oldest_segments(void **state)
@@ -240,7 +214,7 @@ static void check_sweep(struct engine *engine, const struct io_engine *io)
     look_on(engine);
     assert_true(engine_has_file(engine, (1ULL << 63) | 99)); /* The map may be an older copy. */
     assert_true(engine_has_file(engine, engine->segments[0].id));
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 0);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 0);
 }
 
 static void a_file_that_a_crash_left_is_swept(void **state)
@@ -259,7 +233,7 @@ static void check_refusal(struct engine *engine, const struct io_engine *io)
     while (engine->trims < 3) {
         engine_turns(engine, 1);
     }
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 0);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 0);
     assert_int_equal(engine->segment_count, 2);
     engine->trim_err = OK;
     until_start(engine, 2);

@@ -1,5 +1,5 @@
 /* Where the log starts: trims, what they survive, and what they remove. */
-#include "tests/unit/shard/engine_fixture.h"
+#include "tests/unit/shard/claim_fixture.h"
 
 #include "core/limits.h"
 #include "shard/segment.h"
@@ -8,46 +8,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-static void on_each_engine(void (*claim)(struct engine *engine, const struct io_engine *io))
-{
-    uint32_t count;
-    const struct io_engine *const *list = engine_list(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct io_engine wrapped = engine_wrap(list[i]);
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start(engine, &wrapped);
-        assert_int_equal(engine_assign(engine), OK);
-        claim(engine, &wrapped);
-        engine_fault.op = IO_NONE;
-        engine_end(engine);
-        free(engine);
-    }
-}
-
-static int64_t offset_of(struct engine *engine, int64_t timestamp)
-{
-    struct call call;
-    call_offsets(&call, engine, timestamp);
-    assert_int_equal(call.err, OK);
-    return call.request.offsets.offset;
-}
-
 static enum err read_at(struct engine *engine, uint64_t offset)
 {
     struct call call;
-    call_fetch(&call, engine, offset, false);
-    call_wait(&call);
-    enum err err = call.err;
+    enum err err = claim_fetch(&call, engine, offset);
     if (err == OK) {
         assert_true(call.request.fetch.piece_count > 0);
     } else {
-        assert_int_equal(call.request.fetch.log_start, offset_of(engine, OFFSETS_EARLIEST));
+        assert_int_equal(call.request.fetch.log_start, claim_offset(engine, OFFSETS_EARLIEST));
     }
     call_release(&call);
     return err;
@@ -61,12 +33,6 @@ static uint64_t trim_to(struct engine *engine, int64_t offset)
     return call.request.trim.log_start;
 }
 
-static void restart(struct engine *engine, const struct io_engine *io)
-{
-    engine_crash(engine, io);
-    assert_int_equal(engine_assign(engine), OK);
-}
-
 static void check_open(struct engine *engine, const struct io_engine *io)
 {
     struct call call;
@@ -75,33 +41,33 @@ static void check_open(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine->trims, 0); /* A control frame says it, and the map nothing. */
     assert_int_equal(read_at(engine, 2), ERR_OFFSET_RANGE);
     assert_int_equal(read_at(engine, 3), OK);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 3);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 5);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 3);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 5);
     assert_int_equal(trim_to(engine, 1), 3); /* It never falls. */
     call_trim(&call, engine, 6);
     assert_int_equal(call.err, ERR_OFFSET_RANGE);
     assert_int_equal(call.request.trim.log_start, 3);
     call_trim(&call, engine, -2);
     assert_int_equal(call.err, ERR_OFFSET_RANGE);
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 3);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 3);
     assert_int_equal(engine->log_start, 3); /* The seal told the map. */
     assert_int_equal(read_at(engine, 3), OK);
     engine_append_each(engine, 1, 100);
     assert_int_equal(trim_to(engine, TRIM_ALL), 6);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 6);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 6);
     engine_append_each(engine, 1, 100);
     assert_int_equal(read_at(engine, 6), OK);
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 6);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 7);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 6);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 7);
     assert_int_equal(read_at(engine, 6), OK);
 }
 
 static void a_trim_is_known_and_survives_a_crash(void **state)
 {
     (void)state;
-    on_each_engine(check_open);
+    claim_on_wrapped(check_open);
 }
 
 static void check_between_batches(struct engine *engine, const struct io_engine *io)
@@ -128,16 +94,16 @@ static void check_between_batches(struct engine *engine, const struct io_engine 
         assert_int_equal(trims[i].err, OK);
         assert_true(trims[i].request.trim.log_start > i);
     }
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 8);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 16);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 8);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 16);
     assert_int_equal(read_at(engine, 8), OK);
 }
 
 static void trims_ride_with_appends(void **state)
 {
     (void)state;
-    on_each_engine(check_between_batches);
+    claim_on_wrapped(check_between_batches);
 }
 
 /* Waits until no segment but the last `count` is left, and their files are gone. */
@@ -167,13 +133,13 @@ static void check_segments(struct engine *engine, const struct io_engine *io)
     assert_true(engine_has_file(engine, ids[2]) && engine_has_file(engine, ids[3]));
     assert_int_equal(read_at(engine, 4), ERR_OFFSET_RANGE);
     assert_int_equal(read_at(engine, 5), OK);
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 5);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 5);
     assert_int_equal(read_at(engine, 4), ERR_OFFSET_RANGE);
     assert_int_equal(read_at(engine, 5), OK);
     assert_int_equal(trim_to(engine, TRIM_ALL), 7);
     until_left(engine, 1);
-    restart(engine, io);
+    claim_crash(engine, io);
     engine_append_each(engine, 1, 100);
     assert_int_equal(read_at(engine, 7), OK);
     assert_int_equal(read_at(engine, 6), ERR_OFFSET_RANGE);
@@ -182,39 +148,39 @@ static void check_segments(struct engine *engine, const struct io_engine *io)
 static void segments_below_the_log_start_go(void **state)
 {
     (void)state;
-    on_each_engine(check_segments);
+    claim_on_wrapped(check_segments);
 }
 
 static void check_closed(struct engine *engine, const struct io_engine *io)
 {
     struct call call;
     engine_append_each(engine, 4, 100);
-    restart(engine, io);
+    claim_crash(engine, io);
     engine->trim_err = ERR_NOT_READY;
     call_trim(&call, engine, 2);
     assert_int_equal(call.err, ERR_NOT_READY);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 0);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 0);
     engine->trim_err = OK;
     engine->hold_trims = true;
     call_trim_start(&call, engine, 2);
     engine_turns(engine, 5);
     assert_int_equal(call.finished, 0);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 0); /* Not before it is durable. */
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 0); /* Not before it is durable. */
     assert_int_equal(read_at(engine, 1), OK);
     engine_answer_trim(engine);
     call_wait(&call);
     assert_int_equal(call.err, OK);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 2);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 2);
     assert_int_equal(engine->segment_count, 1); /* No segment was opened for it. */
     engine->hold_trims = false;
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 2);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 2);
 }
 
 static void without_an_open_segment_the_map_is_told(void **state)
 {
     (void)state;
-    on_each_engine(check_closed);
+    claim_on_wrapped(check_closed);
 }
 
 static void check_failed_write(struct engine *engine, const struct io_engine *io)
@@ -229,15 +195,15 @@ static void check_failed_write(struct engine *engine, const struct io_engine *io
     assert_int_equal(read_at(engine, 2), OK);
     engine_append_each(engine, 1, 100); /* In a new file. */
     assert_int_equal(engine->segment_count, 2);
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 2);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 5);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 2);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 5);
 }
 
 static void where_a_file_takes_no_more_the_map_is_told(void **state)
 {
     (void)state;
-    on_each_engine(check_failed_write);
+    claim_on_wrapped(check_failed_write);
 }
 
 static void check_readers(struct engine *engine, const struct io_engine *io)
@@ -248,7 +214,7 @@ static void check_readers(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 6, 5000);
     uint64_t first = engine->segments[0].id;
-    restart(engine, io); /* Nothing is in memory. */
+    claim_crash(engine, io); /* Nothing is in memory. */
     for (uint32_t i = 0; i < 6; i++) {
         call_fetch(&fetches[i], engine, i, false);
     }
@@ -269,78 +235,64 @@ static void check_readers(struct engine *engine, const struct io_engine *io)
 static void readers_of_what_goes_are_answered(void **state)
 {
     (void)state;
-    on_each_engine(check_readers);
-}
-
-static void append_at(struct engine *engine, uint32_t records, int64_t timestamp)
-{
-    static uint8_t batch[4096];
-    struct call call;
-    struct batch_spec spec = {.records = records,
-                              .value_bytes = 10,
-                              .timestamp = timestamp,
-                              .producer_id = -1,
-                              .producer_epoch = -1,
-                              .sequence = -1};
-    call_append(&call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
-    call_wait(&call);
-    assert_int_equal(call.err, OK);
+    claim_on_wrapped(check_readers);
 }
 
 static void check_times(struct engine *engine, const struct io_engine *io)
 {
     struct call call;
-    append_at(engine, 10, 5000); /* Offsets 0 to 9, times 5000 to 5009. */
-    append_at(engine, 1, 4000);
-    append_at(engine, 1, 4500);
-    append_at(engine, 1, 3000);
+    /* Offsets 0 to 9, times 5000 to 5009. */
+    assert_int_equal(claim_append_plain(engine, 10, 10, 5000), OK);
+    assert_int_equal(claim_append_plain(engine, 1, 10, 4000), OK);
+    assert_int_equal(claim_append_plain(engine, 1, 10, 4500), OK);
+    assert_int_equal(claim_append_plain(engine, 1, 10, 3000), OK);
     for (uint32_t life = 0; life < 2; life++) {
         assert_int_equal(trim_to(engine, 4), 4);
-        assert_int_equal(offset_of(engine, 5001), 4);
-        assert_int_equal(offset_of(engine, 5007), 7);
-        assert_int_equal(offset_of(engine, OFFSETS_MAX_TIMESTAMP), 9);
-        restart(engine, io);
+        assert_int_equal(claim_offset(engine, 5001), 4);
+        assert_int_equal(claim_offset(engine, 5007), 7);
+        assert_int_equal(claim_offset(engine, OFFSETS_MAX_TIMESTAMP), 9);
+        claim_crash(engine, io);
     }
     assert_int_equal(trim_to(engine, 10), 10);
     call_offsets(&call, engine, OFFSETS_MAX_TIMESTAMP);
     assert_int_equal(call.err, OK);
     assert_int_equal(call.request.offsets.offset, 11);
     assert_int_equal(call.request.offsets.timestamp_found, 4500);
-    assert_int_equal(offset_of(engine, 1), 10);
-    assert_int_equal(offset_of(engine, 4600), -1);
-    append_at(engine, 1, 4400); /* In another segment. */
-    assert_int_equal(offset_of(engine, OFFSETS_MAX_TIMESTAMP), 11);
+    assert_int_equal(claim_offset(engine, 1), 10);
+    assert_int_equal(claim_offset(engine, 4600), -1);
+    assert_int_equal(claim_append_plain(engine, 1, 10, 4400), OK); /* In another segment. */
+    assert_int_equal(claim_offset(engine, OFFSETS_MAX_TIMESTAMP), 11);
     assert_int_equal(trim_to(engine, 12), 12);
-    assert_int_equal(offset_of(engine, OFFSETS_MAX_TIMESTAMP), 13);
+    assert_int_equal(claim_offset(engine, OFFSETS_MAX_TIMESTAMP), 13);
     assert_int_equal(trim_to(engine, TRIM_ALL), 14);
-    assert_int_equal(offset_of(engine, OFFSETS_MAX_TIMESTAMP), -1);
-    assert_int_equal(offset_of(engine, 1), -1);
+    assert_int_equal(claim_offset(engine, OFFSETS_MAX_TIMESTAMP), -1);
+    assert_int_equal(claim_offset(engine, 1), -1);
 }
 
 static void look_ups_by_time_pass_over_what_is_trimmed(void **state)
 {
     (void)state;
-    on_each_engine(check_times);
+    claim_on_wrapped(check_times);
 }
 
 static void check_lost_end(struct engine *engine, const struct io_engine *io)
 {
     engine_append_each(engine, 5, 100);
     engine->log_start = 9; /* What was not flushed is gone, and the map heard of a trim there. */
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 5);
-    assert_int_equal(offset_of(engine, OFFSETS_LATEST), 5);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 5);
+    assert_int_equal(claim_offset(engine, OFFSETS_LATEST), 5);
     engine_append_each(engine, 1, 100);
     assert_int_equal(read_at(engine, 5), OK);
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 5);
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 5);
     assert_int_equal(read_at(engine, 5), OK); /* New records are not below the start. */
 }
 
 static void a_log_that_lost_its_end_starts_there(void **state)
 {
     (void)state;
-    on_each_engine(check_lost_end);
+    claim_on_wrapped(check_lost_end);
 }
 
 static void check_damage(struct engine *engine, const struct io_engine *io)
@@ -350,8 +302,8 @@ static void check_damage(struct engine *engine, const struct io_engine *io)
     assert_int_equal(trim_to(engine, 3), 3);
     engine_append_each(engine, 2, 100);
     engine_spoil(engine, 0, SEGMENT_DATA_POSITION + DISK_BLOCK_BYTES + 200); /* Offset 1. */
-    restart(engine, io);
-    assert_int_equal(offset_of(engine, OFFSETS_EARLIEST), 3); /* From behind the damage. */
+    claim_crash(engine, io);
+    assert_int_equal(claim_offset(engine, OFFSETS_EARLIEST), 3); /* From behind the damage. */
     assert_int_equal(read_at(engine, 0), ERR_OFFSET_RANGE);
     call_fetch(&call, engine, 3, false);
     call_wait(&call);
@@ -364,7 +316,7 @@ static void check_damage(struct engine *engine, const struct io_engine *io)
 static void damage_does_not_bring_back_what_was_trimmed(void **state)
 {
     (void)state;
-    on_each_engine(check_damage);
+    claim_on_wrapped(check_damage);
 }
 
 static void check_stop(struct engine *engine, const struct io_engine *io)
@@ -372,7 +324,7 @@ static void check_stop(struct engine *engine, const struct io_engine *io)
     struct call call;
     struct call drop;
     engine_append_each(engine, 4, 100);
-    restart(engine, io);
+    claim_crash(engine, io);
     engine->hold_trims = true;
     call_trim_start(&call, engine, 2);
     engine_turns(engine, 5);
@@ -390,7 +342,7 @@ static void check_stop(struct engine *engine, const struct io_engine *io)
 static void a_topic_is_deleted_while_it_is_trimmed(void **state)
 {
     (void)state;
-    on_each_engine(check_stop);
+    claim_on_wrapped(check_stop);
 }
 
 int main(void)

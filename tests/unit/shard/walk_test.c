@@ -103,6 +103,16 @@ static uint32_t walk_all(struct walk *walk, const struct file *file)
     return count;
 }
 
+/* A file whose one extent has `frames` frames, and a cursor before the first. */
+static struct extent_header one_extent(struct file *file, uint32_t frames,
+                                       struct frame_cursor *cursor)
+{
+    file_init(file);
+    struct extent_header extent = put_extent(file, frames, 0);
+    frame_cursor_init(cursor, file->bytes, &extent, SEGMENT);
+    return extent;
+}
+
 static void a_cursor_gives_each_frame_of_an_extent(void **state)
 {
     (void)state;
@@ -110,9 +120,7 @@ static void a_cursor_gives_each_frame_of_an_extent(void **state)
     struct frame_cursor cursor;
     struct frame_header frame;
     const uint8_t *at;
-    file_init(&file);
-    struct extent_header extent = put_extent(&file, 3, 0);
-    frame_cursor_init(&cursor, file.bytes, &extent, SEGMENT);
+    (void)one_extent(&file, 3, &cursor);
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(frame_cursor_next(&cursor, &frame, &at), OK);
         assert_int_equal(frame.offset_first, 2 * i);
@@ -130,8 +138,7 @@ static void a_cursor_stops_at_the_frame_that_is_bad(void **state)
     struct frame_cursor cursor;
     struct frame_header frame;
     const uint8_t *at;
-    file_init(&file);
-    struct extent_header extent = put_extent(&file, 3, 0);
+    struct extent_header extent = one_extent(&file, 3, &cursor);
     const uint32_t size = (uint32_t)align_up(FRAME_HEADER_BYTES + FRAME_ROW_BYTES + BATCH_BYTES, 8);
     const uint32_t second = EXTENT_HEADER_BYTES + size;
     const uint32_t sound = FRAME_HEADER_BYTES + FRAME_ROW_BYTES + BATCH_BYTES;
@@ -194,8 +201,7 @@ static void a_cursor_stays_inside_its_extent(void **state)
     struct frame_cursor cursor;
     struct frame_header frame;
     const uint8_t *at;
-    file_init(&file);
-    struct extent_header extent = put_extent(&file, 1, 0);
+    struct extent_header extent = one_extent(&file, 1, &cursor);
     extent.frames_or_crc = 2; /* More are claimed than there are. */
     frame_cursor_init(&cursor, file.bytes, &extent, SEGMENT);
     assert_int_equal(frame_cursor_next(&cursor, &frame, &at), OK);
