@@ -112,10 +112,16 @@ static enum err config_scan_line(const char *path, uint32_t number, const char *
     return ERR_INVALID;
 }
 
+/* Some editors begin a file with a mark of its encoding; it is no part of the first line. */
+static const char *config_skip_mark(const char *text)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    return text + (strncmp(text, mark, sizeof(mark) - 1) == 0 ? sizeof(mark) - 1 : 0);
+}
+
 static enum err config_scan(const char *path, const char *text, size_t size, char *message)
 {
-    static const char mark[] = "\xef\xbb\xbf"; /* Some editors begin a file so; libinih skips it. */
-    size_t at = size >= 3 && memcmp(text, mark, 3) == 0 ? 3 : 0;
+    size_t at = (size_t)(config_skip_mark(text) - text);
     for (uint32_t number = 1; at < size; number++) {
         const char *newline = memchr(text + at, '\n', size - at);
         size_t line_size = newline == NULL ? size - at : (size_t)(newline - text) - at;
@@ -174,7 +180,7 @@ static int config_file_value(void *user, const char *section, const char *name, 
 
 static enum err config_file_parse(struct config_file *file, bool apply)
 {
-    file->next = file->text;
+    file->next = config_skip_mark(file->text);
     file->line = 0;
     file->apply = apply;
     int line = ini_parse_stream(config_file_read, file, config_file_value, file);

@@ -452,14 +452,24 @@ static uint32_t proc_count(const char *path)
     return count;
 }
 
+/* A thread that was joined, or served a ring, stands in /proc until the kernel is done with it. */
+static void assert_threads_at_most(uint32_t expected)
+{
+    for (uint32_t waits = 0; proc_count("/proc/self/task") > expected; waits++) {
+        assert_true(waits < 10000);
+        (void)usleep(1000);
+    }
+}
+
 static void a_closed_handle_leaves_no_descriptor_and_no_thread(void **state)
 {
     struct world *world = *state;
     struct floe_reader *reader;
     struct floe_view view;
+    const uint32_t threads = proc_count("/proc/self/task");
     for (uint32_t engine = FLOE_ENGINE_AUTO; engine <= FLOE_ENGINE_POSIX; engine += 2) {
         for (uint32_t shared = 0; shared < 2; shared++) {
-            uint32_t descriptors = 0, threads = 0;
+            uint32_t descriptors = 0;
             for (uint32_t i = 0; i < 12; i++) {
                 world->options.engine = engine;
                 world->options.shared = shared;
@@ -475,11 +485,10 @@ static void a_closed_handle_leaves_no_descriptor_and_no_thread(void **state)
                 assert_int_equal(floe_close(world->log), FLOE_OK);
                 if (i == 2) { /* The first ones may have made things that stay. */
                     descriptors = proc_count("/proc/self/fd");
-                    threads = proc_count("/proc/self/task");
                 }
             }
             assert_int_equal(proc_count("/proc/self/fd"), descriptors);
-            assert_int_equal(proc_count("/proc/self/task"), threads);
+            assert_threads_at_most(threads);
         }
     }
     world->log = NULL;

@@ -334,6 +334,12 @@ static void a_file_sets_values_by_section_or_whole_key(void **state)
                                message),
                      OK);
     assert_string_equal(config_text(config, "data.dir"), "bom");
+    /* The mark counts for nothing: a first line as long as one may be goes through behind it. */
+    char longest[256];
+    int size = snprintf(longest, sizeof(longest), "\xef\xbb\xbf;%0197d\ndata.dir = long\n", 0);
+    assert_in_range(size, 3 + 198, sizeof(longest) - 1);
+    assert_int_equal(read_text(config, longest, message), OK);
+    assert_string_equal(config_text(config, "data.dir"), "long");
     config_destroy(config);
 }
 
