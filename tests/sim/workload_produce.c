@@ -316,8 +316,10 @@ void producer_client_start(struct workload *workload, struct producer_client *cl
     client->home = (uint32_t)prng_below(workload->prng, workload->life->core_count);
     client->rewinding = false;
     client->sent = 0;
-    if (check_is_lossy(workload->check, client->partition)) {
-        client->tainted = true; /* The broker may have lost what it had acked. */
+    if (check_is_lossy(workload->check, client->partition) ||
+        check_is_rotten(workload->check, client->partition)) {
+        /* The broker may have lost what it had acked, or with a damaged segment who wrote it. */
+        client->tainted = true;
         client->epoch_acked = -1;
     }
     for (uint32_t i = 0; i < ARRAY_COUNT(client->ops); i++) {
