@@ -150,6 +150,27 @@ uint32_t disk_read(const struct disk *disk, int32_t index, uint8_t *data, uint32
     return size;
 }
 
+void disk_protect(struct disk *disk, int32_t index, uint64_t from, uint64_t end)
+{
+    struct inode *inode = inode_of(disk, index);
+    inode->protected_from = from;
+    inode->protected_end = end;
+}
+
+bool disk_trespassed(const struct disk *disk)
+{
+    return disk->trespassed;
+}
+
+void disk_unprotect_all(struct disk *disk)
+{
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        if (disk->inodes[i] != NULL) {
+            disk_protect(disk, (int32_t)i, 0, 0);
+        }
+    }
+}
+
 bool disk_is_durable(const struct disk *disk, int32_t index, uint64_t position, uint32_t size)
 {
     const struct inode *inode = inode_of(disk, index);
@@ -243,6 +264,8 @@ static enum err disk_write_sectors(struct disk *disk, const struct disk_write *w
     struct inode *inode = inode_of(disk, write->inode);
     ASSERT(!inode->directory);
     disk->moment++;
+    disk->trespassed = disk->trespassed || (write->position < inode->protected_end &&
+                                            write->position + write->size > inode->protected_from);
     uint32_t sector = 0;
     for (uint32_t done = 0; done < write->size; sector++) {
         uint64_t position = write->position + done;

@@ -51,6 +51,14 @@ uint64_t disk_size(const struct disk *disk, int32_t inode);
 uint32_t disk_read(const struct disk *disk, int32_t inode, uint8_t *data, uint32_t size,
                    uint64_t position);
 
+/* True if a cut would leave this name, and all above it, as they are. */
+bool disk_name_is_durable(const struct disk *disk, const char *path);
+
+/* From here on nobody may write there, until the process is over; whether somebody did. */
+void disk_protect(struct disk *disk, int32_t inode, uint64_t from, uint64_t end);
+bool disk_trespassed(const struct disk *disk);
+void disk_unprotect_all(struct disk *disk);
+
 /* True if a cut would leave these bytes as they are. */
 bool disk_is_durable(const struct disk *disk, int32_t inode, uint64_t position, uint32_t size);
 

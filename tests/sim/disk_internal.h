@@ -27,6 +27,7 @@ struct inode {
     uint64_t page_count;
     uint64_t size, size_durable, size_dirty; /* size_dirty: a moment, as a sector's. */
     struct entries now, durable;             /* Of a directory. */
+    uint64_t protected_from, protected_end;  /* See disk_protect(). */
 };
 
 /* `inode` gets `name` in `directory` (-1: none) and loses `name_from` in `from` (-1: none). Apart,
@@ -45,6 +46,7 @@ struct disk {
     bool apart; /* A directory's sync settles its own changes only. */
     uint64_t moment;
     uint64_t capacity, used;
+    bool trespassed;
     struct disk_losses losses;
 };
 

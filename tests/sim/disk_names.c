@@ -41,8 +41,10 @@ static void entries_remove(struct entries *entries, const char *name)
     }
 }
 
-/* Walks to the directory that holds the last name of `path`; ERR_NOT_FOUND. */
-static int32_t disk_walk(const struct disk *disk, const char *path, char name[DISK_NAME_BYTES])
+/* Walks to the directory that holds the last name of `path`; ERR_NOT_FOUND. `durable`: by the names
+ * that a cut would leave. */
+static int32_t disk_walk_names(const struct disk *disk, const char *path, bool durable,
+                               char name[DISK_NAME_BYTES])
 {
     int32_t at = DISK_ROOT;
     name[0] = 0;
@@ -53,7 +55,8 @@ static int32_t disk_walk(const struct disk *disk, const char *path, char name[DI
             continue;
         }
         if (name[0] != 0) {
-            const struct entry *entry = entries_find(&inode_of(disk, at)->now, name);
+            const struct inode *inode = inode_of(disk, at);
+            const struct entry *entry = entries_find(durable ? &inode->durable : &inode->now, name);
             if (entry == NULL || !inode_of(disk, entry->inode)->directory) {
                 return ERR_NOT_FOUND;
             }
@@ -67,15 +70,32 @@ static int32_t disk_walk(const struct disk *disk, const char *path, char name[DI
     return at;
 }
 
-int32_t disk_find(const struct disk *disk, const char *path)
+static int32_t disk_walk(const struct disk *disk, const char *path, char name[DISK_NAME_BYTES])
+{
+    return disk_walk_names(disk, path, false, name);
+}
+
+static int32_t disk_find_name(const struct disk *disk, const char *path, bool durable)
 {
     char name[DISK_NAME_BYTES];
-    int32_t directory = disk_walk(disk, path, name);
+    int32_t directory = disk_walk_names(disk, path, durable, name);
     if (directory < 0 || name[0] == 0) {
         return directory;
     }
-    const struct entry *entry = entries_find(&inode_of(disk, directory)->now, name);
+    const struct inode *inode = inode_of(disk, directory);
+    const struct entry *entry = entries_find(durable ? &inode->durable : &inode->now, name);
     return entry == NULL ? (int32_t)ERR_NOT_FOUND : entry->inode;
+}
+
+int32_t disk_find(const struct disk *disk, const char *path)
+{
+    return disk_find_name(disk, path, false);
+}
+
+bool disk_name_is_durable(const struct disk *disk, const char *path)
+{
+    int32_t inode = disk_find(disk, path);
+    return inode >= 0 && disk_find_name(disk, path, true) == inode;
 }
 
 static void change_apply(struct disk *disk, const struct change *change, bool durable)

@@ -452,6 +452,7 @@ void sim_node_end(struct sim_node *node, bool power_cut)
     if (node->fd_count > 0) {
         memset(node->fds, 0, node->fd_count * sizeof(*node->fds));
     }
+    disk_unprotect_all(node->disk);
     if (power_cut) {
         disk_cut(node->disk);
     }

@@ -1,5 +1,6 @@
 /* One life of a node: see run.h for its phases. */
 #include "core/assert.h"
+#include "tests/sim/inside.h"
 #include "tests/sim/run_internal.h"
 
 #include <inttypes.h>
@@ -354,6 +355,22 @@ static void life_count_crash(struct run *run)
     counts->replay_crashes += run->phase == LIFE_REPLAYING;
 }
 
+/* Somebody was just told that a record is there. */
+static void life_look_inside(struct run *run)
+{
+    uint64_t acked = check_counts(run->check)->acked;
+    bool at_work = run->phase == LIFE_WORKING || run->phase == LIFE_DRAINING;
+    if (!at_work || acked == run->looked_acked || sim_node_crashed(run->node)) {
+        return;
+    }
+    run->looked_acked = acked;
+    run->counts->looks++;
+    for (uint32_t i = 0; i < run->life.core_count; i++) {
+        inside_look(run->check, sim_node_disk(run->node),
+                    run->real ? server_shard(&run->server, i) : run->life.shards[i]);
+    }
+}
+
 void life_run(struct run *run, uint32_t number)
 {
     life_begin(run, number);
@@ -361,6 +378,7 @@ void life_run(struct run *run, uint32_t number)
         trouble_step(run);
         bool went = sim_step(run->world);
         sim_map_look(run->map);
+        life_look_inside(run);
         if (check_failure(run->check) != NULL || sim_node_crashed(run->node)) {
             break;
         }

@@ -79,7 +79,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(hurries, "stops before all was recovered")
 
 struct sim_counts {
-    uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events, real;
+    uint64_t seeds, crashes, power_cuts, acked, recoveries, rolls, read, events, real, looks;
 
 #define X(name, text) uint64_t name;
     SIM_SOMETIMES(X)

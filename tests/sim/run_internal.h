@@ -69,10 +69,11 @@ struct run {
     uint32_t cores_before;
     struct sim_disk_manners manners;
     enum trouble trouble;
-    bool map_rotten;      /* Its files are: it may refuse to start, saying so. */
-    uint32_t full_for;    /* Steps until there is space again; 0: not in this life. */
-    bool space_back;      /* There is... */
-    uint64_t space_acked; /* ...since so many were acked. */
+    bool map_rotten;       /* Its files are: it may refuse to start, saying so. */
+    uint32_t full_for;     /* Steps until there is space again; 0: not in this life. */
+    bool space_back;       /* There is... */
+    uint64_t space_acked;  /* ...since so many were acked. */
+    uint64_t looked_acked; /* So many were when the engine was looked at from inside. */
     uint32_t hurry; /* Steps until it is told to stop, whatever it is at; 0 = when it is done. */
     bool canceled;  /* The start was, by such a stop. */
     uint32_t shards_left;

@@ -139,6 +139,11 @@ const char *server_message(const struct sim_server *server)
     return node_message(server->node);
 }
 
+struct shard *server_shard(const struct sim_server *server, uint32_t core)
+{
+    return node_shard(server->node, core);
+}
+
 struct net *server_net(const struct sim_server *server, uint32_t core)
 {
     return node_net(server->node, core);

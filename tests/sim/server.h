@@ -36,6 +36,7 @@ void server_stop(struct sim_server *server);
 void server_destroy(struct sim_server *server); /* When it is down. */
 void server_forget(struct sim_server *server);  /* Its process is dead. */
 
+struct shard *server_shard(const struct sim_server *server, uint32_t core);
 const char *server_message(const struct sim_server *server);
 struct net *server_net(const struct sim_server *server, uint32_t core);
 struct agent *server_agent(const struct sim_server *server, uint32_t core);

@@ -106,9 +106,9 @@ static uint32_t say_counts(const struct sim_counts *counts, bool telling)
     uint32_t missing = 0;
     printf("%" PRIu64 " seeds (%" PRIu64 " with the real map), %" PRIu64 " crashes (%" PRIu64
            " power cuts), %" PRIu64 " acked appends, %" PRIu64 " read back, %" PRIu64
-           " recoveries, %" PRIu64 " rolls",
+           " recoveries, %" PRIu64 " rolls, %" PRIu64 " looks inside",
            counts->seeds, counts->real, counts->crashes, counts->power_cuts, counts->acked,
-           counts->read, counts->recoveries, counts->rolls);
+           counts->read, counts->recoveries, counts->rolls, counts->looks);
 
 #define X(name, text)                                                                              \
     printf(", %" PRIu64 " " text, counts->name);                                                   \
