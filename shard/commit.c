@@ -150,6 +150,10 @@ static void commit_settle_all(struct partition *partition)
     while (writer->head != writer->tail) {
         struct commit *commit = &writer->commits[writer->head % COMMITS_MAX];
         if (commit->state != COMMIT_WRITTEN) {
+            const struct commit *next = &writer->commits[(writer->head + 1) % COMMITS_MAX];
+            if (MUTANT("segment-order") && next->state == COMMIT_WRITTEN && !commit->acked) {
+                commit_ack(partition, commit);
+            }
             break;
         }
         struct reactor *reactor = partition->shard->reactor;
@@ -273,6 +277,9 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
 uint64_t commit_durable_end(const struct partition *partition)
 {
     const struct segment_info *info = &partition_open_segment(partition)->info;
+    if (MUTANT("durable-end-ahead")) {
+        return partition->writer.submitted_end;
+    }
     return info->durability == DURABILITY_DISK ? partition->high_watermark : info->base_offset;
 }
 

@@ -207,9 +207,12 @@ void extent_submit(struct extent_write *extent, struct block *block, uint32_t us
         .frames_or_crc = extent->frames,
     };
     extent_header_encode(&header, block->data);
-    writer->position += extent->size;
+    bool rewrites = MUTANT("rewrite-block") && extent->size > DISK_BLOCK_BYTES;
+    writer->position += extent->size - (rewrites ? DISK_BLOCK_BYTES : 0);
     writer->extent_tail++;
-    uint32_t flags = segment->info.durability == DURABILITY_DISK ? IO_WRITE_DURABLE : 0U;
+    bool durable = segment->info.durability == DURABILITY_DISK &&
+                   !(extent->chunk && MUTANT("write-back-cached"));
+    uint32_t flags = durable ? IO_WRITE_DURABLE : 0U;
     completion_init(&extent->io.done, extent_written);
     io_write(&extent->io, segment->fd, block->data, extent->size, extent->position, flags);
     shard_enter(partition->shard, partition);

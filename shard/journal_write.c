@@ -132,7 +132,8 @@ static void journal_settle(struct journal *journal)
     for (;;) {
         /* The older one of the two, or the only one in flight. */
         struct journal_write *write = &journal->writes[journal->seq_next % JOURNAL_WRITES_MAX];
-        if (write->state == JOURNAL_WRITE_FREE || write->state == JOURNAL_WRITE_FILLING) {
+        if (write->state == JOURNAL_WRITE_FREE || write->state == JOURNAL_WRITE_FILLING ||
+            (write->state == JOURNAL_WRITE_WRITING && MUTANT("journal-order"))) {
             write = &journal->writes[(journal->seq_next + 1) % JOURNAL_WRITES_MAX];
         }
         if (write->state == JOURNAL_WRITE_FREE || write->state == JOURNAL_WRITE_FILLING ||
@@ -159,6 +160,12 @@ static void journal_synced(struct completion *done)
 {
     struct journal_write *write = CONTAINER_OF(done, struct journal_write, io.done);
     struct journal *journal = write->journal;
+    if (done->result < 0 && MUTANT("sync-again")) {
+        completion_init(&write->io.done, journal_synced);
+        io_sync(&write->io, journal->fd);
+        io_submit(journal->shard->reactor, &write->io);
+        return;
+    }
     write->state = JOURNAL_WRITE_WRITTEN;
     write->durable = true;
     write->err = done->result < 0 ? (enum err)done->result : OK;

@@ -248,7 +248,7 @@ static enum err load_extent(struct load *load, const uint8_t *at, uint32_t left,
 
 static void load_end(struct load *load)
 {
-    bool whole = load->recover ? load->walk.evidence <= load->walk.offset
+    bool whole = load->recover ? load->walk.evidence <= load->walk.offset || MUTANT("cut-damage")
                                : load->walk.offset == load->target;
     load_finish(load, whole ? OK : ERR_DAMAGED);
 }
@@ -405,7 +405,7 @@ static void load_step(struct completion *done)
         if (segment->loaded && !load->recover && load->producers == NULL) {
             load->walk.position = segment->position_end;
             load_finish(load, OK);
-        } else if (load->recover) {
+        } else if (load->recover && !MUTANT("trust-the-cache")) {
             load->state = LOAD_SYNC;
             completion_init(&load->io.done, load_step);
             io_sync(&load->io, segment->fd);

@@ -127,6 +127,10 @@ static void replay_opened(struct replay *replay, int32_t result)
     } else {
         journal->fd = result;
         replay->state = REPLAY_SYNC;
+        if (MUTANT("trust-the-cache")) {
+            completion_fire(replay->reactor, &replay->io.done, OK);
+            return;
+        }
         io_sync(&replay->io, journal->fd);
     }
     io_submit(replay->reactor, &replay->io);
@@ -204,7 +208,8 @@ void replay_start(struct replay *replay, struct reactor *reactor,
     replay->options = *options;
     replay->manifest = manifest;
     replay->done = done;
-    replay->journal_count = manifest->journal_count;
+    replay->journal_count =
+        MUTANT("one-journal") ? min_u32(1, manifest->journal_count) : manifest->journal_count;
     replay->journals = calloc(max_u32(1, replay->journal_count), sizeof(*replay->journals));
     if (replay->journals == NULL) {
         snprintf(replay->message, sizeof(replay->message), "the journals: out of memory");

@@ -73,6 +73,9 @@ void replay_choose(struct replay_journal *journal)
             journal->tail = block->tail_seq;
         }
     }
+    if (MUTANT("last-is-durable")) {
+        journal->last = min_u64(journal->last, durable);
+    }
     if (journal->last == 0 && (durable > 0 || journal->block_count > 0)) {
         replay_choose_damaged(journal, durable);
     }
@@ -370,7 +373,7 @@ struct replay_entry *replay_frame_next(const struct replay *replay,
 
 enum replay_verdict replay_judge(const struct replay_segment *segment, uint64_t reach)
 {
-    if (reach < segment->evidence) {
+    if (reach < segment->evidence && !MUTANT("cut-damage")) {
         return REPLAY_DAMAGED;
     }
     return segment->holed && segment->behind_hole > reach ? REPLAY_SUSPECT : REPLAY_WHOLE;

@@ -6,6 +6,7 @@
  *
  *     (SYNC) -> TRAILER -> BLOCK -> done */
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/crc32c.h"
 #include "shard/shard_internal.h"
 
@@ -37,7 +38,8 @@ static void seal_step(struct completion *done)
     if (seal->state == SEAL_SYNC) {
         seal->state = SEAL_TRAILER;
         io_write(&seal->io, segment->fd, seal->block->data, seal->trailer_bytes,
-                 seal->row.trailer_position, IO_WRITE_DURABLE);
+                 seal->row.trailer_position,
+                 MUTANT("trailer-cached") ? 0U : (uint32_t)IO_WRITE_DURABLE);
     } else {
         seal->state = SEAL_BLOCK;
         segment_seal_encode(&seal->row, seal->block->data);
@@ -97,7 +99,7 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
     seal->trailer_bytes = size;
     seal->state = SEAL_SYNC;
     completion_init(&seal->io.done, seal_step);
-    if (segment->info.durability == DURABILITY_DISK) {
+    if (segment->info.durability == DURABILITY_DISK || MUTANT("seal-without-sync")) {
         completion_fire(reactor, &seal->io.done, OK);
         return;
     }

@@ -2,6 +2,7 @@
 #include "shard/segment.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/crc32c.h"
 
 #include <string.h>
@@ -186,7 +187,8 @@ uint64_t extent_evidence(struct bytes data, uint64_t salt, uint64_t position, ui
     for (uint32_t at = 0; data.size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
         struct extent_header extent;
         if (extent_header_at(data.data + at, salt, position + at, &extent) == OK) {
-            known = max_u64(known, extent.durable_end);
+            known =
+                max_u64(known, MUTANT("gap-is-damage") ? extent.offset_first : extent.durable_end);
         }
     }
     return known;
