@@ -54,6 +54,7 @@ enum io_flag {
     IO_OPEN_DIRECT = 1 << 3,   /* O_DIRECT; silently buffered where refused (see io.open.direct). */
     IO_WRITE_DURABLE = 1 << 4, /* This write is durable when it completes (RWF_DSYNC or FUA). */
     IO_LOCK_SHARED = 1 << 5,   /* Beside others that are shared; else alone. */
+    IO_OPEN_MAPPED = 1 << 7,   /* With WRITE, instead of DIRECT: writes are copies; see io_map.h. */
 };
 
 /* An IPv4 or IPv6 address; 4 in 6 is stored as 4. */

@@ -10,6 +10,7 @@
  * cost a slot of the table and nothing else. Without a free buffer a reader that has bytes leaves
  * the poll set, which would report it for ever, and waits in `starved` for a released one. */
 #include "core/assert.h"
+#include "core/io_map.h"
 #include "core/io_socket.h"
 #include "core/os.h"
 #include "core/reactor.h"
@@ -356,11 +357,20 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
             posix_connect(reactor, io);
             break;
         case IO_CLOSE:
+            io_map_closed(io->fd);
             close(io->fd);
             io_complete(reactor, io, OK);
             break;
-        case IO_READ:
         case IO_WRITE:
+            if (io_map_has(io->fd) && (io->flags & IO_WRITE_DURABLE) == 0) {
+                io_complete(
+                    reactor, io,
+                    io_map_write(io->fd, io->write.data, io->write.size, io->write.position));
+                break;
+            }
+            io_helper_submit(engine->helper, reactor, io);
+            break;
+        case IO_READ:
         case IO_SYNC:
         case IO_OPEN:
         case IO_ALLOCATE:

@@ -13,6 +13,7 @@
  * user_data is the io's address; 0 is the eventfd's read. */
 #include "core/assert.h"
 #include "core/cover.h"
+#include "core/io_map.h"
 #include "core/io_socket.h"
 #include "core/reactor.h"
 
@@ -274,6 +275,18 @@ static void uring_enqueue(struct reactor *reactor, struct io *io)
     io_uring_sqe_set_data(sqe, io);
 }
 
+/* A copy here and now; what is to be durable goes on as a flush of its file. */
+static void uring_write_mapped(struct reactor *reactor, struct io *io)
+{
+    int32_t result = io_map_write(io->fd, io->write.data, io->write.size, io->write.position);
+    if (result >= 0 && (io->flags & IO_WRITE_DURABLE) != 0) {
+        io->engine[NOTE_FILE_SYNC] = 1;
+        uring_enqueue(reactor, io);
+        return;
+    }
+    io_complete(reactor, io, result);
+}
+
 static void uring_submit(struct reactor *reactor, struct io *batch)
 {
     struct uring_engine *engine = uring_state(reactor);
@@ -287,8 +300,11 @@ static void uring_submit(struct reactor *reactor, struct io *batch)
             io_complete(reactor, io,
                         socket_listen(&io->listen.address, io->listen.shared, io->listen.first));
         } else if (io->op == IO_CLOSE) {
+            io_map_closed(io->fd);
             close(io->fd);
             io_complete(reactor, io, OK);
+        } else if (io->op == IO_WRITE && io_map_has(io->fd)) {
+            uring_write_mapped(reactor, io);
         } else {
             if (io->op == IO_CONNECT) {
                 io->fd = socket_for_connect(&io->connect.address);

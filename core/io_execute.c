@@ -3,6 +3,7 @@
 
 #include "core/assert.h"
 #include "core/cover.h"
+#include "core/io_map.h"
 #include "core/os.h"
 
 #include <dirent.h>
@@ -37,6 +38,9 @@ static int32_t execute_open(struct io *io)
     io->open.direct = false;
     if (fd >= 0 && (io->flags & IO_OPEN_DIRECT) != 0) {
         io->open.direct = os_file_direct(fd);
+    }
+    if (fd >= 0 && (io->flags & IO_OPEN_MAPPED) != 0) {
+        io_map_opened(fd);
     }
     return execute_result(io, fd);
 }
@@ -81,8 +85,20 @@ static ssize_t execute_write_once(const struct io *io)
     return rc;
 }
 
+static int32_t execute_write_mapped(const struct io *io)
+{
+    int32_t result = io_map_write(io->fd, io->write.data, io->write.size, io->write.position);
+    if (result >= 0 && (io->flags & IO_WRITE_DURABLE) != 0 && execute_sync(io->fd) != 0) {
+        result = io_op_err(IO_WRITE, errno);
+    }
+    return result;
+}
+
 static int32_t execute_write(const struct io *io)
 {
+    if (io_map_has(io->fd)) {
+        return execute_write_mapped(io);
+    }
     ssize_t rc = execute_write_once(io);
     if (rc < 0) {
         return io_op_err(IO_WRITE, errno);
@@ -259,6 +275,7 @@ int32_t io_execute(struct io *io)
     case IO_OPEN:
         return execute_open(io);
     case IO_CLOSE:
+        io_map_closed(io->fd);
         (void)close(io->fd);
         return OK;
     case IO_READ:

@@ -52,6 +52,7 @@ struct io_helper *io_helper_start(void)
     pthread_cond_init(&helper->wanted, NULL);
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* Of io_map.c, in whichever thread it happens. */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&helper->thread, NULL, io_helper_main, helper);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

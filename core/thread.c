@@ -29,6 +29,7 @@ struct thread *thread_start(void (*main)(void *context), void *context)
     thread->context = context;
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* Of io_map.c, in whichever thread it happens. */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&thread->thread, NULL, thread_main, thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

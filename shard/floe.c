@@ -168,7 +168,7 @@ static const char *face_options(const struct floe_options *given, struct library
         read = *given;
     }
     if (read.mode > FLOE_READ_ONLY || read.engine > FLOE_ENGINE_POSIX || read.shared > 1 ||
-        read.buffered > 1) {
+        read.buffered > 2) {
         return "mode, engine, shared or buffered is none of the values that it may have";
     }
     if (read.memory_bytes != 0 &&
@@ -183,6 +183,7 @@ static const char *face_options(const struct floe_options *given, struct library
         .engine = read.engine,
         .shared = read.shared == 1,
         .direct = read.buffered == 0,
+        .mapped = read.buffered == 2,
         .memory_bytes = read.memory_bytes == 0 ? MIB(256) : read.memory_bytes,
         .partitions_max = read.partitions_max == 0 ? 10000 : read.partitions_max,
     };

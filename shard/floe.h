@@ -113,7 +113,8 @@ struct floe_options {
     uint32_t mode;           /* enum floe_mode */
     uint32_t engine;         /* enum floe_engine */
     uint32_t shared;         /* 1: usable from any thread. */
-    uint32_t buffered;       /* 1: through the page cache instead of O_DIRECT. */
+    uint32_t buffered;       /* 1: through the page cache instead of O_DIRECT; 2: copied into
+                                mapped files, which may raise SIGBUS inside: see floe(3). */
     uint32_t partitions_max; /* That may be open at once; 0 = 10,000. */
     uint64_t memory_bytes;   /* Address space for buffers and cache, touched as use grows; at least
                                 64 MiB; 0 = 256 MiB. No batch may be larger than a tenth of it. */

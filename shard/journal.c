@@ -41,7 +41,8 @@ void journal_move_tail(struct journal *journal)
 {
     while (journal->tail_seq <= journal->done_seq && journal->tail_seq + 1 < journal->seq_next) {
         const struct journal_live *live = journal_live(journal, journal->tail_seq);
-        if ((live->pins > 0 || live->records > 0) && !MUTANT("tail-too-early")) {
+        bool recorded = live->records > 0 && !MUTANT("record-left-behind");
+        if ((live->pins > 0 || recorded) && !MUTANT("tail-too-early")) {
             break;
         }
         journal->tail_seq++;
@@ -236,7 +237,7 @@ static void journal_put_record(struct journal *journal, struct segment *segment)
     struct journal_entry entry = {
         .type = JOURNAL_SEGMENT,
         .segment_id = segment->info.id,
-        .durable_end = commit_durable_end(partition),
+        .durable_end = MUTANT("checkpoint-says-nothing") ? 0 : commit_durable_end(partition),
         .staged_end = max_u64(partition->writer.journaled_end, segment->info.base_offset),
         .body = bytes_of(body, SEGMENT_RECORD_BYTES),
     };
@@ -436,7 +437,7 @@ enum err journal_open(struct shard *shard)
     (void)snprintf(journal->path, sizeof(journal->path), "%s/journal/%u.jnl", options->data_dir,
                    options->journal_file);
     completion_init(&journal->io.done, journal_opened);
-    io_open(&journal->io, journal->path, IO_OPEN_WRITE | (options->direct ? IO_OPEN_DIRECT : 0U));
+    io_open(&journal->io, journal->path, shard_append_flags(journal->shard));
     shard_enter(shard, NULL);
     io_submit(shard->reactor, &journal->io);
     return OK;

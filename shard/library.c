@@ -204,6 +204,7 @@ static enum err library_open_shard(struct library *library)
         .partitions_max = library->options.partitions_max,
         .appends_max = LIBRARY_APPENDS_MAX,
         .direct = library->options.direct,
+        .mapped = library->options.mapped,
     };
     memcpy(options.disk_id, library->identity.disk_id, sizeof(options.disk_id));
     if (library->journals != NULL) {

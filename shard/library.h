@@ -85,7 +85,7 @@ struct library_held {
 
 struct library_options {
     uint32_t mode, engine, partitions_max;
-    bool shared, direct;
+    bool shared, direct, mapped;
     uint64_t memory_bytes;
 };
 

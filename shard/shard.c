@@ -66,6 +66,13 @@ static bool request_queue_remove(struct request_queue *queue, const struct reque
     return true;
 }
 
+uint32_t shard_append_flags(const struct shard *shard)
+{
+    return IO_OPEN_WRITE | (shard->options.mapped   ? IO_OPEN_MAPPED
+                            : shard->options.direct ? IO_OPEN_DIRECT
+                                                    : 0U);
+}
+
 void shard_enter(struct shard *shard, struct partition *partition)
 {
     ASSERT(!shard->stopped);

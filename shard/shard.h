@@ -49,6 +49,7 @@ struct shard_options {
     uint32_t appends_max;        /* Requests in flight. */
     uint32_t retention_check_ms; /* How often segments are looked at that may go; 0: never. */
     bool direct; /* storage.engine = direct: O_DIRECT where the file system takes it. */
+    bool mapped; /* storage.engine = mmap: what is appended is copied into mapped files. */
     /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */
     uint64_t journal_id, journal_bytes, journal_bytes_max;
     uint32_t journal_file;

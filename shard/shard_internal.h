@@ -390,6 +390,7 @@ struct shard {
 };
 
 /* shard.c */
+uint32_t shard_append_flags(const struct shard *shard); /* To open what takes appends. */
 void shard_enter(struct shard *shard, struct partition *partition); /* One more operation. */
 void shard_leave(struct shard *shard, struct partition *partition);
 void request_queue_push(struct request_queue *queue, struct request *request);

@@ -288,11 +288,10 @@ static bool roll_next(struct partition *partition, enum roll_state done)
     struct roll *roll = &partition->roll;
     struct segment *segment = partition_open_segment(partition);
     const char *data_dir = partition->shard->options.data_dir;
-    uint32_t direct = partition->shard->options.direct ? IO_OPEN_DIRECT : 0U;
+    uint32_t flags = shard_append_flags(partition->shard);
     switch (done) {
     case ROLL_CLEAN:
-        io_open(&roll->io, roll->path_new,
-                IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE | direct);
+        io_open(&roll->io, roll->path_new, IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE | flags);
         return true;
     case ROLL_OPEN:
         roll->allocated = align_up((uint64_t)SEGMENT_DATA_POSITION + roll_producers_size(partition),

@@ -161,6 +161,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .appends_max = 65536,
         .retention_check_ms = node->options.retention_check_ms,
         .direct = node->options.direct,
+        .mapped = node->options.mapped,
     };
     const uint8_t *cluster_id = map_cluster_id(meta_map(node->meta));
     memcpy(core->shard_options.cluster_id, cluster_id, 16);

@@ -23,7 +23,7 @@ struct node_options {
     const char *version;
     uint32_t node_id; /* 0: the directory's. */
     uint8_t boot_id[16];
-    bool direct;
+    bool direct, mapped;                       /* As in struct shard_options. */
     uint32_t partitions_max, connections_max;  /* Per core. */
     uint32_t retention_check_ms;               /* As in struct shard_options. */
     uint64_t journal_bytes, journal_bytes_max; /* As in struct journals_options. */

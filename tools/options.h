@@ -27,8 +27,8 @@
       "touch all of that memory at the start, for a host that serves nothing else")                \
     X("io.engine", CONFIG_CHOICE, "auto", 0, 0, "auto|uring|posix",                                \
       "how the kernel is asked; auto: uring where it is allowed, else posix")                      \
-    X("storage.engine", CONFIG_CHOICE, "direct", 0, 0, "direct|buffered",                          \
-      "direct: past the page cache; buffered: through it")                                         \
+    X("storage.engine", CONFIG_CHOICE, "direct", 0, 0, "direct|buffered|mmap",                     \
+      "direct: past the page cache; buffered: through it; mmap: copied into mapped files")         \
     X("durability", CONFIG_CHOICE, "disk", 0, 0, "disk|os|memory",                                 \
       "where a record is when it is acked, for topics that do not say it themselves")              \
     X("segment.records", CONFIG_COUNT, "1000000", 1, UINT32_MAX, NULL,                             \

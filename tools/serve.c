@@ -124,6 +124,7 @@ static void serve_fill_options(struct serve *serve)
         .version = FLOE_VERSION,
         .node_id = (uint32_t)config_number(config, "node.id"),
         .direct = strcmp(config_text(config, "storage.engine"), "direct") == 0,
+        .mapped = strcmp(config_text(config, "storage.engine"), "mmap") == 0,
         .partitions_max = PARTITIONS_MAX,
         .connections_max = (uint32_t)config_number(config, "connections.max"),
         .retention_check_ms = (uint32_t)config_number(config, "retention.check.ms"),

@@ -63,7 +63,7 @@ class Life:
         self.settings = {
             "segment.bytes": prng.choice(["1MiB", "4MiB", "64MiB"]),
             "segment.records": prng.choice(["100", "1000", "100000"]),
-            "storage.engine": prng.choice(["direct", "direct", "buffered"]),
+            "storage.engine": prng.choice(["direct", "direct", "buffered", "mmap"]),
             "io.engine": prng.choice(["auto", "auto", "posix"]), **options.set}
         self.server = self.producer = self.load = None
         self.names = {DISK_TOPIC, OS_TOPIC}  # Of the topics, as acked.

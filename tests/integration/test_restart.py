@@ -106,14 +106,27 @@ def test_an_engine_reads_what_the_other_wrote(world):
         equal(server.stop(), 0)
 
 
-def test_buffered_storage(world):
-    server = run_with(world, world.data, storage_engine="buffered")
-    equal(server.ready["storage"], "buffered")
+def storage_round_trip(world, storage, engine):
+    server = run_with(world, world.data, storage_engine=storage, io_engine=engine)
+    equal(server.ready["storage"], storage)
     records = lines(200)
-    produce(server, "buffered", records)
+    produce(server, "stored", records)
     server.kill()
     server.start()
-    equal(consume(server, "buffered"), records)
+    equal(consume(server, "stored"), records)
+    equal(server.stop(), 0)
+
+
+def test_buffered_storage(world):
+    storage_round_trip(world, "buffered", "auto")
+
+
+def test_mapped_storage(world):
+    storage_round_trip(world, "mmap", "auto")
+
+
+def test_mapped_storage_and_the_posix_engine(world):
+    storage_round_trip(world, "mmap", "posix")
 
 
 def cores_round_trip(world, cores):

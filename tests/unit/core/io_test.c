@@ -147,6 +147,51 @@ static void files_keep_their_bytes_and_flushes_are_counted(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void a_mapped_file_takes_copies_and_fails_where_it_has_no_bytes(void **state)
+{
+    struct reactor *reactor = *state;
+    char path[] = "/tmp/floe-map-XXXXXX";
+    close(mkstemp(path));
+    struct waited waited;
+    waited_init(&waited);
+    io_open(&waited.io, path, IO_OPEN_WRITE | IO_OPEN_MAPPED);
+    int fd = waited_run(reactor, &waited);
+    assert_true(fd >= 0);
+    io_open(&waited.io, path, 0);
+    int other = waited_run(reactor, &waited);
+    uint8_t data[8192], read[8192];
+    for (uint32_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(i * 7);
+    }
+    for (uint32_t round = 0; round < 3; round++) { /* It grows, and is mapped again. */
+        uint64_t position = round * UINT64_C(65536);
+        io_allocate(&waited.io, fd, position, 65536);
+        assert_int_equal(waited_run(reactor, &waited), OK);
+        uint32_t flags = round == 1 ? IO_WRITE_DURABLE : 0;
+        uint64_t flushes = reactor->stats.counters[STAT_FLUSHES];
+        io_write(&waited.io, fd, data, sizeof(data), position + 4096, flags);
+        assert_int_equal(waited_run(reactor, &waited), sizeof(data));
+        assert_int_equal(reactor->stats.counters[STAT_FLUSHES], flushes + (round == 1));
+        io_read(&waited.io, other, read, sizeof(read), position + 4096);
+        assert_int_equal(waited_run(reactor, &waited), sizeof(read));
+        assert_memory_equal(data, read, sizeof(data));
+    }
+    io_write(&waited.io, fd, data, 100, 3 * 65536, 0); /* Behind its end. */
+    assert_int_equal(waited_run(reactor, &waited), 100);
+    assert_int_equal(truncate(path, 4096), 0);
+    for (uint32_t durable = 0; durable < 2; durable++) {
+        io_write(&waited.io, fd, data, sizeof(data), 65536, durable ? IO_WRITE_DURABLE : 0U);
+        assert_int_equal(waited_run(reactor, &waited), ERR_IO);
+    }
+    io_write(&waited.io, fd, data, 4096, 0, 0);
+    assert_int_equal(waited_run(reactor, &waited), 4096);
+    io_close(&waited.io, fd);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    io_close(&waited.io, other);
+    assert_int_equal(waited_run(reactor, &waited), OK);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void sockets_carry_bytes_and_a_shutdown_ends_a_receive(void **state)
 {
     struct reactor *reactor = *state;
@@ -474,6 +519,7 @@ static void a_short_read_goes_on_to_the_end(void **state)
 #define ON(name, engine) cmocka_unit_test_setup_teardown(name, setup_##engine, teardown)
 #define ALL(engine)                                                                                \
     ON(files_keep_their_bytes_and_flushes_are_counted, engine),                                    \
+        ON(a_mapped_file_takes_copies_and_fails_where_it_has_no_bytes, engine),                    \
         ON(sockets_carry_bytes_and_a_shutdown_ends_a_receive, engine),                             \
         ON(receivers_without_a_buffer_wait_for_one, engine),                                       \
         ON(an_error_has_the_name_that_its_operation_gives, engine),                                \
