@@ -468,8 +468,9 @@ static void segment_step(struct completion *done)
         return;
     }
     replay->window_size = (uint32_t)max_u64(0, (uint64_t)(int64_t)result);
-    bool reads = step == STEP_HEAD || step == STEP_WALK || step == STEP_HUNT;
-    replay->bytes_read += reads ? (uint32_t)result : 0;
+    if (step == STEP_HEAD || step == STEP_WALK || step == STEP_HUNT) {
+        replay_count(replay, result);
+    }
     switch (step) {
     case STEP_OPEN:
         segment_opened(replay, result);

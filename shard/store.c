@@ -253,6 +253,7 @@ static enum err roll_write(struct partition *partition)
     roll->position = size;
     completion_init(&roll->io.done, roll_step);
     io_write(&roll->io, roll->fd, roll->block->data, size, 0, IO_WRITE_DURABLE);
+    stats_add(&shard->reactor->stats, STAT_SEGMENT_BYTES, size);
     return OK;
 }
 
