@@ -239,9 +239,10 @@ enum recover_state {
 
 struct recover {
     struct completion work;
-    struct request *request;
+    struct request *request; /* The ASSIGN; NULL: it is over. */
     enum recover_state state;
-    uint32_t segment; /* Being loaded. */
+    bool reading;     /* The newest file, for the first append. */
+    uint32_t segment; /* Being loaded, at a start. */
     struct load load;
     struct seal seal;
     struct seal_end end;
@@ -319,7 +320,9 @@ struct partition {
     struct list journal_wait_node; /* Waits for the journal. */
     struct list behind_node;       /* Has frames to be written back. */
     bool ready;                    /* Recovered. */
-    bool damaged;                  /* Takes no appends. */
+    bool unread;   /* Sealed, and its newest file not looked at since the start: the first append
+                     needs what it knows of producers and stream ids. */
+    bool damaged;  /* Takes no appends. */
     bool end_lost; /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
     bool stopped;
@@ -509,6 +512,8 @@ void recover_start(struct partition *partition, struct request *request);
 /* trim.c */
 void trim_submit(struct partition *partition, struct request *request);
 void trim_pump(struct partition *partition); /* Looks whether there is something to do. */
+/* Of a partition that is `unread`: reads its newest file, then appends go on. May be under way. */
+void recover_read(struct partition *partition);
 void trim_fail(struct partition *partition, enum err err);
 /* For retention: the log starts at `log_start`, the base of the first segment that stays. */
 void trim_retain(struct partition *partition, uint64_t log_start);
