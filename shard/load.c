@@ -389,6 +389,16 @@ static void load_head(struct load *load, uint32_t size)
               align_up(EXTENT_HEADER_BYTES + seal->trailer_bytes, DISK_BLOCK_BYTES));
 }
 
+static void load_open(struct load *load)
+{
+    struct shard *shard = load->segment->partition->shard;
+    uint32_t flags =
+        (load->recover ? IO_OPEN_WRITE : 0U) | (shard->options.direct ? IO_OPEN_DIRECT : 0U);
+    completion_init(&load->io.done, load_step);
+    io_open(&load->io, load->path, flags);
+    io_submit(shard->reactor, &load->io);
+}
+
 /* Who looks at a start, and for the producers, is recovery; everybody else reads. */
 static void load_count(const struct load *load, uint64_t bytes)
 {
@@ -402,7 +412,13 @@ static void load_step(struct completion *done)
     struct load *load = CONTAINER_OF(done, struct load, io.done);
     struct segment *segment = load->segment;
     if (done->result < 0) {
-        load_finish(load, (enum err)done->result);
+        struct shard *shard = segment->partition->shard;
+        if (load->state == LOAD_OPEN &&
+            files_make_room(shard, (enum err)done->result, load->path)) {
+            load_open(load);
+        } else {
+            load_finish(load, (enum err)done->result);
+        }
         return;
     }
     if (load->state != LOAD_OPEN && load->state != LOAD_SYNC) {
@@ -459,8 +475,5 @@ void load_start(struct load *load, struct segment *segment, struct completion *d
         return;
     }
     segment_path(segment, load->path);
-    uint32_t flags =
-        (load->recover ? IO_OPEN_WRITE : 0U) | (shard->options.direct ? IO_OPEN_DIRECT : 0U);
-    io_open(&load->io, load->path, flags);
-    io_submit(shard->reactor, &load->io);
+    load_open(load);
 }

@@ -166,6 +166,21 @@ static void segment_fail(struct replay *replay, enum err err)
     segment_close(replay);
 }
 
+/* No descriptor is left: that says nothing about the file, and the next start may have one. */
+static void segment_refused(struct replay *replay)
+{
+    COVER("no descriptor is left for a file of which a journal speaks");
+    snprintf(replay->message, sizeof(replay->message),
+             "cannot open %.300s: no descriptor is left. Raise the limit of open files (ulimit -n, "
+             "LimitNOFILE=, fs.file-max)",
+             replay->walk->path);
+    free(replay->walk->out);
+    free(replay->walk->later);
+    free(replay->walk);
+    replay->walk = NULL;
+    replay_finish(replay, ERR_LIMIT);
+}
+
 /* Which frames follow the sound end of the file. */
 static void segment_find_frames(struct replay *replay)
 {
@@ -463,6 +478,10 @@ static void segment_step(struct completion *done)
     struct replay *replay = CONTAINER_OF(io, struct replay, io);
     enum segment_step step = (enum segment_step)replay->state;
     int32_t result = done->result;
+    if (step == STEP_OPEN && result == ERR_LIMIT) {
+        segment_refused(replay);
+        return;
+    }
     if (result < 0 && result != ERR_NOT_FOUND) {
         segment_fail(replay, (enum err)result);
         return;

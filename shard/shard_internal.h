@@ -26,7 +26,8 @@
 enum {
     SHARD_BUCKETS = 4096,          /* Of the table of partitions. */
     SHARD_READERS = 64,            /* File reads at once: bounds buffers to 16 MiB. */
-    SHARD_FILES_IDLE_MAX = 64,     /* Open descriptors that nobody uses just now. */
+    SHARD_FILES_MAX = 128,         /* Open files, where nobody says how many. */
+    SHARD_FILES_IDLE_MIN = 4,      /* Of them may always stay open, though nobody uses them. */
     SHARD_RECOVERIES_MAX = 4,      /* Each holds a scan buffer. */
     SHARD_PATH_BYTES = 512,        /* data dir + topics/<32>/<10>/<16>.seg */
     TAIL_FRAMES_MAX = 16384,       /* Frames in the tail cache. */
@@ -376,7 +377,7 @@ struct shard {
     uint64_t tail_bytes, tail_bytes_max;
     struct journal *journal; /* NULL: there is none. */
     struct list files;       /* Open and not pinned, least recently used first. */
-    uint32_t files_idle;
+    uint32_t files_open, files_idle;
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
     uint64_t lent_bytes, lent_bytes_max; /* Blocks that readers hold; see lend.c. */
@@ -494,6 +495,9 @@ void segment_close(struct segment *segment);
  * ERR_STORAGE, ERR_NO_MEMORY. The operator hears each reason once in a row. */
 enum err segment_tell(struct segment *segment, enum err err);
 void descriptor_close(struct shard *shard, int fd);
+/* `path` could not be opened with `err`. True: that was for want of a descriptor, and some that
+ * were idle are closed now, so it is worth another try. */
+bool files_make_room(struct shard *shard, enum err err, const char *path);
 
 /* seal.c */
 void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,
@@ -508,12 +512,12 @@ void load_start(struct load *load, struct segment *segment, struct completion *d
 
 /* recovery.c */
 void recover_start(struct partition *partition, struct request *request);
+/* Of a partition that is `unread`: reads its newest file, then appends go on. May be under way. */
+void recover_read(struct partition *partition);
 
 /* trim.c */
 void trim_submit(struct partition *partition, struct request *request);
 void trim_pump(struct partition *partition); /* Looks whether there is something to do. */
-/* Of a partition that is `unread`: reads its newest file, then appends go on. May be under way. */
-void recover_read(struct partition *partition);
 void trim_fail(struct partition *partition, enum err err);
 /* For retention: the log starts at `log_start`, the base of the first segment that stays. */
 void trim_retain(struct partition *partition, uint64_t log_start);
