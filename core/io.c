@@ -256,6 +256,7 @@ static void io_count(struct stats *stats, const struct io *io, uint64_t bytes)
         stats_add(stats, STAT_FLUSHES, (io->flags & IO_WRITE_DURABLE) != 0);
     } else if (io->op == IO_SYNC || io->op == IO_SYNC_DIR || io->op == IO_ALLOCATE) {
         stats_add(stats, STAT_FLUSHES, 1);
+        stats_add(stats, STAT_ZERO_BYTES, io->op == IO_ALLOCATE ? io->allocate.size : 0);
     } else if (io->op == IO_OPEN) {
         stats_add(stats, STAT_FILES_OPENED, 1);
     }

@@ -14,10 +14,13 @@
     X(IO_SUBMITTED, "operations submitted")                                                        \
     X(KERNEL_ENTRIES, "entries into the kernel for I/O")                                           \
     X(FILES_OPENED, "files opened")                                                                \
+    X(FILES_REFUSED, "files not opened for want of a descriptor")                                  \
+    X(FILES_EVICTED, "idle files closed to keep few open")                                         \
     X(FILE_READS, "file reads")                                                                    \
     X(FILE_READ_BYTES, "bytes read from files")                                                    \
     X(FILE_WRITES, "file writes")                                                                  \
     X(FILE_WRITE_BYTES, "bytes written to files")                                                  \
+    X(ZERO_BYTES, "bytes of zeros written ahead to files")                                         \
     X(FLUSHES, "durable writes and syncs")                                                         \
     X(CONNECTIONS_ACCEPTED, "connections accepted")                                                \
     X(CONNECTIONS_CLOSED, "connections closed")                                                    \
@@ -29,21 +32,25 @@
     X(APPEND_RECORDS, "records appended")                                                          \
     X(APPEND_BYTES, "bytes of batches appended")                                                   \
     X(APPEND_DUPLICATES, "batches answered from the producer's window")                            \
-    X(COMMITS, "group commits")                                                                    \
+    X(COMMITS, "group commits, each of one frame")                                                 \
     X(JOURNAL_FRAMES, "frames that went into the journal")                                         \
     X(JOURNAL_BLOCKS, "writes to the journal")                                                     \
     X(JOURNAL_BYTES, "bytes written to the journal")                                               \
     X(WRITEBACK_CHUNKS, "writes from the journal to files")                                        \
     X(WRITEBACK_BYTES, "bytes written from the journal to files")                                  \
+    X(SEGMENT_BYTES, "bytes written to segment files, heads and trailers too")                     \
     X(FETCHES, "partition fetches")                                                                \
     X(FETCH_BYTES, "bytes handed to readers")                                                      \
     X(FETCH_FROM_CACHE, "frames served from memory")                                               \
     X(FETCH_FROM_FILE, "frames served from files")                                                 \
+    X(FETCH_READ_BYTES, "bytes read from files for readers")                                       \
+    X(INDEX_READ_BYTES, "bytes read from files for their indexes, at first use")                   \
     X(FETCH_PARKED, "fetches that waited for data or for memory")                                  \
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
     X(SEGMENTS_REMOVED, "segments trimmed or no longer retained")                                  \
-    X(RECOVERED_BYTES, "bytes scanned at start")                                                   \
+    X(RECOVERY_READ_BYTES, "bytes read by recovery, from journals and files")                      \
+    X(SCANNED_BYTES, "bytes scanned in files that have no sound trailer")                          \
     X(LOG_DROPPED, "log lines dropped")
 
 enum stat_id {

@@ -1,9 +1,10 @@
 /* One produce request on the core that owns the partition, up to its commit.
  *
  *     waiting -> CHECK -> STAGE -> staged -> (commit.c) -> acked       any error: home at once
- *                  |        ^
- *                  |        +-- no open segment, or full: everybody waits for the roll
- *                  +-- duplicate of a batch that is not durable yet: duplicates -> acked with it
+ *      |           |        ^
+ *      |           |        +-- no open segment, or full: everybody waits for the roll
+ *      |           +-- duplicate of a batch that is not durable yet: duplicates -> acked with it
+ *      +-- the first since a start: the newest file is read before, see recovery.c
  *
  * The queue is FIFO and only its head is looked at, so nothing overtakes. The producer's state is
  * that of the newest staged batch; a failed commit rewinds it. The batch stays borrowed in the
@@ -185,7 +186,14 @@ void append_pump(struct partition *partition)
     while (partition->waiting.head != NULL) {
         bool broken = partition->writer.failed && !commit_idle(partition);
         if (!partition->ready || partition->dropping || broken ||
-            partition->roll.state != ROLL_IDLE || !append_pump_one(partition)) {
+            partition->roll.state != ROLL_IDLE) {
+            return;
+        }
+        if (partition->unread) {
+            recover_read(partition);
+            return;
+        }
+        if (!append_pump_one(partition)) {
             return;
         }
     }

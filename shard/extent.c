@@ -217,4 +217,5 @@ void extent_submit(struct extent_write *extent, struct block *block, uint32_t us
     io_write(&extent->io, segment->fd, block->data, extent->size, extent->position, flags);
     shard_enter(partition->shard, partition);
     io_submit(partition->shard->reactor, &extent->io);
+    stats_add(&partition->shard->reactor->stats, STAT_SEGMENT_BYTES, extent->size);
 }

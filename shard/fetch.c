@@ -248,6 +248,8 @@ static void reader_memory(struct completion *done)
 static void reader_done(struct completion *done)
 {
     struct reader *reader = CONTAINER_OF(done, struct reader, io.done);
+    stats_add(&reader->shard->reactor->stats, STAT_FETCH_READ_BYTES,
+              done->result > 0 ? (uint64_t)done->result : 0);
     reader->work.result = done->result;
     reader_step(&reader->work);
 }

@@ -299,7 +299,7 @@ static void load_scan(struct load *load, uint32_t size)
 {
     uint32_t at = 0;
     enum err err = OK;
-    stats_add(&load->segment->partition->shard->reactor->stats, STAT_RECOVERED_BYTES, size);
+    stats_add(&load->segment->partition->shard->reactor->stats, STAT_SCANNED_BYTES, size);
     while (size - at >= DISK_BLOCK_BYTES) {
         struct extent_header extent;
         if (load_is_over(load, load->block->data + at)) {
@@ -389,13 +389,40 @@ static void load_head(struct load *load, uint32_t size)
               align_up(EXTENT_HEADER_BYTES + seal->trailer_bytes, DISK_BLOCK_BYTES));
 }
 
+static void load_open(struct load *load)
+{
+    struct shard *shard = load->segment->partition->shard;
+    uint32_t flags =
+        (load->recover ? IO_OPEN_WRITE : 0U) | (shard->options.direct ? IO_OPEN_DIRECT : 0U);
+    completion_init(&load->io.done, load_step);
+    io_open(&load->io, load->path, flags);
+    io_submit(shard->reactor, &load->io);
+}
+
+/* Who looks at a start, and for the producers, is recovery; everybody else reads. */
+static void load_count(const struct load *load, uint64_t bytes)
+{
+    bool recovers = load->recover || load->producers != NULL;
+    stats_add(&load->segment->partition->shard->reactor->stats,
+              recovers ? STAT_RECOVERY_READ_BYTES : STAT_INDEX_READ_BYTES, bytes);
+}
+
 static void load_step(struct completion *done)
 {
     struct load *load = CONTAINER_OF(done, struct load, io.done);
     struct segment *segment = load->segment;
     if (done->result < 0) {
-        load_finish(load, (enum err)done->result);
+        struct shard *shard = segment->partition->shard;
+        if (load->state == LOAD_OPEN &&
+            files_make_room(shard, (enum err)done->result, load->path)) {
+            load_open(load);
+        } else {
+            load_finish(load, (enum err)done->result);
+        }
         return;
+    }
+    if (load->state != LOAD_OPEN && load->state != LOAD_SYNC) {
+        load_count(load, (uint64_t)done->result);
     }
     switch (load->state) {
     case LOAD_OPEN:
@@ -448,8 +475,5 @@ void load_start(struct load *load, struct segment *segment, struct completion *d
         return;
     }
     segment_path(segment, load->path);
-    uint32_t flags =
-        (load->recover ? IO_OPEN_WRITE : 0U) | (shard->options.direct ? IO_OPEN_DIRECT : 0U);
-    io_open(&load->io, load->path, flags);
-    io_submit(shard->reactor, &load->io);
+    load_open(load);
 }

@@ -1,7 +1,7 @@
 /* What the files say after a start, and what follows for their partition.
  *
  *     LOADING the open segment -> SEALING it -> ASKING the map to seal -> ready
- *     LOADING the last file that is there, for the producers
+ *     no open segment: ready at once; LOADING the newest file comes before the first append
  *
  * The named cases (storage.md C) that are decided here; load.c has the others:
  *     no file           the map says open: nothing was ever acked in it; sealed at its base
@@ -31,11 +31,16 @@ static void recover_finish(struct partition *partition, enum err err)
     }
     if (err == OK) {
         partition->ready = true;
+        partition->unread = partition->unread && !recover->reading;
+        recover->reading = false;
         append_pump(partition);
     } else {
+        recover->reading = false;
         append_fail_waiting(partition, ERR_NOT_READY);
     }
-    request_finish(shard->reactor, request, err);
+    if (request != NULL) {
+        request_finish(shard->reactor, request, err);
+    }
     shard_leave(shard, partition);
 }
 
@@ -104,8 +109,8 @@ static void recover_ask(struct partition *partition)
 static void recover_loaded(struct partition *partition, enum err err)
 {
     struct recover *recover = &partition->recover;
-    struct segment *segment = partition->segments[recover->segment];
-    bool is_last = recover->segment + 1 == partition->segment_count;
+    struct segment *segment = recover->load.segment; /* Older ones may have been removed. */
+    bool is_last = segment == partition->segments[partition->segment_count - 1];
     bool is_open = segment->info.state == SEGMENT_OPEN;
     uint64_t evidence;
     bool missing = false;
@@ -184,6 +189,9 @@ static void recover_step(struct completion *work)
     case RECOVER_WAITING:
         if (partition->segment_count == 0) {
             recover_finish(partition, OK);
+        } else if (!recover->reading && partition_open_segment(partition) == NULL) {
+            partition->unread = true;
+            recover_finish(partition, OK);
         } else {
             recover_load(partition, partition->segment_count - 1);
         }
@@ -205,12 +213,10 @@ static void recover_step(struct completion *work)
     UNREACHABLE();
 }
 
-void recover_start(struct partition *partition, struct request *request)
+static void recover_begin(struct partition *partition)
 {
     struct shard *shard = partition->shard;
     struct recover *recover = &partition->recover;
-    ASSERT(recover->request == NULL);
-    recover->request = request;
     recover->state = RECOVER_WAITING;
     shard_enter(shard, partition);
     completion_init(&recover->work, recover_step);
@@ -220,4 +226,23 @@ void recover_start(struct partition *partition, struct request *request)
     }
     shard->recovering++;
     completion_fire(shard->reactor, &recover->work, OK);
+}
+
+void recover_start(struct partition *partition, struct request *request)
+{
+    ASSERT(partition->recover.request == NULL);
+    ASSERT(!partition->recover.reading);
+    partition->recover.request = request;
+    recover_begin(partition);
+}
+
+void recover_read(struct partition *partition)
+{
+    struct recover *recover = &partition->recover;
+    ASSERT(partition->unread);
+    ASSERT(partition_open_segment(partition) == NULL);
+    if (!recover->reading) {
+        recover->reading = true;
+        recover_begin(partition);
+    }
 }

@@ -64,6 +64,13 @@ enum err replay_read(struct replay *replay, int fd, uint64_t position, uint32_t 
     return OK;
 }
 
+void replay_count(struct replay *replay, int32_t bytes)
+{
+    ASSERT(bytes >= 0);
+    replay->bytes_read += (uint32_t)bytes;
+    stats_add(&replay->reactor->stats, STAT_RECOVERY_READ_BYTES, (uint32_t)bytes);
+}
+
 static void replay_next_journal(struct replay *replay)
 {
     if (replay->journal_at == replay->journal_count) {
@@ -163,13 +170,13 @@ static void replay_step(struct completion *done)
         more = journal->size > 0;
         break;
     case REPLAY_SCAN:
-        replay->bytes_read += (uint32_t)result;
+        replay_count(replay, result);
         replay->window_size = (uint32_t)result;
         err = replay_scan(replay, &more);
         more = more && result > 0;
         break;
     case REPLAY_LOAD:
-        replay->bytes_read += (uint32_t)result;
+        replay_count(replay, result);
         err = replay_take_run(replay, (uint32_t)result);
         if (err == OK) {
             replay_load_on(replay);

@@ -142,3 +142,4 @@ void replay_finish(struct replay *replay, enum err err);
 
 /* Starts reading `size` bytes at `position` of `fd` into the window, which grows for it. */
 NODISCARD enum err replay_read(struct replay *replay, int fd, uint64_t position, uint32_t size);
+void replay_count(struct replay *replay, int32_t bytes); /* So many were read. */

@@ -166,6 +166,21 @@ static void segment_fail(struct replay *replay, enum err err)
     segment_close(replay);
 }
 
+/* No descriptor is left: that says nothing about the file, and the next start may have one. */
+static void segment_refused(struct replay *replay)
+{
+    COVER("no descriptor is left for a file of which a journal speaks");
+    snprintf(replay->message, sizeof(replay->message),
+             "cannot open %.300s: no descriptor is left. Raise the limit of open files (ulimit -n, "
+             "LimitNOFILE=, fs.file-max)",
+             replay->walk->path);
+    free(replay->walk->out);
+    free(replay->walk->later);
+    free(replay->walk);
+    replay->walk = NULL;
+    replay_finish(replay, ERR_LIMIT);
+}
+
 /* Which frames follow the sound end of the file. */
 static void segment_find_frames(struct replay *replay)
 {
@@ -467,13 +482,18 @@ static void segment_step(struct completion *done)
     struct replay *replay = CONTAINER_OF(io, struct replay, io);
     enum segment_step step = (enum segment_step)replay->state;
     int32_t result = done->result;
+    if (step == STEP_OPEN && result == ERR_LIMIT) {
+        segment_refused(replay);
+        return;
+    }
     if (result < 0 && result != ERR_NOT_FOUND) {
         segment_fail(replay, (enum err)result);
         return;
     }
     replay->window_size = (uint32_t)max_u64(0, (uint64_t)(int64_t)result);
-    bool reads = step == STEP_HEAD || step == STEP_WALK || step == STEP_HUNT;
-    replay->bytes_read += reads ? (uint32_t)result : 0;
+    if (step == STEP_HEAD || step == STEP_WALK || step == STEP_HUNT) {
+        replay_count(replay, result);
+    }
     switch (step) {
     case STEP_OPEN:
         segment_opened(replay, result);

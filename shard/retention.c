@@ -83,7 +83,10 @@ static void retention_partition(struct partition *partition, uint64_t now_ms)
     trim_retain(partition, plan.log_start);
     bool resting = partition->roll.state == ROLL_IDLE && commit_idle(partition) &&
                    partition->waiting.head == NULL && !partition->damaged;
-    if (plan.roll && resting && partition->trim.state == TRIM_IDLE) {
+    if (plan.roll && resting && partition->unread) {
+        COVER("retention needs to know the producers");
+        recover_read(partition); /* The next file will have them; it is made the next time. */
+    } else if (plan.roll && resting && partition->trim.state == TRIM_IDLE) {
         COVER("retention rolls a segment");
         roll_start(partition);
     }

@@ -46,7 +46,9 @@ static void seal_step(struct completion *done)
         io_write(&seal->io, segment->fd, seal->block->data, DISK_BLOCK_BYTES, SEGMENT_SEAL_POSITION,
                  IO_WRITE_DURABLE);
     }
-    io_submit(segment->partition->shard->reactor, &seal->io);
+    struct reactor *reactor = segment->partition->shard->reactor;
+    stats_add(&reactor->stats, STAT_SEGMENT_BYTES, seal->io.write.size);
+    io_submit(reactor, &seal->io);
 }
 
 void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,

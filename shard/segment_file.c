@@ -1,6 +1,8 @@
 /* Names and descriptors of segment files. Open segments keep theirs pinned; sealed ones are opened
- * at first use and, when nobody uses them, closed as soon as too many others were used later. */
+ * at first use and, when nobody uses them, closed as soon as too many others were used later, or
+ * when the process has no descriptor left: the least recently used first. */
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/log.h"
 #include "shard/shard_internal.h"
 
@@ -125,13 +127,43 @@ void segment_close(struct segment *segment)
     files_take(segment);
     descriptor_close(shard, segment->fd);
     segment->fd = -1;
+    ASSERT(shard->files_open > 0);
+    shard->files_open--;
+}
+
+static void files_evict(struct shard *shard)
+{
+    ASSERT(shard->files_idle > 0);
+    stats_add(&shard->reactor->stats, STAT_FILES_EVICTED, 1);
+    segment_close(CONTAINER_OF(shard->files.next, struct segment, lru));
 }
 
 static void files_trim(struct shard *shard)
 {
-    while (shard->files_idle > SHARD_FILES_IDLE_MAX) {
-        segment_close(CONTAINER_OF(shard->files.next, struct segment, lru));
+    while (shard->files_open > shard->options.files_max &&
+           shard->files_idle > SHARD_FILES_IDLE_MIN) {
+        files_evict(shard);
     }
+}
+
+bool files_make_room(struct shard *shard, enum err err, const char *path)
+{
+    if (err != ERR_LIMIT) {
+        return false;
+    }
+    stats_add(&shard->reactor->stats, STAT_FILES_REFUSED, 1);
+    bool room = shard->files_idle > 0;
+    if (room) {
+        COVER("idle files make room for another");
+    }
+    LOG_WARN("no descriptor is left for a file; raise the limit of open files (ulimit -n, "
+             "LimitNOFILE=) or lower connections.max limit=%" PRIu64
+             " segment_files=%u idle=%u file=%s",
+             shard->options.files_limit, shard->files_open, shard->files_idle, path);
+    for (uint32_t i = (shard->files_idle + 1) / 2; i > 0; i--) {
+        files_evict(shard);
+    }
+    return room;
 }
 
 void segment_opened(struct segment *segment, int fd)
@@ -142,6 +174,7 @@ void segment_opened(struct segment *segment, int fd)
         return;
     }
     segment->fd = fd;
+    shard->files_open++;
     files_give(segment);
     files_trim(shard);
 }

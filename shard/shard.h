@@ -50,6 +50,10 @@ struct shard_options {
     uint32_t retention_check_ms; /* How often segments are looked at that may go; 0: never. */
     bool direct; /* storage.engine = direct: O_DIRECT where the file system takes it. */
     bool mapped; /* storage.engine = mmap: what is appended is copied into mapped files. */
+    /* Segment files that it keeps open: beyond, those that nobody uses are closed. Each open
+     * segment has its own in any case. 0: as usual. */
+    uint32_t files_max;
+    uint64_t files_limit; /* Of the process, for what the operator is told; 0: not known. */
     /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */
     uint64_t journal_id, journal_bytes, journal_bytes_max;
     uint32_t journal_file;

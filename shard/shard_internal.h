@@ -26,7 +26,8 @@
 enum {
     SHARD_BUCKETS = 4096,          /* Of the table of partitions. */
     SHARD_READERS = 64,            /* File reads at once: bounds buffers to 16 MiB. */
-    SHARD_FILES_IDLE_MAX = 64,     /* Open descriptors that nobody uses just now. */
+    SHARD_FILES_MAX = 128,         /* Open files, where nobody says how many. */
+    SHARD_FILES_IDLE_MIN = 4,      /* Of them may always stay open, though nobody uses them. */
     SHARD_RECOVERIES_MAX = 4,      /* Each holds a scan buffer. */
     SHARD_PATH_BYTES = 512,        /* data dir + topics/<32>/<10>/<16>.seg */
     TAIL_FRAMES_MAX = 16384,       /* Frames in the tail cache. */
@@ -239,9 +240,10 @@ enum recover_state {
 
 struct recover {
     struct completion work;
-    struct request *request;
+    struct request *request; /* The ASSIGN; NULL: it is over. */
     enum recover_state state;
-    uint32_t segment; /* Being loaded. */
+    bool reading;     /* The newest file, for the first append. */
+    uint32_t segment; /* Being loaded, at a start. */
     struct load load;
     struct seal seal;
     struct seal_end end;
@@ -319,7 +321,9 @@ struct partition {
     struct list journal_wait_node; /* Waits for the journal. */
     struct list behind_node;       /* Has frames to be written back. */
     bool ready;                    /* Recovered. */
-    bool damaged;                  /* Takes no appends. */
+    bool unread;   /* Sealed, and its newest file not looked at since the start: the first append
+                     needs what it knows of producers and stream ids. */
+    bool damaged;  /* Takes no appends. */
     bool end_lost; /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
     bool stopped;
@@ -373,7 +377,7 @@ struct shard {
     uint64_t tail_bytes, tail_bytes_max;
     struct journal *journal; /* NULL: there is none. */
     struct list files;       /* Open and not pinned, least recently used first. */
-    uint32_t files_idle;
+    uint32_t files_open, files_idle;
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
     uint64_t lent_bytes, lent_bytes_max; /* Blocks that readers hold; see lend.c. */
@@ -492,6 +496,9 @@ void segment_close(struct segment *segment);
  * ERR_STORAGE, ERR_NO_MEMORY. The operator hears each reason once in a row. */
 enum err segment_tell(struct segment *segment, enum err err);
 void descriptor_close(struct shard *shard, int fd);
+/* `path` could not be opened with `err`. True: that was for want of a descriptor, and some that
+ * were idle are closed now, so it is worth another try. */
+bool files_make_room(struct shard *shard, enum err err, const char *path);
 
 /* seal.c */
 void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,
@@ -506,6 +513,8 @@ void load_start(struct load *load, struct segment *segment, struct completion *d
 
 /* recovery.c */
 void recover_start(struct partition *partition, struct request *request);
+/* Of a partition that is `unread`: reads its newest file, then appends go on. May be under way. */
+void recover_read(struct partition *partition);
 
 /* trim.c */
 void trim_submit(struct partition *partition, struct request *request);

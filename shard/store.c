@@ -253,6 +253,7 @@ static enum err roll_write(struct partition *partition)
     roll->position = size;
     completion_init(&roll->io.done, roll_step);
     io_write(&roll->io, roll->fd, roll->block->data, size, 0, IO_WRITE_DURABLE);
+    stats_add(&shard->reactor->stats, STAT_SEGMENT_BYTES, size);
     return OK;
 }
 
@@ -344,6 +345,14 @@ static bool roll_next(struct partition *partition, enum roll_state done)
     UNREACHABLE();
 }
 
+/* What opens a file or a directory, and of which path; NULL: nothing is opened. */
+static const char *roll_opens(const struct roll *roll)
+{
+    bool directory = roll->state == ROLL_SYNC_TOPICS || roll->state == ROLL_SYNC_TOPIC ||
+                     roll->state == ROLL_SYNC_PARTITION || roll->state == ROLL_SYNC_POOL;
+    return roll->state == ROLL_OPEN ? roll->path_new : directory ? roll->path : NULL;
+}
+
 /* Deliberate bugs: is this sync left out? */
 static bool roll_forgets(enum roll_state state)
 {
@@ -362,8 +371,12 @@ static void roll_step(struct completion *done)
         state == ROLL_CLEAN ||
         ((state == ROLL_MAKE_TOPIC || state == ROLL_MAKE_PARTITION) && err == ERR_EXISTS);
     if (err != OK && !may_fail) {
-        roll_failed(partition, err);
-        return;
+        const char *path = roll_opens(roll);
+        if (path == NULL || !files_make_room(partition->shard, err, path)) {
+            roll_failed(partition, err);
+            return;
+        }
+        state = (enum roll_state)(state - 1); /* Again. */
     }
     if (state == ROLL_OPEN) {
         roll->fd = done->result;

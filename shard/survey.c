@@ -406,6 +406,11 @@ static void survey_listed(struct survey_walk *walk, int32_t result)
 static void survey_failed(struct survey_walk *walk, enum err err)
 {
     struct survey_partition *partition = survey_current(walk);
+    if (err == ERR_LIMIT) { /* No descriptor is left: that is no fault of the file. */
+        COVER("no descriptor is left for a file that is surveyed");
+        survey_finish(walk, err);
+        return;
+    }
     err = survey_add_fault(walk->survey, partition, walk->segment_id, SURVEY_UNREADABLE, err);
     if (err != OK) {
         survey_finish(walk, err);

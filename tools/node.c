@@ -162,6 +162,8 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .retention_check_ms = node->options.retention_check_ms,
         .direct = node->options.direct,
         .mapped = node->options.mapped,
+        .files_max = node->options.files_max,
+        .files_limit = node->options.files_limit,
     };
     const uint8_t *cluster_id = map_cluster_id(meta_map(node->meta));
     memcpy(core->shard_options.cluster_id, cluster_id, 16);

@@ -25,6 +25,8 @@ struct node_options {
     uint8_t boot_id[16];
     bool direct, mapped;                       /* As in struct shard_options. */
     uint32_t partitions_max, connections_max;  /* Per core. */
+    uint32_t files_max;                        /* Per core, as in struct shard_options. */
+    uint64_t files_limit;                      /* As there. */
     uint32_t retention_check_ms;               /* As in struct shard_options. */
     uint64_t journal_bytes, journal_bytes_max; /* As in struct journals_options. */
     uint64_t meta_log_file_bytes;

@@ -45,7 +45,8 @@
       "make a topic when a client first names it; always on with --dev")                           \
     X("partitions.default", CONFIG_COUNT, "1", 1, TOPIC_PARTITIONS_MAX, NULL,                      \
       "partitions of a topic whose maker does not say how many")                                   \
-    X("connections.max", CONFIG_COUNT, "10000", 1, 1000000, NULL, "client connections of a core")  \
+    X("connections.max", CONFIG_COUNT, "10000", 1, 1000000, NULL,                                  \
+      "client connections of a core; fewer where the limit of open files is low")                  \
     X("meta.log.bytes", CONFIG_BYTES, "16MiB", KIB(256), GIB(16), NULL,                            \
       "size of each of the two files that the map's log is written to")                            \
     X("idle.poll.us", CONFIG_COUNT, "0", 0, 1000, NULL,                                            \

@@ -13,6 +13,7 @@
 #include "core/limits.h"
 #include "core/log.h"
 #include "tools/cmd.h"
+#include "tools/descriptors.h"
 #include "tools/node.h"
 #include "tools/settings.h"
 
@@ -26,7 +27,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -150,6 +150,18 @@ static void serve_fill_options(struct serve *serve)
     serve_read_boot_id(node->boot_id);
     node->listen_count = serve->settings.listen_count;
     memcpy(node->listen, serve->settings.listen, sizeof(node->listen));
+}
+
+static int serve_share_descriptors(struct serve *serve)
+{
+    struct node_options *node = &serve->node_options;
+    struct descriptors share;
+    int code = descriptors_judge(&share, serve->cmd, serve->settings.plan.core_count,
+                                 node->connections_max);
+    node->files_max = share.files_max;
+    node->files_limit = share.limit;
+    node->connections_max = share.connections_max;
+    return code;
 }
 
 static enum err serve_open_reactor(struct serve_thread *thread)
@@ -541,14 +553,12 @@ static int serve_with(struct serve *serve)
     if (!serve_choose_data(serve)) {
         return CMD_FAILED;
     }
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
     sem_init(&serve->event, 0, 0);
     serve_fill_options(serve);
-    int code = serve_start_threads(serve);
+    int code = serve_share_descriptors(serve);
+    if (code == CMD_OK) {
+        code = serve_start_threads(serve);
+    }
     if (code == CMD_OK && serve->ending == 0) {
         code = node_create(&serve->node, serve->reactors, serve->settings.plan.core_count,
                            &serve->node_options) == OK

@@ -95,8 +95,14 @@ def test_all_cores_fall_back_when_one_must(world):
 
 def test_what_no_engine_has_is_not_blamed_on_io_uring(world):
     def preexec():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    script = os.path.join(world.dir, "holds-descriptors")  # Enough by the limit, and all taken.
+    with open(script, "w", encoding="ascii") as file:
+        file.write("#!/bin/bash\nfor n in {3..9} {11..60}; do eval \"exec $n</dev/null\"; done\n"
+                   f"exec {world.binary} \"$@\"\n")
+    os.chmod(script, 0o755)
     server = world.server(preexec=preexec, start=False)
+    server.binary = script
     server.launch()
     equal(server.ends(), 1)
     check("cannot open core" in server.text, server.text)

@@ -40,6 +40,7 @@ struct engine {
     struct shard_trim *trim_held;
     uint32_t trims;              /* Asked. */
     uint32_t retention_check_ms; /* Of the next shard. */
+    uint32_t files_max;          /* Likewise. */
     struct engine_journals with;
     struct journals *journals;
     bool killed;
