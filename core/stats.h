@@ -39,6 +39,9 @@
     X(FETCH_BYTES, "bytes handed to readers")                                                      \
     X(FETCH_FROM_CACHE, "frames served from memory")                                               \
     X(FETCH_FROM_FILE, "frames served from files")                                                 \
+    X(FRAMES_CHECKED, "frames from files whose checksum was computed for readers")                 \
+    X(READS_AHEAD, "file reads begun before a reader asked for them")                              \
+    X(READS_SHARED, "file reads spared because memory had what they would bring")                  \
     X(FETCH_PARKED, "fetches that waited for data or for memory")                                  \
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \

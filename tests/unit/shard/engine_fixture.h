@@ -39,7 +39,8 @@ struct engine {
     enum err trim_err; /* The map's next answers. */
     struct shard_trim *trim_held;
     uint32_t trims;              /* Asked. */
-    uint32_t retention_check_ms; /* Of the next shard. */
+    uint32_t retention_check_ms; /* Of the next shard, as the next one. */
+    uint64_t readers_bytes_max;
     struct engine_journals with;
     struct journals *journals;
     bool killed;
