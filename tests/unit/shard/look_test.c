@@ -1,12 +1,14 @@
 /* What readers read of files: each part once, some of it before they ask, and never too much. */
 #include "tests/unit/shard/claim_fixture.h"
 
+#include "core/crc32c.h"
 #include "shard/batch.h"
 #include "shard/shard_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -291,6 +293,51 @@ static void damage_in_what_was_read_ahead_is_told_at_its_offset(void **state)
     claim_on_engines(check_damage);
 }
 
+/* The extent that begins there, and its only frame, with another chain; all else is sound. */
+static void forge_chain(const struct engine *engine, long position)
+{
+    uint8_t at[EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES];
+    char path[256];
+    engine_peek(engine, 0, position, at, sizeof(at));
+    uint8_t *frame = at + EXTENT_HEADER_BYTES;
+    assert_int_equal(load_le64(at + 48), load_le64(frame + 64));
+    store_le64(at + 48, load_le64(at + 48) + 1);
+    store_le64(frame + 64, load_le64(frame + 64) + 1);
+    store_le32(at + 60, crc32c(0, at, 60));
+    store_le32(frame + 92, crc32c(0, frame, 92));
+    engine_segment_path(engine, 0, path, sizeof(path));
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, position, SEEK_SET), 0);
+    assert_int_equal(fwrite(at, 1, sizeof(at), file), sizeof(at));
+    assert_int_equal(fclose(file), 0);
+}
+
+static void check_chain(struct engine *engine)
+{
+    const uint32_t sizes[] = {61000, 1 << 20};
+    begin(engine);
+    forge_chain(engine, SEGMENT_DATA_POSITION + 10 * EXTENT_BYTES);
+    for (uint32_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        struct call call;
+        uint64_t offset = 0;
+        enum err err;
+        engine->fetch_bytes_max = sizes[i];
+        while ((err = claim_fetch(&call, engine, offset)) == OK) {
+            offset = call_end(&call);
+            call_release(&call);
+        }
+        assert_int_equal(err, ERR_DAMAGED);
+        assert_int_equal(offset, 10);
+    }
+}
+
+static void frame_that_does_not_follow_the_one_before_it_is_damage(void **state)
+{
+    (void)state;
+    claim_on_engines(check_chain);
+}
+
 static void check_cut(struct engine *engine)
 {
     struct call call;
@@ -470,6 +517,7 @@ int main(void)
         cmocka_unit_test(what_is_read_for_readers_keeps_to_their_memory),
         cmocka_unit_test(looks_give_way_to_appends),
         cmocka_unit_test(damage_in_what_was_read_ahead_is_told_at_its_offset),
+        cmocka_unit_test(frame_that_does_not_follow_the_one_before_it_is_damage),
         cmocka_unit_test(truncated_file_is_read_up_to_its_end),
         cmocka_unit_test(failed_read_is_told_to_who_comes_there_and_tried_again),
         cmocka_unit_test(removed_segment_takes_its_looks_along),
