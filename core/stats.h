@@ -45,6 +45,9 @@
     X(FETCH_FROM_FILE, "frames served from files")                                                 \
     X(FETCH_READ_BYTES, "bytes read from files for readers")                                       \
     X(INDEX_READ_BYTES, "bytes read from files for their indexes, at first use")                   \
+    X(FRAMES_CHECKED, "frames from files whose checksum was computed for readers")                 \
+    X(READS_AHEAD, "file reads begun before a reader asked for them")                              \
+    X(READS_SHARED, "file reads spared because memory had what they would bring")                  \
     X(FETCH_PARKED, "fetches that waited for data or for memory")                                  \
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \

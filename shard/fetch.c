@@ -3,12 +3,12 @@
  *     fetch -> cache has the offset -> pieces                        (no wait)
  *           -> offset = high watermark -> parked -> fetch again      (the turn of the next ack)
  *           -> readers hold too much (lend.c) -> parked -> fetch again
- *           -> reader: OPEN/LOAD (load.c) -> READ -> parse -> pieces
- *                                                 ^  |
- *                                                 +--+ next extent, or a larger buffer
+ *           -> reader: OPEN/LOAD (load.c) -> look (look.c) -> take -> pieces
+ *                                             ^                |
+ *                                             +----------------+ the look that follows
  *
- * A piece is a run of whole batches inside one block; the request holds a reference on the block
- * for each piece until it is released. */
+ * A piece is a run of whole batches inside one block; the request holds a reference on the block,
+ * or on the look that has it, for each piece until it is released. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "shard/shard_internal.h"
@@ -23,10 +23,16 @@ static void fetch_finish(struct partition *partition, struct request *request, e
     request_finish(reactor, request, err);
 }
 
+/* What batches lie in. */
+struct fetch_source {
+    struct block *block;
+    struct look *look; /* NULL: the tail cache has the block. */
+};
+
 /* Adds from the batches at `data` those that hold or follow *offset, within the limits. False when
  * the request takes no more. */
-static bool fetch_take(struct shard *shard, struct request_fetch *fetch, struct block *block,
-                       struct bytes data, uint64_t *offset)
+static bool fetch_take(struct shard *shard, struct request_fetch *fetch,
+                       const struct fetch_source *source, struct bytes data, uint64_t *offset)
 {
     const uint8_t *first = NULL;
     uint32_t taken = 0;
@@ -52,8 +58,10 @@ static bool fetch_take(struct shard *shard, struct request_fetch *fetch, struct 
         }
         at += batch.length;
     }
-    if (first != NULL) {
-        lend_block(shard, fetch, bytes_of(first, taken), block);
+    if (first != NULL && source->look != NULL) {
+        lend_look(fetch, bytes_of(first, taken), source->look);
+    } else if (first != NULL) {
+        lend_block(shard, fetch, bytes_of(first, taken), source->block);
     }
     return room;
 }
@@ -73,7 +81,8 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
         found = true;
         stats_add(&shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
         struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
-        room = fetch_take(shard, fetch, frame->block, data, &offset);
+        struct fetch_source source = {.block = frame->block};
+        room = fetch_take(shard, fetch, &source, data, &offset);
     }
     return found;
 }
@@ -172,6 +181,7 @@ static void reader_begin(struct reader *reader, struct request *request)
     struct shard *shard = reader->shard;
     struct partition *partition = request->owner_state;
     *reader = (struct reader){.shard = shard, .request = request, .partition = partition};
+    reader->reserved = request->kind == REQUEST_FETCH;
     completion_init(&reader->work, reader_step);
     completion_fire(shard->reactor, &reader->work, OK);
 }
@@ -189,6 +199,18 @@ void reader_submit(struct shard *shard, struct request *request)
     reader_begin(reader, request);
 }
 
+/* It has its look, or needs none. */
+static void reader_unreserve(struct reader *reader)
+{
+    struct shard *shard = reader->shard;
+    if (reader->reserved) {
+        ASSERT(shard->lend_reads > 0);
+        shard->lend_reads--;
+        reader->reserved = false;
+        lend_wake(shard);
+    }
+}
+
 void reader_finish(struct reader *reader, enum err err)
 {
     struct shard *shard = reader->shard;
@@ -200,13 +222,15 @@ void reader_finish(struct reader *reader, enum err err)
     if (reader->block != NULL) {
         block_unref(reader->block);
     }
+    if (reader->look != NULL) {
+        look_unref(reader->look);
+    }
     request->owner_state = NULL;
     if (partition->dropping && request->kind == REQUEST_FETCH && request->fetch.piece_count == 0) {
         err = ERR_TOPIC_UNKNOWN;
     }
     if (request->kind == REQUEST_FETCH) {
-        ASSERT(shard->lend_reads > 0);
-        shard->lend_reads--;
+        reader_unreserve(reader);
         fetch_finish(partition, request, err);
         lend_wake(shard);
     } else {
@@ -281,118 +305,270 @@ bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes)
     return true;
 }
 
-/* Takes from the frames of one whole extent. */
-static enum err fetch_extent(struct reader *reader, const uint8_t *at,
-                             const struct extent_header *extent, uint64_t *offset, bool *room)
+/* What the request wants was taken, or cannot be had: where the next one may go on. */
+static void fetch_end(struct reader *reader, enum err err)
 {
+    const struct request_fetch *fetch = &reader->request->fetch;
+    struct stream *stream = reader->stream;
+    if (fetch->piece_count > 0 && stream->serial == reader->stream_serial) {
+        stream->offset_first = fetch->offset;
+        stream->offset = reader->offset;
+        stream->segment_id = reader->chained ? reader->segment->info.id : 0;
+        stream->position = reader->position;
+        stream->chain = reader->chain;
+    }
+    reader_finish(reader, fetch->piece_count > 0 ? OK : err);
+}
+
+/* Takes from the frames of one whole extent; `*room`: the request takes more. */
+static enum err fetch_frames(struct reader *reader, const uint8_t *at,
+                             const struct extent_header *extent, bool *room)
+{
+    struct look *look = reader->look;
+    struct fetch_source source = {.block = look->block, .look = look};
     struct frame_cursor cursor;
     struct frame_header frame;
     const uint8_t *header_at;
+    uint64_t chain = extent->chain;
     frame_cursor_init(&cursor, at, extent, reader->segment->info.id);
+    cursor.checked = true; /* Those that leave are, once. */
+    look_enter(look, at);
     while (*room) {
         enum err err = frame_cursor_next(&cursor, &frame, &header_at);
-        if (err != OK) {
-            return err == ERR_NOT_FOUND ? OK : err;
-        }
-        if (frame.offset_first >= reader->offset_end) { /* Its commit failed: the segment ended. */
-            COVER("an extent goes on behind the end of its segment");
+        if (err == ERR_NOT_FOUND) {
+            look_leave(look, at, (uint32_t)(cursor.at - look->block->data), extent->padded_size);
+            reader->chain = chain;
+            reader->chained = true;
+            reader->position += extent->padded_size;
             return OK;
         }
-        if (frame.offset_first + frame.records <= *offset) {
+        if (err != OK || (frame.chain != chain && !MUTANT("no-chain-check"))) {
+            return ERR_CORRUPT;
+        }
+        chain = frame_chain(header_at);
+        if (frame.offset_first >= reader->offset_end) { /* Its commit failed: the segment ended. */
+            COVER("an extent goes on behind the end of its segment");
+            *room = false;
+            return OK;
+        }
+        if (frame.offset_first + frame.records <= reader->offset) {
             continue;
+        }
+        err = look_check(look, &frame, header_at);
+        if (err != OK) {
+            return err;
         }
         uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
         const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
         stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
-        *room = fetch_take(reader->shard, &reader->request->fetch, reader->block,
-                           bytes_of(batches, frame.body_bytes - table), offset);
+        *room = fetch_take(reader->shard, &reader->request->fetch, &source,
+                           bytes_of(batches, frame.body_bytes - table), &reader->offset);
     }
+    reader->chain = extent->chain; /* The next fetch begins in this extent. */
+    reader->chained = true;
     return OK;
 }
 
-/* Takes what the request wants from the `size` bytes read, or reads on. */
-static void fetch_parse(struct reader *reader, uint32_t size)
+/* Takes what the request wants from the extent at reader->position, of which the look has `left`
+ * bytes, and moves behind it. ERR_TRUNCATED: it has more, reader->least bytes. */
+static enum err fetch_extent(struct reader *reader, const uint8_t *at, uint32_t left, bool *room)
 {
-    struct request_fetch *fetch = &reader->request->fetch;
-    uint64_t offset = fetch->offset;
-    uint64_t end = reader->offset_end;
-    uint32_t at = 0;
-    uint32_t bytes = READ_BYTES;
-    uint64_t next = 0;
+    struct extent_header extent;
+    struct frame_header frame = {0};
+    reader->least = 0;
+    if (left < DISK_BLOCK_BYTES ||
+        frame_at(reader->segment, at, reader->position, &extent, &frame) != OK) {
+        return ERR_CORRUPT;
+    }
+    bool frames = extent.type == EXTENT_FRAMES;
+    if (frames && reader->chained && extent.chain != reader->chain && !MUTANT("no-chain-check")) {
+        return ERR_CORRUPT;
+    }
+    bool wanted =
+        frames && (extent.frames_or_crc > 1 || frame.offset_first + frame.records > reader->offset);
+    if (!wanted) {
+        reader->chained = reader->chained && !frames;
+        reader->position += extent.padded_size;
+        return OK;
+    }
+    if (extent.padded_size > left) {
+        reader->least = extent.padded_size;
+        return ERR_TRUNCATED;
+    }
+    return fetch_frames(reader, at, &extent, room);
+}
+
+/* Is it worth a wait, or none, to go on to what follows the look? */
+static bool fetch_goes_on(const struct reader *reader)
+{
+    const struct request_fetch *fetch = &reader->request->fetch;
+    if (fetch->piece_count == 0) {
+        return true;
+    }
+    if (fetch->piece_count == fetch->piece_capacity || fetch->size_bytes >= fetch->bytes_max) {
+        return false;
+    }
+    const struct look *next = look_find(reader->segment, reader->position);
+    return fetch->bytes_max - fetch->size_bytes >= reader->shard->looks.look_bytes ||
+           (next != NULL && next->reading == NULL);
+}
+
+/* Takes what the request wants from the look. True: it goes on with the look that follows. */
+static bool fetch_parse(struct reader *reader)
+{
+    struct look *look = reader->look;
+    uint64_t look_end = look->position + look->size;
     bool room = true;
     enum err err = OK;
-    while (room && offset < end && next == 0 && size - at >= DISK_BLOCK_BYTES) {
-        struct extent_header extent;
-        struct frame_header frame = {0};
-        const uint8_t *here = reader->block->data + at;
-        err = frame_at(reader->segment, here, reader->position + at, &extent, &frame);
-        if (err != OK) {
-            break;
-        }
-        bool wanted = extent.type == EXTENT_FRAMES &&
-                      (extent.frames_or_crc > 1 || frame.offset_first + frame.records > offset);
-        if (extent.padded_size > size - at) {
-            next = reader->position + at + (wanted ? 0 : extent.padded_size);
-            bytes = wanted ? max_u32(READ_BYTES, extent.padded_size) : (uint32_t)READ_BYTES;
-            err = wanted && at == 0 && reader->bytes >= bytes ? ERR_DAMAGED : OK;
-            break;
-        }
-        if (wanted) {
-            err = fetch_extent(reader, here, &extent, &offset, &room);
-            if (err != OK) {
-                break;
-            }
-        }
-        at += extent.padded_size;
+    while (err == OK && room && reader->offset < reader->offset_end &&
+           reader->position < look_end) {
+        uint32_t at = (uint32_t)(reader->position - look->position);
+        err = fetch_extent(reader, look->block->data + at, look->size - at, &room);
+    }
+    bool over = err == OK && (!room || reader->offset >= reader->offset_end);
+    if (err == ERR_TRUNCATED && look->cut && look->err == OK) {
+        COVER("a look is cut off inside an extent");
+        err = OK;
+    } else if (err == OK && !over && look->err != OK) {
+        err = look->err;
+    } else if (err != OK) {
+        COVER("a reader meets a frame that is not sound");
+        err = ERR_DAMAGED;
+        look_drop(look); /* Perhaps it only came so. */
     }
     if (err != OK) {
-        err = segment_tell(reader->segment, ERR_DAMAGED);
+        err = segment_tell(reader->segment, err);
     }
-    if (fetch->piece_count > 0 || !room || offset >= end || err != OK) {
-        reader_finish(reader, fetch->piece_count > 0 ? OK : err);
+    if (err != OK || over || !fetch_goes_on(reader)) {
+        fetch_end(reader, err);
+        return false;
+    }
+    reader->look = NULL;
+    look_unref(look);
+    if (reader->least == 0 && reader->stream->serial == reader->stream_serial) {
+        stream_step(reader->stream);
+    }
+    return true;
+}
+
+static void fetch_go(struct reader *reader);
+
+static void fetch_memory(struct completion *done)
+{
+    fetch_go(CONTAINER_OF(done, struct reader, memory.done));
+}
+
+/* Begins to read the look at reader->position. NULL: waits for memory, or the fetch ended. */
+static struct look *fetch_start_look(struct reader *reader)
+{
+    struct shard *shard = reader->shard;
+    struct memory *memory = shard->reactor->memory;
+    bool first = reader->request->fetch.piece_count == 0;
+    bool cut;
+    uint32_t bytes = look_bytes_at(reader->segment, reader->position, reader->least, &cut);
+    if (bytes > memory_block_max(memory)) {
+        fetch_end(reader, ERR_NO_MEMORY);
+        return NULL;
+    }
+    struct look *look = NULL;
+    if (reader->reserved || !lend_full(shard)) {
+        look = look_start(reader->segment, reader->position, reader->least, NULL);
+    }
+    if (look == NULL && !first) {
+        COVER("a fetch ends where there is no memory for more");
+        fetch_end(reader, OK);
+    } else if (look == NULL) {
+        COVER("reader waits for memory");
+        reader->memory.size = bytes;
+        reader->memory.class = MEMORY_APPEND;
+        completion_init(&reader->memory.done, fetch_memory);
+        memory_await(memory, shard->reactor, &reader->memory);
+    }
+    return look;
+}
+
+/* Has the look that holds what is at reader->position. False: waits for it, or the fetch ended. */
+static bool fetch_look(struct reader *reader)
+{
+    struct look *look = reader->look;
+    if (look == NULL) {
+        look = look_find(reader->segment, reader->position);
+        if (look == NULL) {
+            look = fetch_start_look(reader);
+            if (look == NULL) {
+                return false;
+            }
+        } else if (look->ahead_of == NULL) {
+            COVER("a reader finds a look that is there for somebody else");
+            stats_add(&reader->shard->reactor->stats, STAT_READS_SHARED, 1);
+        }
+        reader->look = look_ref(look);
+        reader_unreserve(reader);
+        if (!look->cut && reader->stream->serial == reader->stream_serial) {
+            stream_ahead(reader->stream, reader->segment, look->position + look->size);
+        }
+    }
+    if (look->reading != NULL) {
+        completion_list_push(&look->waiting, &reader->work);
+        return false;
+    }
+    return true;
+}
+
+static void fetch_go(struct reader *reader)
+{
+    while (fetch_look(reader) && fetch_parse(reader)) {
+    }
+}
+
+/* Where in the file the offset is looked for: where the stream says, or from the index. */
+static void fetch_seek(struct reader *reader)
+{
+    const struct segment *segment = reader->segment;
+    uint64_t offset = reader->request->fetch.offset;
+    struct stream *stream = stream_find(reader->partition, offset);
+    reader->stream = stream;
+    reader->stream_serial = stream->serial;
+    reader->offset = offset;
+    reader->chained = stream->segment_id == segment->info.id && stream->offset == offset;
+    if (reader->chained) {
+        reader->position = stream->position;
+        reader->chain = stream->chain;
         return;
     }
-    if (!reader_read(reader, next == 0 ? reader->position + at : next, bytes)) {
-        reader_finish(reader, ERR_NO_MEMORY);
-    }
+    const struct index_row *row = segment_index_by_offset(&segment->index, offset);
+    reader->position = row == NULL ? SEGMENT_DATA_POSITION : row->position;
 }
 
 static void fetch_step(struct reader *reader, int32_t result)
 {
     struct partition *partition = reader->partition;
-    struct request_fetch *fetch = &reader->request->fetch;
-    if (reader->segment == NULL || reader->block == NULL) {
-        struct segment *segment = reader->segment != NULL
-                                      ? reader->segment
-                                      : partition_segment_of(partition, fetch->offset);
-        if (segment == NULL || result < 0) {
-            reader_finish(reader, segment == NULL ? ERR_OFFSET_RANGE
-                                                  : segment_tell(segment, (enum err)result));
-            return;
-        }
-        if (reader_load(reader, segment)) {
-            return;
-        }
-        if (segment->damaged && fetch->offset >= segment->valid_end) {
-            reader_finish(reader, ERR_DAMAGED);
-            return;
-        }
-        const struct index_row *row = segment_index_by_offset(&segment->index, fetch->offset);
-        uint64_t position = row == NULL ? SEGMENT_DATA_POSITION : row->position;
-        reader->offset_end = segment_file_end(segment);
-        if (fetch->offset >= reader->offset_end) { /* It was in memory, and went while we looked. */
-            reader_finish(reader, ERR_NOT_READY);
-            return;
-        }
-        (void)reader_read(reader, position, READ_BYTES);
+    const struct request_fetch *fetch = &reader->request->fetch;
+    if (reader->look != NULL) {
+        fetch_go(reader);
         return;
     }
-    if (result < (int32_t)DISK_BLOCK_BYTES) {
-        enum err err = result < 0 ? (enum err)result : ERR_TRUNCATED;
-        reader_finish(reader, segment_tell(reader->segment, err));
+    struct segment *segment =
+        reader->segment != NULL ? reader->segment : partition_segment_of(partition, fetch->offset);
+    if (segment == NULL || result < 0) {
+        reader_finish(reader,
+                      segment == NULL ? ERR_OFFSET_RANGE : segment_tell(segment, (enum err)result));
         return;
     }
-    fetch_parse(reader, (uint32_t)result);
+    if (reader_load(reader, segment)) {
+        return;
+    }
+    if (segment->damaged && fetch->offset >= segment->valid_end) {
+        reader_finish(reader, ERR_DAMAGED);
+        return;
+    }
+    reader->offset_end = segment_file_end(segment);
+    if (fetch->offset >= reader->offset_end) { /* It was in memory, and went while we looked. */
+        reader_finish(reader, ERR_NOT_READY);
+        return;
+    }
+    fetch_seek(reader);
+    fetch_go(reader);
 }
 
 static void reader_step(struct completion *work)

@@ -1,4 +1,5 @@
-/* What readers hold: blocks that fetches lent to connections, until the bytes have been sent.
+/* What readers hold: blocks that fetches lent to connections, until the bytes have been sent, and
+ * looks into files that are in use.
  *
  * A peer that reads slowly, or never, keeps them; so all together may hold a quarter of the core's
  * memory, and appends go on in the rest. A fetch that would need another block then comes home
@@ -12,14 +13,24 @@ void lend_init(struct shard *shard)
 {
     struct memory_stats stats;
     memory_stats(shard->reactor->memory, &stats);
-    shard->lent_bytes_max = stats.limit_bytes / 4;
+    uint64_t max = shard->options.readers_bytes_max;
+    shard->lent_bytes_max = max == 0 ? stats.limit_bytes / 4 : max;
     _Static_assert(READ_BYTES <= MEMORY_LIMIT_MIN / 4, "one read is always allowed");
+}
+
+uint64_t lend_bytes(const struct shard *shard)
+{
+    const struct looks *looks = &shard->looks;
+    return shard->lent_bytes + looks_bytes_used(looks) +
+           (uint64_t)shard->lend_reads * looks->look_bytes;
 }
 
 bool lend_full(const struct shard *shard)
 {
-    uint64_t bytes = shard->lent_bytes + (uint64_t)shard->lend_reads * READ_BYTES;
-    return bytes >= shard->lent_bytes_max && !MUTANT("no-lend-limit");
+    const struct looks *looks = &shard->looks;
+    return (lend_bytes(shard) >= shard->lent_bytes_max ||
+            looks->used - looks->resting + shard->lend_reads >= looks->count) &&
+           !MUTANT("no-lend-limit");
 }
 
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
@@ -34,10 +45,22 @@ void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes d
     fetch->size_bytes += data.size;
 }
 
+void lend_look(struct request_fetch *fetch, struct bytes data, struct look *look)
+{
+    ASSERT(fetch->piece_count < fetch->piece_capacity);
+    fetch->pieces[fetch->piece_count++] = (struct fetch_piece){
+        .data = data.data, .size = data.size, .block = look->block, .look = look_ref(look)};
+    fetch->size_bytes += data.size;
+}
+
 void lend_return(struct shard *shard, struct request_fetch *fetch)
 {
     for (uint32_t i = 0; i < fetch->piece_count; i++) {
         struct block *block = fetch->pieces[i].block;
+        if (fetch->pieces[i].look != NULL) {
+            look_unref(fetch->pieces[i].look);
+            continue;
+        }
         ASSERT(block->lent > 0);
         if (--block->lent == 0) {
             ASSERT(shard->lent_bytes >= block->size);

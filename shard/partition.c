@@ -51,9 +51,11 @@ void partition_destroy(struct partition *partition)
         tail_drop(CONTAINER_OF(partition->tail.next, struct tail_frame, in_partition));
     }
     list_remove(&partition->journal_wait_node);
+    stream_forget(&partition->shard->looks, partition);
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         ASSERT(partition->segments[i]->fd < 0);
         journal_forget(partition->segments[i]);
+        looks_forget(partition->segments[i]);
         segment_index_deinit(&partition->segments[i]->index);
         free(partition->segments[i]);
     }
@@ -84,6 +86,7 @@ enum err partition_add_segment(struct partition *partition, const struct segment
     segment->timestamp_max = INT64_MIN;
     segment->file_end = UINT64_MAX;
     list_init(&segment->lru);
+    list_init(&segment->looks);
     list_init(&segment->record_node);
     list_init(&segment->dirty_node);
     segment_index_init(&segment->index);

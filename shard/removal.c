@@ -58,6 +58,7 @@ static void removal_next(struct partition *partition)
         segment_close(segment);
         segment_path(segment, removal->path);
         journal_forget(segment);
+        looks_forget(segment);
         segment_index_deinit(&segment->index);
         free(segment);
         io_unlink(&removal->io, removal->path);

@@ -100,11 +100,14 @@ enum request_kind {
     REQUEST_TRIM, /* The log starts later: what is below can no longer be read, and goes. */
 };
 
+struct look;
+
 /* A run of whole record batches, ready to be sent. */
 struct fetch_piece {
     const uint8_t *data;
     uint32_t size;
-    struct block *block; /* The owner's reference. */
+    struct block *block; /* The owner's reference, */
+    struct look *look;   /* or it has one on this, which has the block. */
 };
 
 struct request_produce {

@@ -71,6 +71,20 @@ const struct index_row *segment_index_by_offset(const struct segment_index *inde
     return low > 0 ? &index->rows[low - 1] : NULL;
 }
 
+uint32_t segment_index_until(const struct segment_index *index, uint64_t position)
+{
+    uint32_t low = 0, high = index->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (index->rows[middle].position <= position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 const struct index_row *segment_index_by_time(const struct segment_index *index, int64_t timestamp)
 {
     uint32_t low = 0, high = index->count;

@@ -8,7 +8,13 @@
 #include "core/bytes.h"
 #include "core/err.h"
 
-enum { INDEX_ROW_BYTES = 48, INDEX_STEP_BYTES = 64 << 10 };
+enum { INDEX_ROW_BYTES = 48 };
+
+#ifdef FLOE_SIM /* Its files are small, and are to have several rows. */
+enum { INDEX_STEP_BYTES = 8 << 10 };
+#else
+enum { INDEX_STEP_BYTES = 64 << 10 };
+#endif
 
 struct index_row {
     uint64_t offset_first, position;
@@ -33,6 +39,9 @@ NODISCARD enum err segment_index_add(struct segment_index *index, uint64_t offse
 
 /* The last row at or below `offset`; NULL when the index is empty or begins above it. */
 const struct index_row *segment_index_by_offset(const struct segment_index *index, uint64_t offset);
+
+/* How many rows begin at or before `position`. */
+uint32_t segment_index_until(const struct segment_index *index, uint64_t position);
 
 /* The row in which the first record at or after `timestamp` stands; NULL: there is none. */
 const struct index_row *segment_index_by_time(const struct segment_index *index, int64_t timestamp);

@@ -206,6 +206,16 @@ static void shard_stop_step(struct completion *work)
     completion_fire(shard->reactor, shard->stop_done, OK);
 }
 
+/* What was read ahead, or is kept for the next reader, goes before what was just appended. */
+static bool shard_reclaim(void *context, uint64_t bytes)
+{
+    struct shard *shard = context;
+    if (shard->looks.starting_ahead) {
+        return false;
+    }
+    return looks_reclaim(shard, bytes) || tail_reclaim(shard, bytes);
+}
+
 enum err shard_open(struct shard **shard, struct reactor *reactor,
                     const struct shard_options *options)
 {
@@ -235,8 +245,10 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
         made->readers[i].next = made->readers_free;
         made->readers_free = &made->readers[i];
     }
-    enum err err = journal_open(made);
+    enum err err = looks_open(made);
+    err = err == OK ? journal_open(made) : err;
     if (err != OK) {
+        free(made->looks.all);
         free(made->tail_frames);
         free(made->readers);
         free(made);
@@ -244,7 +256,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     }
     completion_init(&made->stop_work, shard_stop_step);
     retention_begin(made);
-    memory_set_reclaim(reactor->memory, tail_reclaim, made);
+    memory_set_reclaim(reactor->memory, shard_reclaim, made);
     reactor->owner[REACTOR_SHARD] = made;
     *shard = made;
     return OK;
@@ -404,6 +416,7 @@ void shard_close(struct shard *shard)
         shard->reactor->owner[REACTOR_SHARD] = NULL;
     }
     journal_close(shard);
+    looks_close(shard);
     free(shard->tail_frames);
     free(shard->readers);
     free(shard);

@@ -16,6 +16,7 @@
 #include "shard/batch.h"
 #include "shard/frame.h"
 #include "shard/journal.h"
+#include "shard/look.h"
 #include "shard/producer.h"
 #include "shard/segment.h"
 #include "shard/segment_index.h"
@@ -33,7 +34,6 @@ enum {
     TAIL_FRAMES_MAX = 16384,       /* Frames in the tail cache. */
     COMMITS_MAX = 2,               /* In flight per segment (design.md, section 5). */
     EXTENTS_MAX = 4,               /* Writes to one file in flight. */
-    READ_BYTES = 256 << 10,        /* One look into a file. */
     ALLOCATE_BYTES_MIN = 64 << 10, /* First step of blocks written ahead. */
     ALLOCATE_BYTES_MAX = 8 << 20,  /* Largest step. */
     TRAILER_RESERVE_BYTES = 4 * DISK_BLOCK_BYTES, /* Kept free for the trailer of a small file. */
@@ -109,6 +109,8 @@ struct segment {
     enum err told;      /* What the operator was told last. */
     bool doomed;        /* Removed: off the partition's list. */
     struct segment *doomed_next;
+    struct list looks;        /* Of its file, by position. */
+    struct look *look_recent; /* One of them: searches begin there. */
     struct segment_index index;
     int64_t timestamp_max; /* INT64_MIN: no record, or not loaded. */
     uint64_t position_end; /* Behind the last frame. */
@@ -350,9 +352,18 @@ struct reader {
     struct completion work;
     struct io io;
     struct load load;
-    struct block *block;
     struct memory_waiter memory;
     uint64_t position;
+    /* Fetches. */
+    struct look *look; /* In use. */
+    struct stream *stream;
+    uint64_t stream_serial; /* It is still ours if it has this one. */
+    bool reserved;          /* It counts in shard->lend_reads. */
+    bool chained;           /* `chain` is known: that before the extent at `position`. */
+    uint64_t chain;
+    uint32_t least; /* That extent is so large, if it is known. */
+    /* Look-ups. */
+    struct block *block;
     uint32_t bytes;    /* Of the next read. */
     uint64_t passed;   /* Look-ups: the id of the last segment that does not have it. */
     int64_t timestamp; /* Look-ups: what is searched. */
@@ -360,7 +371,7 @@ struct reader {
     uint64_t log_start;
     bool narrowing;
     bool searching; /* Look-ups: past the choice of the segment. */
-    /* Look-ups: behind the last frame that was searched; what the file has. */
+    /* Of the next record; behind the last frame that was searched. What the file has. */
     uint64_t offset, offset_end;
 };
 
@@ -380,8 +391,9 @@ struct shard {
     uint32_t files_open, files_idle;
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
+    struct looks looks;
     uint64_t lent_bytes, lent_bytes_max; /* Blocks that readers hold; see lend.c. */
-    uint32_t lend_reads;                 /* Fetches on their way to a file, each a block more. */
+    uint32_t lend_reads;                 /* Fetches on their way to a file, each a look more. */
     struct request_queue pressed;        /* Parked until readers give something back. */
     struct retention retention;
     struct completion_list recoveries;
@@ -472,13 +484,15 @@ void tail_drop_below(struct partition *partition, uint64_t offset);
 void tail_trim(struct shard *shard);
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset);
 struct tail_frame *tail_next(struct partition *partition, const struct tail_frame *frame);
-bool tail_reclaim(void *context, uint64_t bytes);
+bool tail_reclaim(struct shard *shard, uint64_t bytes);
 
 /* lend.c */
 void lend_init(struct shard *shard);
+uint64_t lend_bytes(const struct shard *shard); /* What readers hold, or are promised. */
 bool lend_full(const struct shard *shard);
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
                 struct block *block);
+void lend_look(struct request_fetch *fetch, struct bytes data, struct look *look);
 void lend_return(struct shard *shard, struct request_fetch *fetch);
 void lend_wake(struct shard *shard); /* Looks whether those who are pressed can go on. */
 

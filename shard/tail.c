@@ -88,9 +88,8 @@ void tail_trim(struct shard *shard)
     }
 }
 
-bool tail_reclaim(void *context, uint64_t bytes)
+bool tail_reclaim(struct shard *shard, uint64_t bytes)
 {
-    struct shard *shard = context;
     uint64_t freed = 0;
     while (freed < bytes) {
         uint64_t size = tail_drop_oldest(shard);

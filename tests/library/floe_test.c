@@ -336,10 +336,61 @@ static void a_wait_ends_with_a_record_or_in_time(void **state)
     expect_end(reader);
 }
 
+enum { FAR_BATCHES = 80, FAR_RECORDS = 100, FAR_BYTES = 1000 };
+
+/* From `offset` to the end; how many records there were. */
+static uint64_t read_far(struct floe_reader *reader, uint64_t offset)
+{
+    struct floe_view view;
+    int result;
+    uint64_t records = 0;
+    while ((result = floe_reader_next(reader, &view)) == FLOE_OK) {
+        assert_int_equal(view.offset, offset + records);
+        assert_int_equal(view.value_size, FAR_BYTES);
+        records++;
+    }
+    assert_int_equal(result, FLOE_END);
+    return records;
+}
+
+static void who_is_far_behind_reads_each_part_of_the_files_once(void **state)
+{
+    struct world *world = *state;
+    static char value[FAR_BYTES];
+    struct floe_record records[FAR_RECORDS];
+    for (uint32_t i = 0; i < FAR_RECORDS; i++) {
+        records[i] =
+            (struct floe_record){.value = value, .value_size = FAR_BYTES, .timestamp_ms = FLOE_NOW};
+    }
+    for (uint32_t i = 0; i < FAR_BATCHES; i++) {
+        assert_int_equal(floe_append_batch(world->partition, records, FAR_RECORDS, NULL), FLOE_OK);
+    }
+    for (uint32_t read_only = 0; read_only < 2; read_only++) {
+        close_log(world);
+        world->options.mode = read_only == 0 ? FLOE_WRITE : FLOE_READ_ONLY;
+        open_log(world);
+        struct floe_stats before = {.struct_size = sizeof(before)}, after = before;
+        struct floe_reader *reader = read_from(world, FLOE_START);
+        struct floe_reader *second = read_from(world, FLOE_START);
+        struct floe_view view;
+        assert_int_equal(floe_reader_next(reader, &view), FLOE_OK); /* The index is there then. */
+        assert_int_equal(floe_get_stats(world->log, &before), FLOE_OK);
+        assert_int_equal(read_far(reader, 1), FAR_BATCHES * FAR_RECORDS - 1);
+        assert_int_equal(read_far(second, 0), FAR_BATCHES * FAR_RECORDS);
+        assert_int_equal(floe_reader_seek(second, FAR_RECORDS), FLOE_OK);
+        assert_int_equal(read_far(second, FAR_RECORDS), (FAR_BATCHES - 1) * FAR_RECORDS);
+        assert_int_equal(floe_get_stats(world->log, &after), FLOE_OK);
+        uint64_t bytes = (uint64_t)FAR_BATCHES * FAR_RECORDS * FAR_BYTES;
+        uint64_t read = after.file_read_bytes - before.file_read_bytes;
+        assert_true(read > bytes - bytes / 10 && read < bytes + bytes / 10);
+    }
+}
+
 #define ON(name, kind) cmocka_unit_test_setup_teardown(name, setup_##kind, teardown)
 #define ALL(kind)                                                                                  \
     ON(what_was_appended_is_read_now_and_after_another_start, kind),                               \
         ON(batches_hold_together_and_headers_come_back, kind),                                     \
+        ON(who_is_far_behind_reads_each_part_of_the_files_once, kind),                             \
         ON(a_reader_goes_where_it_is_sent, kind),                                                  \
         ON(submitted_appends_keep_their_order_and_share_writes, kind),                             \
         ON(appends_that_nobody_waited_for_are_there_after_a_close, kind),                          \

@@ -11,6 +11,7 @@ enum {
     SCRIPT_BATCHES = 24,
     HURRY_CHANCE = 15,
     HURRY_TROUBLE_CHANCE = 50, /* A stop meets a recovery that cannot end. */
+    TIGHT_PER_MILLE = 80,      /* Of lives of the stand-in. */
     HURRY_STEPS_MAX = 80,      /* About what it takes to recover. */
     PARTITIONS_OF_CORE = 64,
     DESCRIPTION_BYTES = 200,
@@ -118,6 +119,7 @@ static void life_draw(struct run *run, uint32_t number)
         .prng = prng,
         .number = number,
         .core_count = cores,
+        .tight = !run->real && !quiet && prng_below(prng, 1000) < TIGHT_PER_MILLE,
         .quiet = quiet,
         .batches_max = quiet ? 0 : 10 + (uint32_t)prng_below(prng, 60),
     };
@@ -192,8 +194,13 @@ static void life_work(struct run *run)
             .partitions_max = PARTITIONS_OF_CORE,
             .appends_max = 1024,
             .retention_check_ms = 3 + (uint32_t)prng_below(run->prng, 20),
+            .look_bytes = prng_chance(run->prng, 50) ? 0 : (uint32_t)KIB(16),
+            .readers_bytes_max = life->tight ? TIGHT_BYTES : 0,
             .direct = prng_chance(run->prng, 80),
         };
+        if (life->tight) {
+            options.look_bytes = 0;
+        }
         memcpy(options.disk_id, run->identity.disk_id, sizeof(options.disk_id));
         journals_assign(run->journals, i, &options);
         enum err err = shard_open(&life->shards[i], life->reactors[i], &options);

@@ -58,6 +58,8 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->raft_files += sign * cover_hits("a raft log file is begun anew");
     counts->raft_litter += sign * cover_hits("a crash left half a raft snapshot or an old one");
     counts->pressed += sign * cover_hits("readers hold all the memory that they may");
+    counts->ahead += sign * cover_hits("a look is read ahead");
+    counts->shared += sign * cover_hits("a reader finds a look that is there for somebody else");
     counts->laps += sign * cover_hits("the journal begins a lap");
     counts->full_journals += sign * cover_hits("the journal is full");
     counts->journal_failures += sign * cover_hits("the journal fails");

@@ -30,10 +30,14 @@ struct sim_life {
     struct reactor *reactors[WORKLOAD_CORES_MAX + 1]; /* The metadata core's is the last. */
     struct shard *shards[WORKLOAD_CORES_MAX];
     uint32_t batches_max; /* Then producers rest. */
+    bool tight;           /* Readers may hold next to nothing, and there is a crowd of them. */
     bool quiet;           /* Producers do not even send again. */
     bool faulty;          /* Errors are to be expected... */
     bool full_only;       /* ...of writes, for lack of space. */
 };
+
+/* Of each core, in a tight life: one look at a time. */
+#define TIGHT_BYTES KIB(256)
 
 struct workload_counts {
     uint64_t fetches, parked, lookups, deletes, reborn, wrong, damaged, trims, below;

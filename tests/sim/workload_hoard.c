@@ -1,12 +1,12 @@
-/* Hoarders: in some lives a crowd of readers fetches old records of one partition, from its files,
- * and keeps what it gets for a while. Together they hold all the memory that readers may.
+/* Hoarders: in some lives, where readers may hold little, a crowd of them fetches old records of
+ * one partition, from its files, and keeps what it gets for a while. Together they hold all that
+ * readers may.
  *
  *     IDLE -> AWAY -> HOLDING -> IDLE -> ...     some rounds each; with a stop all give back
  *
  * What is held does not change, is not more than allowed, and who waits for memory gets it. */
 #include "core/assert.h"
 #include "core/crc32c.h"
-#include "core/limits.h"
 #include "tests/sim/workload_internal.h"
 
 #include <stdlib.h>
@@ -16,8 +16,6 @@ enum {
     HOARDERS = 96,
     HOARD_ROUNDS = 2,
     HOLD_MS_MAX = 20,
-    HOARD_PER_MILLE = 40, /* Of lives. */
-    READ_BYTES = 256 << 10,
 };
 
 struct hoarder {
@@ -43,17 +41,33 @@ static uint32_t pieces_crc(const struct request_fetch *fetch)
     return crc;
 }
 
-/* All blocks that the crowd holds: each fetch from a file has one of its own. */
-static void hoard_weigh(struct workload *workload)
+/* Whether one before the i-th hoarder holds the same block. */
+static bool hoard_has(const struct workload *workload, uint32_t i)
 {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < HOARDERS; i++) {
-        const struct hoarder *hoarder = &workload->hoarders[i];
-        if (hoarder->holding) {
-            bytes += hoarder->op.pieces[0].block->size;
+    const struct hoarder *hoarder = &workload->hoarders[i];
+    for (uint32_t before = 0; before < i; before++) {
+        const struct hoarder *other = &workload->hoarders[before];
+        if (other->holding && other->op.pieces[0].block == hoarder->op.pieces[0].block) {
+            return true;
         }
     }
-    if (bytes > MEMORY_LIMIT_MIN / 4 + READ_BYTES) {
+    return false;
+}
+
+/* All blocks that the crowd holds; the last one, which may be large, was fetched when there was
+ * room for a small one. */
+static void hoard_weigh(struct workload *workload)
+{
+    uint64_t bytes = 0, largest = 0;
+    for (uint32_t i = 0; i < HOARDERS; i++) {
+        const struct hoarder *hoarder = &workload->hoarders[i];
+        if (hoarder->holding && !hoard_has(workload, i)) {
+            uint64_t size = hoarder->op.pieces[0].block->size;
+            bytes += size;
+            largest = max_u64(largest, size);
+        }
+    }
+    if (bytes - largest > TIGHT_BYTES) {
         check_fail(workload->check, "readers hold %llu bytes of a core", (unsigned long long)bytes);
     }
 }
@@ -143,8 +157,7 @@ void hoarders_start(struct workload *workload)
     struct prng *prng = workload->prng;
     uint32_t partition = workload_pick(workload);
     uint64_t end = check_end(workload->check, partition);
-    workload->hoarding =
-        prng_below(prng, 1000) < HOARD_PER_MILLE && end > 0 && !workload->life->quiet;
+    workload->hoarding = workload->life->tight;
     if (!workload->hoarding) {
         return;
     }
@@ -158,7 +171,7 @@ void hoarders_start(struct workload *workload)
         op_reset(workload, &hoarder->op, hoarder_home);
         hoarder->op.partition = partition;
         hoarder->home = (uint32_t)prng_below(prng, workload->life->core_count);
-        hoarder->rounds = HOARD_ROUNDS;
+        hoarder->rounds = end > 0 ? HOARD_ROUNDS : 0;
         hoarder->end = end;
         timer_init(&hoarder->timer, hoarder_tick);
         workload_think(workload, &hoarder->timer, hoarder->home);

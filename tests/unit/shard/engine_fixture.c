@@ -236,6 +236,7 @@ void engine_open_shard(struct engine *engine)
         .appends_max = 1024,
         .retention_check_ms = engine->retention_check_ms,
         .files_max = engine->files_max,
+        .readers_bytes_max = engine->readers_bytes_max,
         .direct = true,
     };
     enum err err = OK;

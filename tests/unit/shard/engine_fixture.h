@@ -39,8 +39,9 @@ struct engine {
     enum err trim_err; /* The map's next answers. */
     struct shard_trim *trim_held;
     uint32_t trims;              /* Asked. */
-    uint32_t retention_check_ms; /* Of the next shard. */
-    uint32_t files_max;          /* Likewise. */
+    uint32_t retention_check_ms; /* Of the next shard, as the next ones. */
+    uint32_t files_max;
+    uint64_t readers_bytes_max;
     struct engine_journals with;
     struct journals *journals;
     bool killed;
