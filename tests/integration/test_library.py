@@ -182,6 +182,18 @@ def test_nothing_acknowledged_is_lost_by_kill_9(world):
             equal(tool(world, "read", world.data, engine, 0, "write"), found, "recovered")
 
 
+def test_what_was_trimmed_stays_away_after_kill_9(world):
+    for words in ((), ("os",), ("records=10",), ("posix",)):
+        topic = "-".join(("t", *words)).replace("=", "-")
+        tool(world, "append", world.data, topic, 0, 0, 25, "trim=7", "crash", *words)
+        kept = rows(values(topic, 0, 25, 7), 7)
+        equal(tool(world, "read", world.data, topic, 0), kept, "read only")
+        equal(tool(world, "read", world.data, topic, 0, "write"), kept, "recovered")
+        tool(world, "append", world.data, topic, 0, 25, 5, "trim=27", "crash", *words)
+        kept = rows(values(topic, 0, 30, 27), 27)
+        equal(tool(world, "read", world.data, topic, 0), kept, "read only")
+
+
 def test_damage_is_told_and_never_passed_over(world):
     """A record in the middle of the journal is spoiled; those behind it were durable. Who only reads is
     told so at once: nobody knows who else was in that block."""
