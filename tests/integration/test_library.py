@@ -1,6 +1,7 @@
 """libfloe and the server over one directory: each reads what the other wrote, by its own rules."""
 import glob
 import hashlib
+import json
 import os
 import signal
 import struct
@@ -192,6 +193,25 @@ def test_what_was_trimmed_stays_away_after_kill_9(world):
         tool(world, "append", world.data, topic, 0, 25, 5, "trim=27", "crash", *words)
         kept = rows(values(topic, 0, 30, 27), 27)
         equal(tool(world, "read", world.data, topic, 0), kept, "read only")
+
+
+def test_a_torn_write_takes_nothing_acknowledged_from_who_only_reads(world):
+    for words in ((), ("os",), ("posix",)):
+        world.data = os.path.join(world.dir, "-".join(("data", *words)))
+        tool(world, "append", world.data, "t", 0, 0, 3, "large=100000", "crash", *words)
+        path, = glob.glob(os.path.join(world.data, "topics", "*", "0", "*.seg"))
+        done = world.floe("log", "inspect", path, "-o", "jsonl")
+        frames = [json.loads(line) for line in done.stdout.splitlines()]
+        extent = frames[-1]["position"]
+        # The journal had the small ones, and the write of the large one carried them along.
+        equal([frame["position"] for frame in frames], 4 * [extent], "extents of the frames")
+        with open(path, "r+b") as file:
+            file.seek(extent + 90000)
+            file.write(b"torn")
+        kept = rows(values("t", 0, 3))
+        equal(tool(world, "read", world.data, "t", 0), kept, "read only")
+        equal(tool(world, "read", world.data, "t", 0, "write"), kept, "recovered")
+        equal(tool(world, "read", world.data, "t", 0), kept, "read only")
 
 
 def test_damage_is_told_and_never_passed_over(world):
