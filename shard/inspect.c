@@ -96,6 +96,18 @@ static const char *inspect_frame(struct inspect *inspect)
     return NULL;
 }
 
+/* Why not all frames of the current extent are sound. It was one write: recovery takes all of it or
+ * nothing (walk_extent()), since nobody was told of a part. */
+static const char *inspect_frames(const struct inspect *inspect)
+{
+    struct inspect ahead = *inspect;
+    const char *why;
+    do {
+        why = inspect_frame(&ahead);
+    } while (why == NULL && ahead.cursor.frames > 0);
+    return why;
+}
+
 static const char *inspect_trailer(const struct inspect *inspect)
 {
     struct bytes body =
@@ -121,6 +133,7 @@ static const char *inspect_trailer(const struct inspect *inspect)
 static const char *inspect_extent(struct inspect *inspect, int64_t got)
 {
     const struct extent_header *extent = &inspect->extent;
+    const char *why;
     if (got < (int64_t)extent->padded_size) {
         return "the file ends inside an extent";
     }
@@ -130,7 +143,9 @@ static const char *inspect_extent(struct inspect *inspect, int64_t got)
     switch ((enum extent_type)extent->type) {
     case EXTENT_FRAMES:
         frame_cursor_init(&inspect->cursor, inspect->buffer, extent, inspect->header.segment_id);
-        return inspect_frame(inspect);
+        why = inspect->every_frame ? NULL : inspect_frames(inspect);
+        inspect->cursor.checked = !inspect->every_frame;
+        return why != NULL ? why : inspect_frame(inspect);
     case EXTENT_TRAILER:
         return inspect_trailer(inspect);
     case EXTENT_INDEX:

@@ -33,6 +33,8 @@ struct inspect {
     inspect_read_fn *read;
     void *context;
     const struct journal_view *journals; /* NULL: the file is all there is. */
+    bool every_frame; /* Also the first ones of an extent that is not sound as a whole: to save what
+                         can be had. Recovery takes none of them. */
     struct segment_header header;
     struct segment_seal seal;
     bool sealed; /* There is a sound seal block. */
@@ -74,9 +76,9 @@ struct inspect_batch {
     bool crc_sound;
 };
 
-/* `read`, `context` and `journals` are set, all else is zero. ERR_FOREIGN, ERR_VERSION, ERR_CORRUPT
- * of the header, ERR_NO_MEMORY, or what reading says. A seal block that is neither empty nor sound
- * is a `problem`, and the file is then read as if it was not sealed. */
+/* `read`, `context`, `journals` and `every_frame` are set, all else is zero. ERR_FOREIGN,
+ * ERR_VERSION, ERR_CORRUPT of the header, ERR_NO_MEMORY, or what reading says. A seal block that is
+ * neither empty nor sound is a `problem`, and the file is then read as if it was not sealed. */
 NODISCARD enum err inspect_open(struct inspect *inspect);
 
 /* The next frame of the current extent or, if it has no more, the next extent, checked: its place,

@@ -149,6 +149,9 @@ static enum err library_walk(struct library *library, struct survey_partition *p
         segment->info.state = SEGMENT_SEALED;
         segment->info.end_offset = inspect.offset;
         segment->info.digest = inspect.chain;
+        /* The last trim stands in a frame; see recover_asked() for one that outlived its end. */
+        segment->log_start = max_u64(segment->log_start, inspect.log_start);
+        segment->log_start = min_u64(segment->log_start, inspect.offset);
         partition->end_damaged = inspect.end == INSPECT_END_DAMAGED;
         err = OK;
     }

@@ -216,7 +216,8 @@ static int log_walk_once(const struct log_files *list, struct log_file *file,
         }
         return code;
     }
-    struct inspect inspect = {.read = log_read, .context = &fd, .journals = list->journals};
+    struct inspect inspect = {
+        .read = log_read, .context = &fd, .journals = list->journals, .every_frame = each != NULL};
     file->bytes = (uint64_t)stat_of.st_size;
     file->err = inspect_open(&inspect);
     enum err err = file->err;

@@ -1,6 +1,7 @@
 """libfloe and the server over one directory: each reads what the other wrote, by its own rules."""
 import glob
 import hashlib
+import json
 import os
 import signal
 import struct
@@ -180,6 +181,37 @@ def test_nothing_acknowledged_is_lost_by_kill_9(world):
             equal(found, rows(values(engine, 0, len(found))), f"life {life}")
             count = len(found)
             equal(tool(world, "read", world.data, engine, 0, "write"), found, "recovered")
+
+
+def test_what_was_trimmed_stays_away_after_kill_9(world):
+    for words in ((), ("os",), ("records=10",), ("posix",)):
+        topic = "-".join(("t", *words)).replace("=", "-")
+        tool(world, "append", world.data, topic, 0, 0, 25, "trim=7", "crash", *words)
+        kept = rows(values(topic, 0, 25, 7), 7)
+        equal(tool(world, "read", world.data, topic, 0), kept, "read only")
+        equal(tool(world, "read", world.data, topic, 0, "write"), kept, "recovered")
+        tool(world, "append", world.data, topic, 0, 25, 5, "trim=27", "crash", *words)
+        kept = rows(values(topic, 0, 30, 27), 27)
+        equal(tool(world, "read", world.data, topic, 0), kept, "read only")
+
+
+def test_a_torn_write_takes_nothing_acknowledged_from_who_only_reads(world):
+    for words in ((), ("os",), ("posix",)):
+        world.data = os.path.join(world.dir, "-".join(("data", *words)))
+        tool(world, "append", world.data, "t", 0, 0, 3, "large=100000", "crash", *words)
+        path, = glob.glob(os.path.join(world.data, "topics", "*", "0", "*.seg"))
+        done = world.floe("log", "inspect", path, "-o", "jsonl")
+        frames = [json.loads(line) for line in done.stdout.splitlines()]
+        extent = frames[-1]["position"]
+        # The journal had the small ones, and the write of the large one carried them along.
+        equal([frame["position"] for frame in frames], 4 * [extent], "extents of the frames")
+        with open(path, "r+b") as file:
+            file.seek(extent + 90000)
+            file.write(b"torn")
+        kept = rows(values("t", 0, 3))
+        equal(tool(world, "read", world.data, "t", 0), kept, "read only")
+        equal(tool(world, "read", world.data, "t", 0, "write"), kept, "recovered")
+        equal(tool(world, "read", world.data, "t", 0), kept, "read only")
 
 
 def test_damage_is_told_and_never_passed_over(world):

@@ -4,7 +4,8 @@
  *     floe_tool append DIR TOPIC PARTITION FROM COUNT [option]...    values "TOPIC-PARTITION-n"
  *     floe_tool read DIR TOPIC PARTITION [option]...                 a line "offset value" each
  *     floe_tool list DIR | hold DIR [option]...                      hold: until stdin ends
- *     options: posix shared crash os memory sync write records=N batch=N */
+ *     options: posix shared crash os memory sync write records=N batch=N
+ *              large=BYTES, trim=OFFSET: after the appends one more record, then a trim */
 #include "shard/floe.h"
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@
 struct words {
     struct floe_options open;
     struct floe_partition_options partition;
-    uint64_t batch;
+    uint64_t batch, large, trim;
     bool crash, sync, write;
 };
 
@@ -50,6 +51,10 @@ static bool read_words(int count, char **words, struct words *out)
             out->partition.segment_records = strtoull(word + 8, NULL, 10);
         } else if (strncmp(word, "batch=", 6) == 0) {
             out->batch = strtoull(word + 6, NULL, 10);
+        } else if (strncmp(word, "large=", 6) == 0) {
+            out->large = strtoull(word + 6, NULL, 10);
+        } else if (strncmp(word, "trim=", 5) == 0) {
+            out->trim = strtoull(word + 5, NULL, 10);
         } else {
             fprintf(stderr, "unknown option %s\n", word);
             return false;
@@ -83,6 +88,17 @@ static int append(struct floe_partition *partition, const char *prefix, uint64_t
     return 0;
 }
 
+/* One record of zeros. */
+static int append_large(struct floe_partition *partition, uint64_t size)
+{
+    void *value = calloc(1, (size_t)size);
+    struct floe_record record = {
+        .value = value, .value_size = (size_t)size, .timestamp_ms = FLOE_NOW};
+    int result = value == NULL ? FLOE_ERR_NO_MEMORY : floe_append(partition, &record, NULL);
+    free(value);
+    return result == FLOE_OK ? 0 : fail("append", result, floe_error_text(result));
+}
+
 static int read_all(struct floe_partition *partition)
 {
     struct floe_reader *reader;
@@ -114,6 +130,13 @@ static int with_partition(struct floe *log, char **argv, const struct words *wor
     int code = appends ? append(partition, prefix, strtoull(argv[5], NULL, 10),
                                 strtoull(argv[6], NULL, 10), words->batch)
                        : read_all(partition);
+    if (code == 0 && words->large > 0) {
+        code = append_large(partition, words->large);
+    }
+    if (code == 0 && words->trim > 0) {
+        result = floe_truncate_front(partition, words->trim, NULL);
+        code = result == FLOE_OK ? 0 : fail("trim", result, floe_error_text(result));
+    }
     if (code == 0 && words->sync) {
         result = floe_sync(log);
         code = result == FLOE_OK ? 0 : fail("sync", result, floe_error_text(result));
