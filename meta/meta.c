@@ -269,6 +269,7 @@ static bool meta_is_work(const struct proposal *proposal)
     case COMMAND_SEGMENT_TRIM:
     case COMMAND_PRODUCER_IDS:
     case COMMAND_ADOPT: /* Before there are shards. */
+    case COMMAND_RAISE:
         return false;
     }
     UNREACHABLE();
