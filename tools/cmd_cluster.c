@@ -67,6 +67,15 @@ static void rebuild_say(const struct rebuild *rebuild)
                            partition->finding, partition->decision);
         }
     }
+    for (size_t i = 0; i < rebuild->topic_count; i++) {
+        const struct rebuild_topic *topic = &rebuild->topics[i];
+        if (topic->count < topic->numbers && !rebuild->partitions[topic->at].left_out) {
+            (void)cmd_fail(list->cmd, CMD_OK,
+                           "topic %s: there are no files of %" PRIu64
+                           " of its %u partitions; they are empty in the map",
+                           topic->name, (uint64_t)topic->numbers - topic->count, topic->numbers);
+        }
+    }
     for (size_t i = 0; i < list->count; i++) {
         if (rebuild->files[i].strange) {
             rebuild_say_strange(rebuild, i);
@@ -89,8 +98,9 @@ static void rebuild_say_sum(const struct rebuild *rebuild, bool write)
     (void)fprintf(
         stderr,
         "a new map %s %zu topics, %zu partitions, %" PRIu64 " segments; %" PRIu64 " findings%s\n"
-        "it %s: topics and partitions that nothing was written to, settings of topics but "
-        "their durability, deletions that no file tells of\n",
+        "it %s: topics that nothing was written to, nor partitions behind a topic's last one with "
+        "files (see --partitions); settings of topics but their durability; deletions that no file "
+        "tells of\n",
         write ? "has" : "would have", rebuild->topic_count, rebuild->partition_count,
         rebuild->segments, rebuild->findings, write ? "" : "; nothing is written",
         write ? "does not have" : "would not have");
@@ -108,6 +118,13 @@ static int rebuild_run(struct rebuild *rebuild, struct rebuild_writer *writer)
     const struct cmd *cmd = rebuild->list.cmd;
     if (rebuild_plan(rebuild) != OK) {
         return cmd_fail(cmd, CMD_FAILED, "out of memory");
+    }
+    const char *wider[CMD_WORDS_MAX];
+    uint32_t count = cmd_values(cmd, "--partitions", wider);
+    for (uint32_t i = 0; i < count; i++) {
+        if (rebuild_widen(rebuild, wider[i]) != CMD_OK) {
+            return CMD_USAGE;
+        }
     }
     int code = rebuild_print(rebuild);
     rebuild_say(rebuild);

@@ -65,6 +65,8 @@ static const struct cmd_flag rebuild_flags[] = {
     {"--accept-loss", NULL, NULL,
      "write also what hides records or gives them up, as the findings say; no file is deleted"},
     {"--replace-meta", NULL, NULL, "write also if the map in meta/ is sound"},
+    {"--partitions", "-p", "NAME=N",
+     "topic NAME had N partitions, though the last have no files; may be repeated"},
 };
 
 static const struct cmd_flag config_flags[] = {
@@ -189,7 +191,7 @@ const struct cmd_verb cmd_verbs[] = {
                  "print it, or write it; offline",
      .examples = "  floe cluster rebuild-map /var/lib/floe\n"
                  "  floe cluster rebuild-map backup -o json\n"
-                 "  floe cluster rebuild-map /var/lib/floe --write\n"},
+                 "  floe cluster rebuild-map /var/lib/floe --write --partitions orders=16\n"},
     {.noun = "config",
      .verb = "show",
      FLAGS(config_flags),

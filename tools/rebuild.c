@@ -256,6 +256,7 @@ static void rebuild_take_topic(struct rebuild *rebuild, size_t at, struct rebuil
             break;
         }
         topic->count++;
+        topic->numbers = max_u32(topic->numbers, partition->first->header.partition + 1);
         if (topic->name == NULL || header->created_ms > topic->created_ms) {
             topic->name = header->name;
             topic->created_ms = header->created_ms;
@@ -367,4 +368,35 @@ enum err rebuild_plan(struct rebuild *rebuild)
     rebuild_judge_strange(rebuild);
     rebuild_count(rebuild);
     return err;
+}
+
+int rebuild_widen(struct rebuild *rebuild, const char *text)
+{
+    const struct cmd *cmd = rebuild->list.cmd;
+    const char *equals = strrchr(text, '=');
+    int64_t count = 0;
+    if (equals == NULL || !cmd_parse_number(equals + 1, &count) || count < 1 ||
+        count > TOPIC_PARTITIONS_MAX) {
+        return cmd_fail(cmd, CMD_USAGE, "--partitions %s: say NAME=N, with N from 1 to %d", text,
+                        TOPIC_PARTITIONS_MAX);
+    }
+    for (size_t i = 0; i < rebuild->topic_count; i++) {
+        struct rebuild_topic *topic = &rebuild->topics[i];
+        const struct rebuild_partition *first = &rebuild->partitions[topic->at];
+        if (first->left_out || strlen(topic->name) != (size_t)(equals - text) ||
+            memcmp(topic->name, text, strlen(topic->name)) != 0) {
+            continue;
+        }
+        if (count < topic->numbers) {
+            return cmd_fail(cmd, CMD_USAGE, "--partitions %s: there are files of %u", text,
+                            topic->numbers);
+        }
+        const struct partition_id id = {first->first->header.topic, (uint32_t)count - 1};
+        topic->numbers = (uint32_t)count;
+        bool known = survey_find(&rebuild->survey, &id) != NULL;
+        return known || survey_add_partition(&rebuild->survey, &id) != NULL
+                   ? CMD_OK
+                   : cmd_fail(cmd, CMD_FAILED, "out of memory");
+    }
+    return cmd_fail(cmd, CMD_USAGE, "--partitions %s: the new map has no such topic", text);
 }

@@ -26,6 +26,7 @@ struct rebuild_topic {
     size_t at, count; /* Partitions. */
     const char *name;
     uint64_t created_ms; /* Of its newest file. */
+    uint32_t numbers;    /* Partitions that it must have had: one more than the greatest number. */
 };
 
 /* What becomes of a file of the list, of the same index. */
@@ -59,6 +60,10 @@ bool rebuild_missing(const struct rebuild *rebuild, uint32_t index,
 
 /* list.files are walked; fills the rest. ERR_NO_MEMORY. */
 NODISCARD enum err rebuild_plan(struct rebuild *rebuild);
+
+/* Behind the plan: topic NAME has N partitions, also if nothing was written to the last of them.
+ * CMD_OK, or CMD_USAGE after it has said what is wrong with `text`, which is NAME=N. */
+NODISCARD int rebuild_widen(struct rebuild *rebuild, const char *text);
 
 void rebuild_free(struct rebuild *rebuild);
 

@@ -256,6 +256,25 @@ def test_a_sound_map_is_replaced_only_if_told_to(world):
     equal(rebuild_words.returncode, 2, "for --write")
 
 
+def test_a_topic_gets_the_partitions_that_it_had(world):
+    server = world.server()
+    create_partitions(world, server, "wide", 4)
+    produce(server, "wide", lines(5), "-p", "2")
+    server.kill()
+    lose_map(world)
+    _, said = rebuild(world)
+    check("topic wide: there are no files of 2 of its 3 partitions" in said, said)
+    for words in ("wide=2", "wide=0", "wide", "other=4", "wide=x"):
+        check("--partitions" in rebuild(world, "--write", "-p", words, code=2)[1], words)
+    check(not os.path.exists(os.path.join(world.data, "meta", "term")), "it wrote")
+    rebuild(world, "--write", "--partitions", "wide=4")
+    server.start()
+    produce(server, "wide", ["first"], "-p", "3")
+    equal(consume(server, "wide", partition="3"), ["first"])
+    equal(consume(server, "wide", partition="2"), lines(5))
+    equal(consume(server, "wide", partition="0"), [])
+
+
 def test_a_librarys_directory_is_refused(world):
     tool(world, "append", world.data, "orders", 0, 0, 25, "records=10")
     before = everything(world.data)
