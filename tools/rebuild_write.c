@@ -102,6 +102,20 @@ static int writer_check_owner(const struct rebuild_writer *writer)
     return CMD_OK; /* What is wrong with it else, the directory says. */
 }
 
+/* What another user makes, floe could not open. */
+static int writer_check_user(const struct rebuild_writer *writer)
+{
+    char path[REBUILD_PATH_BYTES];
+    struct stat file;
+    if (stat(writer_path(writer, "superblock", path), &file) == 0 && file.st_uid != geteuid()) {
+        return cmd_fail(writer->cmd, CMD_DENIED,
+                        "%s belongs to user %ju, this is user %ju: run it as the user that floe "
+                        "runs as",
+                        path, (uintmax_t)file.st_uid, (uintmax_t)geteuid());
+    }
+    return CMD_OK;
+}
+
 static int writer_open_reactor(struct rebuild_writer *writer)
 {
     struct reactor_options options = {
@@ -154,6 +168,7 @@ int rebuild_open(struct rebuild_writer **writer, const struct cmd *cmd, const ch
     (void)snprintf(made->dir, sizeof(made->dir), "%s", dir);
     (void)log_set_level_text("error"); /* What is worth a word is said here. */
     int code = writer_check_owner(made);
+    code = code == CMD_OK ? writer_check_user(made) : code;
     code = code == CMD_OK ? writer_open_reactor(made) : code;
     return code == CMD_OK ? writer_open_directory(made) : code;
 }

@@ -283,6 +283,35 @@ def test_a_librarys_directory_is_refused(world):
     equal(len(tool(world, "read", world.data, "orders", 0)), 25)
 
 
+def test_another_user_is_refused(world):
+    """Whose new map floe could not open."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    server = world.server()
+    produce(server, "t", lines(5))
+    equal(server.stop(), 0)
+    lose_map(world)
+    os.chown(os.path.join(world.data, "superblock"), 65534, 65534)
+    before = everything(world.data)
+    check("run it as the user" in rebuild(world, "--write", code=4)[1], "words")
+    equal(everything(world.data), before)
+
+
+def test_what_journals_know_is_needed(world):
+    server = thirty(world)
+    manifest = os.path.join(world.data, "MANIFEST")
+    with open(manifest, "rb") as file:
+        good = file.read()
+    spoil(manifest, 30)
+    _, said = rebuild(world, "--write", code=1)
+    check("MANIFEST" in said and "put it back" in said, said)
+    with open(manifest, "wb") as file:
+        file.write(good)
+    rebuild(world, "--write")
+    server.start()
+    equal(consume_until(server, 31)[-1], "last")
+
+
 def test_retention_knows_the_times_of_what_was_rebuilt(world):
     server, _ = filled(world)
     before = content(server)
