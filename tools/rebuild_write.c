@@ -270,11 +270,20 @@ static int writer_check_map(struct rebuild_writer *writer, bool replace,
     (void)snprintf(why, REBUILD_TEXT_BYTES, "%s",
                    err != OK ? writer->meta_start.message : "it is not this directory's");
     writer_close_map(writer);
-    return !ours ? CMD_OK
-                 : cmd_fail(writer->cmd, CMD_EXISTS,
-                            "the map in %s is sound, nothing is written; --replace-meta makes a "
-                            "new one all the same, without what only the old one knows",
-                            path);
+    if (ours) {
+        return cmd_fail(
+            writer->cmd, CMD_EXISTS,
+            "the map in %s is sound, nothing is written; --replace-meta makes a new one "
+            "all the same, without what only the old one knows",
+            path);
+    }
+    if (err != OK && err != ERR_DAMAGED && err != ERR_CORRUPT && err != ERR_FOREIGN) {
+        return cmd_fail(writer->cmd, CMD_FAILED,
+                        "%s. Nothing is written: the map may be sound. --replace-meta makes a new "
+                        "one all the same",
+                        why);
+    }
+    return CMD_OK;
 }
 
 static enum err writer_io(struct io *io)

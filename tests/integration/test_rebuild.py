@@ -256,6 +256,28 @@ def test_a_sound_map_is_replaced_only_if_told_to(world):
     equal(rebuild_words.returncode, 2, "for --write")
 
 
+def test_a_map_of_a_newer_floe_is_not_replaced(world):
+    server = world.server()
+    produce(server, "t", lines(5))
+    equal(server.stop(), 0)
+    path = os.path.join(world.data, "meta", "term")
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    for at in (0, BLOCK):
+        data[at + 8] = 2
+        data[at + 12:at + 16] = struct.pack("<I", wire.crc32c(bytes(
+            data[at:at + 12] + data[at + 16:at + 64])))
+    with open(path, "wb") as file:
+        file.write(data)
+    _, said = rebuild(world, "--write", code=1)
+    check("A newer floe wrote it" in said and "--replace-meta" in said, said)
+    with open(path, "rb") as file:
+        equal(file.read(), bytes(data))
+    rebuild(world, "--write", "--replace-meta")
+    server.start()
+    equal(consume(server, "t"), lines(5))
+
+
 def test_a_topic_gets_the_partitions_that_it_had(world):
     server = world.server()
     create_partitions(world, server, "wide", 4)
@@ -377,6 +399,48 @@ def test_the_newest_segment_is_missing_and_stays_so(world):
         check("no more appends topic=l partition=0" in server.text, server.text)
         equal(consume_until(server, 30), [line for n in range(3) for line in lines(10, str(n))])
         server.kill()
+
+
+def test_a_newest_segment_without_a_sound_header_stays_damaged(world):
+    server = thirty(world)
+    spoil(topic_files(world, "l")[3], 20)
+    _, said = rebuild(world, "--write", code=6)
+    check("reads are told of the damage" in said and "the journals have records" in said, said)
+    for _ in range(2):
+        server.start()
+        check("no more appends topic=l partition=0" in server.text, server.text)
+        equal(consume_until(server, 30)[-1], lines(10, "2")[-1])
+        server.kill()
+
+
+def test_the_only_file_of_a_partition_is_missing(world):
+    server = world.server()
+    create_partitions(world, server, "wide", 2)
+    produce(server, "wide", lines(5), "-p", "0")
+    produce(server, "wide", lines(5), "-p", "1")
+    server.kill()
+    lose_map(world)
+    path, = glob.glob(os.path.join(world.data, "topics", "*", "1", "*.seg"))
+    os.unlink(path)
+    _, said = rebuild(world, "--write", code=6)
+    check(f"{path}: it is missing" in said, said)
+    server.start()
+    equal(consume(server, "wide"), lines(5))
+    check("no more appends topic=wide partition=1" in server.text, server.text)
+
+
+def test_more_segments_than_one_command_takes(world):
+    server = world.server(settings={"segment.records": "1", "meta.log.bytes": "256KiB"})
+    wanted = lines(1010, "")
+    produce(server, "many", wanted, "-X", "batch.num.messages=1")
+    server.kill()
+    equal(len(segments(world)), 1010)
+    lose_map(world)
+    equal(rebuild(world, "--write")[0][0]["segments"], 1010)
+    server.start()
+    equal(consume(server, "many"), wanted)
+    produce(server, "many", ["behind"])
+    equal(server.stop(), 0)
 
 
 def consume_until(server, count):
