@@ -15,7 +15,9 @@
  *     ADOPT            topic 16, partition u32, partitions u32, epoch u32, leader u32,
  *                      durability u8, name u16 + bytes, segments u32, each {id u64, base u64,
  *                      salt u64, end u64, digest u64, epoch u32, state u8, durability u8, RF u8,
- *                      Qa u8}
+ *                      Qa u8}, then log start u64 and for each {greatest time i64, bytes u64}:
+ *                      these are not in older logs
+ *     RAISE            next segment u64, next producer id u64
  *     configs          u32 count, each {key u16 + bytes, value u32 + bytes, UINT32_MAX = null} */
 #include "meta/command.h"
 
@@ -103,6 +105,12 @@ void command_adopt_encode(const struct segment_info *info, uint8_t *row)
     ASSERT(writer.position == COMMAND_ADOPT_ROW_BYTES);
 }
 
+void command_adopt_encode_kept(const struct segment_info *info, uint8_t *row)
+{
+    store_le64(row, (uint64_t)info->timestamp_max);
+    store_le64(row + 8, info->bytes);
+}
+
 enum err command_adopt_decode(const uint8_t *row, struct segment_info *info)
 {
     struct bytes_reader reader = bytes_reader(bytes_of(row, COMMAND_ADOPT_ROW_BYTES));
@@ -138,6 +146,12 @@ static void write_adopt(struct bytes_writer *writer, const struct command *comma
     write_le32(writer, segments.size / COMMAND_ADOPT_ROW_BYTES);
     if (segments.size > 0) {
         write_bytes(writer, segments.data, segments.size);
+    }
+    write_le64(writer, command->adopt.log_start);
+    struct bytes kept = command->adopt.kept;
+    if (kept.size > 0) {
+        ASSERT(kept.size / COMMAND_ADOPT_KEPT_BYTES == segments.size / COMMAND_ADOPT_ROW_BYTES);
+        write_bytes(writer, kept.data, kept.size);
     }
 }
 
@@ -176,6 +190,10 @@ static void write_body(struct bytes_writer *writer, const struct command *comman
         return;
     case COMMAND_ADOPT:
         write_adopt(writer, command);
+        return;
+    case COMMAND_RAISE:
+        write_le64(writer, command->raise.segment_next);
+        write_le64(writer, command->raise.producer_next);
         return;
     }
     UNREACHABLE();
@@ -292,6 +310,12 @@ static void read_adopt(struct bytes_reader *reader, struct command *command)
         const uint8_t *row = command->adopt.segments.data + (size_t)i * COMMAND_ADOPT_ROW_BYTES;
         reader->failed = command_adopt_decode(row, &info) != OK;
     }
+    if (bytes_left(reader) >= 8) {
+        command->adopt.log_start = read_le64(reader);
+    }
+    if (bytes_left(reader) >= 8) {
+        command->adopt.kept = read_bytes(reader, count * COMMAND_ADOPT_KEPT_BYTES);
+    }
 }
 
 /* False for a kind that this release does not know. */
@@ -330,6 +354,10 @@ static bool read_body(struct bytes_reader *reader, struct command *command)
         return true;
     case COMMAND_ADOPT:
         read_adopt(reader, command);
+        return true;
+    case COMMAND_RAISE:
+        command->raise.segment_next = read_le64(reader);
+        command->raise.producer_next = read_le64(reader);
         return true;
     }
     return false;

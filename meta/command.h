@@ -19,11 +19,16 @@ enum command_kind {
     COMMAND_SEGMENT_ROLL = 6,
     COMMAND_PRODUCER_IDS = 7, /* Hands out a block of 1000 producer ids. */
     COMMAND_SEGMENT_TRIM = 8, /* The log of a partition starts later; segments below it go. */
-    COMMAND_ADOPT = 16,       /* Segments that the library wrote, of one partition. */
+    COMMAND_ADOPT = 16,       /* Segments that are there already, of one partition. */
+    COMMAND_RAISE = 17,       /* Ids below these were handed out by a map that was lost. */
 };
 
 /* Of one ADOPT; more of them go into further ones. */
-enum { COMMAND_ADOPT_SEGMENTS_MAX = 1000, COMMAND_ADOPT_ROW_BYTES = 48 };
+enum {
+    COMMAND_ADOPT_SEGMENTS_MAX = 1000,
+    COMMAND_ADOPT_ROW_BYTES = 48,
+    COMMAND_ADOPT_KEPT_BYTES = 16
+};
 
 enum { COMMAND_ADDRESSES_MAX = 8, COMMAND_CONFIGS_MAX = 64, COMMAND_BYTES_MAX = 64 << 10 };
 
@@ -102,7 +107,14 @@ struct command {
             uint32_t leader_node;
             enum durability durability; /* The topic's, if it is made. */
             struct bytes segments;      /* Rows of COMMAND_ADOPT_ROW_BYTES, by base offset. */
+            struct bytes kept;  /* As many of COMMAND_ADOPT_KEPT_BYTES; or none: not known. */
+            uint64_t log_start; /* Within these segments; or 0. */
         } adopt;
+
+        struct {
+            uint64_t segment_next;  /* Without the bit; nothing falls. */
+            uint64_t producer_next; /* Below COMMAND_RAISE_MAX, both. */
+        } raise;
     };
 };
 
@@ -113,9 +125,13 @@ struct command_result {
     uint64_t producer_id_first;  /* PRODUCER_IDS */
 };
 
-/* One row of an ADOPT. Decoding: ERR_CORRUPT. */
+/* A RAISE leaves more ids than anybody will ever hand out. */
+#define COMMAND_RAISE_MAX ((uint64_t)1 << 62)
+
+/* One row of an ADOPT, and what retention needs of it. Decoding: ERR_CORRUPT. */
 void command_adopt_encode(const struct segment_info *info, uint8_t *row);
 NODISCARD enum err command_adopt_decode(const uint8_t *row, struct segment_info *info);
+void command_adopt_encode_kept(const struct segment_info *info, uint8_t *row);
 
 /* Into `data` of `size` bytes; the length (a multiple of 8) or 0 if it does not fit. */
 uint32_t command_encode(const struct command *command, uint8_t *data, uint32_t size);

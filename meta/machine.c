@@ -288,6 +288,12 @@ static bool adopt_segment(const struct map_partition *partition, const struct co
     enum err err = command_adopt_decode(rows + (size_t)index * COMMAND_ADOPT_ROW_BYTES, info);
     ASSERT(err == OK); /* command_decode() looked at each. */
     info->leader_node = command->adopt.leader_node;
+    info->timestamp_max = INT64_MAX; /* Not known. */
+    if (command->adopt.kept.size > 0) {
+        const uint8_t *kept = command->adopt.kept.data + (size_t)index * COMMAND_ADOPT_KEPT_BYTES;
+        info->timestamp_max = (int64_t)load_le64(kept);
+        info->bytes = load_le64(kept + 8);
+    }
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         if (partition->segments[i].id == info->id) {
             return false;
@@ -317,7 +323,7 @@ static enum err adopt_check(const struct map_partition *partition, const struct 
         open = !sealed;
         end = info.end_offset;
     }
-    return OK;
+    return !open && any && command->adopt.log_start > end ? ERR_INVALID : OK;
 }
 
 static enum err apply_adopt(struct map *map, const struct command *command,
@@ -351,8 +357,22 @@ static enum err apply_adopt(struct map *map, const struct command *command,
         }
     }
     partition->epoch = max_u32(partition->epoch, command->adopt.epoch);
+    partition->log_start = max_u64(partition->log_start, command->adopt.log_start);
     partition->leader_node = command->adopt.leader_node;
     machine_tell(watch, MACHINE_SEGMENT_ROLLED, topic, number);
+    return OK;
+}
+
+/* What a lost map handed out is not handed out again. */
+static enum err apply_raise(struct map *map, const struct command *command)
+{
+    uint64_t segment_next = command->raise.segment_next;
+    uint64_t producer_next = command->raise.producer_next;
+    if (segment_next >= COMMAND_RAISE_MAX || producer_next >= COMMAND_RAISE_MAX) {
+        return ERR_INVALID;
+    }
+    map->segment_next = max_u64(map->segment_next, segment_next);
+    map->producer_next = max_u64(map->producer_next, producer_next);
     return OK;
 }
 
@@ -378,6 +398,8 @@ static enum err machine_dispatch(struct map *map, const struct command *command,
         return apply_producer_ids(map, command, result);
     case COMMAND_ADOPT:
         return apply_adopt(map, command, watch);
+    case COMMAND_RAISE:
+        return apply_raise(map, command);
     }
     UNREACHABLE();
 }

@@ -269,6 +269,7 @@ static bool meta_is_work(const struct proposal *proposal)
     case COMMAND_SEGMENT_TRIM:
     case COMMAND_PRODUCER_IDS:
     case COMMAND_ADOPT: /* Before there are shards. */
+    case COMMAND_RAISE:
         return false;
     }
     UNREACHABLE();
@@ -534,7 +535,7 @@ void meta_start(struct meta *meta, struct meta_start *start)
     if (rv != 0) {
         (void)snprintf(start->message, META_MESSAGE_BYTES,
                        "raft cannot start from \"%s\": %s. Restore the directory from a copy, or "
-                       "start with an empty one",
+                       "make a new map from the segments: floe cluster rebuild-map --write",
                        meta->options.dir, raft_strerror(rv));
         meta_start_finish(meta, rv == RAFT_IOERR ? ERR_IO : ERR_DAMAGED);
         return;

@@ -40,8 +40,8 @@ static const char *raft_log_advice(enum err err)
         return "It is of another directory; put back the files that belong together";
     }
     if (err == ERR_DAMAGED) {
-        return "What this node acknowledged is lost. Restore its metadata from a copy; a node of a "
-               "cluster is removed from it and joins anew, empty";
+        return "What this node acknowledged is lost. Restore its metadata from a copy, or make a "
+               "new map from the segments: floe cluster rebuild-map --write";
     }
     if (err == ERR_NO_SPACE) {
         return "Free some space on its disk";

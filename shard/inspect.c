@@ -48,6 +48,8 @@ enum err inspect_open(struct inspect *inspect)
     if (!inspect->sealed && err != ERR_NOT_FOUND) {
         inspect->problem = "the seal block is damaged";
     }
+    inspect->producer_max = -1;
+    inspect->timestamp_max = INT64_MIN;
     inspect->next = SEGMENT_DATA_POSITION;
     inspect->offset = header->base_offset;
     inspect->durable_end = header->base_offset;
@@ -59,8 +61,45 @@ enum err inspect_open(struct inspect *inspect)
     return OK;
 }
 
+static void inspect_note_producer(struct inspect *inspect, int64_t id)
+{
+    inspect->producer_max = id > inspect->producer_max ? id : inspect->producer_max;
+}
+
+/* Who wrote the batches of the current frame, and when. */
+static void inspect_note_batches(struct inspect *inspect)
+{
+    const uint8_t *table = inspect->frame_at + FRAME_HEADER_BYTES;
+    const uint8_t *at = table + inspect->frame.batches * (uint32_t)FRAME_ROW_BYTES;
+    for (uint32_t i = 0; i < inspect->frame.batches; i++) {
+        struct frame_row row;
+        struct batch batch;
+        frame_row_decode(table + i * FRAME_ROW_BYTES, &row);
+        inspect->append_max = max_u64(inspect->append_max, row.ms);
+        if (batch_parse(bytes_of(at, row.length), &batch) == OK) {
+            inspect_note_producer(inspect, batch.producer_id);
+            if (batch.max_timestamp > inspect->timestamp_max) {
+                inspect->timestamp_max = batch.max_timestamp;
+            }
+        }
+        at += row.length;
+    }
+}
+
+/* Rows of producers end where the padding begins. */
+static void inspect_note_rows(struct inspect *inspect)
+{
+    const uint8_t *at = inspect->buffer + EXTENT_HEADER_BYTES;
+    uint32_t size = inspect->extent.padded_size - (uint32_t)EXTENT_HEADER_BYTES;
+    for (uint32_t used = 0; size - used >= PRODUCER_ROW_BYTES && at[used + 10] != 0;
+         used += PRODUCER_ROW_BYTES) {
+        inspect_note_producer(inspect, (int64_t)load_le64(at + used));
+    }
+}
+
 static void inspect_count(struct inspect *inspect)
 {
+    inspect_note_batches(inspect);
     const struct frame_header *frame = &inspect->frame;
     inspect->records += frame->records;
     inspect->batches += frame->batches;
@@ -108,7 +147,7 @@ static const char *inspect_frames(const struct inspect *inspect)
     return why;
 }
 
-static const char *inspect_trailer(const struct inspect *inspect)
+static const char *inspect_trailer(struct inspect *inspect)
 {
     struct bytes body =
         bytes_of(inspect->buffer + EXTENT_HEADER_BYTES, (uint32_t)inspect->seal.trailer_bytes);
@@ -125,6 +164,9 @@ static const char *inspect_trailer(const struct inspect *inspect)
     struct producer_table *producers = producer_table_create();
     enum err err = trailer_decode(body, &index, producers);
     segment_index_deinit(&index);
+    if (producers != NULL && err == OK) {
+        inspect_note_producer(inspect, producer_greatest(producers));
+    }
     producer_table_destroy(producers);
     return err == ERR_CORRUPT ? "the trailer is damaged" : NULL;
 }
@@ -150,10 +192,14 @@ static const char *inspect_extent(struct inspect *inspect, int64_t got)
         return inspect_trailer(inspect);
     case EXTENT_INDEX:
     case EXTENT_PRODUCERS:
-        return crc32c(0, inspect->buffer + EXTENT_HEADER_BYTES,
-                      extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES) == extent->frames_or_crc
-                   ? NULL
-                   : "an extent of index or producers is damaged";
+        if (crc32c(0, inspect->buffer + EXTENT_HEADER_BYTES,
+                   extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES) != extent->frames_or_crc) {
+            return "an extent of index or producers is damaged";
+        }
+        if (extent->type == EXTENT_PRODUCERS) {
+            inspect_note_rows(inspect);
+        }
+        return NULL;
     }
     return "an extent is of an unknown type";
 }

@@ -50,6 +50,9 @@ struct inspect {
     uint64_t offset;          /* Behind the last sound frame. */
     uint64_t chain;           /* There. */
     uint64_t log_start;       /* The greatest that header, seal block and sound frames name. */
+    int64_t producer_max;  /* Greatest id of a producer in batches, extents, trailer; -1: none. */
+    int64_t timestamp_max; /* Greatest time of a batch; INT64_MIN: none. */
+    uint64_t append_max;   /* Greatest time of an append, in ms; 0: none. */
     enum inspect_end end;
     const char *problem; /* Of what is damaged, in words; NULL: nothing is. */
 

@@ -343,6 +343,11 @@ uint32_t producer_count(const struct producer_table *table)
     return count;
 }
 
+int64_t producer_greatest(const struct producer_table *table)
+{
+    return table->count > 0 ? table->rows[table->count - 1].id : -1;
+}
+
 uint32_t producer_encode(const struct producer_table *table, uint8_t *rows, uint32_t size)
 {
     uint64_t wanted = (uint64_t)producer_count(table) * PRODUCER_ROW_BYTES;

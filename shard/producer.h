@@ -58,6 +58,9 @@ void producer_expire(struct producer_table *table, int64_t ms);
 /* Rows to encode: of producers with a committed batch. */
 uint32_t producer_count(const struct producer_table *table);
 
+/* Of all that are known; -1: none is. */
+int64_t producer_greatest(const struct producer_table *table);
+
 /* These rows, in order of producer id; the bytes written, 0 if `size` is too small for them. */
 uint32_t producer_encode(const struct producer_table *table, uint8_t *rows, uint32_t size);
 NODISCARD enum err producer_decode(struct producer_table *table, struct bytes rows);

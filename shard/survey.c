@@ -77,6 +77,19 @@ static bool survey_grow(void **rows, uint32_t count, uint32_t *capacity, size_t 
     return true;
 }
 
+struct survey_partition *survey_add_partition(struct survey *survey, const struct partition_id *id)
+{
+    void *rows = survey->partitions;
+    if (!survey_grow(&rows, survey->partition_count, &survey->partition_capacity,
+                     sizeof(*survey->partitions))) {
+        return NULL;
+    }
+    survey->partitions = rows;
+    struct survey_partition *partition = &survey->partitions[survey->partition_count++];
+    *partition = (struct survey_partition){.id = *id};
+    return partition;
+}
+
 static enum err survey_add_fault(struct survey *survey, struct survey_partition *partition,
                                  uint64_t segment_id, enum survey_fault_kind kind, enum err err)
 {
@@ -167,17 +180,18 @@ static struct survey_partition *survey_current(struct survey_walk *walk)
     return &walk->survey->partitions[walk->survey->partition_count - 1];
 }
 
-static enum err survey_add_segment(struct survey_partition *partition,
-                                   const struct segment_header *header,
-                                   const struct segment_seal *seal)
+/* What retention goes by; see segment_time_max(). */
+static int64_t survey_time(const struct segment_seal *seal)
 {
-    void *rows = partition->segments;
-    if (!survey_grow(&rows, partition->segment_count, &partition->segment_capacity,
-                     sizeof(*partition->segments))) {
-        return ERR_NO_MEMORY;
+    if (seal == NULL) {
+        return INT64_MAX; /* Not known. */
     }
-    partition->segments = rows;
-    struct survey_segment *segment = &partition->segments[partition->segment_count++];
+    return seal->timestamp_max >= 0 ? seal->timestamp_max : (int64_t)seal->last_ms;
+}
+
+void survey_segment_of(const struct segment_header *header, const struct segment_seal *seal,
+                       struct survey_segment *segment)
+{
     *segment = (struct survey_segment){
         .info =
             {
@@ -192,6 +206,8 @@ static enum err survey_add_segment(struct survey_partition *partition,
                 .replication_factor = header->replication_factor,
                 .ack_quorum = header->ack_quorum,
                 .durability = (enum durability)header->durability,
+                .timestamp_max = survey_time(seal),
+                .bytes = seal != NULL ? seal->trailer_position : 0,
             },
         .previous_id = header->previous_id,
         .previous_digest = header->previous_digest,
@@ -201,10 +217,31 @@ static enum err survey_add_segment(struct survey_partition *partition,
         .seal_sound = seal != NULL,
         .digest_known = seal != NULL,
     };
+}
+
+enum err survey_add_segment(struct survey_partition *partition,
+                            const struct survey_segment *segment)
+{
+    void *rows = partition->segments;
+    if (!survey_grow(&rows, partition->segment_count, &partition->segment_capacity,
+                     sizeof(*partition->segments))) {
+        return ERR_NO_MEMORY;
+    }
+    partition->segments = rows;
+    partition->segments[partition->segment_count++] = *segment;
+    return OK;
+}
+
+static enum err survey_add_file(struct survey_partition *partition,
+                                const struct segment_header *header,
+                                const struct segment_seal *seal)
+{
+    struct survey_segment segment;
+    survey_segment_of(header, seal, &segment);
     if (partition->name[0] == 0) {
         memcpy(partition->name, header->name, sizeof(partition->name));
     }
-    return OK;
+    return survey_add_segment(partition, &segment);
 }
 
 /* The head of a file is in the block. */
@@ -230,7 +267,7 @@ static enum err survey_take(struct survey_walk *walk, uint32_t size)
     bool sealed = segment_seal_decode(at + SEGMENT_SEAL_POSITION, &seal) == OK &&
                   seal.segment_id == header.segment_id && seal.salt == header.salt &&
                   seal.end_offset >= header.base_offset;
-    return survey_add_segment(partition, &header, sealed ? &seal : NULL);
+    return survey_add_file(partition, &header, sealed ? &seal : NULL);
 }
 
 static void survey_step(struct completion *done);
@@ -307,20 +344,12 @@ static bool survey_is_partition(const char *name, uint32_t *partition)
 }
 
 /* Adds a row for the partition whose directory comes next. */
-static enum err survey_add_partition(struct survey_walk *walk, uint32_t number)
+static enum err survey_enter_partition(struct survey_walk *walk, uint32_t number)
 {
-    struct survey *survey = walk->survey;
-    void *rows = survey->partitions;
-    if (!survey_grow(&rows, survey->partition_count, &survey->partition_capacity,
-                     sizeof(*survey->partitions))) {
-        return ERR_NO_MEMORY;
-    }
-    survey->partitions = rows;
-    struct survey_partition *partition = &survey->partitions[survey->partition_count++];
-    *partition = (struct survey_partition){.id.partition = number};
-    bool is_hex = survey_hex(walk->levels[1].name, 32, partition->id.topic.bytes);
+    struct partition_id id = {.partition = number};
+    bool is_hex = survey_hex(walk->levels[1].name, 32, id.topic.bytes);
     ASSERT(is_hex);
-    return OK;
+    return survey_add_partition(walk->survey, &id) != NULL ? OK : ERR_NO_MEMORY;
 }
 
 /* Goes down into `name`, a directory on the current level, or opens the file of that name. True:
@@ -348,7 +377,7 @@ static bool survey_enter(struct survey_walk *walk, const char *name, enum err *e
     *below = (struct survey_level){0};
     (void)snprintf(below->name, sizeof(below->name), "%.*s", (int)strlen(name) - 1, name);
     if (walk->depth == 1) {
-        *err = survey_add_partition(walk, number);
+        *err = survey_enter_partition(walk, number);
         if (*err != OK) {
             return false;
         }

@@ -98,6 +98,16 @@ struct survey_walk {
  * Core  the one of `reactor`; holds 256 KiB of MEMORY_RECOVERY meanwhile */
 void survey_start(struct survey_walk *walk, struct reactor *reactor, const char *data_dir);
 
+/* For whoever looks at the files by himself: a survey is partitions, in any order, and segments in
+ * them; then survey_judge(). NULL, ERR_NO_MEMORY. A partition stays where it is until the next. */
+struct survey_partition *survey_add_partition(struct survey *survey, const struct partition_id *id);
+NODISCARD enum err survey_add_segment(struct survey_partition *partition,
+                                      const struct survey_segment *segment);
+
+/* What the head of a file says; `seal` is its seal block's, or NULL. */
+void survey_segment_of(const struct segment_header *header, const struct segment_seal *seal,
+                       struct survey_segment *segment);
+
 /* Puts what was found in order and decides where segments end, as a map would have it. Pure; done
  * by survey_start() for each partition.
  *

@@ -1,6 +1,8 @@
 /* See the header.
  *
- *     survey -> partition by partition, up to 1000 segments a time: ADOPT -> ... -> done */
+ *     survey -> partition by partition, up to 1000 segments a time: ADOPT -> ... -> done
+ *
+ * The log start of a partition comes with the last of them. */
 #include "tools/adopt.h"
 
 #include "core/assert.h"
@@ -17,15 +19,16 @@ static void adoption_finish(struct adoption *adoption, enum err err)
 {
     survey_free(&adoption->survey);
     free(adoption->rows);
+    free(adoption->kept);
     adoption->rows = NULL;
+    adoption->kept = NULL;
     completion_fire(adoption->reactor, &adoption->done, err);
 }
 
 static void adoption_fail(struct adoption *adoption, enum err err, const char *what)
 {
-    (void)snprintf(adoption->message, sizeof(adoption->message),
-                   "cannot adopt the library's data directory %s: %s: %s", adoption->data_dir, what,
-                   err_text(err));
+    (void)snprintf(adoption->message, sizeof(adoption->message), "%s %.300s: %s: %s",
+                   adoption->what, adoption->data_dir, what, err_text(err));
     adoption_finish(adoption, err);
 }
 
@@ -59,13 +62,25 @@ static uint32_t adoption_partitions(const struct survey *survey, const struct to
     return count;
 }
 
+/* The greatest that a file knows; the log may end before it, if it lost its end. */
+static uint64_t adoption_log_start(const struct survey_partition *partition)
+{
+    const struct segment_info *last = &partition->segments[partition->segment_count - 1].info;
+    uint64_t log_start = 0;
+    for (uint32_t i = 0; i < partition->segment_count; i++) {
+        log_start = max_u64(log_start, partition->segments[i].log_start);
+    }
+    return last->state == SEGMENT_SEALED ? min_u64(log_start, last->end_offset) : log_start;
+}
+
 static void adoption_propose(struct adoption *adoption, const struct survey_partition *partition)
 {
     uint32_t left = partition->segment_count - adoption->segment;
     adoption->count = min_u32(left, COMMAND_ADOPT_SEGMENTS_MAX);
     for (uint32_t i = 0; i < adoption->count; i++) {
-        command_adopt_encode(&partition->segments[adoption->segment + i].info,
-                             adoption->rows + (size_t)i * COMMAND_ADOPT_ROW_BYTES);
+        const struct segment_info *info = &partition->segments[adoption->segment + i].info;
+        command_adopt_encode(info, adoption->rows + (size_t)i * COMMAND_ADOPT_ROW_BYTES);
+        command_adopt_encode_kept(info, adoption->kept + (size_t)i * COMMAND_ADOPT_KEPT_BYTES);
     }
     adoption->proposal = (struct proposal){0};
     struct command *command = &adoption->proposal.command;
@@ -79,6 +94,9 @@ static void adoption_propose(struct adoption *adoption, const struct survey_part
     command->adopt.durability = partition->segments[partition->segment_count - 1].info.durability;
     command->adopt.segments =
         bytes_of(adoption->rows, adoption->count * (uint32_t)COMMAND_ADOPT_ROW_BYTES);
+    command->adopt.kept =
+        bytes_of(adoption->kept, adoption->count * (uint32_t)COMMAND_ADOPT_KEPT_BYTES);
+    command->adopt.log_start = adoption->count == left ? adoption_log_start(partition) : 0;
     completion_init(&adoption->proposal.done, adoption_proposed);
     meta_submit(adoption->meta, &adoption->proposal);
 }
@@ -107,6 +125,10 @@ static void adoption_next(struct adoption *adoption)
         adoption->partition++;
         adoption->segment = 0;
     }
+    if (adoption->directory == NULL) {
+        adoption_finish(adoption, OK);
+        return;
+    }
     completion_init(&adoption->stored, adoption_stored);
     directory_adopted(adoption->directory, &adoption->stored);
 }
@@ -131,24 +153,47 @@ static void adoption_surveyed(struct completion *done)
     adoption_next(adoption);
 }
 
-void adoption_start(struct adoption *adoption, struct meta *meta, struct directory *directory,
-                    struct reactor *reactor, const char *data_dir)
+/* False, and `done` fires: no memory. */
+static bool adoption_prepare(struct adoption *adoption, struct meta *meta, struct reactor *reactor,
+                             const char *data_dir)
 {
     adoption->meta = meta;
-    adoption->directory = directory;
     adoption->reactor = reactor;
     adoption->data_dir = data_dir;
     adoption->message[0] = 0;
     adoption->segments = 0;
     adoption->partition = 0;
     adoption->segment = 0;
-    adoption->survey = (struct survey){0};
     adoption->rows = malloc((size_t)COMMAND_ADOPT_SEGMENTS_MAX * COMMAND_ADOPT_ROW_BYTES);
-    if (adoption->rows == NULL) {
+    adoption->kept = malloc((size_t)COMMAND_ADOPT_SEGMENTS_MAX * COMMAND_ADOPT_KEPT_BYTES);
+    if (adoption->rows == NULL || adoption->kept == NULL) {
         adoption_fail(adoption, ERR_NO_MEMORY, "no room for its segments");
-        return;
+        return false;
     }
-    adoption->walk.survey = &adoption->survey;
-    completion_init(&adoption->walk.done, adoption_surveyed);
-    survey_start(&adoption->walk, reactor, data_dir);
+    return true;
+}
+
+void adoption_start(struct adoption *adoption, struct meta *meta, struct directory *directory,
+                    struct reactor *reactor, const char *data_dir)
+{
+    adoption->directory = directory;
+    adoption->what = "cannot adopt the library's data directory";
+    adoption->survey = (struct survey){0};
+    if (adoption_prepare(adoption, meta, reactor, data_dir)) {
+        adoption->walk.survey = &adoption->survey;
+        completion_init(&adoption->walk.done, adoption_surveyed);
+        survey_start(&adoption->walk, reactor, data_dir);
+    }
+}
+
+void adoption_start_surveyed(struct adoption *adoption, struct meta *meta, struct reactor *reactor,
+                             const char *data_dir, struct survey *survey)
+{
+    adoption->directory = NULL;
+    adoption->what = "cannot make a new map of";
+    adoption->survey = *survey;
+    *survey = (struct survey){0};
+    if (adoption_prepare(adoption, meta, reactor, data_dir)) {
+        adoption_next(adoption);
+    }
 }

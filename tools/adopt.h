@@ -1,5 +1,6 @@
-/* A server takes over what the library wrote into its directory: every topic and segment goes into
- * the map, by the ids that the files have. It may be cut off anywhere and is then done again: what
+/* What files say goes into a map that does not have it: when a server takes over the directory that
+ * the library wrote, and when a map was lost. Every topic and segment comes by the ids that the
+ * files have. It may be cut off anywhere and is then done again: what
  * the map has already is passed over. */
 #pragma once
 
@@ -8,7 +9,7 @@
 #include "shard/directory.h"
 #include "shard/survey.h"
 
-enum { ADOPTION_MESSAGE_BYTES = 512 };
+enum { ADOPTION_MESSAGE_BYTES = 1024 };
 
 struct adoption {
     struct completion done; /* Set fn before. OK, or an err that `message` explains. */
@@ -20,14 +21,14 @@ struct adoption {
     struct reactor *reactor;
     struct meta *meta;
     struct directory *directory;
-    const char *data_dir;
+    const char *data_dir, *what;
     struct completion stored;
     struct survey survey;
     struct survey_walk walk;
     uint32_t partition, segment; /* The next one. */
     uint32_t count;              /* Segments of the command under way. */
     struct proposal proposal;
-    uint8_t *rows;
+    uint8_t *rows, *kept;
 };
 
 /* Of the metadata core, behind meta_start() and before any core asks for the map; at its end the
@@ -35,3 +36,8 @@ struct adoption {
  * sound segment ends it: records would be missing. */
 void adoption_start(struct adoption *adoption, struct meta *meta, struct directory *directory,
                     struct reactor *reactor, const char *data_dir);
+
+/* The same of a survey that was made already, for a map that was lost; its faults are the caller's
+ * to decide, and its contents are the adoption's from now on. */
+void adoption_start_surveyed(struct adoption *adoption, struct meta *meta, struct reactor *reactor,
+                             const char *data_dir, struct survey *survey);

@@ -1,100 +1,18 @@
-/* floe cluster rebuild-map: what a new map of a data directory would have, when meta/ is lost; from
- * the headers and seal blocks of its segments, and what the journals have behind the open ones.
+/* floe cluster rebuild-map: what a new map of a data directory has, when meta/ is lost; from the
+ * headers and seal blocks of its segments, and what the journals have behind the open ones.
  *
- *     files, sorted -> topics -> partitions -> segments, end to end -> a row each, what is amiss
+ *     --write: LOCK -> plan -> a row for each partition, what is amiss -> --write: the new map
  *
- * It prints, and writes nothing. */
-#include "tools/log_files.h"
+ * Without --write nothing is locked, and nothing written. */
+#include "tools/rebuild.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
+#include <sys/stat.h>
 
-enum { REBUILD_CELL_BYTES = 64 };
-
-/* One partition: its files stand one behind the other. */
-struct rebuild_partition {
-    const struct log_file *first, *newest;
-    uint32_t segments, epoch;
-    uint64_t end, log_start;
-    const char *finding; /* What is amiss; NULL: nothing. */
-};
-
-struct rebuild {
-    struct log_files list;
-    struct cmd_rows rows;
-    uint64_t topics, partitions, segments, findings;
-};
-
-static bool rebuild_same_topic(const struct log_file *a, const struct log_file *b)
-{
-    return topic_id_equal(&a->header.topic, &b->header.topic);
-}
-
-/* Is there another topic with this name? One map cannot have both. */
-static bool rebuild_name_is_taken(const struct rebuild *rebuild, const struct log_file *file)
-{
-    for (size_t i = 0; i < rebuild->list.count; i++) {
-        const struct log_file *other = &rebuild->list.files[i];
-        if (other->err == OK && !rebuild_same_topic(file, other) &&
-            strcmp(file->header.name, other->header.name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* What is amiss with a segment that follows what the partition has so far. */
-static const char *rebuild_judge(const struct rebuild_partition *partition,
-                                 const struct log_file *file)
-{
-    if (file->problem != NULL && file->end == INSPECT_END_DAMAGED) {
-        return file->problem;
-    }
-    if (strcmp(file->header.name, partition->first->header.name) != 0) {
-        return "its segments name different topics";
-    }
-    if (partition->segments > 0 && file->header.base_offset > partition->end) {
-        return "a segment is missing: offsets have a gap";
-    }
-    if (partition->segments > 0 && file->header.base_offset < partition->end) {
-        return "two segments have the same offsets";
-    }
-    return NULL;
-}
-
-/* Takes the files of one partition, from `at` on; how many. */
-static size_t rebuild_take(const struct rebuild *rebuild, size_t at,
-                           struct rebuild_partition *partition)
-{
-    const struct log_files *list = &rebuild->list;
-    const struct log_file *first = &list->files[at];
-    size_t count = 0;
-    *partition = (struct rebuild_partition){.first = first};
-    for (; at + count < list->count; count++) {
-        const struct log_file *file = &list->files[at + count];
-        if (file->err != OK || !rebuild_same_topic(first, file) ||
-            file->header.partition != first->header.partition) {
-            break;
-        }
-        const char *finding = rebuild_judge(partition, file);
-        partition->finding = partition->finding == NULL ? finding : partition->finding;
-        partition->segments++;
-        partition->newest = file;
-        partition->end = max_u64(partition->end, file->offset_end);
-        partition->log_start = max_u64(partition->log_start, file->log_start);
-        partition->epoch = max_u32(partition->epoch, file->header.epoch);
-    }
-    if (partition->finding == NULL && rebuild_name_is_taken(rebuild, first)) {
-        partition->finding = "another topic has the same name";
-    }
-    return count;
-}
-
-static void rebuild_row(struct rebuild *rebuild, const struct rebuild_partition *partition)
+static void rebuild_row(struct cmd_rows *rows, const struct rebuild_partition *partition)
 {
     static const char *const durabilities[] = {"disk", "os", "memory"};
-    struct cmd_rows *rows = &rebuild->rows;
     const struct segment_header *header = &partition->newest->header;
     char id[TOPIC_ID_TEXT_BYTES];
     bool known = header->durability < ARRAY_COUNT(durabilities);
@@ -108,73 +26,158 @@ static void rebuild_row(struct rebuild *rebuild, const struct rebuild_partition 
                     (int64_t)max_u64(partition->log_start, partition->first->header.base_offset));
     cmd_rows_number(rows, (int64_t)partition->end);
     cmd_rows_text(rows, partition->finding);
-    rebuild->partitions++;
-    rebuild->segments += partition->segments;
-    rebuild->findings += partition->finding != NULL;
 }
 
-/* Files that say nothing of themselves, and what the journals know of files that are gone. */
-static int rebuild_say_lost(struct rebuild *rebuild, int code)
-{
-    struct log_files *list = &rebuild->list;
-    char path[LOG_PATH_BYTES];
-    for (size_t i = 0; i < list->count; i++) {
-        if (list->files[i].err != OK) {
-            rebuild->findings++;
-            code = log_file_say_problem(list, &list->files[i], code);
-        }
-    }
-    struct journal_view_segment segment;
-    for (uint32_t i = 0; journal_view_segment(list->journals, i, &segment); i++) {
-        if (log_files_lack(list, &segment, path, sizeof(path))) {
-            rebuild->findings++;
-            code = cmd_fail(list->cmd, CMD_PARTLY,
-                            "%s: it is missing, and the journals have "
-                            "records of it; put it back from a copy",
-                            path);
-        }
-    }
-    return code;
-}
-
-static int rebuild_run(struct rebuild *rebuild)
+static int rebuild_print(const struct rebuild *rebuild)
 {
     static const char *const columns[] = {"topic",    "id",    "partition", "durability", "epoch",
                                           "segments", "first", "end",       "finding"};
-    struct log_files *list = &rebuild->list;
-    const struct log_file *before = NULL;
-    cmd_rows_begin(&rebuild->rows, list->cmd, columns, ARRAY_COUNT(columns));
-    for (size_t i = 0; i < list->count && list->files[i].err == OK;) {
-        struct rebuild_partition partition;
-        i += rebuild_take(rebuild, i, &partition);
-        rebuild->topics += before == NULL || !rebuild_same_topic(before, partition.first);
-        before = partition.first;
-        rebuild_row(rebuild, &partition);
+    struct cmd_rows rows;
+    cmd_rows_begin(&rows, rebuild->list.cmd, columns, ARRAY_COUNT(columns));
+    for (size_t i = 0; i < rebuild->partition_count; i++) {
+        rebuild_row(&rows, &rebuild->partitions[i]);
     }
-    int code = cmd_rows_end(&rebuild->rows, list->cmd);
-    if (rebuild_say_lost(rebuild, CMD_OK) != CMD_OK ||
-        log_files_say_problems(list, CMD_OK) != CMD_OK || rebuild->findings > 0) {
-        code = code == CMD_OK ? CMD_PARTLY : code;
+    return cmd_rows_end(&rows, rebuild->list.cmd);
+}
+
+/* Files that are not what their names say. */
+static void rebuild_say_strange(const struct rebuild *rebuild, size_t index)
+{
+    const struct log_file *file = &rebuild->list.files[index];
+    const struct rebuild_file *strange = &rebuild->files[index];
+    const char *decision = strange->named ? "the map keeps it: reads are told of the damage"
+                           : strange->left_out
+                               ? "with --accept-loss it is left out, and goes to quarantine/"
+                               : "with --accept-loss it is left out, and stays where it is";
+    (void)cmd_fail(rebuild->list.cmd, CMD_PARTLY, "%s: not a segment file%s%s: %s", file->path,
+                   file->err != OK ? ": " : " of that name",
+                   file->err != OK ? err_text(file->err) : "", decision);
+}
+
+/* What is amiss, and what the map does about it. */
+static void rebuild_say(const struct rebuild *rebuild)
+{
+    const struct log_files *list = &rebuild->list;
+    struct journal_view_segment missing;
+    for (size_t i = 0; i < rebuild->partition_count; i++) {
+        const struct rebuild_partition *partition = &rebuild->partitions[i];
+        if (partition->finding != NULL) {
+            (void)cmd_fail(list->cmd, CMD_PARTLY, "topic %s partition %u: %s: %s",
+                           partition->first->header.name, partition->first->header.partition,
+                           partition->finding, partition->decision);
+        }
     }
-    (void)fprintf(stderr,
-                  "a new map would have %" PRIu64 " topics, %" PRIu64 " partitions, %" PRIu64
-                  " segments; %" PRIu64 " findings; nothing is written\n"
-                  "it would not have: topics that nothing was written to, settings of topics\n",
-                  rebuild->topics, rebuild->partitions, rebuild->segments, rebuild->findings);
-    return code;
+    for (size_t i = 0; i < rebuild->topic_count; i++) {
+        const struct rebuild_topic *topic = &rebuild->topics[i];
+        if (topic->count < topic->numbers && !rebuild->partitions[topic->at].left_out) {
+            (void)cmd_fail(list->cmd, CMD_OK,
+                           "topic %s: there are no files of %" PRIu64
+                           " of its %u partitions; they are empty in the map",
+                           topic->name, (uint64_t)topic->numbers - topic->count, topic->numbers);
+        }
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (rebuild->files[i].strange) {
+            rebuild_say_strange(rebuild, i);
+        }
+    }
+    for (uint32_t i = 0; rebuild_missing(rebuild, i, &missing); i++) {
+        char topic[TOPIC_ID_TEXT_BYTES];
+        (void)cmd_fail(list->cmd, CMD_PARTLY,
+                       "%s/topics/%s/%u/%016" PRIx64
+                       ".seg: it is missing, and the journals have records of it; put it back from "
+                       "a copy, else the map says that they are lost",
+                       list->data_dir, topic_id_text(&missing.record->topic, topic),
+                       missing.record->partition, missing.segment_id);
+    }
+    (void)log_files_say_problems(list, CMD_OK);
+}
+
+static void rebuild_say_sum(const struct rebuild *rebuild, bool write)
+{
+    (void)fprintf(
+        stderr,
+        "a new map %s %zu topics, %zu partitions, %" PRIu64 " segments; %" PRIu64 " findings%s\n"
+        "it %s: topics that nothing was written to, nor partitions behind a topic's last one with "
+        "files (see --partitions); settings of topics but their durability; deletions that no file "
+        "tells of\n",
+        write ? "has" : "would have", rebuild->topic_count, rebuild->partition_count,
+        rebuild->segments, rebuild->findings, write ? "" : "; nothing is written",
+        write ? "does not have" : "would not have");
+    if (!write && rebuild->losses > 0) {
+        (void)fprintf(stderr,
+                      "--write refuses because of %" PRIu64
+                      " of the findings, unless --accept-loss is given too\n",
+                      rebuild->losses);
+    }
+}
+
+/* Looks, says what is there, and writes with a writer. */
+static int rebuild_run(struct rebuild *rebuild, struct rebuild_writer *writer)
+{
+    const struct cmd *cmd = rebuild->list.cmd;
+    if (rebuild_plan(rebuild) != OK) {
+        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+    }
+    const char *wider[CMD_WORDS_MAX];
+    uint32_t count = cmd_values(cmd, "--partitions", wider);
+    for (uint32_t i = 0; i < count; i++) {
+        if (rebuild_widen(rebuild, wider[i]) != CMD_OK) {
+            return CMD_USAGE;
+        }
+    }
+    int code = rebuild_print(rebuild);
+    rebuild_say(rebuild);
+    rebuild_say_sum(rebuild, writer != NULL);
+    if (writer != NULL && rebuild->losses > 0 && cmd_value(cmd, "--accept-loss") == NULL) {
+        return cmd_fail(cmd, CMD_FAILED,
+                        "records would be hidden or given up by %" PRIu64
+                        " of the findings above, nothing is written; put the files right, or say "
+                        "--accept-loss",
+                        rebuild->losses);
+    }
+    if (writer != NULL && code == CMD_OK) {
+        code = rebuild_write(writer, rebuild, cmd_value(cmd, "--replace-meta") != NULL);
+    }
+    return code == CMD_OK && rebuild->findings > 0 ? CMD_PARTLY : code;
+}
+
+static int rebuild_check(const struct cmd *cmd)
+{
+    static const char *const with_write[] = {"--accept-loss", "--replace-meta"};
+    for (uint32_t i = 0; i < ARRAY_COUNT(with_write); i++) {
+        if (cmd_value(cmd, with_write[i]) != NULL && cmd_value(cmd, "--write") == NULL) {
+            return cmd_fail(cmd, CMD_USAGE, "%s is for --write", with_write[i]);
+        }
+    }
+    return CMD_OK;
+}
+
+/* The files of DIR; with --write it is locked first. */
+static int rebuild_find_files(struct rebuild *rebuild, struct rebuild_writer **writer)
+{
+    const struct cmd *cmd = rebuild->list.cmd;
+    const char *dir = cmd->operands[0];
+    struct stat stat_of;
+    int code = CMD_OK;
+    if (stat(dir, &stat_of) == 0 && !S_ISDIR(stat_of.st_mode)) {
+        return cmd_fail(cmd, CMD_USAGE, "%s is a file: give the data directory", dir);
+    }
+    if (cmd_value(cmd, "--write") != NULL) {
+        code = rebuild_open(writer, cmd, dir);
+    }
+    rebuild->list.owned = *writer != NULL;
+    code = code == CMD_OK ? log_files_find(&rebuild->list, dir) : code;
+    return code == CMD_OK ? log_files_walk_all(&rebuild->list) : code;
 }
 
 int cmd_cluster_rebuild_map(const struct cmd *cmd)
 {
     struct rebuild rebuild = {.list.cmd = cmd};
-    int code = log_files_find(&rebuild.list, cmd->operands[0]);
-    bool file =
-        rebuild.list.count == 1 && strcmp(rebuild.list.files[0].path, cmd->operands[0]) == 0;
-    if (code == CMD_OK && file) {
-        code = cmd_fail(cmd, CMD_USAGE, "%s is a file: give the data directory", cmd->operands[0]);
-    }
-    code = code == CMD_OK ? log_files_walk_all(&rebuild.list) : code;
-    code = code == CMD_OK ? rebuild_run(&rebuild) : code;
-    log_files_free(&rebuild.list);
-    return code;
+    struct rebuild_writer *writer = NULL;
+    int code = rebuild_check(cmd);
+    code = code == CMD_OK ? rebuild_find_files(&rebuild, &writer) : code;
+    code = code == CMD_OK ? rebuild_run(&rebuild, writer) : code;
+    rebuild_free(&rebuild);
+    return rebuild_close(writer, code);
 }

@@ -59,6 +59,16 @@ static const struct cmd_flag export_flags[] = {
     {"--format", "-f", "FORMAT", CMD_RECORD_FORMAT_HELP},
 };
 
+static const struct cmd_flag rebuild_flags[] = {
+    {"--write", NULL, NULL,
+     "write the new map; what is in meta/ is kept as meta.old-TIME. Without it nothing is written"},
+    {"--accept-loss", NULL, NULL,
+     "write also what hides records or gives them up, as the findings say; no file is deleted"},
+    {"--replace-meta", NULL, NULL, "write also if the map in meta/ is sound"},
+    {"--partitions", "-p", "NAME=N",
+     "topic NAME had N partitions, though the last have no files; may be repeated"},
+};
+
 static const struct cmd_flag config_flags[] = {
     {"--config", "-c", "FILE", "settings file (INI)"},
     {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
@@ -174,11 +184,14 @@ const struct cmd_verb cmd_verbs[] = {
     {.noun = "cluster",
      .verb = "rebuild-map",
      OPERANDS("DIR", 1, 1),
+     FLAGS(rebuild_flags),
      .rows = true,
      .run = cmd_cluster_rebuild_map,
-     .sentence = "print what a new map of a data directory would have; offline, writes nothing",
+     .sentence = "make the map of a data directory anew from its segments, when meta/ is lost: "
+                 "print it, or write it; offline",
      .examples = "  floe cluster rebuild-map /var/lib/floe\n"
-                 "  floe cluster rebuild-map backup -o json\n"},
+                 "  floe cluster rebuild-map backup -o json\n"
+                 "  floe cluster rebuild-map /var/lib/floe --write --partitions orders=16\n"},
     {.noun = "config",
      .verb = "show",
      FLAGS(config_flags),

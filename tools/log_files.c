@@ -140,6 +140,9 @@ static int log_read_journals(struct log_files *list)
 static void log_warn_running(struct log_files *list)
 {
     char lock[LOG_PATH_BYTES + 64];
+    if (list->owned) {
+        return;
+    }
     (void)snprintf(lock, sizeof(lock), "%s/LOCK", list->data_dir);
     int fd = open(lock, O_RDONLY | O_CLOEXEC);
     if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
@@ -229,12 +232,17 @@ static int log_walk_once(const struct log_files *list, struct log_file *file,
     }
     file->header = inspect.header;
     file->sealed = inspect.sealed;
+    file->seal = inspect.seal;
     file->end = inspect.end;
     file->offset_end = inspect.offset;
     file->log_start = inspect.log_start;
     file->records = inspect.records;
     file->batches = inspect.batches;
     file->journal_records = inspect.journal_records;
+    file->chain = inspect.chain;
+    file->producer_max = inspect.producer_max;
+    file->timestamp_max =
+        inspect.timestamp_max >= 0 ? inspect.timestamp_max : (int64_t)inspect.append_max;
     file->problem = inspect.problem;
     file->problem_position =
         inspect.end == INSPECT_END_DAMAGED ? inspect.position : SEGMENT_SEAL_POSITION;
@@ -346,6 +354,45 @@ int log_files_say_problems(const struct log_files *list, int code)
                         problem->problem, problem->advice);
     }
     return code;
+}
+
+/* `digits` hex digits; false: there is something else. */
+static bool log_read_hex(const char *text, uint32_t digits, uint8_t *bytes)
+{
+    for (uint32_t i = 0; i < digits; i++) {
+        const char *all = "0123456789abcdef";
+        const char *found = text[i] == 0 ? NULL : strchr(all, text[i]);
+        if (found == NULL) {
+            return false;
+        }
+        bytes[i / 2] = (uint8_t)(bytes[i / 2] << 4 | (found - all));
+    }
+    return true;
+}
+
+bool log_file_place(const char *path, struct partition_id *partition, uint64_t *segment_id)
+{
+    const char *part[3]; /* Of the path, from its end: segment, partition, topic. */
+    const char *at = path + strlen(path);
+    for (uint32_t i = 0; i < ARRAY_COUNT(part); i++) {
+        while (at > path && at[-1] != '/') {
+            at--;
+        }
+        part[i] = at;
+        at -= at > path;
+    }
+    uint8_t id[8] = {0};
+    char *end;
+    if (!segment_is_name(part[0], ".seg") || !log_read_hex(part[0], 16, id) ||
+        !log_read_hex(part[2], 32, partition->topic.bytes) || part[2][32] != '/' ||
+        part[1][0] < '0' || part[1][0] > '9') {
+        return false;
+    }
+    unsigned long long number = strtoull(part[1], &end, 10);
+    *segment_id = load_be64(id);
+    partition->partition = (uint32_t)number;
+    bool canonical = part[1][0] != '0' || part[1][1] == '/';
+    return canonical && *end == '/' && end + 1 == part[0] && number <= UINT32_MAX;
 }
 
 /* Was it the newest of its partition, of which older ones are there? Older ones may be deleted, and

@@ -17,9 +17,13 @@ struct log_file {
     enum err err; /* Of its header: nothing below is set then. */
     struct segment_header header;
     bool sealed;
+    struct segment_seal seal; /* If it is sealed. */
     enum inspect_end end;
     uint64_t offset_end, log_start, records, batches, problem_position;
     uint64_t journal_records; /* Of the records: those that are in a journal alone. */
+    uint64_t chain;           /* At offset_end. */
+    int64_t producer_max;     /* Greatest id of a producer; -1: none. */
+    int64_t timestamp_max;    /* Greatest time of a batch or, where none has one, of an append. */
     const char *problem;
 };
 
@@ -28,7 +32,8 @@ struct log_files {
     struct log_file *files;
     size_t count, room;
     char data_dir[LOG_PATH_BYTES]; /* Empty: a file that is in none. */
-    bool running;                  /* Somebody has the directory open. */
+    bool owned;                    /* The caller has the directory open. */
+    bool running;                  /* Somebody else has it open. */
     struct journal_view *journals; /* NULL: there is no data directory. */
 };
 
@@ -55,6 +60,9 @@ int log_file_say_problem(const struct log_files *list, const struct log_file *fi
 
 /* What is wrong with MANIFEST and journals, as sentences; `code` if nothing is. */
 int log_files_say_problems(const struct log_files *list, int code);
+
+/* Where `path` stands: topics/TOPIC/PARTITION/SEGMENT.seg at its end. False: it does not. */
+bool log_file_place(const char *path, struct partition_id *partition, uint64_t *segment_id);
 
 /* The journals speak of a segment that was the newest of its partition, and its file is gone: then
  * `path` says where it should be. */

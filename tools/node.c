@@ -233,8 +233,9 @@ static void node_join_cluster(struct node *node)
         char message[NODE_MESSAGE_BYTES];
         snprintf(
             message, sizeof(message),
-            "the metadata in %.250s is not that of the data directory: it was lost, or is another "
-            "directory's. Put back the files that belong together",
+            "the metadata in %.200s is not that of the data directory: it was lost, or is another "
+            "directory's. Put back the files that belong together, or make a new map from the "
+            "segments: floe cluster rebuild-map --write",
             node->meta_dir);
         node_fail(node, ERR_FOREIGN, message);
         node_finish(node, NODE_FAILED, node->err);

@@ -4,7 +4,7 @@
  *                                               gone; what it was told stands in the ledger
  *     floe_power check DIR LEDGER [option]...   compares the directory with the ledger
  *     options: seed=N session=N disk=N os=N large=PERCENT segment_records=N segment_bytes=N
- *              threads=N (a shared handle) posix buffered shared read
+ *              threads=N (a shared handle) posix buffered mmap shared read
  *
  * load: SIGTERM is an orderly stop, SIGUSR1 a pause; a second one ends it. */
 #include "power.h"
@@ -68,7 +68,7 @@ struct floe *power_open(const struct power_options *options, uint32_t mode)
     open.mode = mode;
     open.engine = options->posix ? FLOE_ENGINE_POSIX : FLOE_ENGINE_AUTO;
     open.shared = options->shared;
-    open.buffered = options->buffered;
+    open.buffered = options->mapped ? 2 : options->buffered;
     int result = floe_open(options->directory, &open, &log, message, sizeof(message));
     if (result != FLOE_OK) {
         power_fail("open", result, message);
@@ -106,6 +106,7 @@ static bool power_flag(struct power_options *options, const char *word)
     } flags[] = {
         {"posix", &options->posix},
         {"buffered", &options->buffered},
+        {"mmap", &options->mapped},
         {"shared", &options->shared},
         {"read", &options->read_only},
     };

@@ -49,7 +49,7 @@ class LibraryWork:
     def engines(self):
         """How a process opens the directory: every one may do it in another way."""
         words = [f"session={self.prng.getrandbits(62)}",
-                 *self.prng.choice([[], [], ["posix"]]), *self.prng.choice([[], [], ["buffered"]])]
+                 *self.prng.choice([[], [], ["posix"]]), *self.prng.choice([[], [], ["buffered"], ["mmap"]])]
         if self.prng.random() < 0.5:
             words += ["shared", f"threads={self.prng.choice([1, 2, min(8, self.partitions)])}"]
         return words

@@ -8,6 +8,7 @@ import struct
 import subprocess
 
 from fixture import Skip, check, consume, equal, lines, produce
+from test_retention import create, first_offset, until
 
 
 def tool_path(world):
@@ -103,6 +104,17 @@ def test_a_server_adopts_what_the_library_wrote_and_goes_on(world):
 
 def test_a_server_adopts_what_the_posix_engine_wrote(world):
     adopted(world, "posix").stop()
+
+
+def test_retention_leaves_what_was_adopted_until_it_is_old(world):
+    tool(world, "append", world.data, "orders", 0, 0, 25, "records=10")
+    server = world.server(settings={"retention.ms": "1d", "retention.check.ms": "50ms",
+                                    "cpu.cores": "1"})
+    create(world, server, "gone", retention_ms=1)
+    produce(server, "gone", ["an old one"])  # When this one goes, retention has looked at all.
+    until(lambda: first_offset(server, "gone") == 1, "retention has looked")
+    equal(consume(server, "orders"), values("orders", 0, 25))
+    equal(server.stop(), 0)
 
 
 def test_an_adoption_that_was_cut_off_is_begun_again(world):

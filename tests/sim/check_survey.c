@@ -35,6 +35,12 @@ static const char *survey_wrong(const struct survey_partition *found,
     if (segment->info.end_offset != info->end_offset) {
         return "ends elsewhere";
     }
+    if (segment->seal_sound && segment->info.timestamp_max != info->timestamp_max) {
+        return "has another time";
+    }
+    if (segment->seal_sound && segment->info.bytes != info->bytes) {
+        return "has another size";
+    }
     return segment->digest_known && segment->info.digest != info->digest ? "has another digest"
                                                                          : NULL;
 }

@@ -398,9 +398,95 @@ static void an_adoption_that_is_no_row_of_segments_is_refused(void **state)
     }
     uint32_t size = command_encode(&command, bytes, sizeof(bytes));
     assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), OK);
-    for (uint32_t cut = 8; cut < size; cut += 8) {
+    assert_int_equal(command_decode(bytes_of(bytes, size - 8), &decoded), OK); /* An older log. */
+    assert_int_equal(decoded.adopt.kept.size, 0);
+    for (uint32_t cut = 16; cut < size; cut += 8) {
         assert_int_not_equal(command_decode(bytes_of(bytes, size - cut), &decoded), OK);
     }
+}
+
+static void an_adopted_log_keeps_its_start_and_what_retention_needs(void **state)
+{
+    struct fixture *fixture = *state;
+    struct segment_info segments[] = {library_segment(4, 100, 110), library_segment(5, 110, 130)};
+    uint8_t rows[2 * COMMAND_ADOPT_ROW_BYTES], kept[2 * COMMAND_ADOPT_KEPT_BYTES];
+    assert_int_equal(adopt(fixture, 1, "older", segments, 2), OK);
+    const struct map_topic *topic = map_topic_by_name(fixture->map, bytes_text("older"));
+    /* A time that is not known is no time long ago: retention must not take it for old. */
+    assert_true(topic->partitions[1].segments[0].timestamp_max == INT64_MAX);
+    assert_true(topic->partitions[1].log_start == 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        segments[i].timestamp_max = 1000 + i;
+        segments[i].bytes = 8192 * (i + 1);
+        command_adopt_encode(&segments[i], rows + (size_t)i * COMMAND_ADOPT_ROW_BYTES);
+        command_adopt_encode_kept(&segments[i], kept + (size_t)i * COMMAND_ADOPT_KEPT_BYTES);
+    }
+    struct command command = {.kind = COMMAND_ADOPT};
+    command.adopt.partition.topic = id_of(2);
+    command.adopt.name = bytes_text("t");
+    command.adopt.partition_count = 1;
+    command.adopt.segments = bytes_of(rows, sizeof(rows));
+    command.adopt.kept = bytes_of(kept, sizeof(kept));
+    command.adopt.log_start = 131;
+    assert_int_equal(apply(fixture, &command), ERR_INVALID); /* Behind the end of the log. */
+    assert_null(map_topic_by_name(fixture->map, bytes_text("t")));
+    command.adopt.log_start = 105;
+    assert_int_equal(apply(fixture, &command), OK);
+    topic = map_topic_by_name(fixture->map, bytes_text("t"));
+    const struct map_partition *partition = &topic->partitions[0];
+    assert_int_equal(partition->log_start, 105);
+    assert_int_equal(partition->segments[1].timestamp_max, 1001);
+    assert_int_equal(partition->segments[1].bytes, 16384);
+    command.adopt.log_start = 0;
+    assert_int_equal(apply(fixture, &command), OK); /* Once more, for nothing. */
+    assert_int_equal(partition->log_start, 105);
+}
+
+static uint64_t next_segment_id(struct fixture *fixture)
+{
+    struct command command = {.kind = COMMAND_SEGMENT_ROLL};
+    command.segment_roll.partition = (struct partition_id){.topic = id_of(1)};
+    const struct map_partition *partition = &map_topic_at(fixture->map, 0)->partitions[0];
+    uint32_t count = partition->segment_count;
+    command.segment_roll.segment_id = count > 0 ? partition->segments[count - 1].id : 0;
+    command.segment_roll.end_offset = partition->end_offset + 1;
+    command.segment_roll.open_next = true;
+    assert_int_equal(apply(fixture, &command), OK);
+    return fixture->result.segment.id & ~((uint64_t)1 << 63);
+}
+
+static uint64_t next_producer_id(struct fixture *fixture)
+{
+    struct command command = {.kind = COMMAND_PRODUCER_IDS};
+    command.producer_ids.count = 10;
+    assert_int_equal(apply(fixture, &command), OK);
+    return fixture->result.producer_id_first;
+}
+
+static void raised_ids_are_not_handed_out_again_and_nothing_falls(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    uint64_t segment = next_segment_id(fixture);
+    uint64_t producer = next_producer_id(fixture);
+    struct command command = {.kind = COMMAND_RAISE};
+    command.raise.segment_next = segment + 500;
+    command.raise.producer_next = producer + 7000;
+    assert_int_equal(apply(fixture, &command), OK);
+    assert_true(next_segment_id(fixture) == segment + 500);
+    assert_true(next_producer_id(fixture) == producer + 7000);
+    command.raise.segment_next = segment + 1; /* Lower: both stay. */
+    command.raise.producer_next = 0;
+    assert_int_equal(apply(fixture, &command), OK);
+    assert_true(next_segment_id(fixture) == segment + 501);
+    assert_true(next_producer_id(fixture) == producer + 7010);
+    command.raise.segment_next = COMMAND_RAISE_MAX; /* Nothing would be left to hand out. */
+    assert_int_equal(apply(fixture, &command), ERR_INVALID);
+    command.raise.segment_next = 0;
+    command.raise.producer_next = UINT64_MAX;
+    assert_int_equal(apply(fixture, &command), ERR_INVALID);
+    assert_true(next_segment_id(fixture) == segment + 502);
+    assert_true(next_producer_id(fixture) == producer + 7020);
 }
 
 /* One of every kind, at random. */
@@ -600,6 +686,8 @@ int main(void)
         T(adopted_segments_keep_their_ids_and_the_log_goes_on_behind_them),
         T(what_cannot_be_adopted_leaves_the_map_as_it_was),
         T(an_adoption_that_is_no_row_of_segments_is_refused),
+        T(an_adopted_log_keeps_its_start_and_what_retention_needs),
+        T(raised_ids_are_not_handed_out_again_and_nothing_falls),
         T(maps_with_one_history_are_equal_to_the_byte),
         T(a_damaged_snapshot_is_refused),
         T(a_snapshot_of_the_first_version_is_read),

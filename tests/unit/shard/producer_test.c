@@ -192,6 +192,7 @@ static void rows_survive_encoding_and_lies_are_refused(void **state)
     (void)state;
     struct producer_table *table = producer_table_create(), *copy = producer_table_create();
     uint8_t rows[3 * PRODUCER_ROW_BYTES], again[sizeof(rows)];
+    assert_int_equal(producer_greatest(table), -1);
     for (int64_t id = 3; id-- > 0;) {
         struct producer_batch batch = {.last_sequence = (int32_t)id, .time_ms = id};
         assert_int_equal(producer_record(table, id, 1, &batch), OK);
@@ -201,6 +202,7 @@ static void rows_survive_encoding_and_lies_are_refused(void **state)
     assert_int_equal(producer_decode(copy, bytes_of(rows, sizeof(rows))), OK);
     assert_int_equal(producer_encode(copy, again, sizeof(again)), sizeof(again));
     assert_memory_equal(rows, again, sizeof(rows));
+    assert_int_equal(producer_greatest(copy), 2);
     producer_expire(copy, 1);
     assert_int_equal(producer_count(copy), 2);
     rows[10] = PRODUCER_WINDOW + 1;

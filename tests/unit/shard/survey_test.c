@@ -239,6 +239,8 @@ static void agree_with_the_map(struct engine *engine)
         if (info->state == SEGMENT_SEALED) {
             assert_int_equal(info->end_offset, engine->segments[i].end_offset);
             assert_int_equal(info->digest, engine->segments[i].digest);
+            assert_int_equal(info->timestamp_max, engine->segments[i].timestamp_max);
+            assert_int_equal(info->bytes, engine->segments[i].bytes);
         }
     }
     survey_free(&walked.survey);

@@ -1,0 +1,545 @@
+"""floe cluster rebuild-map --write: the map is lost, the segments are there."""
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+
+import wire
+from batches import stored
+from fixture import Skip, check, consume, equal, lines, need, produce
+from test_crowd import patched
+from test_library import everything, tool
+from test_log import spoil
+from test_retention import create, delete_records, first_offset, until
+
+BLOCK = 4096
+LARGE = "x" * 70000  # Goes to its file at once; what is smaller, to the journal.
+
+
+def rebuild(world, *words, code=0):
+    done = world.floe("cluster", "rebuild-map", world.data, *words, "-o", "json")
+    equal(done.returncode, code, done.stderr.decode())
+    out = done.stdout.decode()
+    return (json.loads(out)["rows"] if out else []), done.stderr.decode()
+
+
+def segments(world):
+    return sorted(glob.glob(os.path.join(world.data, "topics", "*", "*", "*.seg")))
+
+
+def topic_files(world, topic):
+    """In order of their ids."""
+    found = []
+    for path in segments(world):
+        with open(path, "rb") as file:
+            head = file.read(BLOCK)
+        size, = struct.unpack_from("<H", head, 128)
+        if head[130:130 + size].decode() == topic:
+            found.append(path)
+    return sorted(found, key=os.path.basename)
+
+
+def olds(world):
+    return glob.glob(os.path.join(world.data, "meta.old-*"))
+
+
+def lose_map(world):
+    shutil.rmtree(os.path.join(world.data, "meta"))
+
+
+def fails_to_start(world):
+    server = world.server(start=False).launch()
+    equal(server.ends(), 1)
+    check("floe cluster rebuild-map" in server.text, server.text)
+
+
+def create_partitions(world, server, topic, partitions):
+    equal(world.floe("topic", "create", topic, "-p", str(partitions), "-b",
+                     server.address).returncode, 0)
+
+
+def new_producer(server):
+    with server.connect() as connection:
+        connection.sendall(wire.producer_id_request())
+        error, producer, epoch = wire.producer_id(wire.answer(connection)[1])
+    equal((error, epoch), (0, 0))
+    return producer
+
+
+def send_as(server, topic, producer, sequence):
+    data = patched("qhi", 43, producer, 0, sequence, of=wire.batch([b"s%d" % sequence]))
+    with server.connect() as connection:
+        connection.sendall(wire.produce_request(topic, data))
+        return wire.produced(wire.answer(connection)[1], topic)
+
+
+def filled(world):
+    """Several topics, partitions, sealed and open segments; what is stored, and who wrote."""
+    server = world.server(settings={"segment.records": "20"})
+    create_partitions(world, server, "wide", 3)
+    create(world, server, "os", durability="os")
+    for n in range(5):
+        produce(server, "one", lines(12, f"one-{n}"))
+        produce(server, "os", lines(3, f"os-{n}"))
+    produce(server, "one", [LARGE, "small"])
+    for partition in ("0", "2"):
+        produce(server, "wide", lines(25, f"wide-{partition}"), "-p", partition)
+    create(world, server, "cut", segment_records=10)
+    for n in range(4):
+        produce(server, "cut", lines(10, f"cut-{n}"))
+    equal(delete_records(server, "cut", 25), (25, 0))
+    create(world, server, "mine")
+    producer = new_producer(server)
+    for sequence in range(3):
+        equal(send_as(server, "mine", producer, sequence), (0, sequence))
+    return server, producer
+
+
+def content(server):
+    found = {(topic, partition): [batch.data for batch in stored(server, topic, partition)]
+             for topic, partition in (("one", 0), ("os", 0), ("wide", 0), ("wide", 1), ("wide", 2),
+                                      ("mine", 0))}
+    return {**found, "cut": consume(server, "cut"), "start": first_offset(server, "cut")}
+
+
+def a_lost_map_is_made_anew(world, end, lose):
+    server, producer = filled(world)
+    before = content(server)
+    end(server)
+    lose(world)
+    fails_to_start(world)
+    files = {path: open(path, "rb").read() for path in segments(world)}
+    untouched = everything(world.data)
+    rows, said = rebuild(world)
+    equal(everything(world.data), untouched, "a dry run")
+    equal({(row["topic"], row["partition"]): (row["durability"], row["first"], row["end"])
+           for row in rows},
+          {("one", 0): ("disk", 0, 62), ("os", 0): ("os", 0, 15), ("wide", 0): ("disk", 0, 25),
+           ("wide", 2): ("disk", 0, 25), ("cut", 0): ("disk", 25, 40), ("mine", 0): ("disk", 0, 3)})
+    check("0 findings; nothing is written" in said, said)
+    equal(rebuild(world, "--write")[0], rows, "the plan")
+    equal({path: open(path, "rb").read() for path in segments(world)}, files, "the segments")
+    equal(len(olds(world)), 1, "the old meta/ is kept")
+    check("is sound" in rebuild(world, "--write", code=7)[1], "a second time")
+    ids = {os.path.basename(path) for path in files}
+    server.settings["segment.records"] = "20"
+    server.start()
+    equal(content(server), before)
+    check(new_producer(server) > producer + 1000, "an id that may have been handed out")
+    equal(send_as(server, "mine", producer, 2), (0, 2), "a repetition")
+    equal(send_as(server, "mine", producer, 3), (0, 3), "it goes on")
+    equal(send_as(server, "mine", producer, 5), (45, -1), "out of order")
+    produce(server, "one", ["behind"])
+    produce(server, "cut", ["behind"])
+    equal(consume(server, "one")[-2:], ["small", "behind"])
+    equal(consume(server, "cut"), before["cut"] + ["behind"])
+    equal(stored(server, "mine")[-1].leader_epoch > 1000, True, "epochs go on above all")
+    made = [os.path.basename(path) for path in segments(world)]
+    check(max(made) > max(ids) and min(set(made) - ids) > max(ids), f"new ids {made}")
+    check("is in use" in rebuild(world, "--write", code=5)[1], "a server runs")
+    server.kill()
+    server.start()
+    equal(consume(server, "one")[-2:], ["small", "behind"])
+    equal(server.stop(), 0)
+    checked = world.floe("log", "verify", world.data)
+    equal(checked.returncode, 0, checked.stdout.decode() + checked.stderr.decode())
+
+
+def test_a_map_that_is_gone_is_made_anew_after_kill_9(world):
+    a_lost_map_is_made_anew(world, lambda server: server.kill(), lose_map)
+
+
+def test_a_map_that_is_gone_is_made_anew_after_a_stop(world):
+    a_lost_map_is_made_anew(world, lambda server: equal(server.stop(), 0), lose_map)
+
+
+def test_a_map_that_is_damaged_is_made_anew(world):
+    def lose(_):
+        path = os.path.join(world.data, "meta", "log-0")
+        with open(path, "rb") as file:
+            data = file.read()
+        for at in range(0, len(data), BLOCK):
+            if data[at:at + 8] == b"FLOERAFT" and data[at + BLOCK:at + BLOCK + 8] == b"FLOERAFT":
+                spoil(path, at + 70)
+                return
+        raise AssertionError("no two frames")
+
+    a_lost_map_is_made_anew(world, lambda server: server.kill(), lose)
+
+
+def cut_off(world, call, number):
+    """The directory as it was when the command was killed at the `number`th of a system call."""
+    done = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                           f"inject={call}:signal=KILL:when={number}", world.binary, "cluster",
+                           "rebuild-map", world.data, "--write"],
+                          capture_output=True, timeout=100, check=False)
+    equal(done.returncode, -signal.SIGKILL, done.stderr.decode())
+
+
+def calls_of(world):
+    """How many of the system calls that change something there are in a whole run: renames, and
+    writes of the thread that has most. strace counts for each thread."""
+    trace = os.path.join(world.dir, "trace")
+    done = subprocess.run(["strace", "-f", "-o", trace, "-e", "trace=rename,pwritev2",
+                           world.binary, "cluster", "rebuild-map", world.data, "--write"],
+                          capture_output=True, timeout=100, check=False,
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+    if done.returncode != 0:
+        raise Skip(f"strace: {done.stderr.decode()}")
+    with open(trace, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    writers = re.findall(r"^(\d+) +pwritev2\(", text, re.M)
+    return text.count(" rename("), max(writers.count(writer) for writer in set(writers))
+
+
+def restored(world):
+    """No map, but for what is no map; this is never lost."""
+    shutil.rmtree(world.data)
+    shutil.copytree(world.data + ".good", world.data)
+    os.makedirs(os.path.join(world.data, "meta"))
+    with open(os.path.join(world.data, "meta", "term"), "wb") as file:
+        file.write(b"damaged")
+
+
+def serves_in_the_end(world, before):
+    """At once, or after the same command again."""
+    server = world.server(start=False).launch()
+    until(lambda: not server.alive() or "floe ready" in server.text, "a start")
+    if server.alive():
+        server.kill()
+    else:
+        check("floe cluster rebuild-map" in server.text, server.text)
+        rebuild(world, "--write")
+    check(any(open(os.path.join(old, "term"), "rb").read(7) == b"damaged" for old in olds(world)),
+          "what stood in meta/ is kept")
+    check(not os.path.exists(os.path.join(world.data, "meta.new")), "meta.new is there")
+    server = world.server()
+    equal(content(server), before)
+    server.kill()
+
+
+def test_a_try_that_was_cut_off_is_begun_again(world):
+    need("strace")
+    server, _ = filled(world)
+    before = content(server)
+    server.kill()
+    lose_map(world)
+    shutil.copytree(world.data, world.data + ".good")
+    restored(world)
+    renames, writes = calls_of(world)
+    check(renames == 3 and writes > 4, f"{renames} renames, {writes} writes")
+    points = [("rename", n + 1) for n in range(renames)]
+    points += [("pwritev2", writes - n) for n in range(4)] + [("pwritev2", 3)]
+    for call, number in points:
+        restored(world)
+        cut_off(world, call, number)
+        serves_in_the_end(world, before)
+
+
+def test_a_sound_map_is_replaced_only_if_told_to(world):
+    server, _ = filled(world)
+    before = content(server)
+    equal(server.stop(), 0)
+    check("--replace-meta" in rebuild(world, "--write", code=7)[1], "words")
+    server.start()
+    equal(content(server), before)
+    equal(server.stop(), 0)
+    rebuild(world, "--write", "--replace-meta")
+    equal(len(olds(world)), 1)
+    server.start()
+    equal(content(server), before)
+    rebuild_words = world.floe("cluster", "rebuild-map", world.data, "--accept-loss")
+    equal(rebuild_words.returncode, 2, "for --write")
+
+
+def test_a_map_of_a_newer_floe_is_not_replaced(world):
+    server = world.server()
+    produce(server, "t", lines(5))
+    equal(server.stop(), 0)
+    path = os.path.join(world.data, "meta", "term")
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    for at in (0, BLOCK):
+        data[at + 8] = 2
+        data[at + 12:at + 16] = struct.pack("<I", wire.crc32c(bytes(
+            data[at:at + 12] + data[at + 16:at + 64])))
+    with open(path, "wb") as file:
+        file.write(data)
+    _, said = rebuild(world, "--write", code=1)
+    check("A newer floe wrote it" in said and "--replace-meta" in said, said)
+    with open(path, "rb") as file:
+        equal(file.read(), bytes(data))
+    rebuild(world, "--write", "--replace-meta")
+    server.start()
+    equal(consume(server, "t"), lines(5))
+
+
+def test_a_topic_gets_the_partitions_that_it_had(world):
+    server = world.server()
+    create_partitions(world, server, "wide", 4)
+    produce(server, "wide", lines(5), "-p", "2")
+    server.kill()
+    lose_map(world)
+    _, said = rebuild(world)
+    check("topic wide: there are no files of 2 of its 3 partitions" in said, said)
+    for words in ("wide=2", "wide=0", "wide", "other=4", "wide=x"):
+        check("--partitions" in rebuild(world, "--write", "-p", words, code=2)[1], words)
+    check(not os.path.exists(os.path.join(world.data, "meta", "term")), "it wrote")
+    rebuild(world, "--write", "--partitions", "wide=4")
+    server.start()
+    produce(server, "wide", ["first"], "-p", "3")
+    equal(consume(server, "wide", partition="3"), ["first"])
+    equal(consume(server, "wide", partition="2"), lines(5))
+    equal(consume(server, "wide", partition="0"), [])
+
+
+def test_a_librarys_directory_is_refused(world):
+    tool(world, "append", world.data, "orders", 0, 0, 25, "records=10")
+    before = everything(world.data)
+    check("belongs to libfloe" in rebuild(world, "--write", code=1)[1], "words")
+    equal(everything(world.data), before)
+    equal(len(tool(world, "read", world.data, "orders", 0)), 25)
+
+
+def test_another_user_is_refused(world):
+    """Whose new map floe could not open."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    server = world.server()
+    produce(server, "t", lines(5))
+    equal(server.stop(), 0)
+    lose_map(world)
+    os.chown(os.path.join(world.data, "superblock"), 65534, 65534)
+    before = everything(world.data)
+    check("run it as the user" in rebuild(world, "--write", code=4)[1], "words")
+    equal(everything(world.data), before)
+
+
+def test_what_journals_know_is_needed(world):
+    server = thirty(world)
+    manifest = os.path.join(world.data, "MANIFEST")
+    with open(manifest, "rb") as file:
+        good = file.read()
+    spoil(manifest, 30)
+    _, said = rebuild(world, "--write", code=1)
+    check("MANIFEST" in said and "put it back" in said, said)
+    with open(manifest, "wb") as file:
+        file.write(good)
+    rebuild(world, "--write")
+    server.start()
+    equal(consume_until(server, 31)[-1], "last")
+
+
+def test_retention_knows_the_times_of_what_was_rebuilt(world):
+    server, _ = filled(world)
+    before = content(server)
+    equal(server.stop(), 0)
+    lose_map(world)
+    rebuild(world, "--write")
+    server = world.server(settings={"retention.ms": "1d", "retention.check.ms": "50ms",
+                                    "cpu.cores": "1"})
+    create(world, server, "gone", retention_ms=1)
+    produce(server, "gone", ["an old one"])  # When this one goes, retention has looked at all.
+    until(lambda: first_offset(server, "gone") == 1, "retention has looked")
+    del before["mine", 0]  # Of 2023.
+    found = content_but(server, "mine")
+    equal(found, before)
+
+
+def content_but(server, topic):
+    found = {("one", 0): None, ("os", 0): None, ("wide", 0): None, ("wide", 1): None,
+             ("wide", 2): None, ("mine", 0): None}
+    found = {key: [batch.data for batch in stored(server, *key)]
+             for key in found if key[0] != topic}
+    return {**found, "cut": consume(server, "cut"), "start": first_offset(server, "cut")}
+
+
+def lost(server, topic, offset):
+    """The error of a fetch."""
+    with server.connect() as connection:
+        connection.sendall(wire.fetch_request(topic, offset))
+        return wire.fetched(wire.answer(connection)[1], topic)[0]
+
+
+def thirty(world, end="kill"):
+    server = world.server(settings={"segment.records": "10"})
+    for n in range(3):
+        produce(server, "l", lines(10, str(n)))
+    produce(server, "l", ["last"])
+    getattr(server, end)()
+    equal(len(segments(world)), 4)
+    shutil.rmtree(os.path.join(world.data, "meta"))
+    return server
+
+
+def test_a_damaged_segment_stays_damaged(world):
+    server = thirty(world)
+    spoil(topic_files(world, "l")[1], 2 * BLOCK + 200)
+    _, said = rebuild(world, "--write", code=6)
+    check("the map keeps it" in said and "1 findings" in said, said)
+    server.start()
+    equal(lost(server, "l", 0), 0)
+    check(lost(server, "l", 15) != 0, "reads of the damage")
+    equal(lost(server, "l", 25), 0)
+    produce(server, "l", ["behind"])
+    equal(lost(server, "l", 31), 0)
+
+
+def test_the_newest_segment_is_missing_and_stays_so(world):
+    server = thirty(world)
+    os.unlink(topic_files(world, "l")[3])
+    _, said = rebuild(world, "--write", code=6)
+    check("it is missing, and the journals have records of it" in said, said)
+    for _ in range(2):
+        server.start()
+        check("no more appends topic=l partition=0" in server.text, server.text)
+        equal(consume_until(server, 30), [line for n in range(3) for line in lines(10, str(n))])
+        server.kill()
+
+
+def test_a_newest_segment_without_a_sound_header_stays_damaged(world):
+    server = thirty(world)
+    spoil(topic_files(world, "l")[3], 20)
+    _, said = rebuild(world, "--write", code=6)
+    check("reads are told of the damage" in said and "the journals have records" in said, said)
+    for _ in range(2):
+        server.start()
+        check("no more appends topic=l partition=0" in server.text, server.text)
+        equal(consume_until(server, 30)[-1], lines(10, "2")[-1])
+        server.kill()
+
+
+def test_the_only_file_of_a_partition_is_missing(world):
+    server = world.server()
+    create_partitions(world, server, "wide", 2)
+    produce(server, "wide", lines(5), "-p", "0")
+    produce(server, "wide", lines(5), "-p", "1")
+    server.kill()
+    lose_map(world)
+    path, = glob.glob(os.path.join(world.data, "topics", "*", "1", "*.seg"))
+    os.unlink(path)
+    _, said = rebuild(world, "--write", code=6)
+    check(f"{path}: it is missing" in said, said)
+    server.start()
+    equal(consume(server, "wide"), lines(5))
+    check("no more appends topic=wide partition=1" in server.text, server.text)
+
+
+def test_more_segments_than_one_command_takes(world):
+    server = world.server(settings={"segment.records": "1", "meta.log.bytes": "256KiB"})
+    wanted = lines(1010, "")
+    produce(server, "many", wanted, "-X", "batch.num.messages=1")
+    server.kill()
+    equal(len(segments(world)), 1010)
+    lose_map(world)
+    equal(rebuild(world, "--write")[0][0]["segments"], 1010)
+    server.start()
+    equal(consume(server, "many"), wanted)
+    produce(server, "many", ["behind"])
+    equal(server.stop(), 0)
+
+
+def consume_until(server, count):
+    return consume(server, "l", "-c", str(count))
+
+
+def test_a_missing_segment_needs_a_word_and_is_told_by_reads(world):
+    server = thirty(world, "stop")
+    files = topic_files(world, "l")
+    os.rename(files[1], world.dir + "/aside")
+    before = everything(os.path.join(world.data, "topics"))
+    _, said = rebuild(world, "--write", code=1)
+    check("offsets have a gap" in said and "--accept-loss" in said, said)
+    equal(everything(os.path.join(world.data, "topics")), before)
+    fails_to_start(world)
+    rebuild(world, "--write", "--accept-loss", code=6)
+    server.start()
+    equal(lost(server, "l", 0), 0)
+    check(lost(server, "l", 12) != 0, "a read where the segment is missing")
+    equal(lost(server, "l", 20), 0)
+    produce(server, "l", ["behind"])
+    server.kill()
+    server.start()
+    check(lost(server, "l", 12) != 0, "and again")
+    equal(lost(server, "l", 31), 0)
+
+
+def test_files_that_the_map_leaves_out_are_never_deleted(world):
+    server = thirty(world, "stop")
+    files = topic_files(world, "l")
+    stray = os.path.join(os.path.dirname(files[0]), "7000000000000000.seg")
+    with open(stray, "wb") as file:
+        file.write(b"nothing of ours" * 1000)
+    shutil.copy(files[0], os.path.join(os.path.dirname(files[0]), "8000000000000000.seg"))
+    _, said = rebuild(world, "--write", code=1)
+    check("8000000000000000.seg: not a segment file of that name" in said, said)
+    check("7000000000000000.seg: not a segment file: " in said, said)
+    rebuild(world, "--write", "--accept-loss", code=6)
+    aside = glob.glob(os.path.join(world.data, "quarantine", "*.seg"))
+    equal(sorted(os.path.basename(path)[-20:] for path in aside),
+          ["7000000000000000.seg", "8000000000000000.seg"])
+    server.settings["retention.check.ms"] = "50ms"
+    server.start()
+    equal(consume_until(server, 31), [x for n in range(3) for x in lines(10, str(n))] + ["last"])
+    equal(sorted(topic_files(world, "l")), sorted(files))
+    equal(server.stop(), 0)
+
+
+def changed(path, to, **fields):
+    """A copy with another header."""
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    for at, value in fields.values():
+        data[at:at + len(value)] = value
+    for at in (0, BLOCK):
+        data[at + BLOCK - 4:at + BLOCK] = struct.pack("<I", wire.crc32c(bytes(
+            data[at:at + BLOCK - 4])))
+    os.makedirs(os.path.dirname(to), exist_ok=True)
+    with open(to, "wb") as file:
+        file.write(data)
+
+
+def test_of_two_topics_with_one_name_the_newer_has_it(world):
+    server = thirty(world, "stop")
+    other = os.path.join(world.data, "topics", "0" * 32, "0", os.path.basename(
+        topic_files(world, "l")[0]))
+    changed(topic_files(world, "l")[0], other, topic=(24, bytes(16)), time=(72, bytes(8)))
+    rows, said = rebuild(world, "--write", code=1)
+    equal([row["finding"] for row in rows], ["another topic has the same name"] * 2)
+    rebuild(world, "--write", "--accept-loss", code=6)
+    check(os.path.exists(other), "it stays where it is")
+    server.start()
+    equal(consume_until(server, 31)[-1], "last")
+
+
+def test_a_segment_that_the_chain_passes_over_is_told_if_it_is_damaged(world):
+    server = thirty(world, "stop")
+    files = topic_files(world, "l")
+    twin = os.path.join(os.path.dirname(files[1]), "8000000000000077.seg")
+    changed(files[1], twin, id=(16, struct.pack("<Q", 0x8000000000000077)),
+            epoch=(44, struct.pack("<I", 1)))
+    _, said = rebuild(world, "--write", code=1)
+    check("records that cannot be read" in said, said)
+    rebuild(world, "--write", "--accept-loss", code=6)
+    server.start()
+    equal(consume_until(server, 31)[-1], "last")
+    check(glob.glob(os.path.join(world.data, "quarantine", "*77.seg")), "it is set aside")
+
+
+def test_two_segments_of_the_same_offsets(world):
+    server = thirty(world, "stop")
+    files = topic_files(world, "l")
+    twin = os.path.join(os.path.dirname(files[1]), "8000000000000077.seg")
+    name = struct.pack("<Q", 0x8000000000000077)
+    changed(files[1], twin, id=(16, name), epoch=(44, struct.pack("<I", 1)), seal=(BLOCK + 16, name))
+    _, said = rebuild(world, "--write", code=1)
+    check("two segments have the same offsets" in said, said)
+    rebuild(world, "--write", "--accept-loss", code=6)
+    server.start()
+    equal(consume_until(server, 31), [x for n in range(3) for x in lines(10, str(n))] + ["last"])
+    check(not os.path.exists(twin) and glob.glob(os.path.join(world.data, "quarantine", "*77.seg")),
+          "the one of the older epoch is set aside")
