@@ -104,11 +104,8 @@ static bool power_flag(struct power_options *options, const char *word)
         const char *name;
         bool *flag;
     } flags[] = {
-        {"posix", &options->posix},
-        {"buffered", &options->buffered},
-        {"mmap", &options->mapped},
-        {"shared", &options->shared},
-        {"read", &options->read_only},
+        {"posix", &options->posix},   {"buffered", &options->buffered}, {"mmap", &options->mapped},
+        {"shared", &options->shared}, {"read", &options->read_only},
     };
 
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {

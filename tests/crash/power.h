@@ -23,7 +23,7 @@ struct power_options {
     struct content content;
     uint64_t session; /* The seed of what follows from no content: order, pauses, trims. */
     uint32_t disk_partitions, os_partitions, threads;
-    bool posix, buffered, shared, read_only;
+    bool posix, buffered, mapped, shared, read_only;
     uint64_t segment_records, segment_bytes;
 };
 
