@@ -112,7 +112,8 @@ static void check_small(struct engine *engine, const struct io_engine *io)
     assert_most(spent_of(&spent, engine, STAT_JOURNAL_BLOCKS), ROUNDS + ROUNDS / 2, "blocks");
     assert_most(spent_of(&spent, engine, STAT_JOURNAL_BYTES), payload + payload / 4, "journal");
     engine_stop_shard(engine); /* Everything is in the files, which are sealed. */
-    uint64_t ends = (uint64_t)PARTITIONS * SEALED_BYTES;
+    /* Besides, what went past the journal was padded by itself, as the disk was slow or fast. */
+    uint64_t ends = (uint64_t)PARTITIONS * SEALED_BYTES + direct * DISK_BLOCK_BYTES;
     assert_most(spent_of(&spent, engine, STAT_SEGMENT_BYTES), payload + payload / 4 + ends,
                 "segments");
     assert_most(spent_of(&spent, engine, STAT_FILE_WRITE_BYTES), payload * 5 / 2 + ends,
