@@ -429,6 +429,7 @@ enum err journal_open(struct shard *shard)
     list_init(&journal->records);
     list_init(&journal->dirty);
     list_init(&journal->behind);
+    gather_init(journal);
     completion_init(&journal->work, journal_work);
     completion_init(&journal->writeback_work, writeback_work);
     timer_init(&journal->timer, journal_tick);
@@ -449,6 +450,7 @@ void journal_stop(struct shard *shard)
         return;
     }
     timer_stop(shard->reactor, &journal->timer);
+    gather_stop(journal);
     journal->stopping = true;
     for (uint32_t i = 0; i < JOURNAL_WRITES_MAX; i++) {
         if (journal->writes[i].buffer != NULL) {

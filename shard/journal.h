@@ -101,6 +101,11 @@ struct journal {
     bool memory_waits;
     struct memory_waiter memory;
     struct completion writeback_work;
+    /* Of gather.c. */
+    struct list gathering; /* Partitions with a block that takes more frames. */
+    struct timer gather_timer;
+    uint64_t held_bytes; /* Pinned, and not in the journal. */
+    uint32_t held_frames;
 };
 
 /* NULL options.journal: there is none, every commit goes to its file. ERR_NO_MEMORY. */
@@ -129,6 +134,9 @@ uint32_t journal_pressure(const struct journal *journal);
 
 /* Somebody is waiting for space: a block that carries the newest tail makes some. */
 void journal_kick(struct journal *journal);
+
+/* Those that wait for a block, or for what is pinned to be written, try again. */
+void journal_wake(struct journal *journal);
 
 /* Between journal.c and journal_write.c. */
 struct journal_live *journal_live(struct journal *journal, uint64_t seq);

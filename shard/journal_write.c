@@ -77,7 +77,7 @@ void journal_fail(struct journal *journal, enum err err)
               journal->shard->reactor->index, journal->path, err_name(err));
 }
 
-static void journal_wake(struct journal *journal)
+void journal_wake(struct journal *journal)
 {
     struct list *node;
     while ((node = list_pop_front(&journal->waiting)) != NULL) {
