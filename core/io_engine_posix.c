@@ -359,8 +359,14 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
             close(io->fd);
             io_complete(reactor, io, OK);
             break;
-        case IO_READ:
         case IO_WRITE:
+            if ((io->flags & IO_WRITE_CACHED) != 0) {
+                io_complete(reactor, io, io_execute(io));
+                break;
+            }
+            io_helper_submit(engine->helper, reactor, io);
+            break;
+        case IO_READ:
         case IO_SYNC:
         case IO_OPEN:
         case IO_ALLOCATE:
