@@ -495,8 +495,7 @@ static bool uring_may_skip(struct reactor *reactor)
     bool told = (engine->flags & IORING_SETUP_TASKRUN_FLAG) != 0 &&
                 (*(volatile unsigned *)engine->ring.sq.kflags &
                  (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0;
-    bool work = reactor->hurried || reactor->ready.head != NULL;
-    return told && work && io_uring_sq_ready(&engine->ring) == 0;
+    return told && reactor_has_work(reactor) && io_uring_sq_ready(&engine->ring) == 0;
 }
 
 static uint32_t uring_poll(struct reactor *reactor, uint64_t wait_ns)

@@ -149,7 +149,7 @@ bool journal_begin(struct journal *journal, uint32_t bytes, bool spare)
     journal->filling = write;
     if (!journal->work.queued) {
         shard_enter(journal->shard, NULL);
-        reactor_defer(journal->shard->reactor, TURN_COMMIT, &journal->work);
+        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->work);
     }
     return true;
 }

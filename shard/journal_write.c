@@ -125,7 +125,7 @@ static bool journal_settle_one(struct journal *journal, struct journal_write *wr
     if (write->err != OK) {
         journal_fail(journal, write->err);
     } else if (write->waits && !write->durable && !journal->failed &&
-               !MUTANT("flush-over-unsynced")) {
+               !MUTANT("flush-over-unsynced") && !MUTANT("disk-over-cached")) {
         COVER("a block of the journal waits for a sync");
         write->state = JOURNAL_WRITE_SYNCING;
         completion_init(&write->io.done, journal_synced);
@@ -145,7 +145,7 @@ static void journal_synced_behind(struct completion *done)
     if (done->result < 0) {
         journal_fail(journal, (enum err)done->result);
     } else if (journal->sync_seq > journal->durable_seq) {
-        journal->durable_seq = MUTANT("sync-covers-later") ? journal->done_seq : journal->sync_seq;
+        journal->durable_seq = journal->sync_seq;
         journal->durable_tail_seq = journal->sync_tail_seq;
     }
     journal_settle(journal);
@@ -247,7 +247,7 @@ void journal_kick(struct journal *journal)
     journal_move_tail(journal);
     if (!journal->work.queued && journal_is_open(journal)) {
         shard_enter(journal->shard, NULL);
-        reactor_defer(journal->shard->reactor, TURN_COMMIT, &journal->work);
+        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->work);
     }
     writeback_kick(journal);
 }

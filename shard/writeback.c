@@ -233,6 +233,6 @@ void writeback_kick(struct journal *journal)
 {
     if (!journal->writeback_work.queued && !list_empty(&journal->behind)) {
         shard_enter(journal->shard, NULL);
-        reactor_defer(journal->shard->reactor, TURN_COMMIT, &journal->writeback_work);
+        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->writeback_work);
     }
 }
