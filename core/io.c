@@ -80,6 +80,7 @@ void io_write(struct io *io, int fd, const uint8_t *data, uint32_t size, uint64_
 {
     ASSERT(size > 0);
     io_prepare(io, IO_WRITE, fd);
+    ASSERT((flags & IO_WRITE_DURABLE) == 0 || (flags & IO_WRITE_CACHED) == 0);
     io->flags = MUTANT("no-dsync") ? flags & ~(uint32_t)IO_WRITE_DURABLE : flags;
     io->write.data = data;
     io->write.size = size;

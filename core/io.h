@@ -53,7 +53,9 @@ enum io_flag {
     IO_OPEN_EXCLUSIVE = 1 << 2, /* With CREATE: ERR_EXISTS when present. */
     IO_OPEN_DIRECT = 1 << 3,   /* O_DIRECT; silently buffered where refused (see io.open.direct). */
     IO_WRITE_DURABLE = 1 << 4, /* This write is durable when it completes (RWF_DSYNC or FUA). */
-    IO_LOCK_SHARED = 1 << 5,   /* Beside others that are shared; else alone. */
+    IO_WRITE_CACHED = 1 << 5,  /* Into the page cache: small, and never with DURABLE. Done where the
+                                  batch is submitted: a copy, and faster than to ask for it. */
+    IO_LOCK_SHARED = 1 << 6,   /* Beside others that are shared; else alone. */
     IO_OPEN_MAPPED = 1 << 7,   /* With WRITE, instead of DIRECT: writes are copies; see io_map.h. */
 };
 

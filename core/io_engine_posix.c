@@ -362,10 +362,9 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
             io_complete(reactor, io, OK);
             break;
         case IO_WRITE:
-            if (io_map_has(io->fd) && (io->flags & IO_WRITE_DURABLE) == 0) {
-                io_complete(
-                    reactor, io,
-                    io_map_write(io->fd, io->write.data, io->write.size, io->write.position));
+            if ((io->flags & IO_WRITE_CACHED) != 0 ||
+                ((io->flags & IO_WRITE_DURABLE) == 0 && io_map_has(io->fd))) {
+                io_complete(reactor, io, io_execute(io));
                 break;
             }
             io_helper_submit(engine->helper, reactor, io);

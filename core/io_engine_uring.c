@@ -5,8 +5,8 @@
  *     recv     one-shot with a provided buffer ring: an idle connection holds no buffer. ENOBUFS
  *              puts the io into `starved`, where it is until a buffer is free or its socket ends
  *     send     MSG_WAITALL; what is still left is sent again
- *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, CLOSE at once, all else in the helper
- *              thread
+ *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, CLOSE and what is CACHED at once, all
+ *              else in the helper thread
  *     wake     an eventfd with a read always armed on it
  *     full SQ  ios wait in `backlog`, in order
  *
@@ -66,6 +66,7 @@ static struct uring_engine *uring_state(struct reactor *reactor)
 static int uring_make_ring(struct uring_engine *engine, uint32_t entries)
 {
     static const unsigned sets[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
         IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         0,
@@ -299,6 +300,9 @@ static void uring_submit(struct reactor *reactor, struct io *batch)
         } else if (io->op == IO_LISTEN) {
             io_complete(reactor, io,
                         socket_listen(&io->listen.address, io->listen.shared, io->listen.first));
+        } else if (io->op == IO_WRITE && (io->flags & IO_WRITE_CACHED) != 0) {
+            /* On the ring most file systems hand it to a worker: several times as dear. */
+            io_complete(reactor, io, io_execute(io));
         } else if (io->op == IO_CLOSE) {
             io_map_closed(io->fd);
             close(io->fd);
@@ -500,6 +504,16 @@ static uint32_t uring_reap_all(struct reactor *reactor)
     return reactor->ready.count - fired;
 }
 
+/* The kernel says that it has nothing for us, we have nothing for it, and there is work already. */
+static bool uring_may_skip(struct reactor *reactor)
+{
+    const struct uring_engine *engine = uring_state(reactor);
+    bool told = (engine->flags & IORING_SETUP_TASKRUN_FLAG) != 0 &&
+                (*(volatile unsigned *)engine->ring.sq.kflags &
+                 (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0;
+    return told && reactor_has_work(reactor) && io_uring_sq_ready(&engine->ring) == 0;
+}
+
 static uint32_t uring_poll(struct reactor *reactor, uint64_t wait_ns)
 {
     struct uring_engine *engine = uring_state(reactor);
@@ -513,6 +527,9 @@ static uint32_t uring_poll(struct reactor *reactor, uint64_t wait_ns)
     }
     if (engine->backlog.head != NULL || !engine->event_armed) {
         wait_ns = 0; /* The SQ is full: something has not reached the kernel yet. */
+    }
+    if (wait_ns == 0 && uring_may_skip(reactor)) {
+        return uring_reap_all(reactor);
     }
     stats_add(&reactor->stats, STAT_KERNEL_ENTRIES, 1);
     if (wait_ns == 0) {

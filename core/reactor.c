@@ -165,10 +165,18 @@ static void turn_publish(struct reactor *reactor)
     }
 }
 
+bool reactor_has_work(const struct reactor *reactor)
+{
+    bool deferred = false;
+    for (uint32_t phase = 0; phase < TURN_PHASE_COUNT; phase++) {
+        deferred = deferred || reactor->phases[phase].head != NULL;
+    }
+    return reactor->hurried || reactor->ready.head != NULL || deferred;
+}
+
 static bool turn_work_left(struct reactor *reactor)
 {
-    if (reactor->hurried || reactor->ready.head != NULL ||
-        reactor->phases[TURN_COMMIT].head != NULL || reactor->phases[TURN_SEND].head != NULL) {
+    if (reactor_has_work(reactor)) {
         return true;
     }
     for (uint32_t i = 0; i < reactor->peer_count; i++) {
@@ -226,6 +234,7 @@ uint32_t reactor_turn(struct reactor *reactor, uint64_t wait_ns)
     turn_posted(reactor);
     done += turn_list(reactor, &reactor->ready, TURN_COMPLETIONS_MAX);
     done += turn_phase(reactor, TURN_COMMIT);
+    done += turn_phase(reactor, TURN_JOURNAL);
     done += turn_phase(reactor, TURN_SEND);
     turn_publish(reactor);
     struct io *batch = reactor->io_pending.head;

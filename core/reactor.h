@@ -1,6 +1,6 @@
 /* The loop of one core.
  *
- *     turn: clock -> timers -> mailboxes -> ready completions -> commits -> sends
+ *     turn: clock -> timers -> mailboxes -> ready completions -> commits -> journal -> sends
  *           -> publish mailboxes, wake sleepers -> one kernel entry that submits and reaps
  *
  * One thread turns one reactor, but nothing here makes threads: tools/serve.c does, and tests and
@@ -24,6 +24,7 @@ enum { REACTORS_MAX = 257 }; /* 256 data cores and the metadata core. */
 /* Work that waits for its place in the turn, so that a turn commits and sends once. */
 enum turn_phase {
     TURN_COMMIT,
+    TURN_JOURNAL, /* What the commits of the turn share. */
     TURN_SEND,
     TURN_PHASE_COUNT,
 };
@@ -108,6 +109,9 @@ void reactor_post(struct reactor *reactor, struct completion *completion, int32_
 
 /* Runs `work` in `phase` of this turn (or of the next, if that phase has passed). */
 void reactor_defer(struct reactor *reactor, enum turn_phase phase, struct completion *work);
+
+/* For engines: is there something to be done that needs nobody from outside? */
+bool reactor_has_work(const struct reactor *reactor);
 
 /* The reactor whose turn this thread is in; NULL outside. The only thread-local. */
 struct reactor *reactor_self(void);

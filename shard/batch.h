@@ -46,6 +46,7 @@ struct batch_rules {
     bool compacted;         /* Keys are required. */
     bool deep;              /* Open the batch and look at each record. */
     bool require_zero_base; /* baseOffset is 0, as producers send it. */
+    bool crc_known;         /* It was computed a moment ago, in this process. */
 };
 
 /* The header alone, of the first batch in `data`; `length` is within `data`. ERR_BATCH_INVALID. */

@@ -111,6 +111,7 @@ static void commit_ack(struct partition *partition, struct commit *commit)
 static void commit_collapse(struct partition *partition)
 {
     partition->writer.submitted_end = partition->high_watermark;
+    gather_give_up(partition);
     append_fail_staged(partition, ERR_STORAGE);
     trim_frame_failed(partition);
 }
@@ -318,7 +319,10 @@ static void commit_keep(struct commit *commit, struct block *block, uint32_t at,
                         uint32_t body_bytes)
 {
     struct partition *partition = commit->partition;
-    struct tail_frame *frame = tail_add(partition->shard, partition, block);
+    uint32_t bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + body_bytes, 8);
+    bool shared = block == partition->writer.gather;
+    struct tail_frame *frame =
+        tail_add(partition->shard, partition, block, shared ? bytes : block->size);
     commit->frame = frame;
     if (frame == NULL) {
         block_unref(block);
@@ -329,7 +333,7 @@ static void commit_keep(struct commit *commit, struct block *block, uint32_t at,
     frame->offset_end = commit->offset_end;
     frame->timestamp_max = commit->timestamp_max;
     frame->frame_at = at;
-    frame->frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + body_bytes, 8);
+    frame->frame_bytes = bytes;
     frame->data_at = at + (uint32_t)FRAME_HEADER_BYTES + table;
     frame->data_size = body_bytes - table;
 }
@@ -337,8 +341,27 @@ static void commit_keep(struct commit *commit, struct block *block, uint32_t at,
 /* What the next frame is, and the way that it takes. */
 struct commit_plan {
     uint32_t count, body_bytes, frame_bytes;
-    bool direct;
+    bool direct, gathered;
 };
+
+/* Stages the next frame, and acks it: nothing of it has to be written first. */
+static void commit_hold(struct partition *partition, const struct commit_plan *plan)
+{
+    struct writer *writer = &partition->writer;
+    struct block *block = writer->gather;
+    struct commit commit = {
+        .partition = partition,
+        .offset_first = writer->submitted_end,
+    };
+    uint32_t at = writer->gather_used;
+    commit_encode(partition, &commit, block->data + at, plan->count, plan->body_bytes);
+    writer->submitted_end = commit.offset_end;
+    commit_keep(&commit, block_ref(block), at, plan->count, plan->body_bytes);
+    ASSERT(commit.frame != NULL);
+    gather_add(partition, commit.frame);
+    stats_add(&partition->shard->reactor->stats, STAT_COMMITS, 1);
+    commit_ack(partition, &commit);
+}
 
 static void commit_submit(struct partition *partition, struct block *block,
                           const struct commit_plan *plan)
@@ -378,7 +401,9 @@ static void commit_submit(struct partition *partition, struct block *block,
     stats_add(&reactor->stats, STAT_COMMITS, 1);
     bool in_order = commit->offset_first == partition->high_watermark;
     enum durability durability = partition_open_segment(partition)->info.durability;
-    if ((durability == DURABILITY_MEMORY || MUTANT("ack-at-submit")) && in_order) {
+    bool early = durability == DURABILITY_MEMORY || MUTANT("ack-at-submit") ||
+                 (durability == DURABILITY_OS && MUTANT("os-ack-at-submit"));
+    if (early && in_order) {
         commit_ack(partition, commit);
     }
 }
@@ -393,27 +418,6 @@ static void commit_memory(struct completion *done)
     shard_leave(partition->shard, partition);
 }
 
-/* Chooses the way of the next frame. False: it waits for a block of the journal, or for a write to
- * the file. */
-static bool commit_route(struct partition *partition, struct commit_plan *plan)
-{
-    const struct writer *writer = &partition->writer;
-    enum journal_answer answer =
-        plan->count == 0 ? JOURNAL_DIRECT : journal_offer(partition, plan->frame_bytes);
-    plan->direct = answer == JOURNAL_DIRECT;
-    if (!plan->direct) {
-        return answer == JOURNAL_TAKE;
-    }
-    /* Nothing overtakes: what is pinned goes along, in the same write if it fits. */
-    while (writer->unwritten != NULL &&
-           writer->unwritten_bytes + plan->frame_bytes > COMMIT_BYTES_TARGET) {
-        if (!writeback_chunk(partition, COMMIT_BYTES_TARGET)) {
-            return false;
-        }
-    }
-    return extent_room(partition);
-}
-
 static void commit_await_memory(struct partition *partition, uint32_t size)
 {
     struct reactor *reactor = partition->shard->reactor;
@@ -424,6 +428,36 @@ static void commit_await_memory(struct partition *partition, uint32_t size)
     completion_init(&partition->commit_memory.done, commit_memory);
     shard_enter(partition->shard, partition);
     memory_await(reactor->memory, reactor, &partition->commit_memory);
+}
+
+/* Chooses the way of the next frame. False: it waits for a block of the journal, or for a write to
+ * the file. */
+static bool commit_route(struct partition *partition, struct commit_plan *plan)
+{
+    const struct writer *writer = &partition->writer;
+    if (plan->gathered) {
+        uint32_t size;
+        enum gather_answer answer = gather_offer(partition, plan->frame_bytes, &size);
+        if (answer == GATHER_NO_MEMORY) {
+            commit_await_memory(partition, size);
+        }
+        return answer == GATHER_TAKE;
+    }
+    enum journal_answer answer =
+        plan->count == 0 ? JOURNAL_DIRECT : journal_offer(partition, plan->frame_bytes);
+    plan->direct = answer == JOURNAL_DIRECT;
+    if (!plan->direct) {
+        return answer == JOURNAL_TAKE;
+    }
+    /* Nothing overtakes: what is pinned goes along, in the same write if it fits. */
+    while (writer->unwritten != NULL &&
+           (writer->unwritten->gathered ||
+            writer->unwritten_bytes + plan->frame_bytes > COMMIT_BYTES_TARGET)) {
+        if (!writeback_chunk(partition, COMMIT_BYTES_TARGET)) {
+            return false;
+        }
+    }
+    return extent_room(partition);
 }
 
 static void commit_gather(struct partition *partition)
@@ -441,8 +475,13 @@ static void commit_gather(struct partition *partition)
             commit_allocate(partition, need - writer->allocated_end);
             return;
         }
+        plan.gathered = plan.count > 0 && gather_takes(partition, plan.frame_bytes);
         if (!commit_route(partition, &plan)) {
             return;
+        }
+        if (plan.gathered) {
+            commit_hold(partition, &plan);
+            continue;
         }
         uint64_t size = EXTENT_HEADER_BYTES + plan.frame_bytes;
         if (plan.direct) {
@@ -455,9 +494,11 @@ static void commit_gather(struct partition *partition)
         }
         commit_submit(partition, block, &plan);
     }
-    bool low = writer->allocated_end - writer->position < writer->allocate_step / 2;
+    uint64_t taken = writer->position + writer->unwritten_blocks;
+    bool low = writer->allocated_end < taken + writer->allocate_step / 2;
     bool more = writer->bytes < partition->config.segment_bytes;
-    if (writer->tail != writer->head && low && more && !writer->failed) {
+    bool busy = writer->tail != writer->head || writer->gather != NULL;
+    if (busy && low && more && !writer->failed) {
         commit_allocate(partition, 1);
     }
 }

@@ -31,6 +31,7 @@ struct extent_write *extent_begin(struct partition *partition)
     struct writer *writer = &partition->writer;
     ASSERT(extent_room(partition));
     struct extent_write *extent = &writer->extents[writer->extent_tail % EXTENTS_MAX];
+    gather_close(partition); /* What is written behind its frames goes behind this. */
     *extent = (struct extent_write){
         .partition = partition,
         .position = writer->position,
@@ -72,6 +73,21 @@ uint32_t extent_fill(struct extent_write *extent, uint8_t *at, uint64_t limit)
         uint8_t *to = at + used;
         memcpy(to, frame->block->data + frame->frame_at, frame->frame_bytes);
         extent_add(extent, to, frame->offset_end, frame->timestamp_max);
+        used += frame->frame_bytes;
+        writeback_drop(partition, frame);
+        frame = partition->writer.unwritten;
+    }
+    return used;
+}
+
+uint32_t extent_take(struct extent_write *extent, const struct block *block)
+{
+    struct partition *partition = extent->partition;
+    uint32_t used = EXTENT_HEADER_BYTES;
+    struct tail_frame *frame = partition->writer.unwritten;
+    while (frame != NULL && frame->block == block) {
+        ASSERT(frame->frame_at == used);
+        extent_add(extent, block->data + used, frame->offset_end, frame->timestamp_max);
         used += frame->frame_bytes;
         writeback_drop(partition, frame);
         frame = partition->writer.unwritten;
@@ -177,6 +193,8 @@ static void extent_written(struct completion *done)
     extent_settle(partition);
     commit_settle(partition);
     if (shard->journal != NULL) {
+        gather_push(partition);
+        journal_wake(shard->journal);
         writeback_kick(shard->journal);
     }
     shard_leave(shard, partition);

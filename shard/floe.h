@@ -167,7 +167,7 @@ struct floe_stats {
     uint32_t struct_size; /* In: sizeof(struct floe_stats). */
     uint32_t partitions;  /* Open ones. */
     uint64_t batches_appended, records_appended, bytes_appended;
-    uint64_t commits; /* Writes that appends went into. */
+    uint64_t commits; /* Groups of appends that were acknowledged together. */
     uint64_t flushes; /* Durable writes and syncs. */
     uint64_t file_reads, file_read_bytes, file_writes, file_write_bytes;
     uint64_t reads, read_bytes; /* Of readers, the cache included. */
@@ -184,7 +184,9 @@ FLOE_API int floe_get_stats(struct floe *handle, struct floe_stats *stats);
 enum floe_durability {
     FLOE_DURABILITY_DISK = 0,  /* Loss of power: it was flushed. */
     FLOE_DURABILITY_OS = 1,    /* The end of the process: it was written. */
-    FLOE_DURABILITY_MEMORY = 2 /* Nothing: it is in memory. */
+    FLOE_DURABILITY_MEMORY = 2 /* Nothing: it is in memory, and written when that suits: a fraction
+                                  of a second later, or by the next call on a handle of one thread
+                                  that comes later than that. */
 };
 
 /* All zero but for `struct_size` is good: FLOE_PARTITION_OPTIONS. */

@@ -144,12 +144,13 @@ bool journal_begin(struct journal *journal, uint32_t bytes, bool spare)
     write->used = JOURNAL_BLOCK_HEADER_BYTES;
     write->entries = 0;
     write->waits = false;
+    write->flush = false;
     list_init(&write->commits);
     *journal_live(journal, write->seq) = (struct journal_live){.position = position};
     journal->filling = write;
     if (!journal->work.queued) {
         shard_enter(journal->shard, NULL);
-        reactor_defer(journal->shard->reactor, TURN_COMMIT, &journal->work);
+        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->work);
     }
     return true;
 }
@@ -327,8 +328,8 @@ void journal_forget(struct segment *segment)
     segment->record_seq = 0;
 }
 
-/* How far it is from there to where the next block goes. Where they meet it is all of the file. */
-static uint64_t journal_distance(const struct journal *journal, uint64_t seq)
+/* Where they meet it is all of the file. */
+uint64_t journal_distance(const struct journal *journal, uint64_t seq)
 {
     uint64_t position = journal->live[seq % journal->live_count].position;
     return journal->head > position ? journal->head - position
@@ -385,15 +386,31 @@ void journal_put_records(struct journal *journal)
     journal->records_due = journal->records_due && !list_empty(&journal->dirty);
 }
 
+static void journal_open_step(struct journal *journal, uint32_t flags);
+
+/* First without O_DIRECT, then with it, if it is wanted. */
 static void journal_opened(struct completion *done)
 {
     struct journal *journal = CONTAINER_OF(done, struct journal, io.done);
+    bool direct = journal->shard->options.direct;
     if (done->result < 0) {
         journal_fail(journal, (enum err)done->result);
+    } else if (direct && journal->fd_cached < 0) {
+        journal->fd_cached = done->result;
+        journal_open_step(journal, IO_OPEN_DIRECT);
     } else {
         journal->fd = done->result;
+        journal->fd_cached = direct ? journal->fd_cached : journal->fd;
     }
     shard_leave(journal->shard, NULL);
+}
+
+static void journal_open_step(struct journal *journal, uint32_t flags)
+{
+    completion_init(&journal->io.done, journal_opened);
+    io_open(&journal->io, journal->path, IO_OPEN_WRITE | flags);
+    shard_enter(journal->shard, NULL);
+    io_submit(journal->shard->reactor, &journal->io);
 }
 
 enum err journal_open(struct shard *shard)
@@ -409,11 +426,13 @@ enum err journal_open(struct shard *shard)
     *journal = (struct journal){
         .shard = shard,
         .fd = -1,
+        .fd_cached = -1,
         .id = options->journal_id,
         .size = options->journal_bytes,
         .size_max = max_u64(options->journal_bytes, options->journal_bytes_max),
         .seq_next = 1,
         .tail_seq = 1,
+        .done_tail_seq = 1,
         .durable_tail_seq = 1,
         .lap_started_ns = shard->reactor->now_ns,
     };
@@ -430,16 +449,14 @@ enum err journal_open(struct shard *shard)
     list_init(&journal->records);
     list_init(&journal->dirty);
     list_init(&journal->behind);
+    gather_init(journal);
     completion_init(&journal->work, journal_work);
     completion_init(&journal->writeback_work, writeback_work);
     timer_init(&journal->timer, journal_tick);
     shard->journal = journal;
     (void)snprintf(journal->path, sizeof(journal->path), "%s/journal/%u.jnl", options->data_dir,
                    options->journal_file);
-    completion_init(&journal->io.done, journal_opened);
-    io_open(&journal->io, journal->path, shard_append_flags(journal->shard));
-    shard_enter(shard, NULL);
-    io_submit(shard->reactor, &journal->io);
+    journal_open_step(journal, options->mapped ? IO_OPEN_MAPPED : 0U);
     return OK;
 }
 
@@ -450,6 +467,7 @@ void journal_stop(struct shard *shard)
         return;
     }
     timer_stop(shard->reactor, &journal->timer);
+    gather_stop(journal);
     journal->stopping = true;
     for (uint32_t i = 0; i < JOURNAL_WRITES_MAX; i++) {
         if (journal->writes[i].buffer != NULL) {
@@ -457,10 +475,14 @@ void journal_stop(struct shard *shard)
             journal->writes[i].buffer = NULL;
         }
     }
+    if (journal->fd_cached >= 0 && journal->fd_cached != journal->fd) {
+        descriptor_close(shard, journal->fd_cached);
+    }
     if (journal->fd >= 0) {
         descriptor_close(shard, journal->fd);
-        journal->fd = -1;
     }
+    journal->fd = -1;
+    journal->fd_cached = -1;
 }
 
 void journal_close(struct shard *shard)

@@ -28,6 +28,7 @@ enum {
     JOURNAL_WRITES_MAX = 2,          /* In flight. */
     JOURNAL_BUFFER_BYTES = 1 << 20,  /* Largest block that is written. */
     JOURNAL_FRAME_BYTES = 64 << 10,  /* From here on a frame goes straight to its file. */
+    JOURNAL_CACHED_BYTES = 64 << 10, /* Up to here a copy is cheaper than a write to the disk. */
     JOURNAL_BYTES_MIN = 1 << 20,     /* Of a new file; it grows while it is used. */
     JOURNAL_LAP_NS_MIN = 2000000000, /* A shorter lap makes it grow. */
     JOURNAL_RECORD_MS = 1000,        /* A checkpoint is at most this old. */
@@ -57,6 +58,7 @@ struct journal_write {
     uint64_t seq, tail_seq, position;
     uint32_t used, room, entries;
     bool waits;          /* Somebody waits for the disk. */
+    bool flush;          /* It ought to become durable, and nobody waits for that. */
     bool durable;        /* It was written so. */
     struct list commits; /* struct commit, by journal_node. */
     struct block *buffer;
@@ -70,13 +72,15 @@ struct journal_live {
 
 struct journal {
     struct shard *shard;
-    int fd; /* -1: not open yet, or not any more. */
+    int fd;        /* -1: not open yet, or not any more. */
+    int fd_cached; /* The same file without O_DIRECT. */
     uint64_t id, size, size_max;
     uint64_t head; /* Where the next block goes. */
     uint64_t seq_next, tail_seq;
     uint64_t done_seq;         /* All blocks up to it are written. */
     uint64_t durable_seq;      /* And durable. */
     uint64_t plain_seq;        /* The last one that was written without a flush. */
+    uint64_t done_tail_seq;    /* As the newest written block says. */
     uint64_t durable_tail_seq; /* As the newest durable block says. */
     struct journal_live *live; /* By seq modulo live_count. */
     uint32_t live_count;
@@ -90,6 +94,9 @@ struct journal {
     bool records_due;
     struct io io; /* Opens, grows, closes. */
     bool growing, failed, stopping;
+    struct io sync_io; /* Behind everybody's back: blocks that were written plainly. */
+    uint64_t sync_seq, sync_tail_seq;
+    bool syncing, sync_wanted;
     uint64_t lap_started_ns;
     char path[512];
     /* Of writeback.c. */
@@ -101,6 +108,11 @@ struct journal {
     bool memory_waits;
     struct memory_waiter memory;
     struct completion writeback_work;
+    /* Of gather.c. */
+    struct list gathering; /* Partitions with a block that takes more frames. */
+    struct timer gather_timer;
+    uint64_t held_bytes; /* Pinned, and not in the journal. */
+    uint32_t held_frames;
 };
 
 /* NULL options.journal: there is none, every commit goes to its file. ERR_NO_MEMORY. */
@@ -130,6 +142,9 @@ uint32_t journal_pressure(const struct journal *journal);
 /* Somebody is waiting for space: a block that carries the newest tail makes some. */
 void journal_kick(struct journal *journal);
 
+/* Those that wait for a block, or for what is pinned to be written, try again. */
+void journal_wake(struct journal *journal);
+
 /* Between journal.c and journal_write.c. */
 struct journal_live *journal_live(struct journal *journal, uint64_t seq);
 bool journal_is_open(const struct journal *journal);
@@ -141,6 +156,8 @@ bool journal_begin(struct journal *journal, uint32_t bytes, bool spare);
 void journal_put_records(struct journal *journal);
 /* Space is short, and the oldest block holds it only because of records. */
 bool journal_is_held(const struct journal *journal);
+/* How far it is from that block to where the next one goes. */
+uint64_t journal_distance(const struct journal *journal, uint64_t seq);
 void journal_submit(struct journal *journal);
 void journal_fail(struct journal *journal, enum err err);
 void journal_work(struct completion *work);

@@ -4,8 +4,11 @@
  *
  * A block for which somebody waits for the disk is written durably. If a block before it was not,
  * a durable write of this one alone would not cover that: then it is written plainly, and the file
- * is synced when both are there. After the first failure the journal is dead for this life: what is
- * pinned goes to the files, durably, and acks go on from there; every later commit is direct. */
+ * is synced when both are there. A small block that nobody waits for is copied into the page cache,
+ * where it survives the process. Such blocks are synced behind, before they are half of the file:
+ * until then the space before them does not come back. After the first failure the journal is dead
+ * for this life: what is pinned goes to the files, durably, and acks go on from there; every later
+ * commit is direct. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -24,7 +27,7 @@ void journal_submit(struct journal *journal)
     journal_put_records(journal);
     journal->filling = NULL;
     /* Without a flush no tail is durable, and no space comes back. */
-    write->waits = write->waits || journal_pressure(journal) > JOURNAL_PRESSURE_FULL / 2;
+    write->flush = write->flush || journal_pressure(journal) > JOURNAL_PRESSURE_FULL / 2;
     journal_move_tail(journal);
     write->tail_seq = min_u64(journal->tail_seq, write->seq);
     uint32_t length = (uint32_t)align_up(write->used, DISK_BLOCK_BYTES);
@@ -49,14 +52,18 @@ void journal_submit(struct journal *journal)
     journal->head = write->position + length;
     journal->seq_next++;
     /* All before this one are durable, or are in flight to be so. */
-    write->durable = write->waits && journal->plain_seq <= journal->durable_seq;
+    write->durable = (write->waits || write->flush) && journal->plain_seq <= journal->durable_seq;
     if (!write->durable && !MUTANT("flush-over-unsynced")) {
         journal->plain_seq = write->seq;
     }
+    bool cached = !write->durable && !write->waits && length <= JOURNAL_CACHED_BYTES;
     write->state = JOURNAL_WRITE_WRITING;
     completion_init(&write->io.done, journal_written);
-    io_write(&write->io, journal->fd, write->buffer->data, length, write->position,
-             write->durable ? IO_WRITE_DURABLE : 0U);
+    io_write(&write->io, cached ? journal->fd_cached : journal->fd, write->buffer->data, length,
+             write->position,
+             write->durable ? IO_WRITE_DURABLE
+             : cached       ? IO_WRITE_CACHED
+                            : 0U);
     shard_enter(journal->shard, NULL);
     io_submit(reactor, &write->io);
     stats_add(&reactor->stats, STAT_JOURNAL_BLOCKS, 1);
@@ -77,7 +84,7 @@ void journal_fail(struct journal *journal, enum err err)
               journal->shard->reactor->index, journal->path, err_name(err));
 }
 
-static void journal_wake(struct journal *journal)
+void journal_wake(struct journal *journal)
 {
     struct list *node;
     while ((node = list_pop_front(&journal->waiting)) != NULL) {
@@ -91,9 +98,12 @@ static void journal_release(struct journal *journal, struct journal_write *write
     enum err err = journal->failed ? ERR_STORAGE : OK;
     if (err == OK) {
         journal->done_seq = write->seq;
+        journal->done_tail_seq = write->tail_seq;
+        journal->sync_wanted = journal->sync_wanted || write->flush;
         if (write->durable) {
             journal->durable_seq = write->seq;
             journal->durable_tail_seq = write->tail_seq;
+            journal->sync_wanted = false;
         }
     }
     write->state = JOURNAL_WRITE_FREE;
@@ -104,6 +114,7 @@ static void journal_release(struct journal *journal, struct journal_write *write
 }
 
 static void journal_synced(struct completion *done);
+static void journal_settle(struct journal *journal);
 
 /* In the order of the blocks; false: this one has to wait. */
 static bool journal_settle_one(struct journal *journal, struct journal_write *write)
@@ -114,7 +125,7 @@ static bool journal_settle_one(struct journal *journal, struct journal_write *wr
     if (write->err != OK) {
         journal_fail(journal, write->err);
     } else if (write->waits && !write->durable && !journal->failed &&
-               !MUTANT("flush-over-unsynced")) {
+               !MUTANT("flush-over-unsynced") && !MUTANT("disk-over-cached")) {
         COVER("a block of the journal waits for a sync");
         write->state = JOURNAL_WRITE_SYNCING;
         completion_init(&write->io.done, journal_synced);
@@ -125,6 +136,45 @@ static bool journal_settle_one(struct journal *journal, struct journal_write *wr
     }
     journal_release(journal, write);
     return true;
+}
+
+static void journal_synced_behind(struct completion *done)
+{
+    struct journal *journal = CONTAINER_OF(done, struct journal, sync_io.done);
+    journal->syncing = false;
+    if (done->result < 0) {
+        journal_fail(journal, (enum err)done->result);
+    } else if (journal->sync_seq > journal->durable_seq) {
+        journal->durable_seq = journal->sync_seq;
+        journal->durable_tail_seq = journal->sync_tail_seq;
+    }
+    journal_settle(journal);
+    shard_leave(journal->shard, NULL);
+}
+
+/* Makes durable what is written, for its own sake: commits do not wait for it. */
+static void journal_sync_behind(struct journal *journal)
+{
+    if (journal->syncing || !journal_is_open(journal) ||
+        journal->done_seq <= journal->durable_seq) {
+        return;
+    }
+    COVER("blocks of the journal are synced behind");
+    journal->syncing = true;
+    journal->sync_wanted = false;
+    journal->sync_seq = journal->done_seq;
+    journal->sync_tail_seq = journal->done_tail_seq;
+    completion_init(&journal->sync_io.done, journal_synced_behind);
+    io_sync(&journal->sync_io, journal->fd);
+    shard_enter(journal->shard, NULL);
+    io_submit(journal->shard->reactor, &journal->sync_io);
+}
+
+/* Would a sync give space back, and is that half of the file? */
+static bool journal_sync_is_due(const struct journal *journal)
+{
+    return journal->done_tail_seq > journal->durable_tail_seq &&
+           journal_distance(journal, journal->durable_tail_seq) > journal->size / 2;
 }
 
 static void journal_settle(struct journal *journal)
@@ -142,6 +192,9 @@ static void journal_settle(struct journal *journal)
         }
     }
     journal_move_tail(journal);
+    if (journal->sync_wanted || journal_sync_is_due(journal)) {
+        journal_sync_behind(journal);
+    }
     journal_wake(journal);
     writeback_kick(journal);
 }
@@ -177,13 +230,17 @@ void journal_work(struct completion *work)
 {
     struct journal *journal = CONTAINER_OF(work, struct journal, work);
     bool tail = journal->durable_tail_seq < journal->tail_seq || journal_is_held(journal);
+    if (tail && journal->durable_tail_seq < journal->done_tail_seq) {
+        journal_sync_behind(journal); /* A block that says so is there already. */
+    }
+    tail = tail && !journal->syncing;
     bool more = journal->records_due || tail;
     if (journal->filling == NULL && more && journal_is_open(journal)) {
         (void)journal_begin(journal, JOURNAL_RECORD_BYTES, tail);
     }
     struct journal_write *write = journal->filling;
     if (write != NULL && (write->entries > 0 || (more && journal_is_open(journal)))) {
-        write->waits = write->waits || list_empty(&write->commits);
+        write->flush = write->flush || list_empty(&write->commits);
         journal_submit(journal);
     } else if (write != NULL) {
         write->state = JOURNAL_WRITE_FREE;
@@ -197,7 +254,7 @@ void journal_kick(struct journal *journal)
     journal_move_tail(journal);
     if (!journal->work.queued && journal_is_open(journal)) {
         shard_enter(journal->shard, NULL);
-        reactor_defer(journal->shard->reactor, TURN_COMMIT, &journal->work);
+        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->work);
     }
     writeback_kick(journal);
 }

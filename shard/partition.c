@@ -25,6 +25,7 @@ enum err partition_create(struct shard *shard, const struct request *request,
     list_init(&made->tail);
     list_init(&made->journal_wait_node);
     list_init(&made->behind_node);
+    list_init(&made->gather_node);
     completion_init(&made->commit_work, commit_work);
     for (uint32_t i = 0; i < request->assign.segment_count; i++) {
         enum err err = partition_add_segment(made, &request->assign.segments[i]);
@@ -47,11 +48,15 @@ void partition_destroy(struct partition *partition)
 {
     ASSERT(partition->active == 0);
     ASSERT(partition->removal.doomed == NULL);
+    gather_close(partition);
     while (!list_empty(&partition->tail)) {
         tail_drop(CONTAINER_OF(partition->tail.next, struct tail_frame, in_partition));
     }
     list_remove(&partition->journal_wait_node);
     stream_forget(&partition->shard->looks, partition);
+    if (partition->shard->journal != NULL) {
+        journal_wake(partition->shard->journal); /* Whom its frames held up. */
+    }
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         ASSERT(partition->segments[i]->fd < 0);
         journal_forget(partition->segments[i]);

@@ -113,6 +113,7 @@ struct fetch_piece {
 struct request_produce {
     struct bytes batch;     /* Exactly one RecordBatch v2; borrowed until the request is home. */
     bool zstd_allowed;      /* Produce >= 7. */
+    bool crc_known;         /* Whoever submits it has just computed it, or checked it. */
     uint64_t base_offset;   /* Out. */
     int64_t append_time_ms; /* Out: -1 with CreateTime. */
     uint64_t log_start;     /* Out. */

@@ -55,7 +55,9 @@ struct tail_frame {
     uint32_t frame_at, frame_bytes; /* The frame in the block, padded to 8. */
     uint32_t data_at, data_size;    /* Its batches in the block. */
     int64_t timestamp_max;
+    uint32_t charge;      /* What it counts for in the cache: a block may have several frames. */
     bool pinned;          /* Not in its file yet: the only copy in memory, served from here. */
+    bool gathered;        /* See gather.c. */
     uint64_t journal_seq; /* The live block that holds it; 0: none. */
 };
 
@@ -135,10 +137,15 @@ struct writer {
     struct commit commits[COMMITS_MAX];
     uint32_t extent_head, extent_tail; /* Writes to the file, modulo EXTENTS_MAX. */
     struct extent_write extents[EXTENTS_MAX];
-    struct tail_frame *pinned;    /* The first pinned frame; NULL: none. */
-    struct tail_frame *unwritten; /* The first one that no write to the file holds; NULL: none. */
-    uint64_t unwritten_bytes;     /* Of it and all behind it. */
-    uint64_t unwritten_blocks;    /* What they take in the file if each is written alone. */
+    struct tail_frame *pinned;      /* The first pinned frame; NULL: none. */
+    struct tail_frame *unwritten;   /* The first one that no write to the file holds; NULL: none. */
+    uint64_t unwritten_bytes;       /* Of it and all behind it. */
+    uint64_t unwritten_blocks;      /* What they take in the file if each is written alone. */
+    struct block *gather;           /* Takes the next frames, see gather.c; NULL: none. */
+    struct tail_frame *gather_last; /* The last one in it; NULL: it is written already. */
+    uint32_t gather_used;
+    uint32_t gather_bytes; /* Size of the next block. */
+    bool gather_old;       /* The block was there at the last tick. */
     struct io allocate;
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
@@ -322,6 +329,7 @@ struct partition {
     bool commit_waits;             /* For memory. */
     struct list journal_wait_node; /* Waits for the journal. */
     struct list behind_node;       /* Has frames to be written back. */
+    struct list gather_node;       /* Has a block that takes more frames. */
     bool ready;                    /* Recovered. */
     bool unread;   /* Sealed, and its newest file not looked at since the start: the first append
                      needs what it knows of producers and stream ids. */
@@ -462,6 +470,8 @@ uint32_t extent_fill(struct extent_write *extent, uint8_t *at, uint64_t limit);
 void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_end,
                 int64_t timestamp_max);
 void extent_submit(struct extent_write *extent, struct block *block, uint32_t used);
+/* Adds the unwritten frames that stand in `block` as they would in the file; as extent_fill(). */
+uint32_t extent_take(struct extent_write *extent, const struct block *block);
 
 /* writeback.c */
 void writeback_add(struct partition *partition, struct tail_frame *frame);
@@ -474,9 +484,32 @@ void writeback_work(struct completion *work);
 bool writeback_chunk(struct partition *partition, uint64_t limit);
 bool writeback_flush(struct partition *partition); /* True: the file has, or never gets, all. */
 
+/* gather.c */
+enum gather_answer {
+    GATHER_TAKE,
+    GATHER_WAIT,      /* The commit is kicked when more is written. */
+    GATHER_NO_MEMORY, /* Of the size that was set. */
+};
+
+void gather_init(struct journal *journal);
+void gather_stop(struct journal *journal);
+/* Is a frame of that size acked when it is staged, and written when it suits? */
+bool gather_takes(const struct partition *partition, uint32_t frame_bytes);
+/* TAKE: there is room for it at writer.gather_used of writer.gather; then gather_add() it. */
+enum gather_answer gather_offer(struct partition *partition, uint32_t frame_bytes, uint32_t *size);
+void gather_add(struct partition *partition, struct tail_frame *frame);
+void gather_release(struct tail_frame *frame);  /* It is no longer pinned. */
+void gather_close(struct partition *partition); /* The block takes nothing more. */
+void gather_push(struct partition *partition);  /* Writes blocks that take nothing more. */
+void gather_give_up(struct partition *partition);
+uint32_t gather_pressure(const struct shard *shard); /* Of what may be pinned, of 1024. */
+
 /* tail.c */
 void tail_init(struct shard *shard);
-struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block);
+/* `charge`: of the block's bytes, those that go with this frame. */
+struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block,
+                            uint32_t charge);
+void tail_charge(struct tail_frame *frame, uint32_t more);
 void tail_unpin(struct tail_frame *frame); /* It is in its file. */
 bool tail_room(const struct shard *shard); /* tail_add() will not fail. */
 void tail_drop(struct tail_frame *frame);

@@ -27,6 +27,8 @@ static void tail_release(struct tail_frame *frame)
     }
     if (frame->journal_seq != 0) {
         journal_unpin(partition->shard->journal, frame);
+    } else if (frame->gathered) {
+        gather_release(frame);
     }
     frame->pinned = false;
 }
@@ -35,12 +37,12 @@ void tail_drop(struct tail_frame *frame)
 {
     struct shard *shard = frame->partition->shard;
     ASSERT(frame->block != NULL);
-    ASSERT(shard->tail_bytes >= frame->block->size);
+    ASSERT(shard->tail_bytes >= frame->charge);
     if (frame->pinned) {
         writeback_drop(frame->partition, frame);
         tail_release(frame);
     }
-    shard->tail_bytes -= frame->block->size;
+    shard->tail_bytes -= frame->charge;
     struct block *block = frame->block;
     frame->block = NULL;
     list_remove(&frame->in_partition);
@@ -77,7 +79,7 @@ static uint64_t tail_drop_oldest(struct shard *shard)
         return 0;
     }
     struct tail_frame *frame = CONTAINER_OF(shard->tail.next, struct tail_frame, in_shard);
-    uint64_t size = frame->block->size;
+    uint64_t size = frame->charge;
     tail_drop(frame);
     return size;
 }
@@ -120,22 +122,34 @@ bool tail_room(const struct shard *shard)
 }
 
 /* Takes over a reference of `block`. The frame is pinned. NULL: every frame is. */
-struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block)
+struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block,
+                            uint32_t charge)
 {
     struct tail_frame *frame = tail_take(shard);
     if (frame == NULL) {
         return NULL;
     }
-    *frame = (struct tail_frame){.block = block, .partition = partition, .pinned = true};
+    *frame = (struct tail_frame){
+        .block = block, .partition = partition, .pinned = true, .charge = charge};
     list_init(&frame->in_partition);
     list_init(&frame->in_shard);
     list_push_back(&shard->tail_pinned, &frame->in_shard);
     list_push_back(&partition->tail, &frame->in_partition);
-    shard->tail_bytes += block->size;
+    shard->tail_bytes += charge;
     if (partition->writer.pinned == NULL) {
         partition->writer.pinned = frame;
     }
     return frame;
+}
+
+void tail_charge(struct tail_frame *frame, uint32_t more)
+{
+    struct shard *shard = frame->partition->shard;
+    frame->charge += more;
+    shard->tail_bytes += more;
+    if (frame->pinned && frame->gathered) {
+        shard->journal->held_bytes += more;
+    }
 }
 
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset)

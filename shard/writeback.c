@@ -141,6 +141,18 @@ static void writeback_await_memory(struct journal *journal, uint32_t size)
     memory_await(journal->shard->reactor->memory, journal->shard->reactor, &journal->memory);
 }
 
+/* A block that stands as it will in the file: all of it, where it is. */
+static void writeback_gathered(struct partition *partition)
+{
+    struct reactor *reactor = partition->shard->reactor;
+    struct block *block = block_ref(partition->writer.unwritten->block);
+    struct extent_write *extent = extent_begin(partition);
+    uint32_t used = extent_take(extent, block);
+    stats_add(&reactor->stats, STAT_WRITEBACK_CHUNKS, 1);
+    stats_add(&reactor->stats, STAT_WRITEBACK_BYTES, used);
+    extent_submit(extent, block, used);
+}
+
 bool writeback_chunk(struct partition *partition, uint64_t limit)
 {
     struct reactor *reactor = partition->shard->reactor;
@@ -148,7 +160,12 @@ bool writeback_chunk(struct partition *partition, uint64_t limit)
     if (!writeback_wanted(partition) || !extent_room(partition)) {
         return false;
     }
-    uint64_t size = max_u64(limit, writer->unwritten->frame_bytes);
+    const struct tail_frame *first = writer->unwritten;
+    if (first->gathered && first->frame_at == EXTENT_HEADER_BYTES) {
+        writeback_gathered(partition);
+        return true;
+    }
+    uint64_t size = max_u64(limit, first->frame_bytes);
     size = min_u64(size, writer->unwritten_bytes) + EXTENT_HEADER_BYTES;
     size = align_up(size, DISK_BLOCK_BYTES);
     struct block *block = block_acquire(reactor->memory, MEMORY_RECOVERY, (uint32_t)size);
@@ -193,7 +210,7 @@ static struct partition *writeback_choose(const struct journal *journal, uint32_
 void writeback_work(struct completion *work)
 {
     struct journal *journal = CONTAINER_OF(work, struct journal, writeback_work);
-    uint32_t pressure = journal_pressure(journal);
+    uint32_t pressure = max_u32(journal_pressure(journal), gather_pressure(journal->shard));
     uint64_t chunk = writeback_chunk_bytes(journal);
     bool forced = pressure > PRESSURE * 3 / 4 || journal->failed;
     while (journal->chunks < writeback_chunks_max(journal, pressure) &&
@@ -216,6 +233,6 @@ void writeback_kick(struct journal *journal)
 {
     if (!journal->writeback_work.queued && !list_empty(&journal->behind)) {
         shard_enter(journal->shard, NULL);
-        reactor_defer(journal->shard->reactor, TURN_COMMIT, &journal->writeback_work);
+        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->writeback_work);
     }
 }

@@ -45,7 +45,11 @@ static void fault_submit(struct reactor *reactor, struct io *batch)
             engine_fault.below->submit(reactor, io);
         } else if (meant) {
             engine_fault.hits++;
-            io_complete(reactor, io, engine_fault.err);
+            if (engine_fault.hold) {
+                io_list_push(&engine_fault.held, io);
+            } else {
+                io_complete(reactor, io, engine_fault.err);
+            }
         } else {
             engine_fault.below->submit(reactor, io);
         }
@@ -58,6 +62,21 @@ struct io_engine engine_wrap(const struct io_engine *below)
     wrapped.submit = fault_submit;
     engine_fault = (struct engine_fault){.below = below, .op = IO_NONE};
     return wrapped;
+}
+
+void engine_let_go(struct engine *engine, enum err err)
+{
+    struct io *io;
+    engine_fault.op = err == OK ? IO_NONE : engine_fault.op;
+    engine_fault.err = err;
+    engine_fault.hold = false;
+    while ((io = io_list_pop(&engine_fault.held)) != NULL) {
+        if (err == OK) {
+            engine_fault.below->submit(&engine->reactor, io);
+        } else {
+            io_complete(&engine->reactor, io, err);
+        }
+    }
 }
 
 static void engine_answer_roll(struct engine *engine, struct shard_roll *roll)

@@ -73,6 +73,8 @@ struct engine_fault {
     enum err err;
     uint32_t pass; /* So many of them still go through. */
     int spared_fd; /* So does what is done to this one; 0: none. */
+    bool hold;     /* They are kept until engine_let_go(), instead of failing. */
+    struct io_list held;
     uint32_t hits;
     uint32_t seen[IO_LOCK + 1]; /* Operations by kind, failed or not. */
 };
@@ -83,6 +85,8 @@ extern struct engine_fault engine_fault;
 const struct io_engine *const *engine_list(uint32_t *count);
 
 struct io_engine engine_wrap(const struct io_engine *below); /* Without a fault yet. */
+/* What was held is done, and nothing more is held; or it fails, and so does what follows. */
+void engine_let_go(struct engine *engine, enum err err);
 
 void engine_start(struct engine *engine, const struct io_engine *io);
 void engine_start_journaled(struct engine *engine, const struct io_engine *io,

@@ -1,0 +1,194 @@
+/* Appends of `os` segments: copied into the page cache where they are submitted, flushed by nobody
+ * but who wants the disk. Counts of operations, never times. */
+#include "tests/unit/shard/engine_fixture.h"
+
+#include "shard/journal.h"
+#include "shard/shard_internal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { ROUNDS_MAX = 100000 };
+
+static const struct engine_journals usual = {.cores = 1};
+static const struct engine_journals small = {
+    .cores = 1, .bytes = 256 << 10, .bytes_max = 256 << 10};
+
+static void on_each_engine(const struct engine_journals *with,
+                           void (*claim)(struct engine *engine, const struct io_engine *io))
+{
+    uint32_t count;
+    const struct io_engine *const *list = engine_list(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct io_engine wrapped = engine_wrap(list[i]);
+        struct engine *engine = malloc(sizeof(*engine));
+        assert_non_null(engine);
+        engine_start_journaled(engine, &wrapped, with);
+        engine->config.durability = DURABILITY_OS;
+        assert_int_equal(engine_assign(engine), OK);
+        engine_append_each(engine, 1, 10); /* Its file is made. */
+        claim(engine, &wrapped);
+        engine_let_go(engine, OK);
+        engine_end(engine);
+        free(engine);
+    }
+}
+
+static uint64_t counted(const struct engine *engine, enum stat_id stat)
+{
+    return engine->reactor.stats.counters[stat];
+}
+
+static uint64_t high_watermark(struct engine *engine)
+{
+    struct call call;
+    call_fetch(&call, engine, 0, false);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    uint64_t end = call.request.fetch.high_watermark;
+    call_release(&call);
+    return end;
+}
+
+static void check_counts(struct engine *engine, const struct io_engine *io)
+{
+    uint64_t writes = counted(engine, STAT_FILE_WRITES);
+    uint64_t blocks = counted(engine, STAT_JOURNAL_BLOCKS);
+    uint64_t entries = counted(engine, STAT_KERNEL_ENTRIES);
+    engine_append_each(engine, 20, 100);
+    assert_in_range(counted(engine, STAT_JOURNAL_BLOCKS) - blocks, 20, 21);
+    assert_in_range(counted(engine, STAT_FILE_WRITES) - writes, 20, 21);
+    if (strcmp(io->name, "uring") == 0) { /* The one of a turn that has nothing more to do. */
+        assert_in_range(counted(engine, STAT_KERNEL_ENTRIES) - entries, 0, 25);
+    }
+    engine_crash(engine, io);
+    assert_int_equal(engine->journals_opened.frames, 21);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(high_watermark(engine), 21);
+}
+
+static void an_append_is_one_copy_and_no_wait(void **state)
+{
+    (void)state;
+    on_each_engine(&usual, check_counts);
+}
+
+static void append_to(struct engine *engine, uint32_t partition)
+{
+    engine->id.partition = partition;
+    engine_append_each(engine, 1, 100);
+}
+
+static void check_mixed(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    uint32_t os = engine->id.partition;
+    uint32_t disk = os + 1;
+    engine->unrecorded = true;
+    engine->segment_count = 0; /* Of the other one. */
+    engine->id.partition = disk;
+    engine->config.durability = DURABILITY_DISK;
+    engine->config.segment_records = 1000;
+    assert_int_equal(engine_assign(engine), OK);
+    append_to(engine, disk);
+    append_to(engine, disk);
+    struct journal *journal = engine->shard->journal;
+    assert_int_equal(journal->durable_seq, journal->done_seq);
+    append_to(engine, os);
+    append_to(engine, os);
+    assert_true(journal->durable_seq < journal->done_seq);
+    uint32_t syncs = engine_fault.seen[IO_SYNC];
+    append_to(engine, disk); /* Not over what is not durable before it. */
+    assert_int_equal(engine_fault.seen[IO_SYNC] - syncs, 1);
+    assert_int_equal(journal->durable_seq, journal->done_seq);
+    append_to(engine, disk);
+    assert_int_equal(engine_fault.seen[IO_SYNC] - syncs, 1);
+    assert_int_equal(journal->durable_seq, journal->done_seq);
+}
+
+static void a_disk_append_behind_os_appends_waits_for_a_sync_of_both(void **state)
+{
+    (void)state;
+    on_each_engine(&usual, check_mixed);
+}
+
+static void check_behind(struct engine *engine, const struct io_engine *io)
+{
+    struct journal *journal = engine->shard->journal;
+    engine_fault.op = IO_SYNC;
+    engine_fault.hold = true;
+    engine_fault.hits = 0;
+    uint32_t appends = 0;
+    while (engine_fault.hits == 0) {
+        assert_true(appends < ROUNDS_MAX);
+        engine_append_each(engine, 1, 3000);
+        appends++;
+    }
+    engine_append_each(engine, 3, 100); /* None waits for it. */
+    assert_true(journal->syncing);
+    uint64_t before = journal->durable_seq;
+    engine_let_go(engine, OK);
+    for (uint32_t i = 0; journal->syncing; i++) {
+        assert_true(i < ROUNDS_MAX);
+        engine_turns(engine, 1);
+    }
+    assert_true(journal->durable_seq > before);
+    assert_true(journal->durable_seq < journal->done_seq); /* Not what came behind it. */
+    engine_append_each(engine, 200, 3000);                 /* Round the file, several times. */
+    engine_crash(engine, io);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(high_watermark(engine), 1 + appends + 3 + 200);
+}
+
+static void what_is_synced_for_the_sake_of_space_holds_nobody_up(void **state)
+{
+    (void)state;
+    on_each_engine(&small, check_behind);
+}
+
+static void check_fails(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    engine_fault.op = IO_SYNC;
+    engine_fault.err = ERR_IO;
+    for (uint32_t i = 0; engine_fault.hits == 0; i++) {
+        assert_true(i < ROUNDS_MAX);
+        engine_append_each(engine, 1, 3000);
+    }
+    for (uint32_t i = 0; !engine->shard->journal->failed; i++) {
+        assert_true(i < ROUNDS_MAX);
+        engine_turns(engine, 1);
+    }
+    engine_fault.op = IO_NONE;
+    uint64_t blocks = counted(engine, STAT_JOURNAL_BLOCKS);
+    uint64_t end = high_watermark(engine);
+    engine_append_each(engine, 3, 100); /* To their file. */
+    assert_int_equal(counted(engine, STAT_JOURNAL_BLOCKS), blocks);
+    assert_int_equal(high_watermark(engine), end + 3);
+    for (uint32_t i = 0; !list_empty(&engine->shard->tail_pinned); i++) {
+        assert_true(i < ROUNDS_MAX);
+        engine_turns(engine, 1);
+    }
+}
+
+static void a_sync_behind_that_fails_ends_the_journal_and_loses_nothing(void **state)
+{
+    (void)state;
+    on_each_engine(&small, check_fails);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_append_is_one_copy_and_no_wait),
+        cmocka_unit_test(a_disk_append_behind_os_appends_waits_for_a_sync_of_both),
+        cmocka_unit_test(what_is_synced_for_the_sake_of_space_holds_nobody_up),
+        cmocka_unit_test(a_sync_behind_that_fails_ends_the_journal_and_loses_nothing),
+    };
+    return cmocka_run_group_tests_name("shard/cached", tests, NULL, NULL);
+}

@@ -1,0 +1,278 @@
+/* Appends of `memory` segments: acked when they are staged, whatever the disk does, and gathered
+ * until a write is worth it. Counts of operations, never times. */
+#include "tests/unit/shard/engine_fixture.h"
+
+#include "shard/journal.h"
+#include "shard/shard_internal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { ROUNDS_MAX = 100000 };
+
+static const struct engine_journals usual = {.cores = 1};
+
+static void on_each_engine(void (*claim)(struct engine *engine, const struct io_engine *io))
+{
+    uint32_t count;
+    const struct io_engine *const *list = engine_list(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct io_engine wrapped = engine_wrap(list[i]);
+        struct engine *engine = malloc(sizeof(*engine));
+        assert_non_null(engine);
+        engine_start_journaled(engine, &wrapped, &usual);
+        engine->config.durability = DURABILITY_MEMORY;
+        assert_int_equal(engine_assign(engine), OK);
+        engine_append_each(engine, 1, 10); /* Its file is made. */
+        claim(engine, &wrapped);
+        engine_let_go(engine, OK);
+        engine_end(engine);
+        free(engine);
+    }
+}
+
+static uint64_t counted(const struct engine *engine, enum stat_id stat)
+{
+    return engine->reactor.stats.counters[stat];
+}
+
+static void hold_writes(void)
+{
+    engine_fault.op = IO_WRITE;
+    engine_fault.hold = true;
+    engine_fault.hits = 0;
+}
+
+/* The end of the log, by a reader's look. */
+static uint64_t high_watermark(struct engine *engine)
+{
+    struct call call;
+    call_fetch(&call, engine, 0, false);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    uint64_t end = call.request.fetch.high_watermark;
+    call_release(&call);
+    return end;
+}
+
+static void turn_until_written(struct engine *engine)
+{
+    for (uint32_t i = 0; engine->shard->journal->held_frames > 0; i++) {
+        assert_true(i < ROUNDS_MAX);
+        engine_turns(engine, 1);
+    }
+}
+
+static void append_now(struct engine *engine, struct call *call, uint8_t *batch, uint32_t size)
+{
+    struct batch_spec spec = {.records = 1,
+                              .value_bytes = size,
+                              .timestamp = 1,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    call_append(call, engine, batch, batch_make(&spec, batch, size + 256));
+}
+
+static void check_turn(struct engine *engine, const struct io_engine *io)
+{
+    static uint8_t batch[1024];
+    struct call call;
+    (void)io;
+    hold_writes();
+    append_now(engine, &call, batch, 100);
+    assert_int_equal(call.finished, 0);
+    engine_turns(engine, 1); /* Staged, acked; the answer is on its way. */
+    assert_int_equal(engine->shard->journal->held_frames, 2);
+    assert_int_equal(high_watermark(engine), 2);
+    assert_true(call.finished > 0);
+    assert_int_equal(call.err, OK);
+}
+
+static void an_append_is_acked_in_the_turn_in_which_it_is_staged(void **state)
+{
+    (void)state;
+    on_each_engine(check_turn);
+}
+
+static void check_gathers(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    turn_until_written(engine);
+    uint64_t writes = counted(engine, STAT_FILE_WRITES);
+    uint64_t blocks = counted(engine, STAT_JOURNAL_BLOCKS);
+    engine_append_each(engine, 50, 100); /* Half of the smallest block. */
+    turn_until_written(engine);          /* By the clock, which may have come in between. */
+    uint64_t chunks = counted(engine, STAT_WRITEBACK_CHUNKS) - 1;
+    assert_in_range(chunks, 1, 10);
+    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), 0);
+    /* An extent each; and the journal hears of the file now and then. */
+    uint64_t journaled = counted(engine, STAT_JOURNAL_BLOCKS) - blocks;
+    assert_in_range(counted(engine, STAT_FILE_WRITES) - writes, chunks, chunks + journaled);
+    assert_int_equal(high_watermark(engine), 51);
+}
+
+static void small_appends_share_one_write(void **state)
+{
+    (void)state;
+    on_each_engine(check_gathers);
+}
+
+static void check_full(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    hold_writes();
+    /* Frames of 1,200 bytes and 16 KiB: the fourteenth begins a block, and the first one goes. */
+    engine_append_each(engine, 30, 1000);
+    assert_in_range(engine_fault.hits, 1, EXTENTS_MAX);
+    assert_int_equal(engine->shard->journal->held_frames, 31);
+    engine_let_go(engine, OK);
+    turn_until_written(engine);
+    assert_int_equal(high_watermark(engine), 31);
+}
+
+static void a_full_block_is_written_at_once(void **state)
+{
+    (void)state;
+    on_each_engine(check_full);
+}
+
+static void check_limit(struct engine *engine, const struct io_engine *io)
+{
+    static uint8_t batches[64][2048];
+    struct call calls[64];
+    (void)io;
+    engine->shard->tail_bytes_max = 64 << 10; /* Half of it may be pinned. */
+    hold_writes();
+    for (uint32_t i = 0; i < 64; i++) {
+        append_now(engine, &calls[i], batches[i], 1000);
+        engine_turns(engine, 3);
+    }
+    uint32_t acked = 0;
+    for (uint32_t i = 0; i < 64; i++) {
+        acked += calls[i].finished > 0;
+    }
+    assert_in_range(acked, 2, 32);
+    assert_in_range(engine->shard->journal->held_bytes, 1, 48 << 10);
+    engine_let_go(engine, OK);
+    for (uint32_t i = 0; i < 64; i++) {
+        call_wait(&calls[i]);
+        assert_int_equal(calls[i].err, OK);
+    }
+    assert_int_equal(high_watermark(engine), 65);
+}
+
+static void appends_wait_when_too_much_is_not_written(void **state)
+{
+    (void)state;
+    on_each_engine(check_limit);
+}
+
+static void check_sync(struct engine *engine, const struct io_engine *io)
+{
+    struct call call;
+    engine_append_each(engine, 20, 100);
+    call_sync(&call, engine);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(engine->shard->journal->held_frames, 0);
+    engine_crash(engine, io);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(high_watermark(engine), 21);
+}
+
+static void a_sync_writes_what_was_gathered(void **state)
+{
+    (void)state;
+    on_each_engine(check_sync);
+}
+
+static void check_failure(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    turn_until_written(engine);
+    hold_writes();
+    engine_append_each(engine, 5, 100);
+    engine_let_go(engine, ERR_IO);
+    turn_until_written(engine); /* Or given up: nobody has them but the cache. */
+    engine_fault.op = IO_NONE;
+    assert_true(list_empty(&engine->shard->tail_pinned));
+    assert_int_equal(high_watermark(engine), 6); /* What was acked can still be read. */
+    struct call call;
+    call_sync(&call, engine);
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_STORAGE);
+    engine_append_each(engine, 1, 100); /* In the next segment. */
+    assert_int_equal(engine->segment_count, 2);
+}
+
+static void a_write_that_fails_ends_the_segment_and_frees_what_it_held(void **state)
+{
+    (void)state;
+    on_each_engine(check_failure);
+}
+
+static void check_large(struct engine *engine, const struct io_engine *io)
+{
+    static uint8_t batch[400000];
+    struct call call;
+    (void)io;
+    turn_until_written(engine);
+    uint64_t extents = counted(engine, STAT_WRITEBACK_CHUNKS);
+    engine_append_each(engine, 3, 100);
+    append_now(engine, &call, batch, 300000);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    turn_until_written(engine);
+    assert_in_range(counted(engine, STAT_WRITEBACK_CHUNKS) - extents, 1, 3);
+    engine_append_each(engine, 3, 100);
+    assert_int_equal(high_watermark(engine), 8);
+    engine_stop_shard(engine);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(high_watermark(engine), 8);
+}
+
+static void a_large_append_goes_behind_what_was_gathered(void **state)
+{
+    (void)state;
+    on_each_engine(check_large);
+}
+
+static void check_drop(struct engine *engine, const struct io_engine *io)
+{
+    struct call call;
+    (void)io;
+    engine_append_each(engine, 5, 100);
+    call_drop(&call, engine);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(engine->shard->journal->held_frames, 0);
+    assert_int_equal(engine->shard->journal->held_bytes, 0);
+    assert_int_equal(engine->shard->tail_bytes, 0);
+}
+
+static void a_partition_is_dropped_while_it_gathers(void **state)
+{
+    (void)state;
+    on_each_engine(check_drop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_append_is_acked_in_the_turn_in_which_it_is_staged),
+        cmocka_unit_test(small_appends_share_one_write),
+        cmocka_unit_test(a_full_block_is_written_at_once),
+        cmocka_unit_test(appends_wait_when_too_much_is_not_written),
+        cmocka_unit_test(a_sync_writes_what_was_gathered),
+        cmocka_unit_test(a_write_that_fails_ends_the_segment_and_frees_what_it_held),
+        cmocka_unit_test(a_large_append_goes_behind_what_was_gathered),
+        cmocka_unit_test(a_partition_is_dropped_while_it_gathers),
+    };
+    return cmocka_run_group_tests_name("shard/gather", tests, NULL, NULL);
+}
