@@ -1,7 +1,7 @@
 /* floe cluster rebuild-map: what a new map of a data directory has, when meta/ is lost; from the
  * headers and seal blocks of its segments, and what the journals have behind the open ones.
  *
- *     --write: LOCK -> plan -> a row for each partition, what is amiss -> --write: the new map
+ *     --write: LOCK, meta/ sound? -> plan -> a row for each partition, what is amiss -> the new map
  *
  * Without --write nothing is locked, and nothing written. */
 #include "tools/rebuild.h"
@@ -137,7 +137,7 @@ static int rebuild_run(struct rebuild *rebuild, struct rebuild_writer *writer)
                         rebuild->losses);
     }
     if (writer != NULL && code == CMD_OK) {
-        code = rebuild_write(writer, rebuild, cmd_value(cmd, "--replace-meta") != NULL);
+        code = rebuild_write(writer, rebuild);
     }
     return code == CMD_OK && rebuild->findings > 0 ? CMD_PARTLY : code;
 }
@@ -164,7 +164,7 @@ static int rebuild_find_files(struct rebuild *rebuild, struct rebuild_writer **w
         return cmd_fail(cmd, CMD_USAGE, "%s is a file: give the data directory", dir);
     }
     if (cmd_value(cmd, "--write") != NULL) {
-        code = rebuild_open(writer, cmd, dir);
+        code = rebuild_open(writer, cmd, dir, cmd_value(cmd, "--replace-meta") != NULL);
     }
     rebuild->list.owned = *writer != NULL;
     code = code == CMD_OK ? log_files_find(&rebuild->list, dir) : code;

@@ -61,7 +61,7 @@ static const struct cmd_flag export_flags[] = {
 
 static const struct cmd_flag rebuild_flags[] = {
     {"--write", NULL, NULL,
-     "write the new map; what is in meta/ is kept as meta.old-TIME. Without it nothing is written"},
+     "write the new map; what is in meta/ is kept as meta.old-TIME. Code 6: done, with findings"},
     {"--accept-loss", NULL, NULL,
      "write also what hides records or gives them up, as the findings say; no file is deleted"},
     {"--replace-meta", NULL, NULL, "write also if the map in meta/ is sound"},

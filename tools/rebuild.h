@@ -71,13 +71,15 @@ void rebuild_free(struct rebuild *rebuild);
 
 struct rebuild_writer;
 
-/* Locks the directory `dir`, which must be a server's. CMD_OK, or an exit code after it has said
- * why. */
-NODISCARD int rebuild_open(struct rebuild_writer **writer, const struct cmd *cmd, const char *dir);
+/* Locks the directory `dir`, which must be a server's, and looks at its map: a sound one is left
+ * alone, unless `replace`. CMD_OK, or an exit code after it has said why; rebuild_close() in any
+ * case. */
+NODISCARD int rebuild_open(struct rebuild_writer **writer, const struct cmd *cmd, const char *dir,
+                           bool replace);
 
-/* Makes the new map and puts it in the place of meta/, which is kept under another name. `replace`:
- * also if meta/ is sound. Says what it did, or why it did nothing; the exit code. */
-NODISCARD int rebuild_write(struct rebuild_writer *writer, struct rebuild *rebuild, bool replace);
+/* Makes the new map and puts it in the place of meta/, which is kept under another name. Says what
+ * it did, or why it did nothing; the exit code. */
+NODISCARD int rebuild_write(struct rebuild_writer *writer, struct rebuild *rebuild);
 
 /* Unlocks; NULL is fine. `code`, or another one after it has said why. */
 NODISCARD int rebuild_close(struct rebuild_writer *writer, int code);

@@ -40,7 +40,8 @@ struct rebuild_writer {
     struct meta_start meta_start;
     struct adoption adoption;
     struct proposal proposal;
-    uint8_t cluster_id[16]; /* The new one. */
+    uint8_t cluster_id[16];       /* The new one. */
+    char why[REBUILD_TEXT_BYTES]; /* The old one is replaced. */
     char old[REBUILD_PATH_BYTES];
 };
 
@@ -157,22 +158,6 @@ static int writer_open_directory(struct rebuild_writer *writer)
                                 "%s", op.message);
 }
 
-int rebuild_open(struct rebuild_writer **writer, const struct cmd *cmd, const char *dir)
-{
-    struct rebuild_writer *made = calloc(1, sizeof(*made));
-    *writer = made;
-    if (made == NULL) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
-    }
-    made->cmd = cmd;
-    (void)snprintf(made->dir, sizeof(made->dir), "%s", dir);
-    (void)log_set_level_text("error"); /* What is worth a word is said here. */
-    int code = writer_check_owner(made);
-    code = code == CMD_OK ? writer_check_user(made) : code;
-    code = code == CMD_OK ? writer_open_reactor(made) : code;
-    return code == CMD_OK ? writer_open_directory(made) : code;
-}
-
 int rebuild_close(struct rebuild_writer *writer, int code)
 {
     if (writer == NULL) {
@@ -249,25 +234,24 @@ static void writer_close_map(struct rebuild_writer *writer)
     }
 }
 
-/* CMD_OK: there is no map that a server would take; `why` says in words what is wrong with it. */
-static int writer_check_map(struct rebuild_writer *writer, bool replace,
-                            char why[REBUILD_TEXT_BYTES])
+/* CMD_OK: there is no map that a server would take; writer->why says what is wrong with it. */
+static int writer_check_map(struct rebuild_writer *writer, bool replace)
 {
     static const uint8_t none[16];
     char path[REBUILD_PATH_BYTES];
     if (access(writer_path(writer, "meta/term", path), F_OK) != 0 && errno == ENOENT) {
-        (void)snprintf(why, REBUILD_TEXT_BYTES, "it is missing");
+        (void)snprintf(writer->why, REBUILD_TEXT_BYTES, "it is missing");
         return CMD_OK;
     }
     if (replace) {
-        (void)snprintf(why, REBUILD_TEXT_BYTES, "it is replaced, sound or not");
+        (void)snprintf(writer->why, REBUILD_TEXT_BYTES, "it is replaced, sound or not");
         return CMD_OK;
     }
     enum err err = writer_open_map(writer, writer_path(writer, "meta", path));
     const uint8_t *own = writer->identity.cluster_id;
     bool ours = err == OK && (memcmp(own, none, sizeof(none)) == 0 ||
                               memcmp(own, map_cluster_id(meta_map(writer->meta)), 16) == 0);
-    (void)snprintf(why, REBUILD_TEXT_BYTES, "%s",
+    (void)snprintf(writer->why, REBUILD_TEXT_BYTES, "%s",
                    err != OK ? writer->meta_start.message : "it is not this directory's");
     writer_close_map(writer);
     if (ours) {
@@ -281,9 +265,27 @@ static int writer_check_map(struct rebuild_writer *writer, bool replace,
         return cmd_fail(writer->cmd, CMD_FAILED,
                         "%s. Nothing is written: the map may be sound. --replace-meta makes a new "
                         "one all the same",
-                        why);
+                        writer->why);
     }
     return CMD_OK;
+}
+
+int rebuild_open(struct rebuild_writer **writer, const struct cmd *cmd, const char *dir,
+                 bool replace)
+{
+    struct rebuild_writer *made = calloc(1, sizeof(*made));
+    *writer = made;
+    if (made == NULL) {
+        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+    }
+    made->cmd = cmd;
+    (void)snprintf(made->dir, sizeof(made->dir), "%s", dir);
+    (void)log_set_level_text("error"); /* What is worth a word is said here. */
+    int code = writer_check_owner(made);
+    code = code == CMD_OK ? writer_check_user(made) : code;
+    code = code == CMD_OK ? writer_open_reactor(made) : code;
+    code = code == CMD_OK ? writer_open_directory(made) : code;
+    return code == CMD_OK ? writer_check_map(made, replace) : code;
 }
 
 static enum err writer_io(struct io *io)
@@ -435,7 +437,7 @@ static int writer_put(struct rebuild_writer *writer)
     return err == OK ? CMD_OK : writer_fail(writer, err, "cannot write the superblock");
 }
 
-static void writer_say(const struct rebuild_writer *writer, const char *why)
+static void writer_say(const struct rebuild_writer *writer)
 {
     char id[TOPIC_ID_TEXT_BYTES];
     struct topic_id cluster;
@@ -444,23 +446,18 @@ static void writer_say(const struct rebuild_writer *writer, const char *why)
                   "%s: a new map is written, cluster %s\n"
                   "the old one: %s%s%s\n"
                   "now start floe: it serves what the plan says\n",
-                  writer->dir, topic_id_text(&cluster, id), why,
+                  writer->dir, topic_id_text(&cluster, id), writer->why,
                   writer->old[0] != 0 ? "; it is kept as " : "", writer->old);
 }
 
-int rebuild_write(struct rebuild_writer *writer, struct rebuild *rebuild, bool replace)
+int rebuild_write(struct rebuild_writer *writer, struct rebuild *rebuild)
 {
-    char why[REBUILD_TEXT_BYTES];
-    int code = writer_check_map(writer, replace, why);
-    if (code != CMD_OK) {
-        return code;
-    }
-    code = writer_make_map(writer, rebuild);
+    int code = writer_make_map(writer, rebuild);
     writer_close_map(writer);
     code = code == CMD_OK ? writer_set_aside(writer, rebuild) : code;
     code = code == CMD_OK ? writer_put(writer) : code;
     if (code == CMD_OK) {
-        writer_say(writer, why);
+        writer_say(writer);
     }
     return code;
 }
