@@ -326,6 +326,7 @@ static void check_chain(struct engine *engine)
         while ((err = claim_fetch(&call, engine, offset)) == OK) {
             offset = call_end(&call);
             call_release(&call);
+            assert_true(offset <= 10);
         }
         assert_int_equal(err, ERR_DAMAGED);
         assert_int_equal(offset, 10);
