@@ -5,7 +5,7 @@
  *     nobody uses it -> at rest -> used again, or gone when memory is wanted
  *
  * Looks are part of what readers may hold (lend.c): those in use count in full, those at rest are
- * given up for anything else. */
+ * given up for anything else. Few rest, until somebody misses what went. */
 #include "shard/look.h"
 
 #include "core/assert.h"
@@ -27,6 +27,7 @@ enum err looks_open(struct shard *shard)
     if (looks->all == NULL) {
         return ERR_NO_MEMORY;
     }
+    looks->kept_max = min_u64(LOOKS_KEPT_BYTES, shard->lent_bytes_max);
     list_init(&looks->free);
     list_init(&looks->idle);
     list_init(&looks->ahead);
@@ -70,6 +71,40 @@ static void look_wake(struct look *look)
         list_remove(&look->at_rest);
         looks->resting--;
         looks->bytes_resting -= look->block->size;
+        looks->bytes_idle -= look->ahead_of == NULL ? look->block->size : 0;
+    }
+}
+
+static struct look_gone *look_gone(struct looks *looks, uint64_t segment_id, uint64_t position)
+{
+    uint64_t hash = (segment_id * 0x9e3779b97f4a7c15U) ^ (position * 0xc2b2ae3d27d4eb4fU);
+    return &looks->gone[(hash >> 40) % LOOKS_MISSED];
+}
+
+/* Keeps no more at rest than was ever missed. */
+static void looks_trim(struct looks *looks)
+{
+    while (looks->bytes_idle > looks->kept_max) {
+        struct look *look = CONTAINER_OF(looks->idle.next, struct look, at_rest);
+        uint64_t id = look->segment->info.id;
+        looks->gone_bytes += look->block->size;
+        *look_gone(looks, id, look->position) = (struct look_gone){
+            .segment_id = id, .position = look->position, .gone_bytes = looks->gone_bytes};
+        look_drop(look);
+    }
+}
+
+/* The same is read again: had more been kept, as much as readers may hold, it would be there. */
+static void look_missed(const struct look *look)
+{
+    struct looks *looks = &look->shard->looks;
+    uint64_t max = look->shard->lent_bytes_max;
+    struct look_gone *gone = look_gone(looks, look->segment->info.id, look->position);
+    if (gone->segment_id == look->segment->info.id && gone->position == look->position &&
+        looks->kept_max + (looks->gone_bytes - gone->gone_bytes) <= max) {
+        COVER("a look went that is wanted again");
+        looks->kept_max = min_u64(max, looks->kept_max + 2 * (uint64_t)look->block->size);
+        *gone = (struct look_gone){0};
     }
 }
 
@@ -97,6 +132,8 @@ void look_unref(struct look *look)
     list_push_back(look->ahead_of != NULL ? &looks->ahead : &looks->idle, &look->at_rest);
     looks->resting++;
     looks->bytes_resting += look->block->size;
+    looks->bytes_idle += look->ahead_of == NULL ? look->block->size : 0;
+    looks_trim(looks);
 }
 
 void look_drop(struct look *look)
@@ -309,6 +346,7 @@ struct look *look_start(struct segment *segment, uint64_t position, uint32_t lea
         struct list *before = look_before(segment, position);
         list_push_front(before, &look->in_segment);
         look->segment = segment;
+        look_missed(look);
     }
     if (ahead_of != NULL) {
         look->ahead_of = ahead_of;

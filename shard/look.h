@@ -13,9 +13,11 @@
 #include "core/memory.h"
 
 enum {
-    READ_BYTES = 256 << 10,    /* One look, as far as extents allow. */
-    LOOK_BYTES_MAX = 16 << 20, /* Of one whose extent is larger. */
-    LOOKS_AHEAD = 4,           /* Of a stream, at most, that nobody has used yet. */
+    READ_BYTES = 256 << 10,     /* One look, as far as extents allow. */
+    LOOK_BYTES_MAX = 16 << 20,  /* Of one whose extent is larger. */
+    LOOKS_KEPT_BYTES = 8 << 20, /* At rest, as long as nobody misses more. */
+    LOOKS_MISSED = 4096,
+    LOOKS_AHEAD = 4, /* Of a stream, at most, that nobody has used yet. */
     STREAMS_MAX = 64,
 };
 
@@ -43,6 +45,12 @@ struct look {
     uint32_t sound_first, sound_end;
 };
 
+/* A look that went though memory was not short. */
+struct look_gone {
+    uint64_t segment_id, position;
+    uint64_t gone_bytes; /* looks->gone_bytes then. */
+};
+
 /* Somebody who reads a log in order: each fetch begins where one before it ended. */
 struct stream {
     struct partition *partition;   /* NULL: free. */
@@ -62,9 +70,15 @@ struct looks {
     uint32_t look_bytes;           /* READ_BYTES, or less in tests. */
     struct list free, idle, ahead; /* The latter two: least recently used first. */
     uint64_t bytes;                /* Of the blocks of all looks. */
+    uint64_t bytes_idle;           /* Of them, in `idle`. */
     uint64_t bytes_resting;        /* Of them, at rest: they go when anybody wants memory. */
     uint64_t bytes_ahead;          /* Of them, with `ahead_of`, being read or there. */
-    bool starting_ahead;           /* No cache is dropped for this. */
+    /* What is idle beyond this goes. It grows when somebody reads again what went, and memory for
+     * it would have been there: fresh memory, and cold, is dear to who reads a log once. */
+    uint64_t kept_max;
+    uint64_t gone_bytes; /* Went so, ever. */
+    struct look_gone gone[LOOKS_MISSED];
+    bool starting_ahead; /* No cache is dropped for this. */
     struct stream streams[STREAMS_MAX];
     uint32_t stream_count; /* So many have room for their looks. */
     uint64_t clock, serial;

@@ -336,7 +336,7 @@ static void a_wait_ends_with_a_record_or_in_time(void **state)
     expect_end(reader);
 }
 
-enum { FAR_BATCHES = 80, FAR_RECORDS = 100, FAR_BYTES = 1000 };
+enum { FAR_BATCHES = 50, FAR_RECORDS = 100, FAR_BYTES = 1000 };
 
 /* From `offset` to the end; how many records there were. */
 static uint64_t read_far(struct floe_reader *reader, uint64_t offset)

@@ -11,7 +11,7 @@ enum {
     SCRIPT_BATCHES = 24,
     HURRY_CHANCE = 15,
     HURRY_TROUBLE_CHANCE = 50, /* A stop meets a recovery that cannot end. */
-    TIGHT_PER_MILLE = 80,      /* Of lives of the stand-in. */
+    TIGHT_PER_MILLE = 150,     /* Of lives of the stand-in. */
     HURRY_STEPS_MAX = 80,      /* About what it takes to recover. */
     PARTITIONS_OF_CORE = 64,
     DESCRIPTION_BYTES = 200,

@@ -230,6 +230,37 @@ static void what_is_read_for_readers_keeps_to_their_memory(void **state)
     claim_on_engines(check_bounds);
 }
 
+static void check_kept(struct engine *engine)
+{
+    begin(engine);
+    struct looks *looks = &engine->shard->looks;
+    looks->kept_max = MIB(2); /* A third of the file. */
+    read_to_end(engine, 0);
+    assert_true(looks->bytes <= MIB(2));
+    for (uint32_t i = 0; i < 4; i++) { /* More is kept each time that it is missed. */
+        read_to_end(engine, 0);
+    }
+    uint64_t reads = count(engine, STAT_FILE_READS);
+    read_to_end(engine, 0);
+    assert_int_equal(count(engine, STAT_FILE_READS), reads);
+    assert_in_range(looks->kept_max, BATCHES * EXTENT_BYTES, MIB(128) / 4);
+    /* What could never be kept is not missed. */
+    engine->readers_bytes_max = MIB(3);
+    claim_restart(engine);
+    looks = &engine->shard->looks;
+    looks->kept_max = MIB(1);
+    for (uint32_t i = 0; i < 4; i++) {
+        read_to_end(engine, 0);
+    }
+    assert_int_equal(looks->kept_max, MIB(1));
+}
+
+static void what_readers_miss_is_kept(void **state)
+{
+    (void)state;
+    claim_on_engines(check_kept);
+}
+
 static void check_appends_first(struct engine *engine)
 {
     begin(engine);
@@ -326,6 +357,7 @@ static void check_chain(struct engine *engine)
         while ((err = claim_fetch(&call, engine, offset)) == OK) {
             offset = call_end(&call);
             call_release(&call);
+            assert_true(offset <= 10);
         }
         assert_int_equal(err, ERR_DAMAGED);
         assert_int_equal(offset, 10);
@@ -515,6 +547,7 @@ int main(void)
         cmocka_unit_test(several_looks_are_read_at_once_for_who_is_far_behind),
         cmocka_unit_test(who_jumps_about_has_nothing_read_ahead),
         cmocka_unit_test(what_is_read_for_readers_keeps_to_their_memory),
+        cmocka_unit_test(what_readers_miss_is_kept),
         cmocka_unit_test(looks_give_way_to_appends),
         cmocka_unit_test(damage_in_what_was_read_ahead_is_told_at_its_offset),
         cmocka_unit_test(frame_that_does_not_follow_the_one_before_it_is_damage),
