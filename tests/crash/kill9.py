@@ -19,20 +19,23 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 sys.dont_write_bytecode = True
 
-from fixture import ROOT, World, check, equal  # noqa: E402
+from fixture import ROOT, World, check, counters, equal  # noqa: E402
 
 DURABILITIES, PARTITIONS, CYCLE_SECONDS = ["disk", "os"], 3, 60  # A topic of each durability.
 LOGS = [(f"crash-{durability}", at) for durability in DURABILITIES for at in range(PARTITIONS)]
-# Sizes of records; one of so many is a large one, which makes a batch of its own kind.
-SMALL, LARGE, LARGE_ONE_OF = (0, 400), (64 << 10, 200 << 10), 60
+# Sizes of records, and one of how many has them. A large one goes straight to its segment file, the
+# others by way of the journal, unless a batch of 50 has one of these.
+SMALL, MIDDLE, LARGE = (0, 400), (4 << 10, 32 << 10), (64 << 10, 200 << 10)
+MIDDLE_ONE_OF, LARGE_ONE_OF = 100, 150
 CYCLES_OF_A_LOOK = 10
 
 
 def content(log, number):
     """The record of that number: it begins with the number, the rest follows from it."""
     prng = random.Random(f"{log} {number}")
-    large = prng.randrange(LARGE_ONE_OF) == 0
-    return b"%d %s" % (number, prng.randbytes(prng.randrange(*(LARGE if large else SMALL))))
+    size = (LARGE if prng.randrange(LARGE_ONE_OF) == 0 else
+            MIDDLE if prng.randrange(MIDDLE_ONE_OF) == 0 else SMALL)
+    return b"%d %s" % (number, prng.randbytes(prng.randrange(*size)))
 
 
 class Workload:
@@ -44,6 +47,7 @@ class Workload:
         self.next = {log: 0 for log in LOGS}
         self.acked = {log: {} for log in LOGS}  # Number -> offset.
         self.ack_count, self.large_count, self.errors = 0, 0, []
+        self.commits, self.direct = 0, 0  # Of the servers; straight to a segment file.
         self.producer = Producer({
             "bootstrap.servers": address, "enable.idempotence": True, "message.timeout.ms": 300000,
             "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 50,
@@ -75,6 +79,13 @@ class Workload:
                 return
             self.next[log] += 1
         self.producer.poll(0)
+
+    def count(self, server):
+        """Before it is killed."""
+        rows = counters(server)
+        commits = sum(row["commits"] for row in rows)
+        self.commits += commits
+        self.direct += commits - sum(row["journal_frames"] for row in rows)
 
     def until(self, acks, alive):
         deadline = time.monotonic() + CYCLE_SECONDS
@@ -151,6 +162,7 @@ def cycles(world, options):
     for cycle in range(options.cycles):
         before = workload.ack_count
         workload.until(before + options.acks, server.alive)
+        workload.count(server)
         for _ in range(prng.randrange(30)):
             workload.step()  # The kill shall hit appends of all ages.
         equal(workload.errors, [], "the producer")
@@ -171,10 +183,13 @@ def cycles(world, options):
     verify_files(world)
     server.start()
     verify(workload, address, complete=True)
+    check(0 < workload.direct < workload.commits,
+          f"{workload.direct} of {workload.commits} commits were direct: that mixes nothing")
     counts = ", ".join(f"{sum(len(workload.acked[log]) for log in LOGS if log[0].endswith(name))} "
                        f"in {name}" for name in DURABILITIES)
     print(f"{options.cycles} kills, {workload.ack_count} acks ({counts}; {workload.large_count} of "
-          f"{LARGE[0] >> 10} KiB and more): none lost, none twice, offsets dense")
+          f"{LARGE[0] >> 10} KiB and more; {workload.direct} of {workload.commits} commits direct): "
+          "none lost, none twice, offsets dense")
 
 
 def main():
