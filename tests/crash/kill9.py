@@ -24,9 +24,9 @@ from fixture import ROOT, World, check, counters, equal  # noqa: E402
 DURABILITIES, PARTITIONS, CYCLE_SECONDS = ["disk", "os"], 3, 60  # A topic of each durability.
 LOGS = [(f"crash-{durability}", at) for durability in DURABILITIES for at in range(PARTITIONS)]
 # Sizes of records, and one of how many has them. A large one goes straight to its segment file, the
-# others by way of the journal.
-SMALL, MIDDLE, LARGE = (0, 400), (4 << 10, 60 << 10), (64 << 10, 200 << 10)
-MIDDLE_ONE_OF, LARGE_ONE_OF = 30, 60
+# others by way of the journal, unless a batch of 50 has one of these.
+SMALL, MIDDLE, LARGE = (0, 400), (4 << 10, 32 << 10), (64 << 10, 200 << 10)
+MIDDLE_ONE_OF, LARGE_ONE_OF = 100, 150
 CYCLES_OF_A_LOOK = 10
 
 

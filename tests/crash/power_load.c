@@ -197,12 +197,17 @@ static void load_trim(struct load_thread *thread)
     partition->start = start;
 }
 
-/* Until the pause is over. */
+static bool load_goes_on(struct load *load)
+{
+    return !atomic_load(&load_stopping) && !atomic_load(&load->reopen);
+}
+
+/* Until the pause is over, or all threads are to meet: each begins with it again then. */
 static void load_pause(struct load_thread *thread)
 {
     load_sync(thread);
     power_write(&thread->load->ledger, "idle");
-    while (atomic_load(&load_pausing) && !atomic_load(&load_stopping)) {
+    while (atomic_load(&load_pausing) && load_goes_on(thread->load)) {
         (void)usleep(LOAD_IDLE_US);
     }
 }
@@ -211,7 +216,7 @@ static void *load_run(void *context)
 {
     struct load_thread *thread = context;
     struct load *load = thread->load;
-    for (uint64_t round = 0; !atomic_load(&load_stopping) && !atomic_load(&load->reopen); round++) {
+    for (uint64_t round = 0; load_goes_on(load); round++) {
         uint64_t draw = content_below(&thread->prng, 100);
         if (atomic_load(&load_pausing)) {
             load_pause(thread);

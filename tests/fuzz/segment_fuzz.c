@@ -143,9 +143,10 @@ static int64_t file_read(void *context, uint64_t position, uint8_t *data, uint32
     return got;
 }
 
-static void walk(struct file *file, bool untouched, bool sealed)
+/* Where it ends. */
+static uint64_t walk(struct file *file, bool untouched, bool sealed, bool every_frame)
 {
-    struct inspect inspect = {.read = file_read, .context = file};
+    struct inspect inspect = {.read = file_read, .context = file, .every_frame = every_frame};
     enum err err = inspect_open(&inspect);
     uint64_t before = 0;
     while (err == OK) {
@@ -167,6 +168,7 @@ static void walk(struct file *file, bool untouched, bool sealed)
         ASSERT(inspect.offset == FRAMES && inspect.batches == FRAMES);
     }
     inspect_close(&inspect);
+    return inspect.offset;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -193,7 +195,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             file->size = position;
         }
     }
-    walk(file, edits == 0, sealed);
+    uint64_t whole = walk(file, edits == 0, sealed, false);
+    ASSERT(whole <= walk(file, edits == 0, sealed, true));
     free(file);
     return 0;
 }
