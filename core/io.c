@@ -5,6 +5,7 @@
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/io_engine.h"
+#include "core/io_map.h"
 #include "core/reactor.h"
 
 #include <arpa/inet.h>
@@ -500,6 +501,14 @@ enum err io_op_err(enum io_op op, int number)
         break;
     }
     UNREACHABLE();
+}
+
+bool io_is_done_at_once(const struct io *io)
+{
+    bool cached = (io->flags & IO_WRITE_CACHED) != 0;
+    bool durable = (io->flags & IO_WRITE_DURABLE) != 0;
+    return io->op == IO_CLOSE ||
+           (io->op == IO_WRITE && (cached || (!durable && io_map_has(io->fd))));
 }
 
 bool io_is_helper_op(enum io_op op)

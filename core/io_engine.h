@@ -74,6 +74,9 @@ void io_send_consume(struct io *io, size_t bytes);
 /* True for what runs in the helper: everything on files but READ, WRITE, SYNC and CLOSE. */
 bool io_is_helper_op(enum io_op op);
 
+/* True for what an engine does where it is submitted: CLOSE, and a write that is a copy. */
+bool io_is_done_at_once(const struct io *io);
+
 /* A thread that runs blocking file operations one after the other; completions go home through
  * reactor_post(). Shared by all uring reactors of a process; each posix reactor has one of its own.
  */

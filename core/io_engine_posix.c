@@ -10,7 +10,6 @@
  * cost a slot of the table and nothing else. Without a free buffer a reader that has bytes leaves
  * the poll set, which would report it for ever, and waits in `starved` for a released one. */
 #include "core/assert.h"
-#include "core/io_map.h"
 #include "core/io_socket.h"
 #include "core/os.h"
 #include "core/reactor.h"
@@ -357,17 +356,12 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
             posix_connect(reactor, io);
             break;
         case IO_CLOSE:
-            io_map_closed(io->fd);
-            close(io->fd);
-            io_complete(reactor, io, OK);
-            break;
         case IO_WRITE:
-            if ((io->flags & IO_WRITE_CACHED) != 0 ||
-                ((io->flags & IO_WRITE_DURABLE) == 0 && io_map_has(io->fd))) {
+            if (io_is_done_at_once(io)) {
                 io_complete(reactor, io, io_execute(io));
-                break;
+            } else {
+                io_helper_submit(engine->helper, reactor, io);
             }
-            io_helper_submit(engine->helper, reactor, io);
             break;
         case IO_READ:
         case IO_SYNC:

@@ -5,8 +5,7 @@
  *     recv     one-shot with a provided buffer ring: an idle connection holds no buffer. ENOBUFS
  *              puts the io into `starved`, where it is until a buffer is free or its socket ends
  *     send     MSG_WAITALL; what is still left is sent again
- *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, CLOSE and what is CACHED at once, all
- *              else in the helper thread
+ *     files    READ, WRITE (RWF_DSYNC) and SYNC on the ring, copies at once, else the helper
  *     wake     an eventfd with a read always armed on it
  *     full SQ  ios wait in `backlog`, in order
  *
@@ -20,7 +19,6 @@
 #include <errno.h>
 #include <liburing.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,19 +31,16 @@ enum { URING_GROUP = 1, URING_CQ_FACTOR = 8, URING_VECTORS_MAX = 1024 };
 struct uring_engine {
     struct io_uring ring;
     unsigned flags; /* That the kernel took. */
-    bool ring_registered;
+    bool ring_registered, event_armed, helper_own;
+    bool denied; /* The kernel said ENOBUFS, and no buffer has come back since. */
     int event_fd;
     uint64_t event_value;
-    bool event_armed;
     struct io_uring_buf_ring *buffers_ring;
     size_t buffers_ring_bytes;
     uint8_t *buffers;
     uint32_t lent; /* Buffers that are out; the kernel has the others. */
     struct io_helper *helper;
-    bool helper_own;
-    struct io_list backlog;
-    struct io_list starved;
-    bool denied; /* The kernel has said ENOBUFS, and no buffer has come back since. */
+    struct io_list backlog, starved;
 };
 
 /* engine[] notes of an io in this engine; a CONNECT has its address there instead. */
@@ -267,25 +262,30 @@ static void uring_enqueue(struct reactor *reactor, struct io *io)
         io_list_push(&engine->backlog, io);
         return;
     }
-    if (!uring_prepare(reactor, io, sqe)) {
+    if (uring_prepare(reactor, io, sqe)) {
+        io_uring_sqe_set_data(sqe, io);
+    } else {
         io_uring_prep_nop(sqe);
         io_uring_sqe_set_data64(sqe, 1);
         io_complete(reactor, io, ERR_NO_MEMORY);
-        return;
     }
-    io_uring_sqe_set_data(sqe, io);
 }
 
-/* A copy here and now; what is to be durable goes on as a flush of its file. */
-static void uring_write_mapped(struct reactor *reactor, struct io *io)
+/* A copy here and now, which goes on as a flush of its file. False: it failed. */
+static bool uring_write_mapped(struct reactor *reactor, struct io *io)
 {
     int32_t result = io_map_write(io->fd, io->write.data, io->write.size, io->write.position);
-    if (result >= 0 && (io->flags & IO_WRITE_DURABLE) != 0) {
-        io->engine[NOTE_FILE_SYNC] = 1;
-        uring_enqueue(reactor, io);
-        return;
+    io->engine[NOTE_FILE_SYNC] = 1;
+    if (result < 0) {
+        io_complete(reactor, io, result);
     }
-    io_complete(reactor, io, result);
+    return result >= 0;
+}
+
+static void uring_connect(struct reactor *reactor, struct io *io)
+{
+    io->fd = socket_for_connect(&io->connect.address);
+    io->fd < 0 ? io_complete(reactor, io, io->fd) : uring_enqueue(reactor, io);
 }
 
 static void uring_submit(struct reactor *reactor, struct io *batch)
@@ -300,23 +300,12 @@ static void uring_submit(struct reactor *reactor, struct io *batch)
         } else if (io->op == IO_LISTEN) {
             io_complete(reactor, io,
                         socket_listen(&io->listen.address, io->listen.shared, io->listen.first));
-        } else if (io->op == IO_WRITE && (io->flags & IO_WRITE_CACHED) != 0) {
-            /* On the ring most file systems hand it to a worker: several times as dear. */
+        } else if (io_is_done_at_once(io)) {
+            /* On the ring most file systems hand a copy to a worker: several times as dear. */
             io_complete(reactor, io, io_execute(io));
-        } else if (io->op == IO_CLOSE) {
-            io_map_closed(io->fd);
-            close(io->fd);
-            io_complete(reactor, io, OK);
-        } else if (io->op == IO_WRITE && io_map_has(io->fd)) {
-            uring_write_mapped(reactor, io);
-        } else {
-            if (io->op == IO_CONNECT) {
-                io->fd = socket_for_connect(&io->connect.address);
-                if (io->fd < 0) {
-                    io_complete(reactor, io, io->fd);
-                    continue;
-                }
-            }
+        } else if (io->op == IO_CONNECT) {
+            uring_connect(reactor, io);
+        } else if (io->op != IO_WRITE || !io_map_has(io->fd) || uring_write_mapped(reactor, io)) {
             uring_enqueue(reactor, io);
         }
     }
@@ -348,9 +337,9 @@ static void uring_starve(struct reactor *reactor, struct io *io)
     engine->denied = true;
     if (socket_look(io->fd) == SOCKET_ENDED) {
         io_complete(reactor, io, 0);
-        return;
+    } else {
+        io_list_push(&engine->starved, io);
     }
-    io_list_push(&engine->starved, io);
 }
 
 /* Lets as many starved ios try, in order, as there are buffers. Each takes one, or ends, or waits
