@@ -401,9 +401,7 @@ static void commit_submit(struct partition *partition, struct block *block,
     stats_add(&reactor->stats, STAT_COMMITS, 1);
     bool in_order = commit->offset_first == partition->high_watermark;
     enum durability durability = partition_open_segment(partition)->info.durability;
-    bool early = durability == DURABILITY_MEMORY || MUTANT("ack-at-submit") ||
-                 (durability == DURABILITY_OS && MUTANT("os-ack-at-submit"));
-    if (early && in_order) {
+    if ((durability == DURABILITY_MEMORY || MUTANT("ack-at-submit")) && in_order) {
         commit_ack(partition, commit);
     }
 }

@@ -22,10 +22,12 @@ enum {
 bool gather_takes(const struct partition *partition, uint32_t frame_bytes)
 {
     const struct shard *shard = partition->shard;
+    enum durability durability = partition_open_segment(partition)->info.durability;
+    bool ours = durability == DURABILITY_MEMORY ||
+                (durability == DURABILITY_OS && MUTANT("os-acked-at-staging"));
     /* A mapped file takes a copy that outlives the process: better than to gather. */
-    return shard->journal != NULL && !shard->options.mapped &&
-           frame_bytes <= GATHER_FRAME_BYTES_MAX &&
-           partition_open_segment(partition)->info.durability == DURABILITY_MEMORY;
+    return ours && shard->journal != NULL && !shard->options.mapped &&
+           frame_bytes <= GATHER_FRAME_BYTES_MAX;
 }
 
 uint32_t gather_pressure(const struct shard *shard)

@@ -114,6 +114,21 @@ static uint32_t journal_buffer_bytes(const struct journal *journal)
     return (uint32_t)min_u64(JOURNAL_BUFFER_BYTES, journal->size_max / 4);
 }
 
+/* Until the end of the turn. */
+static void journal_fill(struct journal *journal, struct journal_write *write)
+{
+    write->state = JOURNAL_WRITE_FILLING;
+    write->err = OK;
+    write->waits = false;
+    write->flush = false;
+    list_init(&write->commits);
+    journal->filling = write;
+    if (!journal->work.queued) {
+        shard_enter(journal->shard, NULL);
+        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->work);
+    }
+}
+
 /* Begins a block of at least `bytes`; false: no write is free, or there is no room or memory. */
 bool journal_begin(struct journal *journal, uint32_t bytes, bool spare)
 {
@@ -136,22 +151,32 @@ bool journal_begin(struct journal *journal, uint32_t bytes, bool spare)
     if (write->buffer == NULL) {
         return false;
     }
-    write->state = JOURNAL_WRITE_FILLING;
-    write->err = OK;
     write->seq = journal->seq_next;
     write->position = position;
     write->room = (uint32_t)(room & ~(uint64_t)(DISK_BLOCK_BYTES - 1));
     write->used = JOURNAL_BLOCK_HEADER_BYTES;
     write->entries = 0;
-    write->waits = false;
-    write->flush = false;
-    list_init(&write->commits);
+    write->again = false;
+    write->used_before = 0;
+    journal->open_page = NULL;
     *journal_live(journal, write->seq) = (struct journal_live){.position = position};
-    journal->filling = write;
-    if (!journal->work.queued) {
-        shard_enter(journal->shard, NULL);
-        reactor_defer(journal->shard->reactor, TURN_JOURNAL, &journal->work);
+    journal_fill(journal, write);
+    return true;
+}
+
+bool journal_reopen(struct journal *journal, uint32_t bytes)
+{
+    struct journal_write *write = journal->open_page;
+    if (write == NULL || write->used + bytes > DISK_BLOCK_BYTES) {
+        return false;
     }
+    ASSERT(journal->filling == NULL);
+    ASSERT(write->state == JOURNAL_WRITE_FREE);
+    ASSERT(write->seq + 1 == journal->seq_next);
+    write->again = true;
+    write->used_before = write->used;
+    write->room = DISK_BLOCK_BYTES;
+    journal_fill(journal, write);
     return true;
 }
 
@@ -176,11 +201,16 @@ enum journal_answer journal_offer(struct partition *partition, uint32_t bytes)
     if (pressure > JOURNAL_PRESSURE_FULL * 3 / 4 && bytes >= JOURNAL_FRAME_BYTES / 4) {
         return JOURNAL_DIRECT;
     }
-    if (journal_fits(journal, need)) {
+    bool disk = partition_open_segment(partition)->info.durability == DURABILITY_DISK;
+    bool alone = disk && journal->filling != NULL && journal->filling->again;
+    if (journal_fits(journal, need) && !alone) {
         return JOURNAL_TAKE;
     }
     if (journal->filling != NULL && journal->filling->entries > 0) {
         journal_submit(journal);
+    }
+    if (journal->filling == NULL && !disk && journal_reopen(journal, need)) {
+        return JOURNAL_TAKE;
     }
     if (journal->filling == NULL && journal_begin(journal, need, false)) {
         uint32_t room = journal->filling->room - journal->filling->used;

@@ -57,9 +57,12 @@ struct journal_write {
     enum err err;
     uint64_t seq, tail_seq, position;
     uint32_t used, room, entries;
-    bool waits;          /* Somebody waits for the disk. */
-    bool flush;          /* It ought to become durable, and nobody waits for that. */
-    bool durable;        /* It was written so. */
+    bool waits;   /* Somebody waits for the disk. */
+    bool flush;   /* It ought to become durable, and nobody waits for that. */
+    bool durable; /* It was written so. */
+    bool cached;  /* It was copied into the page cache. */
+    bool again;   /* It is the newest block, written before, and gets more. */
+    uint32_t used_before;
     struct list commits; /* struct commit, by journal_node. */
     struct block *buffer;
 };
@@ -86,6 +89,7 @@ struct journal {
     uint32_t live_count;
     struct journal_write writes[JOURNAL_WRITES_MAX]; /* By seq modulo JOURNAL_WRITES_MAX. */
     struct journal_write *filling;
+    struct journal_write *open_page; /* The newest block, while more may be copied into it. */
     struct completion work;
     struct list waiting; /* Partitions whose frames wait for a block. */
     struct list records; /* Segments with a record, oldest block first. */
@@ -153,6 +157,9 @@ void journal_lap(struct journal *journal); /* The next block goes to the start o
 /* Begins a block of at least `bytes`; `spare`: it may use what is kept for a tail. False: no write
  * is free, or there is no room or memory. */
 bool journal_begin(struct journal *journal, uint32_t bytes, bool spare);
+/* Goes on with the newest block, if that has room: one page, and nobody counts on it being on the
+ * disk, nor will before it is written again. Only for who does not, either. */
+bool journal_reopen(struct journal *journal, uint32_t bytes);
 void journal_put_records(struct journal *journal);
 /* Space is short, and the oldest block holds it only because of records. */
 bool journal_is_held(const struct journal *journal);

@@ -4,11 +4,13 @@
  *
  * A block for which somebody waits for the disk is written durably. If a block before it was not,
  * a durable write of this one alone would not cover that: then it is written plainly, and the file
- * is synced when both are there. A small block that nobody waits for is copied into the page cache,
- * where it survives the process. Such blocks are synced behind, before they are half of the file:
- * until then the space before them does not come back. After the first failure the journal is dead
- * for this life: what is pinned goes to the files, durably, and acks go on from there; every later
- * commit is direct. */
+ * is synced when both are there. After the first failure the journal is dead for this life: what is
+ * pinned goes to the files, durably, and acks go on from there; every later commit is direct.
+ *
+ * A small block that nobody waits for is copied into the page cache, where it survives the process;
+ * while it is the newest one, and of one page, more is put into it and it is copied again: as far
+ * as processes go that happens wholly or not at all. Such blocks are synced behind, before they are
+ * half of the file: until then the space before them does not come back. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -45,30 +47,35 @@ void journal_submit(struct journal *journal)
         .ms = reactor->now_ms,
     };
     journal_block_encode(&header, write->buffer->data);
-    journal_live(journal, write->seq)->length = length;
-    if (write->position < journal->head) {
-        journal_lap(journal);
+    if (!write->again) {
+        journal_live(journal, write->seq)->length = length;
+        if (write->position < journal->head) {
+            journal_lap(journal);
+        }
+        journal->head = write->position + length;
+        journal->seq_next++;
     }
-    journal->head = write->position + length;
-    journal->seq_next++;
+    journal->open_page = NULL;
     /* All before this one are durable, or are in flight to be so. */
-    write->durable = (write->waits || write->flush) && journal->plain_seq <= journal->durable_seq;
+    bool behind = journal->plain_seq > journal->durable_seq || write->again;
+    write->durable = (write->waits || write->flush) && !behind;
     if (!write->durable && !MUTANT("flush-over-unsynced")) {
         journal->plain_seq = write->seq;
     }
-    bool cached = !write->durable && !write->waits && length <= JOURNAL_CACHED_BYTES;
+    write->cached = !write->durable && !write->waits && length <= JOURNAL_CACHED_BYTES;
+    ASSERT(write->cached || !write->again);
     write->state = JOURNAL_WRITE_WRITING;
     completion_init(&write->io.done, journal_written);
-    io_write(&write->io, cached ? journal->fd_cached : journal->fd, write->buffer->data, length,
-             write->position,
-             write->durable ? IO_WRITE_DURABLE
-             : cached       ? IO_WRITE_CACHED
-                            : 0U);
+    io_write(&write->io, write->cached ? journal->fd_cached : journal->fd, write->buffer->data,
+             length, write->position,
+             write->durable  ? IO_WRITE_DURABLE
+             : write->cached ? IO_WRITE_CACHED
+                             : 0U);
     shard_enter(journal->shard, NULL);
     io_submit(reactor, &write->io);
     stats_add(&reactor->stats, STAT_JOURNAL_BLOCKS, 1);
     stats_add(&reactor->stats, STAT_JOURNAL_BYTES, length);
-    writeback_allow(journal, length);
+    writeback_allow(journal, write->again ? write->used - write->used_before : length);
 }
 
 /* The first failure. Whoever waits for a block gets his frames into the files. */
@@ -105,6 +112,10 @@ static void journal_release(struct journal *journal, struct journal_write *write
             journal->durable_tail_seq = write->tail_seq;
             journal->sync_wanted = false;
         }
+        bool newest = write->seq + 1 == journal->seq_next && journal->filling == NULL;
+        if (newest && write->cached && write->used <= DISK_BLOCK_BYTES) {
+            journal->open_page = write;
+        }
     }
     write->state = JOURNAL_WRITE_FREE;
     struct list *node;
@@ -125,7 +136,7 @@ static bool journal_settle_one(struct journal *journal, struct journal_write *wr
     if (write->err != OK) {
         journal_fail(journal, write->err);
     } else if (write->waits && !write->durable && !journal->failed &&
-               !MUTANT("flush-over-unsynced") && !MUTANT("disk-over-cached")) {
+               !MUTANT("flush-over-unsynced")) {
         COVER("a block of the journal waits for a sync");
         write->state = JOURNAL_WRITE_SYNCING;
         completion_init(&write->io.done, journal_synced);
@@ -162,6 +173,7 @@ static void journal_sync_behind(struct journal *journal)
     COVER("blocks of the journal are synced behind");
     journal->syncing = true;
     journal->sync_wanted = false;
+    journal->open_page = NULL; /* What is said to be durable is written no more. */
     journal->sync_seq = journal->done_seq;
     journal->sync_tail_seq = journal->done_tail_seq;
     completion_init(&journal->sync_io.done, journal_synced_behind);

@@ -265,6 +265,15 @@ static void sim_submit_one(struct sim_engine *engine, struct io *io)
     if (node->crashed || (sim_is_disk_op(io->op) && !sim_node_event(node))) {
         return; /* Nobody waits for it any more. */
     }
+    if (io->op == IO_WRITE && (io->flags & IO_WRITE_CACHED) != 0) {
+        /* A copy: done when it is submitted, wholly. What the disk has of it a cut will say. */
+        int32_t result = sim_effect(node, io);
+        sim_note(node, io, result);
+        if (sim_node_event(node)) {
+            sim_done(io, result);
+        }
+        return;
+    }
     if (sim_is_disk_op(io->op) || io->op == IO_CLOSE) {
         sim_fly(node, io);
         return;

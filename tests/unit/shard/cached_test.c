@@ -57,6 +57,7 @@ static uint64_t high_watermark(struct engine *engine)
 
 static void check_counts(struct engine *engine, const struct io_engine *io)
 {
+    uint64_t seq = engine->shard->journal->seq_next;
     uint64_t writes = counted(engine, STAT_FILE_WRITES);
     uint64_t blocks = counted(engine, STAT_JOURNAL_BLOCKS);
     uint64_t entries = counted(engine, STAT_KERNEL_ENTRIES);
@@ -66,6 +67,7 @@ static void check_counts(struct engine *engine, const struct io_engine *io)
     if (strcmp(io->name, "uring") == 0) { /* The one of a turn that has nothing more to do. */
         assert_in_range(counted(engine, STAT_KERNEL_ENTRIES) - entries, 0, 25);
     }
+    assert_in_range(engine->shard->journal->seq_next - seq, 1, 4); /* They share blocks. */
     engine_crash(engine, io);
     assert_int_equal(engine->journals_opened.frames, 21);
     assert_int_equal(engine_assign(engine), OK);
@@ -129,7 +131,10 @@ static void check_behind(struct engine *engine, const struct io_engine *io)
         engine_append_each(engine, 1, 3000);
         appends++;
     }
-    engine_append_each(engine, 3, 100); /* None waits for it. */
+    assert_true(journal->seq_next > journal->sync_seq);
+    engine_append_each(engine, 1, 10); /* It does not wait, nor go into what is to be covered. */
+    assert_true(journal->seq_next > journal->sync_seq + 1);
+    engine_append_each(engine, 2, 100);
     assert_true(journal->syncing);
     uint64_t before = journal->durable_seq;
     engine_let_go(engine, OK);
