@@ -14,6 +14,7 @@ SERVER_FILES = 20  # Of the process and its two cores: streams, rings, journals,
 SEALED_BYTES = 8192 + 4096  # Header and seal block, a block of trailer.
 READ_BYTES = 256 << 10
 SAMPLES = 3000
+SPREAD = 100  # Partitions, of which not all can be written to under 160 descriptors.
 RETRY_ERRORS = (6, 56)  # Not the leader (not ready), storage.
 
 
@@ -154,11 +155,11 @@ def clean_start_after_one(world):
 
 def test_more_open_segments_than_descriptors(world):
     """Who comes too late is told to try again; nobody else notices, and nothing is damaged."""
-    make_segments(world, 1, 200, 2, RECORDS)
+    make_segments(world, 1, SPREAD, 2, RECORDS)
     server = world.server(preexec=limited(160))
     connection = server.connect()
     done, told = [], set()
-    for partition in range(200):
+    for partition in range(SPREAD):
         error, base = write(connection, 0, partition, [b"new"])
         if error == 0:
             equal(base, 2 * RECORDS)
@@ -176,7 +177,7 @@ def test_more_open_segments_than_descriptors(world):
 
     server = world.server(preexec=limited(1024))
     connection = server.connect()
-    for partition in range(200):
+    for partition in range(SPREAD):
         offset = 2 * RECORDS + (2 if partition in done else 0)
         equal(write(connection, 0, partition, [b"newest"]), (0, offset))
         for old in range(2 * RECORDS):
