@@ -284,6 +284,7 @@ static void look_read(struct completion *done)
     struct segment *segment = look->reading;
     struct partition *partition = segment->partition;
     uint32_t bytes = done->result < 0 ? 0 : (uint32_t)done->result;
+    stats_add(&shard->reactor->stats, STAT_FETCH_READ_BYTES, bytes);
     look->reading = NULL;
     if (bytes < look->size) {
         COVER("a look into a file fails or is short");

@@ -131,6 +131,27 @@ void segment_close(struct segment *segment)
     shard->files_open--;
 }
 
+void files_init(struct shard *shard)
+{
+    uint32_t most = shard->options.files_max;
+    uint32_t readers = SHARD_READERS + SHARD_RECOVERIES_MAX + SHARD_FILES_IDLE_MIN;
+    shard->files_writing = most == 0 ? UINT32_MAX : most - min_u32(most / 4, readers);
+    shard->options.files_max = most == 0 ? SHARD_FILES_MAX : most;
+}
+
+bool files_may_make(struct shard *shard)
+{
+    uint32_t used = shard->files_open - shard->files_idle + shard->files_making;
+    if (used < shard->files_writing) {
+        return true;
+    }
+    stats_add(&shard->reactor->stats, STAT_FILES_REFUSED, 1);
+    LOG_WARN("too many segments are open for one more; raise the limit of open files (ulimit -n, "
+             "LimitNOFILE=) limit=%" PRIu64 " open=%u most=%u",
+             shard->options.files_limit, used, shard->files_writing);
+    return false;
+}
+
 static void files_evict(struct shard *shard)
 {
     ASSERT(shard->files_idle > 0);

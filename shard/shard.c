@@ -227,9 +227,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     }
     made->reactor = reactor;
     made->options = *options;
-    if (made->options.files_max == 0) {
-        made->options.files_max = SHARD_FILES_MAX;
-    }
+    files_init(made);
     made->tail_frames = calloc(TAIL_FRAMES_MAX, sizeof(*made->tail_frames));
     made->readers = calloc(SHARD_READERS, sizeof(*made->readers));
     if (made->tail_frames == NULL || made->readers == NULL) {

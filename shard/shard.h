@@ -53,7 +53,8 @@ struct shard_options {
     bool direct; /* storage.engine = direct: O_DIRECT where the file system takes it. */
     bool mapped; /* storage.engine = mmap: what is appended is copied into mapped files. */
     /* Segment files that it keeps open: beyond, those that nobody uses are closed. Each open
-     * segment has its own in any case. 0: as usual. */
+     * segment has its own, so there may be no more of these than leaves some for readers. 0: as
+     * usual, and any number of open segments. */
     uint32_t files_max;
     uint64_t files_limit; /* Of the process, for what the operator is told; 0: not known. */
     /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */

@@ -397,6 +397,8 @@ struct shard {
     struct journal *journal; /* NULL: there is none. */
     struct list files;       /* Open and not pinned, least recently used first. */
     uint32_t files_open, files_idle;
+    uint32_t files_making;  /* By rolls: not among those that are open yet. */
+    uint32_t files_writing; /* How many may be in use for a roll to make one more. */
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
     struct looks looks;
@@ -543,9 +545,11 @@ void segment_close(struct segment *segment);
  * ERR_STORAGE, ERR_NO_MEMORY. The operator hears each reason once in a row. */
 enum err segment_tell(struct segment *segment, enum err err);
 void descriptor_close(struct shard *shard, int fd);
+void files_init(struct shard *shard);
 /* `path` could not be opened with `err`. True: that was for want of a descriptor, and some that
  * were idle are closed now, so it is worth another try. */
 bool files_make_room(struct shard *shard, enum err err, const char *path);
+bool files_may_make(struct shard *shard); /* One more for an open segment. */
 
 /* seal.c */
 void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,

@@ -265,6 +265,8 @@ static void roll_made(struct partition *partition)
     segment->position_end = roll->position;
     partition->writer.position = roll->position;
     partition->writer.allocated_end = roll->allocated;
+    ASSERT(partition->shard->files_making > 0);
+    partition->shard->files_making--;
     segment_opened(segment, roll->fd);
     segment->file_made = true;
     LOG_INFO("segment opened topic=%s partition=%u epoch=%u base=%" PRIu64, partition->name,
@@ -277,6 +279,10 @@ static void roll_failed(struct partition *partition, enum err err)
     struct roll *roll = &partition->roll;
     LOG_WARN("segment file cannot be made, appends fail topic=%s partition=%u err=%s",
              partition->name, partition->id.partition, err_name(err));
+    if (roll->state >= ROLL_OPEN) {
+        ASSERT(partition->shard->files_making > 0);
+        partition->shard->files_making--;
+    }
     if (roll->state > ROLL_OPEN) {
         descriptor_close(partition->shard, roll->fd);
     }
@@ -377,6 +383,13 @@ static void roll_step(struct completion *done)
             return;
         }
         state = (enum roll_state)(state - 1); /* Again. */
+    }
+    if (roll->state == ROLL_CLEAN) {
+        if (!files_may_make(partition->shard)) {
+            roll_failed(partition, ERR_LIMIT);
+            return;
+        }
+        partition->shard->files_making++;
     }
     if (state == ROLL_OPEN) {
         roll->fd = done->result;

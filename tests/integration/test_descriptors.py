@@ -14,6 +14,7 @@ SERVER_FILES = 20  # Of the process and its two cores: streams, rings, journals,
 SEALED_BYTES = 8192 + 4096  # Header and seal block, a block of trailer.
 READ_BYTES = 256 << 10
 SAMPLES = 3000
+SPREAD = 100  # Partitions, of which not all can be written to under 160 descriptors.
 RETRY_ERRORS = (6, 56)  # Not the leader (not ready), storage.
 
 
@@ -154,18 +155,19 @@ def clean_start_after_one(world):
 
 def test_more_open_segments_than_descriptors(world):
     """Who comes too late is told to try again; nobody else notices, and nothing is damaged."""
-    make_segments(world, 1, 200, 2, RECORDS)
+    make_segments(world, 1, SPREAD, 2, RECORDS)
     server = world.server(preexec=limited(160))
     connection = server.connect()
     done, told = [], set()
-    for partition in range(200):
+    for partition in range(SPREAD):
         error, base = write(connection, 0, partition, [b"new"])
         if error == 0:
             equal(base, 2 * RECORDS)
             done.append(partition)
         told.add(error)
-    check(len(done) > 50 and told - {0} and told - {0} <= set(RETRY_ERRORS), f"{len(done)}: {told}")
-    check(re.search(r"no descriptor is left.*ulimit -n.*limit=160", server.text), server.text)
+    check(len(done) > 40 and told - {0} and told - {0} <= set(RETRY_ERRORS), f"{len(done)}: {told}")
+    check(re.search(r"too many segments are open.*ulimit -n.*limit=160", server.text), server.text)
+    check(descriptors(server) < 120, f"{descriptors(server)} descriptors")  # Others need some, too.
     refused, = total(server, "files_refused")
     check(refused > 0, "no file was refused")
     for partition in done:  # Who has a file goes on.
@@ -175,7 +177,7 @@ def test_more_open_segments_than_descriptors(world):
 
     server = world.server(preexec=limited(1024))
     connection = server.connect()
-    for partition in range(200):
+    for partition in range(SPREAD):
         offset = 2 * RECORDS + (2 if partition in done else 0)
         equal(write(connection, 0, partition, [b"newest"]), (0, offset))
         for old in range(2 * RECORDS):

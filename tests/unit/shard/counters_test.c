@@ -18,7 +18,7 @@
 enum {
     PARTITIONS = 64,
     ROUNDS = 50,
-    SMALL_BYTES = 1000,
+    SMALL_BYTES = 4000,
     LARGE = 20,
     LARGE_BYTES = 500000,
     SEALED = 40,
@@ -42,6 +42,14 @@ static void spent_begin(struct spent *spent, const struct engine *engine)
 static uint64_t spent_of(const struct spent *spent, const struct engine *engine, enum stat_id stat)
 {
     return engine->reactor.stats.counters[stat] - spent->before[stat];
+}
+
+/* At least something, too: a counter that nobody adds to is within every bound. */
+static void assert_some(uint64_t found, uint64_t least, uint64_t most, const char *what)
+{
+    print_message("%s: %llu, from %llu to %llu\n", what, (unsigned long long)found,
+                  (unsigned long long)least, (unsigned long long)most);
+    assert_in_range(found, least, most);
 }
 
 static void assert_most(uint64_t found, uint64_t most, const char *what)
@@ -106,18 +114,23 @@ static void check_small(struct engine *engine, const struct io_engine *io)
     uint64_t direct =
         spent_of(&spent, engine, STAT_COMMITS) - spent_of(&spent, engine, STAT_JOURNAL_FRAMES);
     assert_most(direct, PARTITIONS * ROUNDS / 4, "frames past the journal");
-    /* One of each round; the rest is of files, which are written behind, with blocks made ahead:
-     * few for all the appends to one of them. */
-    assert_most(flushes, 2 * ROUNDS + 8 * PARTITIONS, "flushes of the rounds");
-    assert_most(spent_of(&spent, engine, STAT_JOURNAL_BLOCKS), ROUNDS + ROUNDS / 2, "blocks");
-    assert_most(spent_of(&spent, engine, STAT_JOURNAL_BYTES), payload + payload / 4, "journal");
+    /* Each is of a block of the journal, which a round shares; or of a file, which is written
+     * behind, with blocks made ahead. How far behind is the clock's to say. */
+    uint64_t blocks = spent_of(&spent, engine, STAT_JOURNAL_BLOCKS);
+    uint64_t behind = spent_of(&spent, engine, STAT_WRITEBACK_CHUNKS) + direct +
+                      spent_of(&spent, engine, STAT_ZERO_BYTES) / ALLOCATE_BYTES_MIN;
+    assert_most(blocks, 8 * ROUNDS, "blocks");
+    assert_most(flushes, 2 * blocks + behind, "flushes of the rounds");
+    assert_most(flushes, PARTITIONS * ROUNDS / 2, "of these, too");
+    assert_some(spent_of(&spent, engine, STAT_JOURNAL_BYTES), payload / 2, payload + payload / 4,
+                "journal");
     engine_stop_shard(engine); /* Everything is in the files, which are sealed. */
     /* Besides, what went past the journal was padded by itself, as the disk was slow or fast. */
     uint64_t ends = (uint64_t)PARTITIONS * SEALED_BYTES + direct * DISK_BLOCK_BYTES;
-    assert_most(spent_of(&spent, engine, STAT_SEGMENT_BYTES), payload + payload / 4 + ends,
+    assert_some(spent_of(&spent, engine, STAT_SEGMENT_BYTES), payload, payload + payload / 2 + ends,
                 "segments");
-    assert_most(spent_of(&spent, engine, STAT_FILE_WRITE_BYTES), payload * 5 / 2 + ends,
-                "all files");
+    assert_some(spent_of(&spent, engine, STAT_FILE_WRITE_BYTES), payload + payload / 2,
+                payload * 5 / 2 + ends, "all files");
     /* The MANIFEST of the stop. */
     assert_most(spent_of(&spent, engine, STAT_FILES_OPENED), 1, "opened");
 }
@@ -139,9 +152,13 @@ static void check_large(struct engine *engine, const struct io_engine *io)
     }
     uint64_t payload = spent_of(&spent, engine, STAT_APPEND_BYTES);
     assert_int_equal(spent_of(&spent, engine, STAT_JOURNAL_FRAMES), 0);
-    assert_most(spent_of(&spent, engine, STAT_FILE_WRITE_BYTES), payload + payload / 50, "files");
-    assert_most(spent_of(&spent, engine, STAT_ZERO_BYTES), payload + ALLOCATE_BYTES_MAX, "zeros");
-    assert_most(spent_of(&spent, engine, STAT_FLUSHES), LARGE + 8, "flushes");
+    assert_some(spent_of(&spent, engine, STAT_FILE_WRITE_BYTES), payload, payload + payload / 50,
+                "files");
+    assert_int_equal(spent_of(&spent, engine, STAT_FILE_WRITE_BYTES),
+                     spent_of(&spent, engine, STAT_SEGMENT_BYTES));
+    assert_some(spent_of(&spent, engine, STAT_ZERO_BYTES), payload,
+                payload + 2 * ALLOCATE_BYTES_MAX, "zeros");
+    assert_some(spent_of(&spent, engine, STAT_FLUSHES), LARGE, 2 * LARGE, "flushes");
 }
 
 static void large_appends_are_written_once(void **state)
@@ -164,7 +181,8 @@ static void check_sealed(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_assign(engine), OK);
     /* The journal; the one that the map has as open, and nothing of it but its ends. */
     assert_most(spent_of(&spent, engine, STAT_FILES_OPENED) - opened, 2, "opened");
-    assert_most(spent_of(&spent, engine, STAT_RECOVERY_READ_BYTES), SEALED_BYTES, "first start");
+    assert_some(spent_of(&spent, engine, STAT_RECOVERY_READ_BYTES), SEALED_BYTES, SEALED_BYTES,
+                "first start");
     assert_int_equal(spent_of(&spent, engine, STAT_SCANNED_BYTES), 0);
     engine_stop_shard(engine);
     spent_begin(&spent, engine);
@@ -180,11 +198,13 @@ static void check_sealed(struct engine *engine, const struct io_engine *io)
     assert_int_equal(call.request.fetch.piece_count, 1);
     call_release(&call);
     assert_int_equal(spent_of(&spent, engine, STAT_FILES_OPENED), 1);
-    assert_most(spent_of(&spent, engine, STAT_INDEX_READ_BYTES), SEALED_BYTES, "its index");
-    assert_most(spent_of(&spent, engine, STAT_FETCH_READ_BYTES), READ_BYTES, "its records");
+    assert_some(spent_of(&spent, engine, STAT_INDEX_READ_BYTES), SEALED_BYTES, SEALED_BYTES,
+                "its index");
+    assert_some(spent_of(&spent, engine, STAT_FETCH_READ_BYTES), 1, READ_BYTES, "its records");
     spent_begin(&spent, engine);
     engine_append_each(engine, 1, 100);
-    assert_most(spent_of(&spent, engine, STAT_RECOVERY_READ_BYTES), SEALED_BYTES, "first append");
+    assert_some(spent_of(&spent, engine, STAT_RECOVERY_READ_BYTES), SEALED_BYTES, SEALED_BYTES,
+                "first append");
     assert_int_equal(spent_of(&spent, engine, STAT_SCANNED_BYTES), 0);
     assert_int_equal(claim_latest(engine), SEALED + 2);
 }
@@ -212,9 +232,9 @@ static void check_killed(struct engine *engine, const struct io_engine *io)
      * open its head and its records, first by whom completes it, then by whom seals it. Those that
      * the map has as sealed cost nothing. */
     uint64_t opened = engine->reactor.stats.counters[STAT_FILES_OPENED];
-    assert_most(engine->reactor.stats.counters[STAT_RECOVERY_READ_BYTES],
+    assert_some(engine->reactor.stats.counters[STAT_RECOVERY_READ_BYTES], journal,
                 2 * journal + 2 * (SEGMENT_DATA_POSITION + 2 * payload) + MIB(1), "after kill -9");
-    assert_most(opened, SEALED / 4, "files opened");
+    assert_most(opened, SEALED / 2, "files opened");
 }
 
 static void a_start_after_a_kill_reads_journal_and_open_segments(void **state)
