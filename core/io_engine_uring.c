@@ -461,10 +461,7 @@ static void uring_reap(struct reactor *reactor, struct io *io, int32_t result, u
 
 static void uring_arm_event(struct uring_engine *engine)
 {
-    if (engine->event_armed) {
-        return;
-    }
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&engine->ring);
+    struct io_uring_sqe *sqe = engine->event_armed ? NULL : io_uring_get_sqe(&engine->ring);
     if (sqe != NULL) {
         io_uring_prep_read(sqe, engine->event_fd, &engine->event_value, sizeof(engine->event_value),
                            0);
