@@ -416,6 +416,7 @@ static bool fetch_goes_on(const struct reader *reader)
 /* Takes what the request wants from the look. True: it goes on with the look that follows. */
 static bool fetch_parse(struct reader *reader)
 {
+    const struct request_fetch *fetch = &reader->request->fetch;
     struct look *look = reader->look;
     uint64_t look_end = look->position + look->size;
     bool room = true;
@@ -444,6 +445,10 @@ static bool fetch_parse(struct reader *reader)
         return false;
     }
     reader->look = NULL;
+    if (fetch->piece_count == 0) { /* What was promised to it is not somebody else's now. */
+        reader->reserved = true;
+        reader->shard->lend_reads++;
+    }
     look_unref(look);
     if (reader->least == 0 && reader->stream->serial == reader->stream_serial) {
         stream_step(reader->stream);

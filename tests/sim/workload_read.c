@@ -8,8 +8,8 @@ enum {
     FETCH_BYTES = 1 << 20,
     CANCEL_CHANCE = 10,
     EPOCH_FAR = 1000,
-    BEHIND_MS_MAX = 5,    /* The turn of the next ack wakes who waits for it. */
-    PRESSED_MS_MAX = 500, /* With many before it in the queue for memory. */
+    BEHIND_MS_MAX = 5,     /* The turn of the next ack wakes who waits for it. */
+    PRESSED_MS_MAX = 1500, /* With many before it in the queue for memory. */
 };
 
 static void reader_tick(struct completion *done);

@@ -1,4 +1,5 @@
 /* Records through the Kafka protocol: Fetch with its limits and waits. */
+#include "shard/shard_internal.h"
 #include "tests/unit/net/kafka_data_fixture.h"
 
 #include <setjmp.h>
@@ -249,6 +250,52 @@ static void a_parked_fetch_wakes_for_a_batch_above_its_limit(void **state)
     data_on_each_engine(check_parked_large);
 }
 
+enum { FILE_BATCHES = 60 };
+
+static struct bytes half_full(uint8_t *batch)
+{
+    struct wire_batch spec = {.records = 1,
+                              .value_bytes = DATA_BATCH_BYTES / 2,
+                              .timestamp = 1000,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    return wire_batch(&spec, batch, DATA_BATCH_BYTES);
+}
+
+/* More than one look into a file holds. */
+static void check_from_files(struct node *node)
+{
+    static uint8_t all[FILE_BATCHES * DATA_BATCH_BYTES];
+    uint8_t batch[DATA_BATCH_BYTES];
+    struct bytes stored = bytes_of(all, 0);
+    for (uint32_t i = 0; i < FILE_BATCHES; i++) {
+        data_ask_produce(node, "t", 0, half_full(batch));
+        data_expect_produced(node, "t", 0, 0, i);
+        struct bytes one = half_full(batch);
+        wire_stamp(batch, i, 1);
+        memcpy(all + stored.size, one.data, one.size);
+        stored.size += one.size;
+    }
+    while (!list_empty(&node->shard->tail)) {
+        tail_drop(CONTAINER_OF(node->shard->tail.next, struct tail_frame, in_shard));
+    }
+    ask_fetch(node, 0, 1, 1 << 21, "00000001 00000000 0000000000000000 00200000");
+    node_expect_with(node, 1, 4,
+                     "00000000 00000001 0001't' 00000001 00000000 0000 000000000000003c "
+                     "000000000000003c 00000000 $4",
+                     stored);
+    assert_int_equal(node->reactor.stats.counters[STAT_FETCH_FROM_FILE], FILE_BATCHES);
+    assert_true(node->reactor.stats.counters[STAT_FILE_READS] >= 2);
+    node_settle(node);
+}
+
+static void a_fetch_from_files_brings_all_that_it_asks_for(void **state)
+{
+    (void)state;
+    data_on_each_engine(check_from_files);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +304,7 @@ int main(void)
         cmocka_unit_test(a_parked_fetch_comes_home_when_nobody_waits_for_it),
         cmocka_unit_test(only_the_first_batch_of_an_answer_may_be_above_the_limits),
         cmocka_unit_test(a_parked_fetch_wakes_for_a_batch_above_its_limit),
+        cmocka_unit_test(a_fetch_from_files_brings_all_that_it_asks_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

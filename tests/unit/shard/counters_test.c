@@ -179,8 +179,9 @@ static void check_sealed(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine->journals_opened.bytes_read, 0);
     uint64_t opened = spent_of(&spent, engine, STAT_FILES_OPENED);
     assert_int_equal(engine_assign(engine), OK);
-    /* The journal; the one that the map has as open, and nothing of it but its ends. */
-    assert_most(spent_of(&spent, engine, STAT_FILES_OPENED) - opened, 2, "opened");
+    /* The journal, twice at most; the one that the map has as open, and nothing of it but its
+     * ends. */
+    assert_most(spent_of(&spent, engine, STAT_FILES_OPENED) - opened, 3, "opened");
     assert_some(spent_of(&spent, engine, STAT_RECOVERY_READ_BYTES), SEALED_BYTES, SEALED_BYTES,
                 "first start");
     assert_int_equal(spent_of(&spent, engine, STAT_SCANNED_BYTES), 0);
@@ -190,8 +191,9 @@ static void check_sealed(struct engine *engine, const struct io_engine *io)
     opened = spent_of(&spent, engine, STAT_FILES_OPENED);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(claim_latest(engine), SEALED + 1);
-    /* All are sealed: the journal alone. */
-    assert_most(spent_of(&spent, engine, STAT_FILES_OPENED) - opened, 1, "opened");
+    /* All are sealed: the journal alone, which is opened twice at most. */
+    engine_turns(engine, 50); /* The journal is opened meanwhile. */
+    assert_most(spent_of(&spent, engine, STAT_FILES_OPENED) - opened, 2, "opened");
     assert_int_equal(spent_of(&spent, engine, STAT_RECOVERY_READ_BYTES), 0);
     spent_begin(&spent, engine);
     assert_int_equal(claim_fetch(&call, engine, SEALED / 2), OK);

@@ -261,6 +261,32 @@ static void what_readers_miss_is_kept(void **state)
     claim_on_engines(check_kept);
 }
 
+/* Without rows a look may end inside an extent; and one look is all that a reader may hold. */
+static void check_cut_looks(struct engine *engine)
+{
+    engine->readers_bytes_max = READ_BYTES;
+    begin(engine);
+    struct segment *segment = shard_partition(engine->shard, &engine->id)->segments[0];
+    uint64_t position_end = segment->position_end;
+    segment->index.count = 0;
+    segment->position_end = 0;
+    read_to_end(engine, 0);
+    engine->fetch_bytes_max = 61000;
+    assert_int_equal(read_on(engine, 50), 51);
+    assert_int_equal(read_on(engine, 17), 18);
+    assert_int_equal(count(engine, STAT_READS_AHEAD), 0);
+    engine_turns(engine, 5);
+    assert_int_equal(engine->shard->looks.used, 0); /* Nobody else may have them. */
+    assert_int_equal(engine->shard->lend_reads, 0);
+    segment->position_end = position_end;
+}
+
+static void file_without_an_index_is_read_all_the_same(void **state)
+{
+    (void)state;
+    claim_on_engines(check_cut_looks);
+}
+
 static void check_appends_first(struct engine *engine)
 {
     begin(engine);
@@ -548,6 +574,7 @@ int main(void)
         cmocka_unit_test(who_jumps_about_has_nothing_read_ahead),
         cmocka_unit_test(what_is_read_for_readers_keeps_to_their_memory),
         cmocka_unit_test(what_readers_miss_is_kept),
+        cmocka_unit_test(file_without_an_index_is_read_all_the_same),
         cmocka_unit_test(looks_give_way_to_appends),
         cmocka_unit_test(damage_in_what_was_read_ahead_is_told_at_its_offset),
         cmocka_unit_test(frame_that_does_not_follow_the_one_before_it_is_damage),
