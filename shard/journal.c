@@ -173,6 +173,7 @@ bool journal_reopen(struct journal *journal, uint32_t bytes)
     ASSERT(journal->filling == NULL);
     ASSERT(write->state == JOURNAL_WRITE_FREE);
     ASSERT(write->seq + 1 == journal->seq_next);
+    ASSERT(write->seq > journal->durable_seq);
     write->again = true;
     write->used_before = write->used;
     write->room = DISK_BLOCK_BYTES;

@@ -113,7 +113,9 @@ static void journal_release(struct journal *journal, struct journal_write *write
             journal->sync_wanted = false;
         }
         bool newest = write->seq + 1 == journal->seq_next && journal->filling == NULL;
-        if (newest && write->cached && write->used <= DISK_BLOCK_BYTES) {
+        bool counted_on = journal->durable_seq >= write->seq ||
+                          (journal->syncing && journal->sync_seq >= write->seq);
+        if (newest && !counted_on && write->cached && write->used <= DISK_BLOCK_BYTES) {
             journal->open_page = write;
         }
     }
@@ -166,7 +168,9 @@ static void journal_synced_behind(struct completion *done)
 /* Makes durable what is written, for its own sake: commits do not wait for it. */
 static void journal_sync_behind(struct journal *journal)
 {
-    if (journal->syncing || !journal_is_open(journal) ||
+    /* A page that is to be written again would change under the sync: soon. */
+    bool changes = journal->filling != NULL && journal->filling->again;
+    if (journal->syncing || changes || !journal_is_open(journal) ||
         journal->done_seq <= journal->durable_seq) {
         return;
     }
