@@ -17,6 +17,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum {
+    SLAB_BYTES_MIN = 4 << 10,
+    SLAB_BYTES_MAX = 16 << 10, /* So much may a partition hold beyond what counts. */
+};
+
 static void commit_gather(struct partition *partition);
 
 /* A frame has something to say. */
@@ -320,7 +325,7 @@ static void commit_keep(struct commit *commit, struct block *block, uint32_t at,
 {
     struct partition *partition = commit->partition;
     uint32_t bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + body_bytes, 8);
-    bool shared = block == partition->writer.gather;
+    bool shared = block == partition->writer.gather || block == partition->writer.slab;
     struct tail_frame *frame =
         tail_add(partition->shard, partition, block, shared ? bytes : block->size);
     commit->frame = frame;
@@ -378,9 +383,12 @@ static void commit_submit(struct partition *partition, struct block *block,
     };
     list_init(&commit->journal_node);
     struct extent_write *extent = plan->direct ? extent_begin(partition) : NULL;
-    uint32_t at = EXTENT_HEADER_BYTES;
+    uint32_t at = 0;
     if (extent != NULL) {
         at = extent_fill(extent, block->data, UINT64_MAX);
+    } else if (block == writer->slab) {
+        at = writer->slab_used;
+        writer->slab_used += plan->frame_bytes;
     }
     commit_encode(partition, commit, block->data + at, plan->count, plan->body_bytes);
     writer->submitted_end = commit->offset_end;
@@ -458,6 +466,36 @@ static bool commit_route(struct partition *partition, struct commit_plan *plan)
     return extent_room(partition);
 }
 
+void commit_end_slab(struct partition *partition)
+{
+    struct writer *writer = &partition->writer;
+    if (writer->slab != NULL) {
+        block_unref(writer->slab);
+        writer->slab = NULL;
+    }
+}
+
+/* Room in a block that the partition's small frames share, each block larger than the one before;
+ * a reference. NULL: the frame has one of its own. */
+static struct block *commit_slab(struct partition *partition, uint32_t frame_bytes)
+{
+    struct writer *writer = &partition->writer;
+    uint32_t size = SLAB_BYTES_MIN;
+    if (frame_bytes > SLAB_BYTES_MIN) {
+        return NULL;
+    }
+    if (writer->slab != NULL) {
+        if (writer->slab->size - writer->slab_used >= frame_bytes) {
+            return block_ref(writer->slab);
+        }
+        size = min_u32(SLAB_BYTES_MAX, writer->slab->size * 2);
+        commit_end_slab(partition);
+    }
+    writer->slab = block_acquire(partition->shard->reactor->memory, MEMORY_APPEND, size);
+    writer->slab_used = 0;
+    return writer->slab == NULL ? NULL : block_ref(writer->slab);
+}
+
 static void commit_gather(struct partition *partition)
 {
     struct writer *writer = &partition->writer;
@@ -481,11 +519,15 @@ static void commit_gather(struct partition *partition)
             commit_hold(partition, &plan);
             continue;
         }
-        uint64_t size = EXTENT_HEADER_BYTES + plan.frame_bytes;
+        uint64_t size = plan.frame_bytes;
         if (plan.direct) {
-            size = align_up(size + writer->unwritten_bytes, DISK_BLOCK_BYTES);
+            size += EXTENT_HEADER_BYTES + writer->unwritten_bytes;
+            size = align_up(size, DISK_BLOCK_BYTES);
         }
-        struct block *block = block_acquire(reactor->memory, MEMORY_APPEND, (uint32_t)size);
+        struct block *block = plan.direct ? NULL : commit_slab(partition, plan.frame_bytes);
+        if (block == NULL) {
+            block = block_acquire(reactor->memory, MEMORY_APPEND, (uint32_t)size);
+        }
         if (block == NULL) {
             commit_await_memory(partition, (uint32_t)size);
             return;

@@ -102,6 +102,9 @@ static void extent_unpin(struct partition *partition, uint64_t end)
     while (writer->pinned != NULL && writer->pinned->offset_end <= end) {
         tail_unpin(writer->pinned);
     }
+    if (writer->pinned == NULL) {
+        commit_end_slab(partition); /* Who appends no more holds no memory. */
+    }
 }
 
 static void extent_end(struct partition *partition, const struct extent_write *extent)

@@ -306,7 +306,7 @@ void journal_add(struct partition *partition, struct commit *commit)
     frame->journal_seq = write->seq;
     journal_live(journal, write->seq)->pins++;
     journal->pinned_bytes += frame->frame_bytes;
-    journal->pinned_memory += frame->block->size;
+    journal->pinned_memory += frame->charge;
     commit->in_journal = true;
     shard_enter(partition->shard, partition);
     list_push_back(&write->commits, &commit->journal_node);
@@ -323,7 +323,7 @@ void journal_unpin(struct journal *journal, struct tail_frame *frame)
     live->pins--;
     frame->journal_seq = 0;
     journal->pinned_bytes -= frame->frame_bytes;
-    journal->pinned_memory -= frame->block->size;
+    journal->pinned_memory -= frame->charge;
 }
 
 static void journal_tick(struct completion *done)

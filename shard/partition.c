@@ -49,6 +49,7 @@ void partition_destroy(struct partition *partition)
     ASSERT(partition->active == 0);
     ASSERT(partition->removal.doomed == NULL);
     gather_close(partition);
+    commit_end_slab(partition);
     while (!list_empty(&partition->tail)) {
         tail_drop(CONTAINER_OF(partition->tail.next, struct tail_frame, in_partition));
     }

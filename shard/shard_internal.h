@@ -146,6 +146,8 @@ struct writer {
     uint32_t gather_used;
     uint32_t gather_bytes; /* Size of the next block. */
     bool gather_old;       /* The block was there at the last tick. */
+    struct block *slab;    /* Small frames for the journal share blocks, too; NULL: none. */
+    uint32_t slab_used;
     struct io allocate;
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
@@ -458,6 +460,7 @@ void commit_settle(struct partition *partition); /* Acks what can be, and goes o
 void commit_journaled(struct commit *commit, enum err err);
 void commit_give_up(struct partition *partition); /* It is dropped. */
 uint64_t commit_durable_end(const struct partition *partition);
+void commit_end_slab(struct partition *partition); /* The next frame begins another block. */
 
 /* extent.c */
 bool extent_room(const struct partition *partition);

@@ -92,6 +92,8 @@ static void roll_mapped(struct completion *done)
     }
     struct segment *segment = partition_open_segment(partition);
     ASSERT(segment != NULL);
+    commit_end_slab(partition);
+    ASSERT(partition->writer.gather == NULL);
     partition->writer = (struct writer){
         .allocate_step = ALLOCATE_BYTES_MIN,
         .submitted_end = segment->info.base_offset,

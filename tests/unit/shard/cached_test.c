@@ -80,6 +80,22 @@ static void an_append_is_one_copy_and_no_wait(void **state)
     on_each_engine(&usual, check_counts);
 }
 
+static void check_memory(struct engine *engine, const struct io_engine *io)
+{
+    struct memory_stats before, after;
+    (void)io;
+    memory_stats(engine->reactor.memory, &before);
+    engine_append_each(engine, 20, 100); /* Frames of 300 bytes. */
+    memory_stats(engine->reactor.memory, &after);
+    assert_in_range(after.used_bytes[MEMORY_APPEND] - before.used_bytes[MEMORY_APPEND], 0, 24576);
+}
+
+static void small_frames_share_memory(void **state)
+{
+    (void)state;
+    on_each_engine(&usual, check_memory);
+}
+
 static void append_to(struct engine *engine, uint32_t partition)
 {
     engine->id.partition = partition;
@@ -191,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_append_is_one_copy_and_no_wait),
+        cmocka_unit_test(small_frames_share_memory),
         cmocka_unit_test(a_disk_append_behind_os_appends_waits_for_a_sync_of_both),
         cmocka_unit_test(what_is_synced_for_the_sake_of_space_holds_nobody_up),
         cmocka_unit_test(a_sync_behind_that_fails_ends_the_journal_and_loses_nothing),
