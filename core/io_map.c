@@ -21,11 +21,12 @@
 enum { MAPS_MAX = 1 << 16 }; /* Descriptors. */
 
 struct io_map {
-    uint8_t *base; /* NULL: not mapped yet. */
+    pthread_mutex_t lock; /* The posix engine copies in its thread and in its helper. */
+    uint8_t *base;        /* NULL: not mapped yet. */
     size_t size;
 };
 
-/* A descriptor's owner has it alone; owners come and go with a release and an acquire. */
+/* Owners of a descriptor come and go with a release and an acquire. */
 static _Atomic(struct io_map *) io_maps[MAPS_MAX];
 
 /* The copy under way in this thread, where it writes to, and where to go when that fails. */
@@ -66,7 +67,7 @@ static void io_map_install(void)
     struct sigaction now, action;
     memset(&action, 0, sizeof(action));
     action.sa_sigaction = io_map_signal;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
     (void)sigemptyset(&action.sa_mask);
     (void)pthread_mutex_lock(&io_map_lock);
     int rc = sigaction(SIGBUS, NULL, &now);
@@ -91,6 +92,7 @@ void io_map_opened(int fd)
     struct io_map *map = fd < MAPS_MAX ? calloc(1, sizeof(*map)) : NULL;
     if (map != NULL) {
         ASSERT(io_map_of(fd) == NULL);
+        (void)pthread_mutex_init(&map->lock, NULL);
         atomic_store_explicit(&io_maps[fd], map, memory_order_release);
     }
 }
@@ -105,6 +107,7 @@ void io_map_closed(int fd)
     if (map->base != NULL) {
         (void)munmap(map->base, map->size);
     }
+    (void)pthread_mutex_destroy(&map->lock);
     free(map);
 }
 
@@ -154,18 +157,29 @@ static bool io_map_copy_in(uint8_t *to, const uint8_t *data, uint32_t size)
     return true;
 }
 
+/* Behind the end of the file, or where there is no address space. */
+static int32_t io_map_write_past(int fd, const uint8_t *data, uint32_t size, uint64_t position)
+{
+    ssize_t rc;
+    do {
+        rc = pwrite(fd, data, size, (off_t)position);
+    } while (rc < 0 && errno == EINTR);
+    if (rc < 0) {
+        return io_op_err(IO_WRITE, errno);
+    }
+    return (uint64_t)rc == size ? (int32_t)size : (int32_t)ERR_IO;
+}
+
 int32_t io_map_write(int fd, const uint8_t *data, uint32_t size, uint64_t position)
 {
     struct io_map *map = io_map_of(fd);
     ASSERT(map != NULL);
-    if (!io_map_reach(map, fd, position + size)) {
-        ssize_t rc;
-        do {
-            rc = pwrite(fd, data, size, (off_t)position);
-        } while (rc < 0 && errno == EINTR);
-        return rc < 0                 ? (int32_t)io_op_err(IO_WRITE, errno)
-               : (uint64_t)rc == size ? (int32_t)size
-                                      : (int32_t)ERR_IO;
+    (void)pthread_mutex_lock(&map->lock);
+    bool reached = io_map_reach(map, fd, position + size);
+    bool copied = reached && io_map_copy_in(map->base + position, data, size);
+    (void)pthread_mutex_unlock(&map->lock);
+    if (!reached) {
+        return io_map_write_past(fd, data, size, position);
     }
-    return io_map_copy_in(map->base + position, data, size) ? (int32_t)size : (int32_t)ERR_IO;
+    return copied ? (int32_t)size : (int32_t)ERR_IO;
 }

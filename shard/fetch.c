@@ -569,7 +569,8 @@ static void fetch_step(struct reader *reader, int32_t result)
     }
     reader->offset_end = segment_file_end(segment);
     if (fetch->offset >= reader->offset_end) { /* It was in memory, and went while we looked. */
-        reader_finish(reader, ERR_NOT_READY);
+        bool lost = partition_open_segment(partition) == segment && partition->writer.failed;
+        reader_finish(reader, lost ? ERR_DAMAGED : ERR_NOT_READY);
         return;
     }
     fetch_seek(reader);

@@ -33,6 +33,9 @@ bool gather_takes(const struct partition *partition, uint32_t frame_bytes)
 uint32_t gather_pressure(const struct shard *shard)
 {
     const struct journal *journal = shard->journal;
+    if (!tail_room(shard)) {
+        return JOURNAL_PRESSURE_FULL; /* Whoever has the frames: some must go to their files. */
+    }
     uint64_t memory = journal->held_bytes * 2 * JOURNAL_PRESSURE_FULL / shard->tail_bytes_max;
     uint64_t frames = (uint64_t)journal->held_frames * 2 * JOURNAL_PRESSURE_FULL / TAIL_FRAMES_MAX;
     return (uint32_t)min_u64(JOURNAL_PRESSURE_FULL, max_u64(memory, frames));

@@ -115,7 +115,8 @@ static void journal_release(struct journal *journal, struct journal_write *write
         bool newest = write->seq + 1 == journal->seq_next && journal->filling == NULL;
         bool counted_on = journal->durable_seq >= write->seq ||
                           (journal->syncing && journal->sync_seq >= write->seq);
-        if (newest && !counted_on && write->cached && write->used <= DISK_BLOCK_BYTES) {
+        bool whole = !journal->shard->options.mapped; /* A copy into a mapped page may be cut. */
+        if (newest && !counted_on && whole && write->cached && write->used <= DISK_BLOCK_BYTES) {
             journal->open_page = write;
         }
     }
@@ -139,6 +140,9 @@ static bool journal_settle_one(struct journal *journal, struct journal_write *wr
         journal_fail(journal, write->err);
     } else if (write->waits && !write->durable && !journal->failed &&
                !MUTANT("flush-over-unsynced")) {
+        if (journal->syncing) {
+            return false; /* Its end looks here again; an error is told to one sync alone. */
+        }
         COVER("a block of the journal waits for a sync");
         write->state = JOURNAL_WRITE_SYNCING;
         completion_init(&write->io.done, journal_synced);
@@ -170,7 +174,10 @@ static void journal_sync_behind(struct journal *journal)
 {
     /* A page that is to be written again would change under the sync: soon. */
     bool changes = journal->filling != NULL && journal->filling->again;
-    if (journal->syncing || changes || !journal_is_open(journal) ||
+    /* An error is told to one sync alone: never two at once. */
+    bool synced = journal->writes[0].state == JOURNAL_WRITE_SYNCING ||
+                  journal->writes[1].state == JOURNAL_WRITE_SYNCING;
+    if (journal->syncing || synced || changes || !journal_is_open(journal) ||
         journal->done_seq <= journal->durable_seq) {
         return;
     }

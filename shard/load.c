@@ -65,7 +65,8 @@ static void load_finish(struct load *load, enum err err)
     if (err == OK || (err == ERR_DAMAGED && load->walk.position >= SEGMENT_DATA_POSITION)) {
         load_index(load);
         segment->loaded = true;
-        segment->position_end = load->walk.position;
+        /* Never back: a writer of this life may have gone on. */
+        segment->position_end = max_u64(segment->position_end, load->walk.position);
         if (!load->recover && load->producers == NULL) {
             err = OK;
         }

@@ -29,7 +29,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPLAY_EXTENT_BYTES = 256 << 10, REPLAY_HEALS_MAX = 64 };
+enum {
+#ifdef FLOE_SIM
+    REPLAY_EXTENT_BYTES = 2 << 10, /* So that a segment takes several. */
+#else
+    REPLAY_EXTENT_BYTES = 256 << 10,
+#endif
+    REPLAY_HEALS_MAX = 64,
+};
 
 enum segment_step {
     STEP_OPEN,
@@ -332,6 +339,9 @@ static void segment_write(struct replay *replay)
     }
     /* They do not fall, also when an old superblock was put back. */
     segment_put(replay, STEP_WRITE, end, size, max_u32(replay->options.boot, walk->walk.boot));
+    if (!MUTANT("replay-over-itself")) {
+        walk->walk.position += size; /* The next one goes behind it. */
+    }
 }
 
 /* Notes the extents of the window that stand behind the sound end. */

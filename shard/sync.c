@@ -43,7 +43,7 @@ static void sync_look(struct completion *done)
     struct reactor *reactor = partition->shard->reactor;
     const struct writer *writer = &partition->writer;
     bool ours = partition_open_segment(partition) == sync->segment;
-    if (ours && writer->failed) {
+    if (partition->sync_failed || partition->dropping || (ours && writer->failed)) {
         sync_finish(sync, ERR_STORAGE);
     } else if (ours && sync->segment->file_end < sync->offset_end) {
         (void)writeback_flush(partition);
