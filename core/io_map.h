@@ -1,9 +1,9 @@
 /* Files written as memory (storage.engine = mmap): a write is a copy into the page cache, which the
  * kernel keeps when the process dies. Reads and syncs go the usual way and see the same bytes.
  *
- * A descriptor opened with IO_OPEN_MAPPED is noted here until it is closed, which nobody does while
- * it is in use. Where the kernel cannot find a page's bytes or a block for it, it raises SIGBUS: in a
- * copy that is ERR_IO, at any other time it goes to whoever handled it before. */
+ * A descriptor opened with IO_OPEN_MAPPED is noted here until it is closed, which nobody does in
+ * the middle of a write. Where the kernel cannot find a page's bytes or a block for it, it raises
+ * SIGBUS: in a copy that is ERR_IO, at any other time it goes to whoever handled it before. */
 #pragma once
 
 #include "core/base.h"
