@@ -107,6 +107,12 @@ void io_allocate(struct io *io, int fd, uint64_t position, uint64_t size)
     io->allocate.size = size;
 }
 
+void io_truncate(struct io *io, int fd, uint64_t size)
+{
+    io_prepare(io, IO_TRUNCATE, fd);
+    io->truncate.size = size;
+}
+
 void io_rename(struct io *io, const char *from, const char *to)
 {
     io_prepare(io, IO_RENAME, -1);
@@ -256,6 +262,7 @@ static void io_count(struct stats *stats, const struct io *io, uint64_t bytes)
         stats_add(stats, STAT_FLUSHES, (io->flags & IO_WRITE_DURABLE) != 0);
     } else if (io->op == IO_SYNC || io->op == IO_SYNC_DIR || io->op == IO_ALLOCATE) {
         stats_add(stats, STAT_FLUSHES, 1);
+        stats_add(stats, STAT_FILE_ZERO_BYTES, io->op == IO_ALLOCATE ? io->allocate.size : 0);
     } else if (io->op == IO_OPEN) {
         stats_add(stats, STAT_FILES_OPENED, 1);
     }
@@ -482,6 +489,7 @@ enum err io_op_err(enum io_op op, int number)
     case IO_WRITE:
     case IO_SYNC:
     case IO_ALLOCATE:
+    case IO_TRUNCATE:
     case IO_SYNC_DIR:
         return op == IO_SYNC_DIR && err == ERR_NOT_FOUND ? err : io_data_err(err);
     case IO_CLOSE:
@@ -505,6 +513,7 @@ bool io_is_helper_op(enum io_op op)
     switch (op) {
     case IO_OPEN:
     case IO_ALLOCATE:
+    case IO_TRUNCATE:
     case IO_RENAME:
     case IO_UNLINK:
     case IO_MKDIR:

@@ -18,6 +18,7 @@
     X(FILE_READ_BYTES, "bytes read from files")                                                    \
     X(FILE_WRITES, "file writes")                                                                  \
     X(FILE_WRITE_BYTES, "bytes written to files")                                                  \
+    X(FILE_ZERO_BYTES, "bytes of zeros written ahead of what comes into files")                    \
     X(FLUSHES, "durable writes and syncs")                                                         \
     X(CONNECTIONS_ACCEPTED, "connections accepted")                                                \
     X(CONNECTIONS_CLOSED, "connections closed")                                                    \
@@ -43,6 +44,8 @@
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
     X(SEGMENTS_REMOVED, "segments trimmed or no longer retained")                                  \
+    X(SEGMENTS_RECYCLED, "segments whose file was one of a removed segment")                       \
+    X(POOL_BYTES, "bytes of files of removed segments that wait to be used again")                 \
     X(RECOVERED_BYTES, "bytes scanned at start")                                                   \
     X(LOG_DROPPED, "log lines dropped")
 
