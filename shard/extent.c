@@ -209,6 +209,7 @@ void extent_submit(struct extent_write *extent, struct block *block, uint32_t us
     extent_header_encode(&header, block->data);
     writer->position += extent->size;
     writer->extent_tail++;
+    pool_wrote(partition->shard, extent->size);
     uint32_t flags = segment->info.durability == DURABILITY_DISK ? IO_WRITE_DURABLE : 0U;
     completion_init(&extent->io.done, extent_written);
     io_write(&extent->io, segment->fd, block->data, extent->size, extent->position, flags);

@@ -127,6 +127,15 @@ void segment_close(struct segment *segment)
     segment->fd = -1;
 }
 
+void segment_recycle(struct segment *segment, struct completion *done)
+{
+    struct partition *partition = segment->partition;
+    segment_close(segment);
+    segment_path(segment, partition->recycle.path);
+    bool sound = !segment->spoiled && !segment->damaged && segment->told == OK;
+    recycle_file(partition, sound, done);
+}
+
 static void files_trim(struct shard *shard)
 {
     while (shard->files_idle > SHARD_FILES_IDLE_MAX) {

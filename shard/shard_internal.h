@@ -16,6 +16,7 @@
 #include "shard/batch.h"
 #include "shard/frame.h"
 #include "shard/journal.h"
+#include "shard/pool.h"
 #include "shard/producer.h"
 #include "shard/segment.h"
 #include "shard/segment_index.h"
@@ -106,6 +107,7 @@ struct segment {
     bool damaged;
     uint64_t valid_end; /* Damaged: nothing from here on can be read. */
     enum err told;      /* What the operator was told last. */
+    bool spoiled;       /* A write or sync of the file failed: nothing else is written there. */
     bool doomed;        /* Removed: off the partition's list. */
     struct segment *doomed_next;
     struct segment_index index;
@@ -150,6 +152,7 @@ enum roll_state {
     ROLL_SEALING,
     ROLL_ASKING,
     ROLL_CLEAN, /* From here on in the order in which they follow each other. */
+    ROLL_TAKE,
     ROLL_OPEN,
     ROLL_ALLOCATE,
     ROLL_WRITE,
@@ -170,13 +173,14 @@ struct roll {
     struct shard_roll ask;
     struct block *block;
     uint64_t position;  /* Where frames begin in the new file. */
-    uint64_t allocated; /* Blocks of it that exist. */
+    uint64_t allocated; /* Blocks of it that exist; until it is open: of the pooled file, if any. */
     char path[SHARD_PATH_BYTES], path_new[SHARD_PATH_BYTES];
 };
 
 /* Where a segment ends: the frame end and the chain there. */
 struct seal_end {
     uint64_t offset, digest;
+    uint64_t file_bytes; /* At most so long is the file; 0: not known. */
 };
 
 /* Writes trailer and seal block of a segment: see seal.c. */
@@ -184,6 +188,7 @@ enum seal_state {
     SEAL_SYNC,
     SEAL_TRAILER,
     SEAL_BLOCK,
+    SEAL_REST,
 };
 
 struct seal {
@@ -193,6 +198,7 @@ struct seal {
     struct block *block;
     struct segment_seal row;
     uint32_t trailer_bytes; /* Padded. */
+    uint64_t file_bytes;    /* As in the end. */
     enum seal_state state;
 };
 
@@ -225,6 +231,7 @@ struct load {
     struct segment_index index; /* The segment's, once it is complete. */
     int64_t timestamp_max;
     struct walk walk; /* How far the file is sound. */
+    uint64_t hunted;  /* Where the last extent behind that begins, as far as it was looked for. */
     uint64_t target;  /* Readers: how far the file went when it was asked for. */
     uint64_t last_ms, last_seq;
     char path[SHARD_PATH_BYTES];
@@ -264,11 +271,11 @@ struct trim {
     struct shard_trim ask;
 };
 
-/* Unlinks files of removed segments: see removal.c. */
+/* Files of removed segments go, or come into the pool: see removal.c. */
 enum removal_state {
     REMOVAL_IDLE,
     REMOVAL_WAITING, /* For readers to unpin, or for its turn. */
-    REMOVAL_UNLINKING,
+    REMOVAL_RECYCLING,
     REMOVAL_LISTING,
     REMOVAL_SWEEPING,
 };
@@ -281,7 +288,6 @@ struct removal {
     uint32_t names_at, names_bytes;
     uint64_t oldest; /* Id: what is less is swept. */
     bool swept;
-    char path[SHARD_PATH_BYTES];
 };
 
 /* Of all partitions of the core. */
@@ -296,7 +302,6 @@ struct drop {
     struct io io;
     uint32_t segment;
     uint32_t step;
-    char path[SHARD_PATH_BYTES];
 };
 
 struct partition {
@@ -334,6 +339,7 @@ struct partition {
     struct trim trim;
     struct removal removal;
     struct drop drop;
+    struct recycle recycle; /* Its path is also that of removal and drop. */
 };
 
 /* A fetch or look-up that needs a file: see fetch.c. */
@@ -372,7 +378,8 @@ struct shard {
     uint32_t tail_frames_used; /* Ever. */
     uint64_t tail_bytes, tail_bytes_max;
     struct journal *journal; /* NULL: there is none. */
-    struct list files;       /* Open and not pinned, least recently used first. */
+    struct pool pool;
+    struct list files; /* Open and not pinned, least recently used first. */
     uint32_t files_idle;
     struct reader *readers, *readers_free;
     struct request_queue readers_wait;
@@ -487,6 +494,8 @@ void segment_pin(struct segment *segment);
 void segment_unpin(struct segment *segment);
 void segment_opened(struct segment *segment, int fd); /* Takes the descriptor; closes a second. */
 void segment_close(struct segment *segment);
+/* The file, which nobody uses, into the pool or away: see recycle_file(). */
+void segment_recycle(struct segment *segment, struct completion *done);
 /* What a reader is to be told about a file that failed it: ERR_DAMAGED or, when that may pass,
  * ERR_STORAGE, ERR_NO_MEMORY. The operator hears each reason once in a row. */
 enum err segment_tell(struct segment *segment, enum err err);

@@ -44,6 +44,9 @@ enum { SIM_TEXT_BYTES = 600 };
     X(retained, "logs cut by retention")                                                           \
     X(retention_rolls, "rolls by retention")                                                       \
     X(removed, "segments removed")                                                                 \
+    X(pooled, "files into the pool")                                                               \
+    X(recycled, "segment files made of pooled ones")                                               \
+    X(pools_emptied, "pools that a full disk emptied")                                             \
     X(swept, "files swept")                                                                        \
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \

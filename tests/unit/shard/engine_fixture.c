@@ -39,7 +39,8 @@ static void fault_submit(struct reactor *reactor, struct io *batch)
         io->next = NULL;
         engine_fault.seen[io->op]++;
         bool spared = engine_fault.spared_fd > 0 && io->fd == engine_fault.spared_fd;
-        bool meant = io->op == engine_fault.op && !spared;
+        bool over = engine_fault.most > 0 && engine_fault.hits == engine_fault.most;
+        bool meant = io->op == engine_fault.op && !spared && !over;
         if (meant && engine_fault.pass > 0) {
             engine_fault.pass--;
             engine_fault.below->submit(reactor, io);

@@ -70,6 +70,7 @@ struct engine_fault {
     enum io_op op; /* IO_NONE: nothing. */
     enum err err;
     uint32_t pass; /* So many of them still go through. */
+    uint32_t most; /* And so many fail; 0: all. */
     int spared_fd; /* So does what is done to this one; 0: none. */
     uint32_t hits;
     uint32_t seen[IO_LOCK + 1]; /* Operations by kind, failed or not. */
