@@ -34,6 +34,7 @@
     X(JOURNAL_FRAMES, "frames that went into the journal")                                         \
     X(JOURNAL_BLOCKS, "writes to the journal")                                                     \
     X(JOURNAL_BYTES, "bytes written to the journal")                                               \
+    X(JOURNALS_REPLACED, "journals that failed and were followed by their spare")                  \
     X(WRITEBACK_CHUNKS, "writes from the journal to files")                                        \
     X(WRITEBACK_BYTES, "bytes written from the journal to files")                                  \
     X(FETCHES, "partition fetches")                                                                \

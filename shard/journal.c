@@ -76,6 +76,7 @@ static void journal_grown(struct completion *done)
 {
     struct journal *journal = CONTAINER_OF(done, struct journal, io.done);
     journal->growing = false;
+    journal_replace(journal);
     if (done->result == OK) {
         COVER("the journal grows");
         journal->size += journal->io.allocate.size;
@@ -291,6 +292,7 @@ void journal_unpin(struct journal *journal, struct tail_frame *frame)
     frame->journal_seq = 0;
     journal->pinned_bytes -= frame->frame_bytes;
     journal->pinned_memory -= frame->block->size;
+    journal_replace(journal);
 }
 
 static void journal_tick(struct completion *done)
@@ -389,6 +391,7 @@ static void journal_opened(struct completion *done)
     struct journal *journal = CONTAINER_OF(done, struct journal, io.done);
     if (done->result < 0) {
         journal_fail(journal, (enum err)done->result);
+        journal_replace(journal);
     } else {
         journal->fd = done->result;
     }
@@ -411,12 +414,14 @@ enum err journal_open(struct shard *shard)
         .id = options->journal_id,
         .size = options->journal_bytes,
         .size_max = max_u64(options->journal_bytes, options->journal_bytes_max),
+        .spare_id = options->spare_id,
         .seq_next = 1,
         .tail_seq = 1,
         .durable_tail_seq = 1,
         .lap_started_ns = shard->reactor->now_ns,
     };
-    journal->live_count = (uint32_t)(journal->size_max / DISK_BLOCK_BYTES);
+    uint64_t most = max_u64(journal->size_max, options->spare_bytes);
+    journal->live_count = (uint32_t)(most / DISK_BLOCK_BYTES);
     journal->live = calloc(journal->live_count, sizeof(*journal->live));
     if (journal->live == NULL) {
         free(journal);

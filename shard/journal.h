@@ -17,6 +17,7 @@
 #include "core/memory.h"
 #include "core/timer.h"
 #include "shard/journal_block.h"
+#include "shard/journals.h"
 
 struct commit;
 struct partition;
@@ -72,7 +73,8 @@ struct journal {
     struct shard *shard;
     int fd; /* -1: not open yet, or not any more. */
     uint64_t id, size, size_max;
-    uint64_t head; /* Where the next block goes. */
+    uint64_t spare_id; /* 0: there is none, or it was taken. */
+    uint64_t head;     /* Where the next block goes. */
     uint64_t seq_next, tail_seq;
     uint64_t done_seq;         /* All blocks up to it are written. */
     uint64_t durable_seq;      /* And durable. */
@@ -90,6 +92,8 @@ struct journal {
     bool records_due;
     struct io io; /* Opens, grows, closes. */
     bool growing, failed, stopping;
+    bool replacing; /* The spare is on its way. */
+    struct journals_change change;
     uint64_t lap_started_ns;
     char path[512];
     /* Of writeback.c. */
@@ -144,3 +148,7 @@ bool journal_is_held(const struct journal *journal);
 void journal_submit(struct journal *journal);
 void journal_fail(struct journal *journal, enum err err);
 void journal_work(struct completion *work);
+
+/* journal_spare.c: after a failure. What was pinned may be in the files by now: then the spare
+ * takes over, if there is one. */
+void journal_replace(struct journal *journal);

@@ -129,6 +129,10 @@ static void segment_close(struct replay *replay)
     if (walk->dirty) {
         walk->dirty = false;
         replay->segments_written++;
+        if (MUTANT("replay-unsynced")) {
+            segment_close(replay);
+            return;
+        }
         io_sync(&replay->io, walk->fd);
         segment_go(replay, STEP_SYNC_WRITTEN);
         return;

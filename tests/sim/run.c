@@ -61,6 +61,7 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->laps += sign * cover_hits("the journal begins a lap");
     counts->full_journals += sign * cover_hits("the journal is full");
     counts->journal_failures += sign * cover_hits("the journal fails");
+    counts->replaced += sign * cover_hits("the spare journal takes over");
     counts->sync_blocks += sign * cover_hits("a block of the journal waits for a sync");
     counts->carried += sign * cover_hits("a segment record is carried on");
     counts->short_files += sign * cover_hits("a file ends before its segment");

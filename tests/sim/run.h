@@ -65,6 +65,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(replay_crashes, "crashes in a replay")                                                       \
     X(laps, "laps of a journal")                                                                   \
     X(full_journals, "appends that met a full journal")                                            \
+    X(replaced, "journals followed by their spare")                                                \
     X(sync_blocks, "blocks of a journal that waited for a sync")                                   \
     X(journal_failures, "journals that failed")                                                    \
     X(carried, "segment records carried on")                                                       \

@@ -4,6 +4,7 @@
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "shard/batch.h"
+#include "shard/shard_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -295,6 +296,14 @@ void engine_start_journaled(struct engine *engine, const struct io_engine *io,
 void engine_turns(struct engine *engine, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
+        (void)reactor_turn(&engine->reactor, NS_PER_MS);
+    }
+}
+
+void engine_rest(struct engine *engine)
+{
+    for (uint32_t i = 0; engine->shard->active > 0; i++) {
+        ASSERT(i < 100000);
         (void)reactor_turn(&engine->reactor, NS_PER_MS);
     }
 }

@@ -96,6 +96,7 @@ void engine_kill(struct engine *engine);
 /* The process dies: nothing is flushed or told; what is on the disk stays. */
 void engine_crash(struct engine *engine, const struct io_engine *io);
 void engine_turns(struct engine *engine, uint32_t count);
+void engine_rest(struct engine *engine);        /* Until the shard has nothing under way. */
 void engine_answer(struct engine *engine);      /* The held roll. */
 void engine_answer_trim(struct engine *engine); /* The held trim. */
 
