@@ -195,7 +195,7 @@ static void check_damaged(struct engine *engine, const struct io_engine *io)
 {
     engine_append_each(engine, RECORDS + 1, LARGE);
     claim_crash(engine, io);
-    engine_append_each(engine, RECORDS, LARGE); /* So there is room in the pool. */
+    engine_append_each(engine, 2 * RECORDS, LARGE); /* So there is room in the pool. */
     engine_spoil(engine, 0, SEGMENT_DATA_POSITION + 200);
     assert_int_equal(read_at(engine, 0), ERR_DAMAGED);
     trim_to(engine, RECORDS);
