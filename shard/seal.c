@@ -31,7 +31,7 @@ static void seal_finish(struct seal *seal, int32_t result)
 }
 
 /* Behind the trailer; false: there is nothing to speak of. A little stays, for the next segment
- * that is made of the file. */
+ * that is made of the file; nothing at a start or a stop, which may need the space itself. */
 static bool seal_give_back(struct seal *seal)
 {
     uint64_t used = seal->row.trailer_position + seal->trailer_bytes;
@@ -41,7 +41,8 @@ static bool seal_give_back(struct seal *seal)
         return false;
     }
     seal->state = SEAL_REST;
-    uint64_t stays = min_u64(used / (2 * REST_SHARE), ALLOCATE_BYTES_MIN);
+    uint64_t stays =
+        seal->file_bytes == 0 ? 0 : min_u64(used / (2 * REST_SHARE), (uint64_t)ALLOCATE_BYTES_MIN);
     io_truncate(&seal->io, seal->segment->fd, used + align_up(stays, DISK_BLOCK_BYTES));
     return true;
 }

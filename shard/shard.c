@@ -164,9 +164,7 @@ static bool shard_seal_one(struct shard *shard)
             p->writer.seal_done = true;
             completion_init(&p->sealed, shard_stop_sealed);
             shard_enter(shard, p);
-            struct seal_end end = {.offset = p->high_watermark,
-                                   .digest = p->writer.durable_chain,
-                                   .file_bytes = p->writer.allocated_end};
+            struct seal_end end = {.offset = p->high_watermark, .digest = p->writer.durable_chain};
             seal_start(&p->seal, segment, &end, &p->sealed);
             return true;
         }

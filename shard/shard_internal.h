@@ -180,7 +180,7 @@ struct roll {
 /* Where a segment ends: the frame end and the chain there. */
 struct seal_end {
     uint64_t offset, digest;
-    uint64_t file_bytes; /* At most so long is the file; 0: not known. */
+    uint64_t file_bytes; /* At most so long is the file; 0: not known, or all is wanted back. */
 };
 
 /* Writes trailer and seal block of a segment: see seal.c. */
