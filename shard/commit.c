@@ -23,6 +23,7 @@ enum {
 };
 
 static void commit_gather(struct partition *partition);
+static void commit_allocated(struct completion *done);
 
 /* A frame has something to say. */
 static bool commit_wanted(const struct partition *partition)
@@ -46,13 +47,29 @@ static void commit_rest(struct partition *partition)
     }
 }
 
+/* The pool gave its space back: once more. */
+static void commit_allocate_again(struct completion *done)
+{
+    struct writer *writer = CONTAINER_OF(done, struct writer, allocate.done);
+    struct partition *partition = CONTAINER_OF(writer, struct partition, writer);
+    completion_init(&writer->allocate.done, commit_allocated);
+    io_submit(partition->shard->reactor, &writer->allocate);
+}
+
 static void commit_allocated(struct completion *done)
 {
     struct writer *writer = CONTAINER_OF(done, struct writer, allocate.done);
     struct partition *partition = CONTAINER_OF(writer, struct partition, writer);
     ASSERT(writer->allocating);
+    int32_t result = done->result;
+    if (result == ERR_NO_SPACE) {
+        completion_init(&writer->allocate.done, commit_allocate_again);
+        if (pool_empty(partition->shard, &writer->allocate.done)) {
+            return;
+        }
+    }
     writer->allocating = false;
-    if (done->result == OK) {
+    if (result == OK) {
         writer->allocated_end += writer->allocate.allocate.size;
         writer->allocate_step = min_u64(writer->allocate_step * 2, ALLOCATE_BYTES_MAX);
         commit_gather(partition);
@@ -61,7 +78,7 @@ static void commit_allocated(struct completion *done)
         writer->allocate_step = ALLOCATE_BYTES_MIN;
         if (partition->staged.head != NULL) {
             LOG_WARN("segment cannot grow, appends fail topic=%s partition=%u err=%s",
-                     partition->name, partition->id.partition, err_name((enum err)done->result));
+                     partition->name, partition->id.partition, err_name((enum err)result));
             append_fail_staged(partition, ERR_STORAGE);
         }
         if (trim_wants_frame(partition)) {

@@ -231,6 +231,7 @@ void extent_submit(struct extent_write *extent, struct block *block, uint32_t us
     bool rewrites = MUTANT("rewrite-block") && extent->size > DISK_BLOCK_BYTES;
     writer->position += extent->size - (rewrites ? DISK_BLOCK_BYTES : 0);
     writer->extent_tail++;
+    pool_wrote(partition->shard, extent->size);
     bool durable = segment->info.durability == DURABILITY_DISK &&
                    !(extent->chunk && MUTANT("write-back-cached"));
     uint32_t flags = durable ? IO_WRITE_DURABLE : 0U;

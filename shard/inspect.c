@@ -369,9 +369,9 @@ enum err inspect_next(struct inspect *inspect)
     }
     if (extent_header_at(inspect->buffer, inspect->header.salt, inspect->position,
                          &inspect->extent) != OK) {
-        bool empty = inspect->buffer[0] == 0 &&
-                     memcmp(inspect->buffer, inspect->buffer + 1, DISK_BLOCK_BYTES - 1) == 0;
-        return inspect_finish(inspect, empty ? NULL : "the header of an extent is damaged");
+        bool damaged =
+            extent_header_was_here(inspect->buffer, inspect->header.salt, inspect->position);
+        return inspect_finish(inspect, damaged ? "the header of an extent is damaged" : NULL);
     }
     if (inspect->extent.padded_size > (uint64_t)got) {
         if (inspect->extent.padded_size > INSPECT_EXTENT_BYTES_MAX) {

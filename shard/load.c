@@ -262,7 +262,9 @@ static void load_hunt(struct load *load, uint32_t size)
     load->walk.evidence =
         extent_evidence(data, info->salt, load->read_position, load->walk.evidence);
     load->log_start = frame_log_start(data, info, load->read_position, load->log_start);
-    if (load->walk.evidence > load->walk.offset || size < load->buffer_bytes) {
+    load->hunted = extent_last(data, info->salt, load->read_position, load->hunted);
+    if (load->walk.evidence > load->walk.offset || size < load->buffer_bytes ||
+        load->read_position - load->hunted >= EXTENT_HUNT_BYTES) {
         load_end(load);
         return;
     }
@@ -282,6 +284,7 @@ static void load_bad_extent(struct load *load)
         load_end(load);
         return;
     }
+    load->hunted = load->walk.position;
     load_read(load, LOAD_HUNT, load->walk.position + DISK_BLOCK_BYTES, READ_BYTES);
 }
 

@@ -59,8 +59,11 @@ struct shard_options {
     uint64_t files_limit; /* Of the process, for what the operator is told; 0: not known. */
     /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */
     uint64_t journal_id, journal_bytes, journal_bytes_max;
-    uint32_t journal_file;
-    const struct journals *journals; /* What is known of open segments; NULL: nothing. */
+    uint32_t journal_file, journal_core;
+    /* What takes over when it fails; id 0: there is none. */
+    uint64_t spare_id, spare_bytes;
+    uint32_t spare_file;
+    struct journals *journals; /* What is known of open segments; NULL: nothing. */
 };
 
 NODISCARD enum err shard_open(struct shard **shard, struct reactor *reactor,

@@ -219,7 +219,7 @@ static bool walk_goes_on(const struct walk *walk)
     }
     uint32_t size = disk_read(walk->check->disk, walk->inode, head, sizeof(head), walk->position);
     if (walk->offset > walk->info->end_offset || size < sizeof(head) ||
-        extent_header_decode(head, &extent) != OK) {
+        extent_header_at(head, walk->info->salt, walk->position, &extent) != OK) {
         return false;
     }
     bool control = extent.type == EXTENT_FRAMES && walk->chain != walk->info->digest &&

@@ -63,9 +63,13 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->laps += sign * cover_hits("the journal begins a lap");
     counts->full_journals += sign * cover_hits("the journal is full");
     counts->journal_failures += sign * cover_hits("the journal fails");
+    counts->replaced += sign * cover_hits("the spare journal takes over");
     counts->sync_blocks += sign * cover_hits("a block of the journal waits for a sync");
     counts->carried += sign * cover_hits("a segment record is carried on");
     counts->short_files += sign * cover_hits("a file ends before its segment");
+    counts->pooled += sign * cover_hits("a file is in the pool");
+    counts->recycled += sign * cover_hits("a segment file is made of a pooled one");
+    counts->pools_emptied += sign * cover_hits("the disk is too full for a pool");
     counts->swept += sign * cover_hits("a file that a crash left is swept");
     counts->retention_rolls += sign * cover_hits("retention rolls a segment");
     counts->resumed += sign * cover_hits("a fetch goes on when a reader gave memory back");

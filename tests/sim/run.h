@@ -46,6 +46,9 @@ enum { SIM_TEXT_BYTES = 600 };
     X(retained, "logs cut by retention")                                                           \
     X(retention_rolls, "rolls by retention")                                                       \
     X(removed, "segments removed")                                                                 \
+    X(pooled, "files into the pool")                                                               \
+    X(recycled, "segment files made of pooled ones")                                               \
+    X(pools_emptied, "pools that a full disk emptied")                                             \
     X(swept, "files swept")                                                                        \
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \
@@ -64,6 +67,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(replay_crashes, "crashes in a replay")                                                       \
     X(laps, "laps of a journal")                                                                   \
     X(full_journals, "appends that met a full journal")                                            \
+    X(replaced, "journals followed by their spare")                                                \
     X(sync_blocks, "blocks of a journal that waited for a sync")                                   \
     X(journal_failures, "journals that failed")                                                    \
     X(carried, "segment records carried on")                                                       \
