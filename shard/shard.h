@@ -48,7 +48,9 @@ struct shard_options {
     uint32_t partitions_max;     /* Of this core. */
     uint32_t appends_max;        /* Requests in flight. */
     uint32_t retention_check_ms; /* How often segments are looked at that may go; 0: never. */
-    bool direct; /* storage.engine = direct: O_DIRECT where the file system takes it. */
+    uint64_t
+        milestone_bytes; /* How far apart milestones are in a file (milestone.h); 0: as usual. */
+    bool direct;         /* storage.engine = direct: O_DIRECT where the file system takes it. */
     /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */
     uint64_t journal_id, journal_bytes, journal_bytes_max;
     uint32_t journal_file;

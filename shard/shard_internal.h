@@ -16,6 +16,7 @@
 #include "shard/batch.h"
 #include "shard/frame.h"
 #include "shard/journal.h"
+#include "shard/milestone.h"
 #include "shard/producer.h"
 #include "shard/segment.h"
 #include "shard/segment_index.h"
@@ -92,6 +93,7 @@ struct extent_write {
     uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
     int64_t timestamp_max;
     uint32_t size, frames;
+    uint64_t index_position; /* A milestone: where its index extent stands. 0: frames. */
 };
 
 /* One file. Pinned while a reader or writer uses the descriptor. */
@@ -114,8 +116,20 @@ struct segment {
     /* What the file has, durable in a `disk` segment; frames from file_end on are in memory.
      * UINT64_MAX: all that there is. */
     uint64_t file_end, file_chain;
-    uint64_t record_seq; /* The journal's block with its newest record; 0: none. */
+    uint64_t index_position; /* Of the last milestone that the file has; 0: none. */
+    uint64_t record_seq;     /* The journal's block with its newest record; 0: none. */
     struct list record_node, dirty_node;
+};
+
+/* What stands in the file at times, for restarts: see milestone_write.c. */
+struct milestone_plan {
+    uint64_t due; /* The position of the file from which on the next one is. */
+    bool planned;
+    uint64_t offset;    /* Planned: no frame of it goes before it. */
+    uint8_t *producers; /* Their rows as of there. */
+    uint32_t producers_bytes;
+    /* What header and submitted frames of the file say: */
+    uint64_t log_start, last_ms, last_seq;
 };
 
 /* Of the open segment only. */
@@ -136,6 +150,7 @@ struct writer {
     struct tail_frame *unwritten; /* The first one that no write to the file holds; NULL: none. */
     uint64_t unwritten_bytes;     /* Of it and all behind it. */
     uint64_t unwritten_blocks;    /* What they take in the file if each is written alone. */
+    struct milestone_plan milestone;
     struct io allocate;
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
@@ -202,6 +217,8 @@ enum load_state {
     LOAD_SYNC,
     LOAD_HEAD,
     LOAD_TRAILER,
+    LOAD_INDEX,
+    LOAD_PRODUCERS,
     LOAD_SCAN,
     LOAD_HUNT, /* Behind the sound prefix: for evidence that more was durable. */
 };
@@ -222,6 +239,8 @@ struct load {
     uint32_t buffer_bytes, block_bytes;
     uint64_t read_position;
     struct segment_seal seal;
+    struct extent_header index_extent;
+    struct milestone milestone; /* What it says. */
     struct segment_index index; /* The segment's, once it is complete. */
     int64_t timestamp_max;
     struct walk walk; /* How far the file is sound. */
@@ -356,7 +375,7 @@ struct reader {
     uint64_t log_start;
     bool narrowing;
     bool searching; /* Look-ups: past the choice of the segment. */
-    /* Look-ups: behind the last frame that was searched; what the file has. */
+    /* Behind the last frame that was looked at; what the file has. */
     uint64_t offset, offset_end;
 };
 
@@ -445,6 +464,21 @@ uint32_t extent_fill(struct extent_write *extent, uint8_t *at, uint64_t limit);
 void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_end,
                 int64_t timestamp_max);
 void extent_submit(struct extent_write *extent, struct block *block, uint32_t used);
+/* What stands in the block, headers and all. */
+void extent_send(struct extent_write *extent, struct block *block);
+/* What it adds to the index of its segment. */
+NODISCARD enum err extent_index(const struct extent_write *extent, struct segment_index *index);
+
+/* milestone_write.c */
+void milestone_begin(struct partition *partition); /* A file was made. */
+void milestone_end(struct partition *partition);   /* Its writer is about to go. */
+/* Bytes of the file to be kept for the next one, if that is near. */
+uint64_t milestone_reserve(const struct partition *partition);
+/* Before the next frames go to the file: plans or writes one. `after`: bytes that others need of
+ * the file besides what is unwritten. */
+void milestone_pump(struct partition *partition, uint64_t after);
+/* No frame from this offset on may go to the file yet. */
+uint64_t milestone_limit(const struct partition *partition);
 
 /* writeback.c */
 void writeback_add(struct partition *partition, struct tail_frame *frame);
@@ -453,8 +487,9 @@ void writeback_leave(struct partition *partition); /* Its file takes nothing mor
 void writeback_allow(struct journal *journal, uint64_t bytes);
 void writeback_kick(struct journal *journal);
 void writeback_work(struct completion *work);
-/* Writes one chunk of this partition now; false: nothing to write, or no room or memory. */
-bool writeback_chunk(struct partition *partition, uint64_t limit);
+/* Writes one chunk of this partition now; false: nothing to write, or no room or memory. `after`:
+ * as of milestone_pump(). */
+bool writeback_chunk(struct partition *partition, uint64_t limit, uint64_t after);
 bool writeback_flush(struct partition *partition); /* True: the file has, or never gets, all. */
 
 /* tail.c */
@@ -538,6 +573,8 @@ void reader_submit(struct shard *shard, struct request *request);
 void reader_finish(struct reader *reader, enum err err);
 bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
 bool reader_load(struct reader *reader, struct segment *segment);
+/* Where frames go on behind a bad extent at `position` that has none of its own; 0: it had some. */
+uint64_t reader_pass(const struct reader *reader, uint64_t position);
 NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
                             struct extent_header *extent, struct frame_header *frame);
 

@@ -92,6 +92,7 @@ static void roll_mapped(struct completion *done)
     }
     struct segment *segment = partition_open_segment(partition);
     ASSERT(segment != NULL);
+    milestone_end(partition);
     partition->writer = (struct writer){
         .allocate_step = ALLOCATE_BYTES_MIN,
         .submitted_end = segment->info.base_offset,
@@ -264,6 +265,7 @@ static void roll_made(struct partition *partition)
     segment->position_end = roll->position;
     partition->writer.position = roll->position;
     partition->writer.allocated_end = roll->allocated;
+    milestone_begin(partition);
     segment_opened(segment, roll->fd);
     segment->file_made = true;
     LOG_INFO("segment opened topic=%s partition=%u epoch=%u base=%" PRIu64, partition->name,

@@ -141,11 +141,15 @@ static void writeback_await_memory(struct journal *journal, uint32_t size)
     memory_await(journal->shard->reactor->memory, journal->shard->reactor, &journal->memory);
 }
 
-bool writeback_chunk(struct partition *partition, uint64_t limit)
+bool writeback_chunk(struct partition *partition, uint64_t limit, uint64_t after)
 {
     struct reactor *reactor = partition->shard->reactor;
     struct writer *writer = &partition->writer;
-    if (!writeback_wanted(partition) || !extent_room(partition)) {
+    if (!writeback_wanted(partition)) {
+        return false;
+    }
+    milestone_pump(partition, after);
+    if (!extent_room(partition) || writer->unwritten->offset_first >= milestone_limit(partition)) {
         return false;
     }
     uint64_t size = max_u64(limit, writer->unwritten->frame_bytes);
@@ -168,7 +172,7 @@ bool writeback_chunk(struct partition *partition, uint64_t limit)
 
 bool writeback_flush(struct partition *partition)
 {
-    while (writeback_wanted(partition) && writeback_chunk(partition, BLOCK_BYTES_MAX)) {
+    while (writeback_wanted(partition) && writeback_chunk(partition, BLOCK_BYTES_MAX, 0)) {
     }
     return extent_idle(partition) && !writeback_wanted(partition);
 }
@@ -200,7 +204,7 @@ void writeback_work(struct completion *work)
            (forced || journal->allowance >= chunk)) {
         struct partition *partition = writeback_choose(journal, pressure);
         if (partition == NULL ||
-            !writeback_chunk(partition, min_u64(chunk, writeback_ready(partition, chunk)))) {
+            !writeback_chunk(partition, min_u64(chunk, writeback_ready(partition, chunk)), 0)) {
             break;
         }
         journal->allowance -= min_u64(journal->allowance, chunk);
