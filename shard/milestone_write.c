@@ -207,6 +207,7 @@ static bool milestone_write(struct partition *partition, const struct segment_in
     extent->size = (uint32_t)size;
     extent->index_position = extent->position + before;
     milestone_fill(partition, extent, rows, block->data);
+    COVER("a milestone is written");
     milestone_drop(writer);
     extent_send(extent, block);
     writer->milestone.due = writer->position + milestone_interval(partition);

@@ -191,6 +191,7 @@ static void life_work(struct run *run)
             .partitions_max = PARTITIONS_OF_CORE,
             .appends_max = 1024,
             .retention_check_ms = 3 + (uint32_t)prng_below(run->prng, 20),
+            .milestone_bytes = run_milestone_bytes(run),
             .direct = prng_chance(run->prng, 80),
         };
         memcpy(options.disk_id, run->identity.disk_id, sizeof(options.disk_id));
