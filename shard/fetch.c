@@ -279,18 +279,6 @@ bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes)
     return true;
 }
 
-/* A row begins behind each milestone, so the index knows better than a header that went bad. */
-uint64_t reader_pass(const struct reader *reader, uint64_t position)
-{
-    const struct index_row *row = segment_index_by_offset(&reader->segment->index, reader->offset);
-    bool passes = row != NULL && row->offset_first == reader->offset && row->position > position;
-    if (!passes || MUTANT("no-pass")) {
-        return 0;
-    }
-    COVER("a reader passes over what holds no record");
-    return row->position;
-}
-
 /* Takes from the frames of one whole extent. */
 static enum err fetch_extent(struct reader *reader, const uint8_t *at,
                              const struct extent_header *extent, uint64_t *offset, bool *room)
@@ -308,8 +296,7 @@ static enum err fetch_extent(struct reader *reader, const uint8_t *at,
             COVER("an extent goes on behind the end of its segment");
             return OK;
         }
-        reader->offset = frame.offset_first + frame.records;
-        if (reader->offset <= *offset) {
+        if (frame.offset_first + frame.records <= *offset) {
             continue;
         }
         uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
@@ -338,8 +325,6 @@ static void fetch_parse(struct reader *reader, uint32_t size)
         const uint8_t *here = reader->block->data + at;
         err = frame_at(reader->segment, here, reader->position + at, &extent, &frame);
         if (err != OK) {
-            next = reader_pass(reader, reader->position + at);
-            err = next > 0 ? OK : err;
             break;
         }
         bool wanted = extent.type == EXTENT_FRAMES &&
@@ -355,8 +340,6 @@ static void fetch_parse(struct reader *reader, uint32_t size)
             if (err != OK) {
                 break;
             }
-        } else if (extent.type == EXTENT_FRAMES) {
-            reader->offset = frame.offset_first + frame.records;
         }
         at += extent.padded_size;
     }
@@ -394,7 +377,6 @@ static void fetch_step(struct reader *reader, int32_t result)
         }
         const struct index_row *row = segment_index_by_offset(&segment->index, fetch->offset);
         uint64_t position = row == NULL ? SEGMENT_DATA_POSITION : row->position;
-        reader->offset = row == NULL ? segment->info.base_offset : row->offset_first;
         reader->offset_end = segment_file_end(segment);
         if (fetch->offset >= reader->offset_end) { /* It was in memory, and went while we looked. */
             reader_finish(reader, ERR_NOT_READY);

@@ -375,7 +375,7 @@ struct reader {
     uint64_t log_start;
     bool narrowing;
     bool searching; /* Look-ups: past the choice of the segment. */
-    /* Behind the last frame that was looked at; what the file has. */
+    /* Look-ups: behind the last frame that was searched; what the file has. */
     uint64_t offset, offset_end;
 };
 
@@ -573,8 +573,6 @@ void reader_submit(struct shard *shard, struct request *request);
 void reader_finish(struct reader *reader, enum err err);
 bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
 bool reader_load(struct reader *reader, struct segment *segment);
-/* Where frames go on behind a bad extent at `position` that has none of its own; 0: it had some. */
-uint64_t reader_pass(const struct reader *reader, uint64_t position);
 NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
                             struct extent_header *extent, struct frame_header *frame);
 

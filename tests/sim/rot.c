@@ -71,7 +71,7 @@ static void rot_read(struct rot *rot)
         }
         if (extent.type != EXTENT_FRAMES && position > SEGMENT_DATA_POSITION) {
             rot->milestones[rot->milestone_count++ % MILESTONES_MAX] =
-                (struct place){.position = position, .used = 1024, .size = extent.padded_size};
+                (struct place){.position = position, .used = 144, .size = extent.padded_size};
         }
         rot->milestone = extent.type == EXTENT_INDEX ? position : rot->milestone;
         position += extent.padded_size;
@@ -203,7 +203,7 @@ static const char *rot_milestone(struct rot *rot)
     uint32_t count = min_u32(rot->milestone_count, MILESTONES_MAX);
     const struct place *place = &rot->milestones[prng_below(rot->prng, count)];
     check_milestone_rotted(rot->check, rot->mapped->number);
-    switch (prng_below(rot->prng, 4)) {
+    switch (prng_below(rot->prng, 6)) {
     case 0:
         rot_miss(rot, place);
         return "a milestone that went elsewhere";

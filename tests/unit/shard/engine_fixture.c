@@ -235,6 +235,7 @@ void engine_open_shard(struct engine *engine)
         .partitions_max = 128,
         .appends_max = 1024,
         .retention_check_ms = engine->retention_check_ms,
+        .milestone_bytes = engine->with.milestone_bytes,
         .direct = true,
     };
     enum err err = OK;
