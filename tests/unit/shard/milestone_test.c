@@ -3,11 +3,13 @@
 #include "shard/milestone.h"
 
 #include "core/limits.h"
+#include "shard/inspect.h"
 #include "tests/unit/shard/claim_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -289,6 +291,81 @@ static void a_search_goes_on_behind_a_bad_milestone(void **state)
     claim_on_wrapped_from(&often, check_search_over);
 }
 
+struct looked {
+    enum inspect_end end;
+    const char *problem;
+    uint64_t offset;
+    uint32_t indexes, producers, passed;
+};
+
+static int64_t file_read(void *context, uint64_t position, uint8_t *data, uint32_t size)
+{
+    FILE *file = context;
+    assert_int_equal(fseek(file, (long)position, SEEK_SET), 0);
+    return (int64_t)fread(data, 1, size, file);
+}
+
+static struct looked look(const struct engine *engine)
+{
+    char path[256];
+    struct looked looked = {0};
+    engine_segment_path(engine, 0, path, sizeof(path));
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    struct inspect inspect = {.read = file_read, .context = file};
+    assert_int_equal(inspect_open(&inspect), OK);
+    while (inspect_next(&inspect) == OK) {
+        looked.indexes += inspect.extent.type == EXTENT_INDEX;
+        looked.producers += inspect.extent.type == EXTENT_PRODUCERS;
+    }
+    looked.end = inspect.end;
+    looked.problem = inspect.problem;
+    looked.offset = inspect.offset;
+    looked.passed = inspect.passed;
+    inspect_close(&inspect);
+    assert_int_equal(fclose(file), 0);
+    return looked;
+}
+
+/* For people, too: open, then sealed. */
+static void check_inspect(struct engine *engine, const struct io_engine *io)
+{
+    append_all(engine, 0, 12, LARGE_BYTES);
+    struct found found = find(engine, 0);
+    engine_kill(engine);
+    for (uint32_t sealed = 0; sealed < 2; sealed++) {
+        struct looked looked = look(engine);
+        assert_int_equal(looked.offset, 12);
+        assert_null(looked.problem);
+        assert_int_equal(looked.indexes, found.count);
+        assert_int_equal(looked.producers, found.count);
+        assert_int_equal(looked.passed, 0);
+        const long places[] = {(long)found.producers_position + 9, (long)found.position + 70};
+        for (uint32_t i = 0; i < 2; i++) {
+            engine_spoil(engine, 0, places[i]);
+            looked = look(engine);
+            assert_int_equal(looked.offset, 12);
+            assert_null(looked.problem);
+            assert_int_equal(looked.end, INSPECT_END_CLEAN);
+            assert_int_equal(looked.passed, i + 1);
+        }
+        for (uint32_t i = 0; i < 2; i++) {
+            engine_spoil(engine, 0, places[i]);
+        }
+        if (sealed == 0) {
+            assert_int_equal(engine_open_journals(engine, io), OK);
+            engine_open_shard(engine);
+            assert_int_equal(engine_assign(engine), OK);
+        }
+    }
+}
+
+static void an_inspection_passes_over_a_bad_milestone(void **state)
+{
+    (void)state;
+    claim_on_wrapped_from(&often, check_inspect);
+}
+
 /* What rots before a milestone costs no start, and is found when it is read. */
 static void check_unread(struct engine *engine, const struct io_engine *io)
 {
@@ -391,6 +468,7 @@ int main(void)
         cmocka_unit_test(a_restart_reads_what_lies_behind_the_last_milestone),
         cmocka_unit_test(a_bad_milestone_costs_a_scan_and_nothing_else),
         cmocka_unit_test(a_search_goes_on_behind_a_bad_milestone),
+        cmocka_unit_test(an_inspection_passes_over_a_bad_milestone),
         cmocka_unit_test(damage_before_a_milestone_is_found_when_it_is_read),
         cmocka_unit_test(a_milestone_knows_the_producers_of_its_place),
         cmocka_unit_test(a_start_that_dies_does_not_forget_the_milestone),
