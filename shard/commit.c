@@ -472,15 +472,19 @@ static bool commit_route(struct partition *partition, struct commit_plan *plan)
     if (!plan->direct) {
         return answer == JOURNAL_TAKE;
     }
-    /* Nothing overtakes: what is pinned goes along, in the same write if it fits. */
+    /* Nothing overtakes: what is pinned goes along, in the same write if it fits and no milestone
+     * comes between. */
+    uint64_t after = extent_frame_blocks(plan->frame_bytes);
+    milestone_pump(partition, after);
     while (writer->unwritten != NULL &&
-           (writer->unwritten->gathered ||
+           (writer->unwritten->gathered || milestone_limit(partition) != UINT64_MAX ||
             writer->unwritten_bytes + plan->frame_bytes > COMMIT_BYTES_TARGET)) {
-        if (!writeback_chunk(partition, COMMIT_BYTES_TARGET)) {
+        if (!writeback_chunk(partition, COMMIT_BYTES_TARGET, after)) {
             return false;
         }
+        milestone_pump(partition, after);
     }
-    return extent_room(partition);
+    return extent_room(partition) && milestone_limit(partition) == UINT64_MAX;
 }
 
 void commit_end_slab(struct partition *partition)
@@ -523,7 +527,8 @@ static void commit_gather(struct partition *partition)
         plan.count = commit_measure(partition, &plan.body_bytes);
         plan.frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + plan.body_bytes, 8);
         uint64_t need = writer->position + writer->unwritten_blocks +
-                        extent_frame_blocks(plan.frame_bytes) + TRAILER_RESERVE_BYTES;
+                        extent_frame_blocks(plan.frame_bytes) + milestone_reserve(partition) +
+                        TRAILER_RESERVE_BYTES;
         if (need > writer->allocated_end) {
             commit_allocate(partition, need - writer->allocated_end);
             return;

@@ -265,6 +265,7 @@ static void journal_put_record(struct journal *journal, struct segment *segment)
         .checkpoint_offset = disk ? segment->file_end : segment->info.base_offset,
         .checkpoint_position = disk ? segment->position_end : 0,
         .checkpoint_chain = disk ? segment->file_chain : segment->info.salt,
+        .index_position = disk ? segment->index_position : 0,
     };
     segment_record_encode(&record, body);
     struct journal_entry entry = {
@@ -345,6 +346,16 @@ void journal_touch(struct segment *segment)
     list_push_back(&journal->dirty, &segment->dirty_node);
     if (!timer_running(&journal->timer)) {
         timer_start(journal->shard->reactor, &journal->timer, JOURNAL_RECORD_MS * NS_PER_MS);
+    }
+}
+
+void journal_tell(struct segment *segment)
+{
+    struct journal *journal = segment->partition->shard->journal;
+    journal_touch(segment);
+    if (journal_is_open(journal)) {
+        journal->records_due = true;
+        journal_kick(journal);
     }
 }
 

@@ -141,6 +141,9 @@ void journal_unpin(struct journal *journal, struct tail_frame *frame);
 /* The file of the segment got longer: a new checkpoint is due. */
 void journal_touch(struct segment *segment);
 
+/* And a milestone of it: the checkpoint is due at once. */
+void journal_tell(struct segment *segment);
+
 /* It is sealed, and its file complete, or it is gone. */
 void journal_forget(struct segment *segment);
 

@@ -275,6 +275,8 @@ static enum err journals_remember(struct journals *journals)
             .segment_id = record.segment_id,
             .end = segment->evidence,
             .missing = (record.marks & SEGMENT_MARK_MISSING) != 0,
+            .file_generation = record.file_generation,
+            .index_position = record.index_position,
         };
     }
     qsort(journals->known, journals->known_count, sizeof(*journals->known), known_order);
@@ -529,14 +531,25 @@ void journals_close(struct journals *journals, bool clean, struct completion *do
     journals_store(journals);
 }
 
+static const struct journals_known *known_find(const struct journals *journals, uint64_t segment_id)
+{
+    struct journals_known key = {.segment_id = segment_id};
+    return journals == NULL || journals->known_count == 0
+               ? NULL
+               : bsearch(&key, journals->known, journals->known_count, sizeof(key), known_order);
+}
+
+uint64_t journals_milestone(const struct journals *journals, uint64_t segment_id,
+                            uint32_t file_generation)
+{
+    const struct journals_known *found = known_find(journals, segment_id);
+    return found == NULL || found->file_generation != file_generation ? 0 : found->index_position;
+}
+
 bool journals_evidence(const struct journals *journals, uint64_t segment_id, uint64_t *end,
                        bool *missing)
 {
-    struct journals_known key = {.segment_id = segment_id};
-    const struct journals_known *found =
-        journals == NULL || journals->known_count == 0
-            ? NULL
-            : bsearch(&key, journals->known, journals->known_count, sizeof(key), known_order);
+    const struct journals_known *found = known_find(journals, segment_id);
     if (found == NULL) {
         return false;
     }

@@ -63,3 +63,8 @@ void journals_close(struct journals *journals, bool clean, struct completion *do
  * may have been; *missing: there was a file. */
 bool journals_evidence(const struct journals *journals, uint64_t segment_id, uint64_t *end,
                        bool *missing);
+
+/* Where in its file, if that is of this generation, the index extent of a milestone stands before
+ * which all is durable; 0: of none it is known. */
+uint64_t journals_milestone(const struct journals *journals, uint64_t segment_id,
+                            uint32_t file_generation);

@@ -31,6 +31,8 @@ enum journals_state {
 struct journals_known {
     uint64_t segment_id, end;
     bool missing;
+    uint32_t file_generation;
+    uint64_t index_position;
 };
 
 /* One file. */

@@ -65,6 +65,7 @@ void partition_destroy(struct partition *partition)
         segment_index_deinit(&partition->segments[i]->index);
         free(partition->segments[i]);
     }
+    milestone_end(partition);
     producer_table_destroy(partition->producers);
     free(partition->segments);
     free(partition);

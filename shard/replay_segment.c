@@ -8,6 +8,7 @@
  *     file of another
  *     torn tail         nothing says that more was durable than file and journal have: frames that
  *                       follow are appended behind the sound end
+ *     milestone bad     extents of frames follow behind it without a gap: it is passed over
  *     gap               extents that are sound follow behind a bad one, and the journals have just
  *                       what is missing between: it is put back in its place, as one extent of
  *                       exactly that size, so that no block of another extent is touched
@@ -365,12 +366,17 @@ static enum err segment_note_later(struct replay *replay, uint32_t size)
     return OK;
 }
 
-/* Behind the sound end: does an extent say that more was durable? */
+/* Behind the sound end: does the walk go on behind a milestone? Does an extent say that more was
+ * durable? */
 static void segment_hunt(struct replay *replay, uint32_t size)
 {
     struct replay_walk *walk = replay->walk;
     struct bytes data = bytes_of(replay->window, size);
     uint64_t position = replay->window_position;
+    if (walk_resume(&walk->walk, data, position)) {
+        segment_read(replay, STEP_WALK, walk->walk.position, REPLAY_WINDOW_BYTES);
+        return;
+    }
     walk->walk.evidence = extent_evidence(data, walk->walk.salt, position, walk->walk.evidence);
     walk->hunted = extent_last(data, walk->walk.salt, position, walk->hunted);
     enum err err = segment_note_later(replay, size);

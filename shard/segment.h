@@ -3,7 +3,7 @@
  *
  *     0       segment header (4096)      who it is
  *     4096    seal block (4096)          zero until it is sealed
- *     8192    extent, extent, ...        each one commit, on fresh blocks
+ *     8192    extent, extent, ...        each one write, on fresh blocks: frames, or a milestone
  *
  *     header  0 "FLOESEGM"  8 version u32  12 file generation u32  16 segment id u64
  *             24 topic id 16  40 partition u32  44 epoch u32  48 base offset u64  56 salt u64

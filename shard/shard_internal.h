@@ -17,6 +17,7 @@
 #include "shard/frame.h"
 #include "shard/journal.h"
 #include "shard/look.h"
+#include "shard/milestone.h"
 #include "shard/pool.h"
 #include "shard/producer.h"
 #include "shard/segment.h"
@@ -91,6 +92,7 @@ struct extent_write {
     uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
     int64_t timestamp_max;
     uint32_t size, frames;
+    uint64_t index_position; /* A milestone: where its index extent stands. 0: frames. */
 };
 
 /* One file. Pinned while a reader or writer uses the descriptor. */
@@ -116,8 +118,20 @@ struct segment {
     /* What the file has, durable in a `disk` segment; frames from file_end on are in memory.
      * UINT64_MAX: all that there is. */
     uint64_t file_end, file_chain;
-    uint64_t record_seq; /* The journal's block with its newest record; 0: none. */
+    uint64_t index_position; /* Of the last milestone that the file has; 0: none. */
+    uint64_t record_seq;     /* The journal's block with its newest record; 0: none. */
     struct list record_node, dirty_node;
+};
+
+/* What stands in the file at times, for restarts: see milestone_write.c. */
+struct milestone_plan {
+    uint64_t due; /* The position of the file from which on the next one is. */
+    bool planned;
+    uint64_t offset;    /* Planned: no frame of it goes before it. */
+    uint8_t *producers; /* Their rows as of there. */
+    uint32_t producers_bytes;
+    /* What header and submitted frames of the file say: */
+    uint64_t log_start, last_ms, last_seq;
 };
 
 /* Of the open segment only. */
@@ -145,6 +159,7 @@ struct writer {
     bool gather_old;       /* The block was there at the last tick. */
     struct block *slab;    /* Small frames for the journal share blocks, too; NULL: none. */
     uint32_t slab_used;
+    struct milestone_plan milestone;
     struct io allocate;
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
@@ -319,6 +334,21 @@ void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_
 void extent_submit(struct extent_write *extent, struct block *block, uint32_t used);
 /* Adds the unwritten frames that stand in `block` as they would in the file; as extent_fill(). */
 uint32_t extent_take(struct extent_write *extent, const struct block *block);
+/* What stands in the block, headers and all. */
+void extent_send(struct extent_write *extent, struct block *block);
+/* What it adds to the index of its segment. */
+NODISCARD enum err extent_index(const struct extent_write *extent, struct segment_index *index);
+
+/* milestone_write.c */
+void milestone_begin(struct partition *partition); /* A file was made. */
+void milestone_end(struct partition *partition);   /* Its writer is about to go. */
+/* Bytes of the file to be kept for the next one, if that is near. */
+uint64_t milestone_reserve(const struct partition *partition);
+/* Before the next frames go to the file: plans or writes one. `after`: bytes that others need of
+ * the file besides what is unwritten. */
+void milestone_pump(struct partition *partition, uint64_t after);
+/* No frame from this offset on may go to the file yet. */
+uint64_t milestone_limit(const struct partition *partition);
 
 /* writeback.c */
 void writeback_add(struct partition *partition, struct tail_frame *frame);
@@ -327,8 +357,9 @@ void writeback_leave(struct partition *partition); /* Its file takes nothing mor
 void writeback_allow(struct journal *journal, uint64_t bytes);
 void writeback_kick(struct journal *journal);
 void writeback_work(struct completion *work);
-/* Writes one chunk of this partition now; false: nothing to write, or no room or memory. */
-bool writeback_chunk(struct partition *partition, uint64_t limit);
+/* Writes one chunk of this partition now; false: nothing to write, or no room or memory. `after`:
+ * as of milestone_pump(). */
+bool writeback_chunk(struct partition *partition, uint64_t limit, uint64_t after);
 bool writeback_flush(struct partition *partition); /* True: the file has, or never gets, all. */
 
 /* gather.c */
@@ -445,6 +476,9 @@ void fetch_release(struct shard *shard, struct request *request);
 void reader_submit(struct shard *shard, struct request *request);
 void reader_finish(struct reader *reader, enum err err);
 bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
+/* Where frames go on behind a bad extent at `position` that holds no record; 0: it held some. A row
+ * begins behind each milestone, so the index knows. */
+uint64_t reader_pass(const struct reader *reader, uint64_t position);
 bool reader_load(struct reader *reader, struct segment *segment);
 NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
                             struct extent_header *extent, struct frame_header *frame);

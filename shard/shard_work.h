@@ -5,6 +5,7 @@
 #include "core/io.h"
 #include "core/memory.h"
 #include "core/timer.h"
+#include "shard/milestone.h"
 #include "shard/segment.h"
 #include "shard/segment_index.h"
 #include "shard/shard.h"
@@ -82,6 +83,8 @@ enum load_state {
     LOAD_SYNC,
     LOAD_HEAD,
     LOAD_TRAILER,
+    LOAD_INDEX,
+    LOAD_PRODUCERS,
     LOAD_SCAN,
     LOAD_HUNT, /* Behind the sound prefix: for evidence that more was durable. */
 };
@@ -102,6 +105,8 @@ struct load {
     uint32_t buffer_bytes, block_bytes;
     uint64_t read_position;
     struct segment_seal seal;
+    struct extent_header index_extent;
+    struct milestone milestone; /* What it says. */
     struct segment_index index; /* The segment's, once it is complete. */
     int64_t timestamp_max;
     struct walk walk; /* How far the file is sound. */

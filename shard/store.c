@@ -99,6 +99,7 @@ static void roll_mapped(struct completion *done)
     ASSERT(segment != NULL);
     commit_end_slab(partition);
     ASSERT(partition->writer.gather == NULL);
+    milestone_end(partition);
     partition->writer = (struct writer){
         .allocate_step = ALLOCATE_BYTES_MIN,
         .submitted_end = segment->info.base_offset,
@@ -277,6 +278,7 @@ static void roll_made(struct partition *partition)
     partition->writer.allocated_end = roll->allocated;
     ASSERT(partition->shard->files_making > 0);
     partition->shard->files_making--;
+    milestone_begin(partition);
     segment_opened(segment, roll->fd);
     segment->file_made = true;
     LOG_INFO("segment opened topic=%s partition=%u epoch=%u base=%" PRIu64, partition->name,

@@ -61,6 +61,11 @@ enum { SIM_TEXT_BYTES = 600 };
     X(syncs_lost, "failed syncs that lost what they should have kept")                             \
     X(rotten, "rotten segments")                                                                   \
     X(healed, "rotten segments healed from the journal")                                           \
+    X(unread, "rotten segments sealed as they are, below a milestone")                             \
+    X(milestone_rots, "rotten milestones")                                                         \
+    X(milestones, "files read from a milestone on")                                                \
+    X(milestones_bad, "milestones that were bad, so that the file was read")                       \
+    X(milestones_passed, "bad milestones passed over")                                             \
     X(strays, "by writes meant for elsewhere")                                                     \
     X(damaged, "times damage was reported")                                                        \
     X(replayed, "frames replayed")                                                                 \

@@ -258,6 +258,7 @@ void engine_open_shard(struct engine *engine)
         .retention_check_ms = engine->retention_check_ms,
         .files_max = engine->files_max,
         .readers_bytes_max = engine->readers_bytes_max,
+        .milestone_bytes = engine->with.milestone_bytes,
         .direct = true,
     };
     enum err err = OK;

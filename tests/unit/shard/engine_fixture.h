@@ -14,6 +14,7 @@ struct engine_journals {
     uint32_t cores; /* 0: there are none. */
     uint32_t core;
     uint64_t bytes, bytes_max;
+    uint64_t milestone_bytes; /* How far apart they are; 0: as usual. */
 };
 
 struct engine {
