@@ -109,6 +109,12 @@ void io_allocate(struct io *io, int fd, uint64_t position, uint64_t size)
     io->allocate.size = size;
 }
 
+void io_truncate(struct io *io, int fd, uint64_t size)
+{
+    io_prepare(io, IO_TRUNCATE, fd);
+    io->truncate.size = size;
+}
+
 void io_rename(struct io *io, const char *from, const char *to)
 {
     io_prepare(io, IO_RENAME, -1);
@@ -485,6 +491,7 @@ enum err io_op_err(enum io_op op, int number)
     case IO_WRITE:
     case IO_SYNC:
     case IO_ALLOCATE:
+    case IO_TRUNCATE:
     case IO_SYNC_DIR:
         return op == IO_SYNC_DIR && err == ERR_NOT_FOUND ? err : io_data_err(err);
     case IO_CLOSE:
@@ -516,6 +523,7 @@ bool io_is_helper_op(enum io_op op)
     switch (op) {
     case IO_OPEN:
     case IO_ALLOCATE:
+    case IO_TRUNCATE:
     case IO_RENAME:
     case IO_UNLINK:
     case IO_MKDIR:

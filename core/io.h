@@ -14,6 +14,7 @@
  *     IO_SEND      all bytes of all vectors       IO_CLOSE  0, always
  *     IO_LIST      bytes of names filled          others    0
  *     IO_ALLOCATE  0: [position, position + size) are written zeros, file as large, durable
+ *     IO_TRUNCATE  0: the file ends at `size`, where it was longer
  *
  * What is done to files and directories runs in a helper thread and may take long, but for READ,
  * WRITE and SYNC, which never block the reactor either, and CLOSE, which is done at once. */
@@ -37,6 +38,7 @@ enum io_op {
     IO_SYNC,
     IO_OPEN,
     IO_ALLOCATE,
+    IO_TRUNCATE,
     IO_RENAME,
     IO_UNLINK,
     IO_MKDIR,
@@ -121,6 +123,10 @@ struct io {
         } allocate;
 
         struct {
+            uint64_t size;
+        } truncate;
+
+        struct {
             const char *from, *to;
         } rename;
 
@@ -140,6 +146,7 @@ struct io {
         struct {
             const char *path; /* ERR_NOT_FOUND when there is none. */
             uint64_t size;    /* Out. */
+            uint64_t taken;   /* Out: bytes of the disk: less than `size` where there are holes. */
             uint64_t device;  /* Out: st_dev. */
             bool directory;   /* Out. */
         } stat;
@@ -166,6 +173,7 @@ void io_write(struct io *io, int fd, const uint8_t *data, uint32_t size, uint64_
 void io_sync(struct io *io, int fd);
 void io_open(struct io *io, const char *path, uint32_t flags);
 void io_allocate(struct io *io, int fd, uint64_t position, uint64_t size);
+void io_truncate(struct io *io, int fd, uint64_t size); /* Never makes a file longer. */
 void io_rename(struct io *io, const char *from, const char *to);
 void io_unlink(struct io *io, const char *path);
 void io_mkdir(struct io *io, const char *path);

@@ -367,6 +367,7 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
         case IO_SYNC:
         case IO_OPEN:
         case IO_ALLOCATE:
+        case IO_TRUNCATE:
         case IO_RENAME:
         case IO_UNLINK:
         case IO_MKDIR:

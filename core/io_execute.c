@@ -162,6 +162,18 @@ static int32_t execute_allocate(const struct io *io)
     return result;
 }
 
+static int32_t execute_truncate(const struct io *io)
+{
+    struct stat now;
+    if (fstat(io->fd, &now) != 0) {
+        return io_op_err(IO_TRUNCATE, errno);
+    }
+    if ((uint64_t)now.st_size <= io->truncate.size) {
+        return OK;
+    }
+    return execute_result(io, ftruncate(io->fd, (off_t)io->truncate.size));
+}
+
 static int32_t execute_sync_dir(const struct io *io)
 {
     int fd = open(io->path.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -237,6 +249,7 @@ static int32_t execute_stat(struct io *io)
         return io_op_err(IO_STAT, errno);
     }
     io->stat.size = (uint64_t)stat_buffer.st_size;
+    io->stat.taken = (uint64_t)stat_buffer.st_blocks * 512;
     io->stat.device = (uint64_t)stat_buffer.st_dev;
     io->stat.directory = S_ISDIR(stat_buffer.st_mode);
     return OK;
@@ -286,6 +299,8 @@ int32_t io_execute(struct io *io)
         return execute_result(io, execute_sync(io->fd));
     case IO_ALLOCATE:
         return execute_allocate(io);
+    case IO_TRUNCATE:
+        return execute_truncate(io);
     case IO_RENAME:
         return execute_result(io, rename(io->rename.from, io->rename.to));
     case IO_UNLINK:

@@ -36,6 +36,7 @@
     X(JOURNAL_FRAMES, "frames that went into the journal")                                         \
     X(JOURNAL_BLOCKS, "writes to the journal")                                                     \
     X(JOURNAL_BYTES, "bytes written to the journal")                                               \
+    X(JOURNALS_REPLACED, "journals that failed and were followed by their spare")                  \
     X(WRITEBACK_CHUNKS, "writes from the journal to files")                                        \
     X(WRITEBACK_BYTES, "bytes written from the journal to files")                                  \
     X(SEGMENT_BYTES, "bytes written to segment files, heads and trailers too")                     \
@@ -52,6 +53,8 @@
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
     X(SEGMENTS_REMOVED, "segments trimmed or no longer retained")                                  \
+    X(SEGMENTS_RECYCLED, "segments whose file was one of a removed segment")                       \
+    X(POOL_BYTES, "bytes of files of removed segments that wait to be used again")                 \
     X(RECOVERY_READ_BYTES, "bytes read by recovery, from journals and files")                      \
     X(SCANNED_BYTES, "bytes scanned in files that have no sound trailer")                          \
     X(LOG_DROPPED, "log lines dropped")

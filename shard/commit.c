@@ -23,6 +23,7 @@ enum {
 };
 
 static void commit_gather(struct partition *partition);
+static void commit_allocated(struct completion *done);
 
 /* A frame has something to say. */
 static bool commit_wanted(const struct partition *partition)
@@ -46,13 +47,29 @@ static void commit_rest(struct partition *partition)
     }
 }
 
+/* The pool gave its space back: once more. */
+static void commit_allocate_again(struct completion *done)
+{
+    struct writer *writer = CONTAINER_OF(done, struct writer, allocate.done);
+    struct partition *partition = CONTAINER_OF(writer, struct partition, writer);
+    completion_init(&writer->allocate.done, commit_allocated);
+    io_submit(partition->shard->reactor, &writer->allocate);
+}
+
 static void commit_allocated(struct completion *done)
 {
     struct writer *writer = CONTAINER_OF(done, struct writer, allocate.done);
     struct partition *partition = CONTAINER_OF(writer, struct partition, writer);
     ASSERT(writer->allocating);
+    int32_t result = done->result;
+    if (result == ERR_NO_SPACE) {
+        completion_init(&writer->allocate.done, commit_allocate_again);
+        if (pool_empty(partition->shard, &writer->allocate.done)) {
+            return;
+        }
+    }
     writer->allocating = false;
-    if (done->result == OK) {
+    if (result == OK) {
         writer->allocated_end += writer->allocate.allocate.size;
         writer->allocate_step = min_u64(writer->allocate_step * 2, ALLOCATE_BYTES_MAX);
         commit_gather(partition);
@@ -61,7 +78,7 @@ static void commit_allocated(struct completion *done)
         writer->allocate_step = ALLOCATE_BYTES_MIN;
         if (partition->staged.head != NULL) {
             LOG_WARN("segment cannot grow, appends fail topic=%s partition=%u err=%s",
-                     partition->name, partition->id.partition, err_name((enum err)done->result));
+                     partition->name, partition->id.partition, err_name((enum err)result));
             append_fail_staged(partition, ERR_STORAGE);
         }
         if (trim_wants_frame(partition)) {
@@ -455,15 +472,19 @@ static bool commit_route(struct partition *partition, struct commit_plan *plan)
     if (!plan->direct) {
         return answer == JOURNAL_TAKE;
     }
-    /* Nothing overtakes: what is pinned goes along, in the same write if it fits. */
+    /* Nothing overtakes: what is pinned goes along, in the same write if it fits and no milestone
+     * comes between. */
+    uint64_t after = extent_frame_blocks(plan->frame_bytes);
+    milestone_pump(partition, after);
     while (writer->unwritten != NULL &&
-           (writer->unwritten->gathered ||
+           (writer->unwritten->gathered || milestone_limit(partition) != UINT64_MAX ||
             writer->unwritten_bytes + plan->frame_bytes > COMMIT_BYTES_TARGET)) {
-        if (!writeback_chunk(partition, COMMIT_BYTES_TARGET)) {
+        if (!writeback_chunk(partition, COMMIT_BYTES_TARGET, after)) {
             return false;
         }
+        milestone_pump(partition, after);
     }
-    return extent_room(partition);
+    return extent_room(partition) && milestone_limit(partition) == UINT64_MAX;
 }
 
 void commit_end_slab(struct partition *partition)
@@ -506,7 +527,8 @@ static void commit_gather(struct partition *partition)
         plan.count = commit_measure(partition, &plan.body_bytes);
         plan.frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + plan.body_bytes, 8);
         uint64_t need = writer->position + writer->unwritten_blocks +
-                        extent_frame_blocks(plan.frame_bytes) + TRAILER_RESERVE_BYTES;
+                        extent_frame_blocks(plan.frame_bytes) + milestone_reserve(partition) +
+                        TRAILER_RESERVE_BYTES;
         if (need > writer->allocated_end) {
             commit_allocate(partition, need - writer->allocated_end);
             return;

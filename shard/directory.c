@@ -3,7 +3,7 @@
  *
  *     MAKE -> LIST -> LOCK_OPEN -> LOCK -> [BUSY_READ] -> LOCK_WRITE -> SUPER_STAT -> SUPER_OPEN
  *          -> READ -> WRITE_FIRST -> WRITE_SECOND -> ROOMS (topics pool quarantine meta journal)
- *          -> POOL_LIST <-> POOL_UNLINK (files that a roll of an earlier life left half made)
+ *          -> POOL_LIST <-> POOL_UNLINK (what the pool of an earlier life left, and its rolls)
  *          -> SYNC -> SYNC_PARENT -> done     any error: close what is open, say what failed
  *
  * A reader: LOCK_OPEN -> LOCK (shared) -> [BUSY_READ] -> SUPER_OPEN -> READ -> done; no writes.
@@ -278,6 +278,15 @@ static void directory_list_pool(struct directory *directory)
     directory_go(directory, DIRECTORY_POOL_LIST);
 }
 
+/* A roll makes its file as <id>.new and renames it; no later life asks for its id. Files that wait
+ * have numbers. Only their names go: where a rename was durable on one side alone, the other name
+ * is a segment's, or is swept. */
+static bool directory_is_left(const char *name)
+{
+    size_t digits = strspn(name, "0123456789");
+    return segment_is_name(name, ".new") || (digits > 0 && name[digits] == 0);
+}
+
 /* Unlinks the next leftover of the names that were listed. What cannot be unlinked stays: it takes
  * space and nothing else. */
 static void directory_sweep(struct directory *directory, int32_t result)
@@ -293,9 +302,8 @@ static void directory_sweep(struct directory *directory, int32_t result)
     while (directory->names_at < directory->names_end) {
         const char *next = (const char *)directory->block->data + directory->names_at;
         directory->names_at += (uint32_t)strlen(next) + 1;
-        /* A roll makes its file under this name and renames it; no later life asks for its id. */
-        if (segment_is_name(next, ".new")) {
-            snprintf(name, sizeof(name), "pool/%.20s", next);
+        if (directory_is_left(next)) {
+            snprintf(name, sizeof(name), "pool/%.24s", next);
             io_unlink(&directory->io, directory_path(directory, name));
             directory_go(directory, DIRECTORY_POOL_UNLINK);
             return;

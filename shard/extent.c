@@ -43,11 +43,12 @@ struct extent_write *extent_begin(struct partition *partition)
 void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_end,
                 int64_t timestamp_max)
 {
+    struct milestone_plan *milestone = &extent->partition->writer.milestone;
+    struct frame_header frame;
+    struct frame_row row = {0};
+    enum err err = frame_header_decode(at, &frame);
+    ASSERT(err == OK);
     if (extent->frames == 0) {
-        struct frame_header frame;
-        struct frame_row row = {0};
-        enum err err = frame_header_decode(at, &frame);
-        ASSERT(err == OK);
         if (frame.batches > 0) { /* Else it is a control frame, and the only one. */
             frame_row_decode(at + FRAME_HEADER_BYTES, &row);
         }
@@ -55,6 +56,13 @@ void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_
         extent->chain = frame.chain;
         extent->ms = row.ms;
         extent->seq = row.seq;
+    }
+    milestone->log_start = max_u64(milestone->log_start, frame.log_start);
+    if (frame.batches > 0) {
+        frame_row_decode(at + FRAME_HEADER_BYTES + (frame.batches - 1) * (size_t)FRAME_ROW_BYTES,
+                         &row);
+        milestone->last_ms = row.ms;
+        milestone->last_seq = row.seq + row.records - 1;
     }
     extent->frames++;
     extent->offset_end = offset_end;
@@ -69,7 +77,9 @@ uint32_t extent_fill(struct extent_write *extent, uint8_t *at, uint64_t limit)
     struct partition *partition = extent->partition;
     uint32_t used = EXTENT_HEADER_BYTES;
     struct tail_frame *frame = partition->writer.unwritten;
-    while (frame != NULL && (extent->frames == 0 || used + frame->frame_bytes <= limit)) {
+    uint64_t end = milestone_limit(partition);
+    while (frame != NULL && frame->offset_first < end &&
+           (extent->frames == 0 || used + frame->frame_bytes <= limit)) {
         uint8_t *to = at + used;
         memcpy(to, frame->block->data + frame->frame_at, frame->frame_bytes);
         extent_add(extent, to, frame->offset_end, frame->timestamp_max);
@@ -107,6 +117,18 @@ static void extent_unpin(struct partition *partition, uint64_t end)
     }
 }
 
+enum err extent_index(const struct extent_write *extent, struct segment_index *index)
+{
+    if (extent->index_position != 0) {
+        segment_index_break(index);
+        return OK;
+    }
+    return extent->offset_end == extent->offset_first
+               ? OK
+               : segment_index_add(index, extent->offset_first, extent->position, extent->ms,
+                                   extent->seq, extent->timestamp_max, extent->size);
+}
+
 static void extent_end(struct partition *partition, const struct extent_write *extent)
 {
     struct writer *writer = &partition->writer;
@@ -115,9 +137,7 @@ static void extent_end(struct partition *partition, const struct extent_write *e
     segment->file_end = extent->offset_end;
     segment->file_chain = extent->chain_end;
     segment->position_end = extent->position + extent->size;
-    if (extent->offset_end > extent->offset_first &&
-        segment_index_add(&segment->index, extent->offset_first, extent->position, extent->ms,
-                          extent->seq, extent->timestamp_max, extent->size) != OK) {
+    if (extent_index(extent, &segment->index) != OK) {
         segment->loaded = false; /* Read back from the file when it is needed. */
     }
     for (uint32_t i = writer->head; i != writer->tail; i++) {
@@ -137,7 +157,12 @@ static void extent_end(struct partition *partition, const struct extent_write *e
         }
     }
     extent_unpin(partition, segment->file_end);
-    journal_touch(segment);
+    if (extent->index_position != 0) {
+        segment->index_position = extent->index_position;
+        journal_tell(segment);
+    } else {
+        journal_touch(segment);
+    }
 }
 
 /* Whoever waited for this file alone has failed; what a block of the journal holds has not. */
@@ -206,15 +231,11 @@ static void extent_written(struct completion *done)
 void extent_submit(struct extent_write *extent, struct block *block, uint32_t used)
 {
     struct partition *partition = extent->partition;
-    struct writer *writer = &partition->writer;
-    struct segment *segment = partition_open_segment(partition);
-    ASSERT(extent == &writer->extents[writer->extent_tail % EXTENTS_MAX]);
+    const struct segment *segment = partition_open_segment(partition);
     ASSERT(extent->frames > 0);
-    extent->block = block;
     extent->chain_end = frame_chain(extent->last);
     extent->size = (uint32_t)align_up(used, DISK_BLOCK_BYTES);
     ASSERT(extent->size <= block->size);
-    ASSERT(extent->position + extent->size <= writer->allocated_end);
     memset(block->data + used, 0, extent->size - used);
     struct extent_header header = {
         .type = EXTENT_FRAMES,
@@ -228,9 +249,22 @@ void extent_submit(struct extent_write *extent, struct block *block, uint32_t us
         .frames_or_crc = extent->frames,
     };
     extent_header_encode(&header, block->data);
+    extent_send(extent, block);
+}
+
+void extent_send(struct extent_write *extent, struct block *block)
+{
+    struct partition *partition = extent->partition;
+    struct writer *writer = &partition->writer;
+    const struct segment *segment = partition_open_segment(partition);
+    ASSERT(extent == &writer->extents[writer->extent_tail % EXTENTS_MAX]);
+    ASSERT(extent->size <= block->size);
+    ASSERT(extent->position + extent->size <= writer->allocated_end);
+    extent->block = block;
     bool rewrites = MUTANT("rewrite-block") && extent->size > DISK_BLOCK_BYTES;
     writer->position += extent->size - (rewrites ? DISK_BLOCK_BYTES : 0);
     writer->extent_tail++;
+    pool_wrote(partition->shard, extent->size);
     bool durable = segment->info.durability == DURABILITY_DISK &&
                    !(extent->chunk && MUTANT("write-back-cached"));
     uint32_t flags = durable ? IO_WRITE_DURABLE : 0U;

@@ -376,9 +376,14 @@ static enum err fetch_extent(struct reader *reader, const uint8_t *at, uint32_t 
     struct extent_header extent;
     struct frame_header frame = {0};
     reader->least = 0;
-    if (left < DISK_BLOCK_BYTES ||
-        frame_at(reader->segment, at, reader->position, &extent, &frame) != OK) {
+    if (left < DISK_BLOCK_BYTES) {
         return ERR_CORRUPT;
+    }
+    if (frame_at(reader->segment, at, reader->position, &extent, &frame) != OK) {
+        uint64_t next = reader_pass(reader, reader->position);
+        reader->chained = false; /* Control frames may be among what is passed over. */
+        reader->position = max_u64(next, reader->position);
+        return next > 0 ? OK : ERR_CORRUPT;
     }
     bool frames = extent.type == EXTENT_FRAMES;
     if (frames && reader->chained && extent.chain != reader->chain && !MUTANT("no-chain-check")) {

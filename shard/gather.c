@@ -66,7 +66,7 @@ void gather_push(struct partition *partition)
     const struct writer *writer = &partition->writer;
     while (writer->unwritten != NULL && writer->unwritten->gathered &&
            writer->unwritten->block != writer->gather &&
-           writeback_chunk(partition, GATHER_BYTES_MAX)) {
+           writeback_chunk(partition, GATHER_BYTES_MAX, 0)) {
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/assert.h"
 #include "core/crc32c.h"
+#include "shard/milestone.h"
 #include "shard/trailer.h"
 
 #include <stdlib.h>
@@ -192,8 +193,8 @@ static const char *inspect_extent(struct inspect *inspect, int64_t got)
         return inspect_trailer(inspect);
     case EXTENT_INDEX:
     case EXTENT_PRODUCERS:
-        if (crc32c(0, inspect->buffer + EXTENT_HEADER_BYTES,
-                   extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES) != extent->frames_or_crc) {
+        if (extent->offset_first != inspect->offset || extent->chain != inspect->chain ||
+            !milestone_is_sound(inspect->buffer, extent)) {
             return "an extent of index or producers is damaged";
         }
         if (extent->type == EXTENT_PRODUCERS) {
@@ -210,7 +211,8 @@ static enum err inspect_note_later(struct inspect *inspect, uint64_t position, u
         struct extent_header extent;
         if (extent_header_at(inspect->buffer + at, inspect->header.salt, position + at, &extent) !=
                 OK ||
-            extent.type != EXTENT_FRAMES || extent.position == inspect->position) {
+            extent.position == inspect->position || extent.boot < inspect->boot ||
+            (extent.type == EXTENT_TRAILER && !inspect->sealed)) {
             continue;
         }
         uint32_t count = inspect->later_count;
@@ -223,8 +225,8 @@ static enum err inspect_note_later(struct inspect *inspect, uint64_t position, u
             }
             inspect->later = grown;
         }
-        inspect->later[inspect->later_count++] =
-            (struct inspect_later){extent.position, extent.offset_first, extent.chain};
+        inspect->later[inspect->later_count++] = (struct inspect_later){
+            extent.position, extent.offset_first, extent.chain, extent.type == EXTENT_FRAMES};
     }
     return OK;
 }
@@ -287,7 +289,8 @@ static bool inspect_resume(struct inspect *inspect)
 {
     for (uint32_t i = 0; inspect->frame_at != NULL && i < inspect->later_count; i++) {
         const struct inspect_later *later = &inspect->later[i];
-        if (later->offset_first == inspect->offset && later->chain == inspect->chain) {
+        if (later->frames && later->offset_first == inspect->offset &&
+            later->chain == inspect->chain) {
             inspect->in_journal = false;
             inspect->next = later->position;
             inspect->extent.type = 0;
@@ -326,6 +329,25 @@ static enum err inspect_journal(struct inspect *inspect)
     return ERR_NOT_FOUND;
 }
 
+/* What is not sound was a milestone, if the extent behind it follows what was before: it is passed
+ * over. Not so at the beginning: those producers stand nowhere else in the file. */
+static bool inspect_pass(struct inspect *inspect)
+{
+    if (inspect->position == SEGMENT_DATA_POSITION) {
+        return false;
+    }
+    for (uint32_t i = 0; i < inspect->later_count; i++) {
+        const struct inspect_later *later = &inspect->later[i];
+        if (later->offset_first == inspect->offset && later->chain == inspect->chain) {
+            inspect->passed++;
+            inspect->next = later->position;
+            inspect->extent.type = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* No sound extent follows; `why` says what is wrong with what is there, NULL: nothing is there. */
 static enum err inspect_finish(struct inspect *inspect, const char *why)
 {
@@ -333,6 +355,10 @@ static enum err inspect_finish(struct inspect *inspect, const char *why)
     enum err err = inspect_hunt(inspect, inspect->position);
     if (err != OK) {
         return err;
+    }
+    inspect->again = inspect_pass(inspect);
+    if (inspect->again) {
+        return OK;
     }
     inspect->why = why;
     inspect->in_journal = true;
@@ -347,7 +373,8 @@ static enum err inspect_finish(struct inspect *inspect, const char *why)
     return inspect_journal(inspect);
 }
 
-enum err inspect_next(struct inspect *inspect)
+/* The next frame or extent; inspect->again: there is none yet. */
+static enum err inspect_step(struct inspect *inspect)
 {
     if (inspect->in_journal && !inspect_resume(inspect)) {
         return inspect_journal(inspect);
@@ -369,9 +396,9 @@ enum err inspect_next(struct inspect *inspect)
     }
     if (extent_header_at(inspect->buffer, inspect->header.salt, inspect->position,
                          &inspect->extent) != OK) {
-        bool empty = inspect->buffer[0] == 0 &&
-                     memcmp(inspect->buffer, inspect->buffer + 1, DISK_BLOCK_BYTES - 1) == 0;
-        return inspect_finish(inspect, empty ? NULL : "the header of an extent is damaged");
+        bool damaged =
+            extent_header_was_here(inspect->buffer, inspect->header.salt, inspect->position);
+        return inspect_finish(inspect, damaged ? "the header of an extent is damaged" : NULL);
     }
     if (inspect->extent.padded_size > (uint64_t)got) {
         if (inspect->extent.padded_size > INSPECT_EXTENT_BYTES_MAX) {
@@ -390,6 +417,16 @@ enum err inspect_next(struct inspect *inspect)
     inspect->durable_end = max_u64(inspect->durable_end, inspect->extent.durable_end);
     inspect->next = inspect->position + inspect->extent.padded_size;
     return OK;
+}
+
+enum err inspect_next(struct inspect *inspect)
+{
+    enum err err;
+    do {
+        inspect->again = false;
+        err = inspect_step(inspect);
+    } while (err == OK && inspect->again);
+    return err;
 }
 
 bool inspect_batch(const struct inspect *inspect, uint32_t index, struct inspect_batch *batch)

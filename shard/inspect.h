@@ -24,9 +24,11 @@ enum inspect_end {
     INSPECT_END_DAMAGED, /* Records that were durable stand behind it, or should stand there. */
 };
 
-/* An extent of frames behind what is not sound: the journals may have what is missing between. */
+/* An extent behind what is not sound: the journals may have what is missing between, or nothing
+ * is. */
 struct inspect_later {
     uint64_t position, offset_first, chain;
+    bool frames;
 };
 
 struct inspect {
@@ -47,6 +49,7 @@ struct inspect {
     uint32_t frame_index;      /* In its extent or the journal, from 0. */
     uint64_t records, batches, batch_bytes;
     uint64_t journal_records; /* Of these: in the journal alone. */
+    uint32_t passed;          /* Milestones that are not sound, and cost no record. */
     uint64_t offset;          /* Behind the last sound frame. */
     uint64_t chain;           /* There. */
     uint64_t log_start;       /* The greatest that header, seal block and sound frames name. */
@@ -60,6 +63,7 @@ struct inspect {
     uint64_t next, durable_end;
     uint32_t boot;
     const char *why;            /* What the file ends with; NULL: nothing. */
+    bool again;                 /* The file goes on behind what is not sound. */
     struct frame_cursor cursor; /* Over the extent's frames. */
     bool spoken_of;             /* By the journals. */
     struct journal_view_segment journal;

@@ -77,6 +77,7 @@ static void journal_grown(struct completion *done)
 {
     struct journal *journal = CONTAINER_OF(done, struct journal, io.done);
     journal->growing = false;
+    journal_replace(journal);
     if (done->result == OK) {
         COVER("the journal grows");
         journal->size += journal->io.allocate.size;
@@ -264,6 +265,7 @@ static void journal_put_record(struct journal *journal, struct segment *segment)
         .checkpoint_offset = disk ? segment->file_end : segment->info.base_offset,
         .checkpoint_position = disk ? segment->position_end : 0,
         .checkpoint_chain = disk ? segment->file_chain : segment->info.salt,
+        .index_position = disk ? segment->index_position : 0,
     };
     segment_record_encode(&record, body);
     struct journal_entry entry = {
@@ -324,6 +326,7 @@ void journal_unpin(struct journal *journal, struct tail_frame *frame)
     frame->journal_seq = 0;
     journal->pinned_bytes -= frame->frame_bytes;
     journal->pinned_memory -= frame->charge;
+    journal_replace(journal);
 }
 
 static void journal_tick(struct completion *done)
@@ -343,6 +346,16 @@ void journal_touch(struct segment *segment)
     list_push_back(&journal->dirty, &segment->dirty_node);
     if (!timer_running(&journal->timer)) {
         timer_start(journal->shard->reactor, &journal->timer, JOURNAL_RECORD_MS * NS_PER_MS);
+    }
+}
+
+void journal_tell(struct segment *segment)
+{
+    struct journal *journal = segment->partition->shard->journal;
+    journal_touch(segment);
+    if (journal_is_open(journal)) {
+        journal->records_due = true;
+        journal_kick(journal);
     }
 }
 
@@ -426,6 +439,7 @@ static void journal_opened(struct completion *done)
     bool direct = journal->shard->options.direct;
     if (done->result < 0) {
         journal_fail(journal, (enum err)done->result);
+        journal_replace(journal);
     } else if (direct && journal->fd_cached < 0) {
         journal->fd_cached = done->result;
         journal_open_step(journal, IO_OPEN_DIRECT);
@@ -461,13 +475,15 @@ enum err journal_open(struct shard *shard)
         .id = options->journal_id,
         .size = options->journal_bytes,
         .size_max = max_u64(options->journal_bytes, options->journal_bytes_max),
+        .spare_id = options->spare_id,
         .seq_next = 1,
         .tail_seq = 1,
         .done_tail_seq = 1,
         .durable_tail_seq = 1,
         .lap_started_ns = shard->reactor->now_ns,
     };
-    journal->live_count = (uint32_t)(journal->size_max / DISK_BLOCK_BYTES);
+    uint64_t most = max_u64(journal->size_max, options->spare_bytes);
+    journal->live_count = (uint32_t)(most / DISK_BLOCK_BYTES);
     journal->live = calloc(journal->live_count, sizeof(*journal->live));
     if (journal->live == NULL) {
         free(journal);
@@ -491,6 +507,18 @@ enum err journal_open(struct shard *shard)
     return OK;
 }
 
+void journal_close_file(struct journal *journal)
+{
+    if (journal->fd_cached >= 0 && journal->fd_cached != journal->fd) {
+        descriptor_close(journal->shard, journal->fd_cached);
+    }
+    if (journal->fd >= 0) {
+        descriptor_close(journal->shard, journal->fd);
+    }
+    journal->fd = -1;
+    journal->fd_cached = -1;
+}
+
 void journal_stop(struct shard *shard)
 {
     struct journal *journal = shard->journal;
@@ -506,14 +534,7 @@ void journal_stop(struct shard *shard)
             journal->writes[i].buffer = NULL;
         }
     }
-    if (journal->fd_cached >= 0 && journal->fd_cached != journal->fd) {
-        descriptor_close(shard, journal->fd_cached);
-    }
-    if (journal->fd >= 0) {
-        descriptor_close(shard, journal->fd);
-    }
-    journal->fd = -1;
-    journal->fd_cached = -1;
+    journal_close_file(journal);
 }
 
 void journal_close(struct shard *shard)

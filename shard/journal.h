@@ -17,6 +17,7 @@
 #include "core/memory.h"
 #include "core/timer.h"
 #include "shard/journal_block.h"
+#include "shard/journals.h"
 
 struct commit;
 struct partition;
@@ -78,7 +79,8 @@ struct journal {
     int fd;        /* -1: not open yet, or not any more. */
     int fd_cached; /* The same file without O_DIRECT. */
     uint64_t id, size, size_max;
-    uint64_t head; /* Where the next block goes. */
+    uint64_t spare_id; /* 0: there is none, or it was taken. */
+    uint64_t head;     /* Where the next block goes. */
     uint64_t seq_next, tail_seq;
     uint64_t done_seq;         /* All blocks up to it are written. */
     uint64_t durable_seq;      /* And durable. */
@@ -101,6 +103,8 @@ struct journal {
     struct io sync_io; /* Behind everybody's back: blocks that were written plainly. */
     uint64_t sync_seq, sync_tail_seq;
     bool syncing, sync_wanted;
+    bool replacing; /* The spare is on its way. */
+    struct journals_change change;
     uint64_t lap_started_ns;
     char path[512];
     /* Of writeback.c. */
@@ -137,6 +141,9 @@ void journal_unpin(struct journal *journal, struct tail_frame *frame);
 /* The file of the segment got longer: a new checkpoint is due. */
 void journal_touch(struct segment *segment);
 
+/* And a milestone of it: the checkpoint is due at once. */
+void journal_tell(struct segment *segment);
+
 /* It is sealed, and its file complete, or it is gone. */
 void journal_forget(struct segment *segment);
 
@@ -168,3 +175,9 @@ uint64_t journal_distance(const struct journal *journal, uint64_t seq);
 void journal_submit(struct journal *journal);
 void journal_fail(struct journal *journal, enum err err);
 void journal_work(struct completion *work);
+
+void journal_close_file(struct journal *journal); /* If it is open. */
+
+/* journal_spare.c: after a failure. What was pinned may be in the files by now: then the spare
+ * takes over, if there is one. */
+void journal_replace(struct journal *journal);

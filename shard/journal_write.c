@@ -4,8 +4,9 @@
  *
  * A block for which somebody waits for the disk is written durably. If a block before it was not,
  * a durable write of this one alone would not cover that: then it is written plainly, and the file
- * is synced when both are there. After the first failure the journal is dead for this life: what is
- * pinned goes to the files, durably, and acks go on from there; every later commit is direct.
+ * is synced when both are there. After the first failure the file is dead for this life: what is
+ * pinned goes to the files, durably, and acks go on from there; every commit is direct until the
+ * spare takes over (journal_spare.c), or to the end.
  *
  * A small block that nobody waits for is copied into the page cache, where it survives the process;
  * while it is the newest one, and of one page, more is put into it and it is copied again: as far
@@ -219,6 +220,7 @@ static void journal_settle(struct journal *journal)
         journal_sync_behind(journal);
     }
     journal_wake(journal);
+    journal_replace(journal);
     writeback_kick(journal);
 }
 
@@ -268,6 +270,7 @@ void journal_work(struct completion *work)
     } else if (write != NULL) {
         write->state = JOURNAL_WRITE_FREE;
         journal->filling = NULL;
+        journal_replace(journal);
     }
     shard_leave(journal->shard, NULL);
 }

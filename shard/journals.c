@@ -1,77 +1,23 @@
 /* See the header. What is already there is used again: the file of a journal keeps its size, and
- * its old bytes are void because its id is new.
+ * its old bytes are void because its id is new. So are those of the spare ones, of which no
+ * MANIFEST speaks until a core needs one: see journals_change.c.
  *
- *     OPEN -> HEAD -> BODY -> (replay) -> per core: FILE_OPEN -> FILE_STAT -> FILE_GROW
- *       -> FILE_CLOSE -> SYNC_FILES -> STORE: the new MANIFEST */
-#include "shard/journals.h"
+ *     OPEN -> HEAD -> BODY -> (replay) -> per core, then a spare per core: FILE_OPEN -> FILE_STAT
+ *       -> FILE_GROW -> FILE_CLOSE -> SYNC_FILES -> STORE: the new MANIFEST */
+#include "shard/journals_internal.h"
 
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/limits.h"
 #include "core/log.h"
 #include "shard/journal.h"
-#include "shard/manifest_store.h"
-#include "shard/replay.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { JOURNALS_PATH_BYTES = 512, JOURNAL_BYTES_MAX_ONE = 64 << 20 };
-
-enum journals_state {
-    STATE_OPEN,
-    STATE_LOOK_OPEN, /* No MANIFEST: was there ever a journal? */
-    STATE_LOOK_READ,
-    STATE_LOOK_CLOSE,
-    STATE_HEAD,
-    STATE_BODY,
-    STATE_BODY_CLOSE,
-    STATE_REPLAY,
-    STATE_FILE_OPEN,
-    STATE_FILE_STAT,
-    STATE_FILE_GROW,
-    STATE_FILE_CLOSE,
-    STATE_SYNC_FILES,
-    STATE_STORE,
-    STATE_FAILED,
-    STATE_DONE,
-};
-
-/* What a shard is to be told of an open segment. */
-struct journals_known {
-    uint64_t segment_id, end;
-    bool missing;
-};
-
-struct journals_core {
-    uint64_t id, bytes;
-    uint32_t file;
-};
-
-struct journals {
-    struct reactor *reactor;
-    struct journals_options options;
-    struct journals_open *op; /* NULL: closing. */
-    struct completion *done;
-    struct io io;
-    enum journals_state state;
-    enum err err;
-    int fd;
-    struct manifest manifest;
-    struct replay replay;
-    struct completion replayed;
-    struct journals_core *cores;
-    uint32_t core_at;
-    struct journals_known *known; /* By segment id. */
-    uint32_t known_count;
-    uint8_t *image;
-    uint32_t image_bytes;
-    bool without; /* Journals: there was no space for them. */
-    struct manifest_store store;
-    char path[JOURNALS_PATH_BYTES];
-};
+enum { JOURNAL_BYTES_MAX_ONE = 64 << 20 };
 
 static void journals_step(struct completion *done);
 
@@ -79,7 +25,7 @@ static void journals_free(struct journals *journals)
 {
     manifest_deinit(&journals->manifest);
     replay_deinit(&journals->replay);
-    free(journals->cores);
+    free(journals->files);
     free(journals->known);
     free(journals->image);
     free(journals);
@@ -183,7 +129,7 @@ static void journals_store(struct journals *journals)
                    journals->options.direct);
 }
 
-/* A journal for each core. */
+/* A journal for each core, and a spare one. */
 
 static bool journals_is_named(const struct journals *journals, uint32_t file)
 {
@@ -197,20 +143,20 @@ static bool journals_is_named(const struct journals *journals, uint32_t file)
 
 static void journals_file_next(struct journals *journals)
 {
-    if (journals->core_at == journals->options.core_count) {
+    if (journals->file_at == 2 * journals->options.core_count) {
         io_sync_dir(&journals->io, journals_path(journals, "journal"));
         journals_go(journals, STATE_SYNC_FILES);
         return;
     }
-    struct journals_core *core = &journals->cores[journals->core_at];
-    core->file = journals->core_at == 0 ? 0 : journals->cores[journals->core_at - 1].file + 1;
-    while (journals_is_named(journals, core->file)) {
-        core->file++; /* Of an earlier life, and still needed. */
+    struct journals_file *file = &journals->files[journals->file_at];
+    file->file = journals->file_at == 0 ? 0 : journals->files[journals->file_at - 1].file + 1;
+    while (journals_is_named(journals, file->file)) {
+        file->file++; /* Of an earlier life, and still needed. */
     }
-    while (core->id == 0) {
-        core->id = prng_next(&journals->reactor->prng);
+    while (file->id == 0) {
+        file->id = prng_next(&journals->reactor->prng);
     }
-    io_open(&journals->io, journals_file_path(journals, core->file),
+    io_open(&journals->io, journals_file_path(journals, file->file),
             IO_OPEN_WRITE | IO_OPEN_CREATE);
     journals_go(journals, STATE_FILE_OPEN);
 }
@@ -219,11 +165,11 @@ static void journals_file_next(struct journals *journals)
 static void journals_name(struct journals *journals)
 {
     for (uint32_t i = 0; i < journals->options.core_count; i++) {
-        struct manifest_journal journal = {.file = journals->cores[i].file,
+        struct manifest_journal journal = {.file = journals->files[i].file,
                                            .core = i,
-                                           .id = journals->cores[i].id,
+                                           .id = journals->files[i].id,
                                            .first_seq = 1,
-                                           .bytes = journals->cores[i].bytes};
+                                           .bytes = journals->files[i].bytes};
         enum err err = manifest_add_journal(&journals->manifest, &journal);
         if (err != OK) {
             journals_fail(journals, err, "cannot name the journals");
@@ -233,18 +179,39 @@ static void journals_name(struct journals *journals)
     journals_store(journals);
 }
 
+/* A spare is no more than that: without it, a core whose journal fails goes on in the files. */
+static void journals_spare_missing(struct journals *journals, enum err err)
+{
+    COVER("a spare journal cannot be made");
+    LOG_WARN("no spare journal file=%s err=%s", journals->path, err_name(err));
+    journals->files[journals->file_at].id = 0;
+    if (journals->fd < 0) {
+        journals->file_at++;
+        journals_file_next(journals);
+        return;
+    }
+    io_close(&journals->io, journals->fd);
+    journals->fd = -1;
+    journals_go(journals, STATE_FILE_CLOSE);
+}
+
 /* Takes the size that was found: is it less than it has to be? */
 static bool journals_file_short(struct journals *journals)
 {
-    struct journals_core *core = &journals->cores[journals->core_at];
-    core->bytes = journals->io.stat.size & ~(uint64_t)(DISK_BLOCK_BYTES - 1);
-    return core->bytes < journals->options.bytes;
+    struct journals_file *file = &journals->files[journals->file_at];
+    file->bytes = journals->io.stat.size & ~(uint64_t)(DISK_BLOCK_BYTES - 1);
+    return file->bytes < journals->options.bytes;
 }
 
 static void journals_step_file(struct journals *journals, int32_t result)
 {
-    struct journals_core *core = &journals->cores[journals->core_at];
+    struct journals_file *file = &journals->files[journals->file_at];
     struct io *io = &journals->io;
+    bool spare = journals->file_at >= journals->options.core_count;
+    if (result < 0 && spare && journals->state != STATE_SYNC_FILES) {
+        journals_spare_missing(journals, (enum err)result);
+        return;
+    }
     if (result < 0) {
         journals_fail(journals, (enum err)result, "cannot make the journals");
         return;
@@ -254,12 +221,12 @@ static void journals_step_file(struct journals *journals, int32_t result)
         io_stat(io, journals->path);
         journals_go(journals, STATE_FILE_STAT);
     } else if (journals->state == STATE_FILE_STAT && journals_file_short(journals)) {
-        uint64_t missing = journals->options.bytes - core->bytes;
-        io_allocate(io, journals->fd, core->bytes, missing);
-        core->bytes += missing;
+        uint64_t missing = journals->options.bytes - file->bytes;
+        io_allocate(io, journals->fd, file->bytes, missing);
+        file->bytes += missing;
         journals_go(journals, STATE_FILE_GROW);
     } else if (journals->state == STATE_FILE_CLOSE) {
-        journals->core_at++;
+        journals->file_at++;
         journals_file_next(journals);
     } else if (journals->state == STATE_SYNC_FILES) {
         journals_name(journals);
@@ -308,6 +275,8 @@ static enum err journals_remember(struct journals *journals)
             .segment_id = record.segment_id,
             .end = segment->evidence,
             .missing = (record.marks & SEGMENT_MARK_MISSING) != 0,
+            .file_generation = record.file_generation,
+            .index_position = record.index_position,
         };
     }
     qsort(journals->known, journals->known_count, sizeof(*journals->known), known_order);
@@ -340,7 +309,7 @@ static void journals_replayed(struct completion *done)
                  replay->bytes_written);
     }
     replay_deinit(&journals->replay);
-    journals->core_at = 0;
+    journals->file_at = 0;
     journals_file_next(journals);
 }
 
@@ -398,7 +367,7 @@ static void journals_headed(struct journals *journals, uint32_t size)
 /* At one file after the other, whichever core wrote it. */
 static void journals_look_next(struct journals *journals, uint32_t file)
 {
-    journals->core_at = file;
+    journals->file_at = file;
     io_open(&journals->io, journals_file_path(journals, file), 0);
     journals_go(journals, STATE_LOOK_OPEN);
 }
@@ -445,7 +414,7 @@ static void journals_step_load(struct journals *journals, int32_t result)
         return;
     }
     if (journals->state == STATE_LOOK_CLOSE) {
-        journals_look_next(journals, journals->core_at + 1);
+        journals_look_next(journals, journals->file_at + 1);
         return;
     }
     if (journals->state == STATE_OPEN) {
@@ -502,10 +471,10 @@ void journals_open(struct journals_open *op, struct reactor *reactor,
     op->journals = NULL;
     op->message[0] = 0;
     if (journals != NULL) {
-        journals->cores = calloc(options->core_count, sizeof(*journals->cores));
+        journals->files = calloc((size_t)2 * options->core_count, sizeof(*journals->files));
         journals->image = aligned_alloc(DISK_BLOCK_BYTES, MANIFEST_HEADER_BYTES);
     }
-    if (journals == NULL || journals->cores == NULL || journals->image == NULL) {
+    if (journals == NULL || journals->files == NULL || journals->image == NULL) {
         if (journals != NULL) {
             journals_free(journals);
         }
@@ -529,22 +498,27 @@ void journals_open(struct journals_open *op, struct reactor *reactor,
     journals_go(journals, STATE_OPEN);
 }
 
-void journals_assign(const struct journals *journals, uint32_t core, struct shard_options *options)
+void journals_assign(struct journals *journals, uint32_t core, struct shard_options *options)
 {
     ASSERT(core < journals->options.core_count);
     options->journals = journals;
     if (journals->without) {
         return;
     }
-    options->journal_id = journals->cores[core].id;
-    options->journal_file = journals->cores[core].file;
-    options->journal_bytes = journals->cores[core].bytes;
+    options->journal_id = journals->files[core].id;
+    options->journal_file = journals->files[core].file;
+    options->journal_core = core;
+    options->journal_bytes = journals->files[core].bytes;
     options->journal_bytes_max = journals->options.bytes_max;
+    const struct journals_file *spare = &journals->files[journals->options.core_count + core];
+    options->spare_id = spare->id;
+    options->spare_file = spare->file;
+    options->spare_bytes = spare->bytes;
 }
 
 void journals_close(struct journals *journals, bool clean, struct completion *done)
 {
-    ASSERT(journals->state == STATE_DONE);
+    ASSERT(journals->state == STATE_DONE && journals->changes == NULL);
     journals->done = done;
     journals->err = OK;
     uint32_t named = journals->manifest.journal_count;
@@ -557,14 +531,25 @@ void journals_close(struct journals *journals, bool clean, struct completion *do
     journals_store(journals);
 }
 
+static const struct journals_known *known_find(const struct journals *journals, uint64_t segment_id)
+{
+    struct journals_known key = {.segment_id = segment_id};
+    return journals == NULL || journals->known_count == 0
+               ? NULL
+               : bsearch(&key, journals->known, journals->known_count, sizeof(key), known_order);
+}
+
+uint64_t journals_milestone(const struct journals *journals, uint64_t segment_id,
+                            uint32_t file_generation)
+{
+    const struct journals_known *found = known_find(journals, segment_id);
+    return found == NULL || found->file_generation != file_generation ? 0 : found->index_position;
+}
+
 bool journals_evidence(const struct journals *journals, uint64_t segment_id, uint64_t *end,
                        bool *missing)
 {
-    struct journals_known key = {.segment_id = segment_id};
-    const struct journals_known *found =
-        journals == NULL || journals->known_count == 0
-            ? NULL
-            : bsearch(&key, journals->known, journals->known_count, sizeof(key), known_order);
+    const struct journals_known *found = known_find(journals, segment_id);
     if (found == NULL) {
         return false;
     }

@@ -2,7 +2,9 @@
  * behind the directory and before any shard: what a crash left in journals is then in the files,
  * and each core has a journal of its own, of which the MANIFEST speaks.
  *
- *     LOAD the MANIFEST -> replay -> a file per core -> MANIFEST.tmp, sync, read back, rename */
+ *     LOAD the MANIFEST -> replay -> a file per core, and a spare one -> MANIFEST.tmp, sync, read
+ *       back, rename
+ *     a journal fails -> what it pinned goes into the files -> MANIFEST with the spare */
 #pragma once
 
 #include "core/reactor.h"
@@ -34,7 +36,24 @@ void journals_open(struct journals_open *op, struct reactor *reactor,
                    const struct journals_options *options);
 
 /* Fills what a shard needs of them. */
-void journals_assign(const struct journals *journals, uint32_t core, struct shard_options *options);
+void journals_assign(struct journals *journals, uint32_t core, struct shard_options *options);
+
+/* A core's wish to go on with its spare journal. */
+struct journals_change {
+    struct completion
+        done; /* On the core. OK: the MANIFEST names the spare, and not the old one. */
+    struct mail mail;
+    struct reactor *home;
+    struct journals *journals;
+    struct journals_change *next;
+    uint32_t core;
+    enum err err;
+};
+
+/* From the reactor of the core. Nothing is needed any more of its old journal: all that it pinned
+ * is in the files, as durable as it has to be. Either journal may count after an error. */
+void journals_use_spare(struct journals_change *change, struct journals *journals,
+                        struct reactor *home, uint32_t core);
 
 /* All shards have stopped. `clean`: each says so, see shard_is_clean(); then the MANIFEST names no
  * journal, and the next start reads none. Frees. */
@@ -44,3 +63,8 @@ void journals_close(struct journals *journals, bool clean, struct completion *do
  * may have been; *missing: there was a file. */
 bool journals_evidence(const struct journals *journals, uint64_t segment_id, uint64_t *end,
                        bool *missing);
+
+/* Where in its file, if that is of this generation, the index extent of a milestone stands before
+ * which all is durable; 0: of none it is known. */
+uint64_t journals_milestone(const struct journals *journals, uint64_t segment_id,
+                            uint32_t file_generation);

@@ -1,7 +1,8 @@
 /* What one file says: its index, where it ends, and its producers.
  *
  *     OPEN -> (SYNC) -> HEAD -> seal block valid: TRAILER -> done
- *                            -> else: SCAN extent by extent -> done
+ *                            -> else: (INDEX -> (PRODUCERS): the last milestone)
+ *                                      -> SCAN extent by extent from there -> done
  *                                      -> bad extent: HUNT for what claims to be durable -> done
  *
  * The named cases (storage.md C) that exist without a journal:
@@ -33,6 +34,11 @@ static void load_index(struct load *load)
         segment->timestamp_max = load->timestamp_max;
         segment_index_init(&load->index);
     }
+}
+
+static void load_scanned(const struct load *load, uint32_t size)
+{
+    stats_add(&load->segment->partition->shard->reactor->stats, STAT_SCANNED_BYTES, size);
 }
 
 /* Up to where the frames were sound the file stays readable. */
@@ -116,7 +122,8 @@ static void load_memory(struct completion *done)
     load_read(load, load->state, load->read_position, load->buffer_bytes);
 }
 
-static void load_scan_start(struct load *load)
+/* The walk from the start of the file; nothing is known yet of what is in it. */
+static void load_walk_start(struct load *load)
 {
     struct segment *segment = load->segment;
     load->walk = (struct walk){
@@ -139,7 +146,121 @@ static void load_scan_start(struct load *load)
     segment_index_deinit(&load->index);
     segment_index_init(&load->index);
     load->timestamp_max = INT64_MIN;
+    if (load->producers != NULL) {
+        producer_table_clear(load->producers);
+    }
+}
+
+static void load_scan_start(struct load *load)
+{
+    load_walk_start(load);
     load_read(load, LOAD_SCAN, load->walk.position, READ_BYTES);
+}
+
+static bool load_fits(const struct load *load, uint64_t bytes)
+{
+    return bytes <= memory_block_max(load->segment->partition->shard->reactor->memory);
+}
+
+/* An extent of a milestone, as read from `position`: sound, and as long as was read. */
+static bool load_milestone_extent(const struct load *load, uint32_t size, enum extent_type type,
+                                  struct extent_header *extent)
+{
+    const uint8_t *at = load->block->data;
+    return size >= DISK_BLOCK_BYTES &&
+           extent_header_at(at, load->segment->info.salt, load->read_position, extent) == OK &&
+           extent->type == type && extent->padded_size <= size &&
+           (milestone_is_sound(at, extent) || MUTANT("milestone-unchecked"));
+}
+
+/* The milestone is no good: as if there was none. */
+static void load_milestone_bad(struct load *load)
+{
+    COVER("a milestone is bad, the file is scanned");
+    LOG_WARN("an index extent is bad, the whole file is read topic=%s partition=%u "
+             "segment=%016" PRIx64 " position=%" PRIu64,
+             load->segment->partition->name, load->segment->partition->id.partition,
+             load->segment->info.id, load->walk.position);
+    load_scan_start(load);
+}
+
+/* All that is before the milestone is known; goes on behind it. */
+static void load_milestone_done(struct load *load)
+{
+    COVER("a file is read from a milestone on");
+    load->log_start = max_u64(load->log_start, load->milestone.log_start);
+    load->last_ms = load->milestone.last_ms;
+    load->last_seq = load->milestone.last_seq;
+    load->timestamp_max = load->milestone.timestamp_max;
+    segment_index_break(&load->index);
+    load->walk.position += load->index_extent.padded_size;
+    load->walk.offset = load->index_extent.offset_first;
+    load->walk.chain = load->index_extent.chain;
+    load->walk.boot = load->index_extent.boot;
+    load->walk.evidence = max_u64(load->walk.evidence, load->index_extent.durable_end);
+    load_read(load, LOAD_SCAN, load->walk.position, READ_BYTES);
+}
+
+/* The index extent of the last milestone, or the beginning of it. */
+static void load_milestone_index(struct load *load, uint32_t size)
+{
+    struct extent_header *extent = &load->index_extent;
+    const struct milestone *milestone = &load->milestone;
+    uint64_t position = load->read_position;
+    load_scanned(load, size);
+    if (size >= DISK_BLOCK_BYTES && size == load->buffer_bytes &&
+        extent_header_at(load->block->data, load->segment->info.salt, position, extent) == OK &&
+        extent->padded_size > size && load_fits(load, extent->padded_size)) {
+        load_read(load, LOAD_INDEX, position, extent->padded_size);
+        return;
+    }
+    bool sound = load_milestone_extent(load, size, EXTENT_INDEX, extent);
+    struct bytes body = bytes_of(load->block->data + EXTENT_HEADER_BYTES,
+                                 sound ? extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES : 0);
+    if (!sound || extent->offset_first < load->segment->info.base_offset ||
+        milestone_decode(body, &load->milestone, &load->index) != OK) {
+        load_milestone_bad(load);
+        return;
+    }
+    uint64_t from = milestone->producers_position;
+    if (from == 0 || load->producers == NULL) {
+        load_milestone_done(load);
+    } else if (from <= SEGMENT_DATA_POSITION || from >= position ||
+               !is_aligned(from, DISK_BLOCK_BYTES) || !load_fits(load, position - from)) {
+        load_milestone_bad(load);
+    } else {
+        load_read(load, LOAD_PRODUCERS, from, position - from);
+    }
+}
+
+static void load_milestone_producers(struct load *load, uint32_t size)
+{
+    struct extent_header extent;
+    bool sound = load_milestone_extent(load, size, EXTENT_PRODUCERS, &extent) &&
+                 extent.offset_first == load->index_extent.offset_first &&
+                 extent.chain == load->index_extent.chain;
+    struct bytes body = bytes_of(load->block->data + EXTENT_HEADER_BYTES,
+                                 sound ? extent.padded_size - (uint32_t)EXTENT_HEADER_BYTES : 0);
+    load_scanned(load, size);
+    if (!sound || producer_decode(load->producers, milestone_producers(body)) != OK) {
+        load_milestone_bad(load);
+        return;
+    }
+    load_milestone_done(load);
+}
+
+/* Of a file that is not sealed: from its last milestone, if it is known that all before that is
+ * durable, else from its start. */
+static void load_unsealed(struct load *load, const struct segment_header *header)
+{
+    const struct segment *segment = load->segment;
+    const struct journals *journals = segment->partition->shard->options.journals;
+    uint64_t position =
+        load->recover ? journals_milestone(journals, segment->info.id, header->file_generation) : 0;
+    load_walk_start(load);
+    load->walk.position = max_u64(position, load->walk.position);
+    load_read(load, position > SEGMENT_DATA_POSITION ? LOAD_INDEX : LOAD_SCAN, load->walk.position,
+              READ_BYTES);
 }
 
 /* The batches of a sound frame: producers and greatest time. */
@@ -218,16 +339,16 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
                              timestamp_max, extent->padded_size);
 }
 
+/* Those that stand before the first frame. Later ones are in the frames, too. */
 static enum err load_producers(struct load *load, const struct extent_header *extent,
-                               const uint8_t *body)
+                               const uint8_t *at)
 {
-    /* Rows end where the padding begins: no row has a count of zero. */
-    uint32_t size = extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES;
-    uint32_t used = 0;
-    while (size - used >= PRODUCER_ROW_BYTES && body[used + 10] != 0) {
-        used += PRODUCER_ROW_BYTES;
+    struct bytes body =
+        bytes_of(at + EXTENT_HEADER_BYTES, extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES);
+    if (load->producers == NULL || extent->position != SEGMENT_DATA_POSITION) {
+        return OK;
     }
-    return load->producers == NULL ? OK : producer_decode(load->producers, bytes_of(body, used));
+    return producer_decode(load->producers, milestone_producers(body));
 }
 
 /* One extent at `at`, of which `left` bytes were read. ERR_TRUNCATED: read more of it. */
@@ -239,7 +360,9 @@ static enum err load_extent(struct load *load, const uint8_t *at, uint32_t left,
     if (err == OK && extent->type == EXTENT_FRAMES) {
         err = load_frames(load, extent, at, &before);
     } else if (err == OK && extent->type == EXTENT_PRODUCERS) {
-        err = load_producers(load, extent, at + EXTENT_HEADER_BYTES);
+        err = load_producers(load, extent, at);
+    } else if (err == OK && extent->type == EXTENT_INDEX) {
+        segment_index_break(&load->index);
     }
     if (err != OK) {
         load->walk = before;
@@ -254,16 +377,34 @@ static void load_end(struct load *load)
     load_finish(load, whole ? OK : ERR_DAMAGED);
 }
 
-/* Behind the sound prefix: does a later extent say that more was durable? A trailer without a seal
- * block says it, too. */
+/* Behind the sound prefix: is it only a milestone that is bad? Does a later extent say that more
+ * was durable? A trailer without a seal block says it, too. */
 static void load_hunt(struct load *load, uint32_t size)
 {
     struct bytes data = bytes_of(load->block->data, size);
     const struct segment_info *info = &load->segment->info;
+    load_scanned(load, size);
+    if (walk_resume(&load->walk, data, load->read_position)) {
+        segment_index_break(&load->index);
+        load_read(load, LOAD_SCAN, load->walk.position, READ_BYTES);
+        return;
+    }
+    load->hunted = extent_last(data, info->salt, load->read_position, load->hunted);
+    bool over =
+        size < load->buffer_bytes || load->read_position - load->hunted >= EXTENT_HUNT_BYTES;
+    if (!load->recover) { /* The map says where it ends. */
+        load->walk.evidence = load->target;
+        if (over) {
+            load_finish(load, ERR_DAMAGED);
+        } else {
+            load_read(load, LOAD_HUNT, load->read_position + size, READ_BYTES);
+        }
+        return;
+    }
     load->walk.evidence =
         extent_evidence(data, info->salt, load->read_position, load->walk.evidence);
     load->log_start = frame_log_start(data, info, load->read_position, load->log_start);
-    if (load->walk.evidence > load->walk.offset || size < load->buffer_bytes) {
+    if (load->walk.evidence > load->walk.offset || over) {
         load_end(load);
         return;
     }
@@ -272,17 +413,16 @@ static void load_hunt(struct load *load, uint32_t size)
 
 static void load_bad_extent(struct load *load)
 {
-    if (!load->recover) { /* The map says where it ends. */
+    if (!load->recover) {
         COVER("a reader meets a bad extent");
-        load->walk.evidence = load->target;
-        load_finish(load, ERR_DAMAGED);
-        return;
+    } else {
+        COVER("recovery meets a bad extent");
     }
-    COVER("recovery meets a bad extent");
-    if (MUTANT("no-hunt")) {
+    if (load->recover && MUTANT("no-hunt")) {
         load_end(load);
         return;
     }
+    load->hunted = load->walk.position;
     load_read(load, LOAD_HUNT, load->walk.position + DISK_BLOCK_BYTES, READ_BYTES);
 }
 
@@ -293,14 +433,14 @@ static bool load_is_over(const struct load *load, const uint8_t *at)
     struct frame_header frame;
     return !load->recover && load->walk.offset == load->target &&
            (frame_at(load->segment, at, load->walk.position, &extent, &frame) != OK ||
-            extent.type != EXTENT_PRODUCERS);
+            extent.type != EXTENT_PRODUCERS || extent.position != SEGMENT_DATA_POSITION);
 }
 
 static void load_scan(struct load *load, uint32_t size)
 {
     uint32_t at = 0;
     enum err err = OK;
-    stats_add(&load->segment->partition->shard->reactor->stats, STAT_SCANNED_BYTES, size);
+    load_scanned(load, size);
     while (size - at >= DISK_BLOCK_BYTES) {
         struct extent_header extent;
         if (load_is_over(load, load->block->data + at)) {
@@ -383,7 +523,7 @@ static void load_head(struct load *load, uint32_t size)
     load->sealed = ours && load->recover;
     load->log_start = ours ? max_u64(load->log_start, seal->log_start) : load->log_start;
     if (!ours) {
-        load_scan_start(load);
+        load_unsealed(load, &header);
         return;
     }
     load_read(load, LOAD_TRAILER, seal->trailer_position,
@@ -450,6 +590,12 @@ static void load_step(struct completion *done)
         return;
     case LOAD_TRAILER:
         load_trailer(load, (uint32_t)done->result);
+        return;
+    case LOAD_INDEX:
+        load_milestone_index(load, (uint32_t)done->result);
+        return;
+    case LOAD_PRODUCERS:
+        load_milestone_producers(load, (uint32_t)done->result);
         return;
     case LOAD_SCAN:
         load_scan(load, (uint32_t)done->result);

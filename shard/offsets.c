@@ -240,11 +240,11 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
         return ERR_DAMAGED;
     }
     *size = extent.padded_size;
-    if (extent.padded_size > left) {
-        return ERR_TRUNCATED;
-    }
     if (extent.type != EXTENT_FRAMES) {
         return OK;
+    }
+    if (extent.padded_size > left) {
+        return ERR_TRUNCATED;
     }
     struct frame_cursor cursor;
     const uint8_t *header_at;
@@ -261,16 +261,33 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
     return err == OK || err == ERR_NOT_FOUND ? OK : ERR_DAMAGED;
 }
 
+uint64_t reader_pass(const struct reader *reader, uint64_t position)
+{
+    const struct index_row *row = segment_index_by_offset(&reader->segment->index, reader->offset);
+    bool passes = row != NULL && row->offset_first == reader->offset && row->position > position;
+    if (!passes) {
+        return 0;
+    }
+    COVER("a reader passes over what holds no record");
+    return row->position;
+}
+
 static void offsets_parse(struct reader *reader, uint32_t size)
 {
     uint64_t end = reader->offset_end;
-    uint32_t at = 0;
+    uint64_t at = 0;
     uint32_t bytes = READ_BYTES;
     enum err err = size < DISK_BLOCK_BYTES ? ERR_DAMAGED : OK;
-    while (err == OK && reader->offset < end && size - at >= DISK_BLOCK_BYTES) {
+    while (err == OK && reader->offset < end && at + DISK_BLOCK_BYTES <= size) {
         uint32_t extent_bytes = 0;
-        err = offsets_extent(reader, reader->block->data + at, reader->position + at, size - at,
-                             &extent_bytes);
+        err = offsets_extent(reader, reader->block->data + at, reader->position + at,
+                             (uint32_t)(size - at), &extent_bytes);
+        uint64_t pass = err == ERR_DAMAGED ? reader_pass(reader, reader->position + at) : 0;
+        if (pass > 0) {
+            at = pass - reader->position;
+            err = OK;
+            break;
+        }
         if (err == ERR_TRUNCATED) {
             bytes = max_u32(READ_BYTES, extent_bytes);
             err = at == 0 && reader->bytes >= bytes ? ERR_DAMAGED : OK; /* The file ends inside. */

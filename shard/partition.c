@@ -1,6 +1,6 @@
 /* One partition: its segments, its offsets, and its end.
  *
- *     drop: waiters fail at once -> what is under way ends -> each file: close, unlink
+ *     drop: waiters fail at once -> what is under way ends -> each file: close, recycle
  *           -> its directory, then the topic's if empty -> freed, request goes home */
 #include "core/assert.h"
 #include "core/cover.h"
@@ -65,6 +65,7 @@ void partition_destroy(struct partition *partition)
         segment_index_deinit(&partition->segments[i]->index);
         free(partition->segments[i]);
     }
+    milestone_end(partition);
     producer_table_destroy(partition->producers);
     free(partition->segments);
     free(partition);
@@ -186,28 +187,30 @@ static void partition_free(struct partition *partition)
     shard_leave(shard, NULL);
 }
 
-/* Steps 0..n-1 unlink the files, n the partition's directory, n+1 the topic's. A name that is not
+/* Steps 0..n-1 recycle the files, n the partition's directory, n+1 the topic's. A name that is not
  * there, or a directory that holds more, is no error. */
 static void partition_drop_step(struct completion *done)
 {
     struct partition *partition = CONTAINER_OF(done, struct partition, drop.io.done);
     struct drop *drop = &partition->drop;
+    char *path = partition->recycle.path;
+    completion_init(&drop->io.done, partition_drop_step);
     if (drop->segment < partition->segment_count) {
         struct segment *segment = partition->segments[drop->segment++];
-        segment_close(segment);
-        segment_path(segment, drop->path);
+        segment->spoiled = segment->spoiled || partition->writer.failed;
+        segment_recycle(segment, &drop->io.done);
+        return;
     } else if (drop->step == 1) {
         drop->step = 2;
-        partition_path(partition, drop->path);
+        partition_path(partition, path);
     } else if (drop->step == 2) {
         drop->step = 3;
-        topic_path(partition, drop->path);
+        topic_path(partition, path);
     } else {
         partition_free(partition);
         return;
     }
-    completion_init(&drop->io.done, partition_drop_step);
-    io_unlink(&drop->io, drop->path);
+    io_unlink(&drop->io, path);
     io_submit(partition->shard->reactor, &drop->io);
 }
 

@@ -67,6 +67,38 @@ void producer_table_destroy(struct producer_table *table)
     }
 }
 
+void producer_table_clear(struct producer_table *table)
+{
+    table->count = 0;
+    table->first = table->next;
+}
+
+struct producer_table *producer_table_copy(const struct producer_table *table)
+{
+    struct producer_table *copy = producer_table_create();
+    if (copy == NULL) {
+        return NULL;
+    }
+    copy->rows = malloc(max_u32(1, table->count) * sizeof(*copy->rows));
+    copy->staged = malloc(max_u32(1, table->staged_capacity) * sizeof(*copy->staged));
+    if (copy->rows == NULL || copy->staged == NULL) {
+        producer_table_destroy(copy);
+        return NULL;
+    }
+    if (table->count > 0) {
+        memcpy(copy->rows, table->rows, table->count * sizeof(*copy->rows));
+    }
+    if (table->staged_capacity > 0) {
+        memcpy(copy->staged, table->staged, table->staged_capacity * sizeof(*copy->staged));
+    }
+    copy->count = table->count;
+    copy->capacity = table->count;
+    copy->staged_capacity = table->staged_capacity;
+    copy->first = table->first;
+    copy->next = table->next;
+    return copy;
+}
+
 /* Where `id` stands or would stand. */
 static uint32_t producer_place(const struct producer_table *table, int64_t id)
 {

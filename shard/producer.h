@@ -29,6 +29,10 @@ struct producer_table;
 
 NODISCARD struct producer_table *producer_table_create(void); /* NULL without memory. */
 void producer_table_destroy(struct producer_table *table);    /* NULL is fine. */
+void producer_table_clear(struct producer_table *table);      /* Forgets all. */
+
+/* Another table that knows the same; NULL without memory. */
+struct producer_table *producer_table_copy(const struct producer_table *table);
 
 /* May this batch be appended? OK with *is_duplicate: it is known, as `duplicate` says.
  * ERR_SEQUENCE, ERR_PRODUCER_EPOCH. An unknown producer may begin anywhere. */

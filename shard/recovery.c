@@ -105,6 +105,11 @@ static void recover_ask(struct partition *partition)
     hooks->roll(hooks->context, &recover->ask);
 }
 
+static void recover_end(struct recover *recover, uint64_t offset, uint64_t digest)
+{
+    recover->end = (struct seal_end){.offset = offset, .digest = digest};
+}
+
 /* A file was read, or is not there. */
 static void recover_loaded(struct partition *partition, enum err err)
 {
@@ -122,7 +127,7 @@ static void recover_loaded(struct partition *partition, enum err err)
     }
     if (is_open && err == ERR_NOT_FOUND) {
         COVER("an open segment without a file");
-        recover->end = (struct seal_end){segment->info.base_offset, segment->info.salt};
+        recover_end(recover, segment->info.base_offset, segment->info.salt);
         segment->loaded = true;
         if (recover->segment > 0) {
             recover_load(partition, recover->segment - 1);
@@ -166,9 +171,9 @@ static void recover_loaded(struct partition *partition, enum err err)
         }
         return;
     }
-    recover->end = (struct seal_end){recover->load.walk.offset, recover->load.walk.chain};
+    recover_end(recover, recover->load.walk.offset, recover->load.walk.chain);
     if (recover->load.sealed) {
-        recover->end = (struct seal_end){recover->load.seal.end_offset, recover->load.seal.digest};
+        recover_end(recover, recover->load.seal.end_offset, recover->load.seal.digest);
         recover_ask(partition);
         return;
     }

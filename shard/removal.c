@@ -1,11 +1,11 @@
 /* Files that the map has forgotten.
  *
  *     removal_take():  off the partition's list, onto `doomed`
- *     WAITING -> nobody reads it any more -> close, UNLINKING -> freed -> the next
+ *     WAITING -> nobody reads it any more -> close, RECYCLING (pool.c), freed -> the next
  *     LISTING, once in a life: names in the directory that are older than the map's first segment
  *              -> SWEEPING them. A crash left them
  *
- * No directory is synced: a name that comes back after a power cut is swept. */
+ * Where a file goes no directory is synced: a name that comes back after a power cut is swept. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -55,14 +55,13 @@ static void removal_next(struct partition *partition)
     struct removal *removal = &partition->removal;
     struct segment *segment = removal_pick(removal);
     if (segment != NULL) {
-        segment_close(segment);
-        segment_path(segment, removal->path);
+        removal->state = REMOVAL_RECYCLING;
+        completion_init(&removal->io.done, removal_step);
+        segment_recycle(segment, &removal->io.done);
         journal_forget(segment);
         looks_forget(segment);
         segment_index_deinit(&segment->index);
         free(segment);
-        io_unlink(&removal->io, removal->path);
-        removal_io(removal, REMOVAL_UNLINKING);
     } else if (removal->doomed != NULL) {
         COVER("a reader still has a removed segment");
         removal->state = REMOVAL_WAITING;
@@ -99,8 +98,8 @@ static void removal_sweep(struct partition *partition)
             COVER("a file that a crash left is swept");
             LOG_INFO("file of a removed segment is swept topic=%s partition=%u segment=%016" PRIx64,
                      partition->name, partition->id.partition, id);
-            segment_id_path(partition, id, removal->path);
-            io_unlink(&removal->io, removal->path);
+            segment_id_path(partition, id, partition->recycle.path);
+            io_unlink(&removal->io, partition->recycle.path);
             removal_io(removal, REMOVAL_SWEEPING);
             return;
         }
@@ -113,11 +112,11 @@ static void removal_step(struct completion *done)
     struct removal *removal = CONTAINER_OF(done, struct removal, io.done);
     struct partition *partition = CONTAINER_OF(removal, struct partition, removal);
     switch (removal->state) {
-    case REMOVAL_UNLINKING:
+    case REMOVAL_RECYCLING:
         if (done->result < 0 && done->result != ERR_NOT_FOUND) {
             LOG_WARN("file of a removed segment stays until the next start topic=%s partition=%u "
                      "file=%s reason=\"%s\"",
-                     partition->name, partition->id.partition, removal->path,
+                     partition->name, partition->id.partition, partition->recycle.path,
                      err_text((enum err)done->result));
         }
         removal_next(partition);
@@ -208,7 +207,8 @@ void removal_list(struct partition *partition)
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         removal->oldest = min_u64(removal->oldest, partition->segments[i]->info.id);
     }
-    partition_path(partition, removal->path);
-    io_list(&removal->io, removal->path, (char *)removal->names->data, REMOVAL_NAMES_BYTES, 0);
+    partition_path(partition, partition->recycle.path);
+    io_list(&removal->io, partition->recycle.path, (char *)removal->names->data,
+            REMOVAL_NAMES_BYTES, 0);
     removal_io(removal, REMOVAL_LISTING);
 }

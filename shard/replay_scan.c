@@ -291,10 +291,12 @@ static void segment_take_record(struct replay_segment *segment, const struct seg
     segment->evidence = max_u64(segment->evidence, record->checkpoint_offset);
     segment->evidence = max_u64(segment->evidence, record->maybe_end);
     uint32_t marks = segment->record.marks | record->marks;
+    uint64_t index_position = max_u64(segment->record.index_position, record->index_position);
     if (newer) {
         segment->record = *record;
     }
     segment->record.marks = marks;
+    segment->record.index_position = index_position; /* It may be all that a later one adds. */
     segment->known = true;
 }
 

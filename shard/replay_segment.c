@@ -8,6 +8,7 @@
  *     file of another
  *     torn tail         nothing says that more was durable than file and journal have: frames that
  *                       follow are appended behind the sound end
+ *     milestone bad     extents of frames follow behind it without a gap: it is passed over
  *     gap               extents that are sound follow behind a bad one, and the journals have just
  *                       what is missing between: it is put back in its place, as one extent of
  *                       exactly that size, so that no block of another extent is touched
@@ -61,6 +62,7 @@ struct replay_walk {
     struct later_extent *later;
     uint32_t later_count, later_capacity, heals;
     int fd;
+    uint64_t hunted;    /* Where the last extent behind the sound end begins. */
     uint32_t asked;     /* Bytes of the read under way. */
     uint32_t next, end; /* Entries: the next frame to write, and behind the last one. */
     uint64_t reach;     /* Where the frames that follow end. */
@@ -135,6 +137,10 @@ static void segment_close(struct replay *replay)
     if (walk->dirty && !MUTANT("replayed-cached")) {
         walk->dirty = false;
         replay->segments_written++;
+        if (MUTANT("replay-unsynced")) {
+            segment_close(replay);
+            return;
+        }
         io_sync(&replay->io, walk->fd);
         segment_go(replay, STEP_SYNC_WRITTEN);
         return;
@@ -370,18 +376,25 @@ static enum err segment_note_later(struct replay *replay, uint32_t size)
     return OK;
 }
 
-/* Behind the sound end: does an extent say that more was durable? */
+/* Behind the sound end: does the walk go on behind a milestone? Does an extent say that more was
+ * durable? */
 static void segment_hunt(struct replay *replay, uint32_t size)
 {
     struct replay_walk *walk = replay->walk;
-    walk->walk.evidence = extent_evidence(bytes_of(replay->window, size), walk->walk.salt,
-                                          replay->window_position, walk->walk.evidence);
+    struct bytes data = bytes_of(replay->window, size);
+    uint64_t position = replay->window_position;
+    if (walk_resume(&walk->walk, data, position)) {
+        segment_read(replay, STEP_WALK, walk->walk.position, REPLAY_WINDOW_BYTES);
+        return;
+    }
+    walk->walk.evidence = extent_evidence(data, walk->walk.salt, position, walk->walk.evidence);
+    walk->hunted = extent_last(data, walk->walk.salt, position, walk->hunted);
     enum err err = segment_note_later(replay, size);
     if (err != OK) {
         segment_fail(replay, err);
         return;
     }
-    if (size < walk->asked) {
+    if (size < walk->asked || position - walk->hunted >= EXTENT_HUNT_BYTES) {
         segment_decide(replay);
         return;
     }
@@ -403,6 +416,7 @@ static void segment_walk(struct replay *replay, uint32_t size)
         }
         if (err != OK) {
             walk->later_count = 0;
+            walk->hunted = walk->walk.position;
             segment_read(replay, STEP_HUNT, walk->walk.position + DISK_BLOCK_BYTES,
                          REPLAY_WINDOW_BYTES);
             return;

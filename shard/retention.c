@@ -119,6 +119,7 @@ static void retention_tick(struct completion *done)
             retention_partition(p, now_ms);
         }
     }
+    pool_look(shard);
     timer_start(shard->reactor, timer, shard->options.retention_check_ms * NS_PER_MS);
 }
 

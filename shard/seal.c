@@ -4,13 +4,18 @@
  * next scan ignores. A failure here costs a later scan and nothing else: what is sealed, and where,
  * is the map's to say.
  *
- *     (SYNC) -> TRAILER -> BLOCK -> done */
+ *     (SYNC) -> TRAILER -> BLOCK -> (REST) -> done
+ *
+ * REST gives back what the file has behind the trailer: the writer's steps ahead, or the rest of a
+ * recycled file. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/crc32c.h"
 #include "shard/shard_internal.h"
 
 #include <string.h>
+
+enum { REST_SHARE = 8 }; /* Of the file: less is left as it is. */
 
 static void seal_finish(struct seal *seal, int32_t result)
 {
@@ -26,28 +31,56 @@ static void seal_finish(struct seal *seal, int32_t result)
     completion_fire(shard->reactor, seal->done, result < 0 ? result : OK);
 }
 
+/* Behind the trailer; false: there is nothing to speak of. A little stays, for the next segment
+ * that is made of the file; nothing at a start or a stop, which may need the space itself. */
+static bool seal_give_back(struct seal *seal)
+{
+    uint64_t used = seal->row.trailer_position + seal->trailer_bytes;
+    uint64_t most = min_u64(used / REST_SHARE, ALLOCATE_BYTES_MAX);
+    bool much = seal->file_bytes > used + max_u64(most, ALLOCATE_BYTES_MIN);
+    if (seal->file_bytes != 0 && !much) {
+        return false;
+    }
+    seal->state = SEAL_REST;
+    uint64_t stays =
+        seal->file_bytes == 0 ? 0 : min_u64(used / (2 * REST_SHARE), (uint64_t)ALLOCATE_BYTES_MIN);
+    io_truncate(&seal->io, seal->segment->fd, used + align_up(stays, DISK_BLOCK_BYTES));
+    return true;
+}
+
 static void seal_step(struct completion *done)
 {
     struct seal *seal = CONTAINER_OF(done, struct seal, io.done);
     struct segment *segment = seal->segment;
-    if (done->result < 0 || seal->state == SEAL_BLOCK) {
+    if (seal->state == SEAL_REST) {
+        MAYBE(done->result < 0); /* It takes space, and nothing else. */
+        seal_finish(seal, OK);
+        return;
+    }
+    if (done->result < 0) {
         seal_finish(seal, done->result);
         return;
     }
     completion_init(&seal->io.done, seal_step);
+    if (seal->state == SEAL_BLOCK && !seal_give_back(seal)) {
+        seal_finish(seal, OK);
+        return;
+    }
     if (seal->state == SEAL_SYNC) {
         seal->state = SEAL_TRAILER;
         io_write(&seal->io, segment->fd, seal->block->data, seal->trailer_bytes,
                  seal->row.trailer_position,
                  MUTANT("trailer-cached") ? 0U : (uint32_t)IO_WRITE_DURABLE);
-    } else {
+    } else if (seal->state == SEAL_TRAILER) {
         seal->state = SEAL_BLOCK;
         segment_seal_encode(&seal->row, seal->block->data);
         io_write(&seal->io, segment->fd, seal->block->data, DISK_BLOCK_BYTES, SEGMENT_SEAL_POSITION,
                  IO_WRITE_DURABLE);
     }
     struct reactor *reactor = segment->partition->shard->reactor;
-    stats_add(&reactor->stats, STAT_SEGMENT_BYTES, seal->io.write.size);
+    if (seal->state != SEAL_REST) {
+        stats_add(&reactor->stats, STAT_SEGMENT_BYTES, seal->io.write.size);
+    }
     io_submit(reactor, &seal->io);
 }
 
@@ -99,6 +132,7 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .sealed_ms = reactor->now_ms,
     };
     seal->trailer_bytes = size;
+    seal->file_bytes = end->file_bytes;
     seal->state = SEAL_SYNC;
     completion_init(&seal->io.done, seal_step);
     if (segment->info.durability == DURABILITY_DISK || MUTANT("seal-without-sync")) {

@@ -178,7 +178,7 @@ enum err extent_header_at(const uint8_t *at, uint64_t salt, uint64_t position,
                           struct extent_header *header)
 {
     enum err err = extent_header_decode(at, header);
-    bool here = header->salt == salt && header->position == position;
+    bool here = (header->salt == salt || MUTANT("no-salt")) && header->position == position;
     return err == OK && !here ? ERR_FOREIGN : err;
 }
 
@@ -192,6 +192,26 @@ uint64_t extent_evidence(struct bytes data, uint64_t salt, uint64_t position, ui
         }
     }
     return known;
+}
+
+uint64_t extent_last(struct bytes data, uint64_t salt, uint64_t position, uint64_t known)
+{
+    for (uint32_t at = 0; data.size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (extent_header_at(data.data + at, salt, position + at, &extent) == OK) {
+            known = position + at;
+        }
+    }
+    return known;
+}
+
+bool extent_header_was_here(const uint8_t *at, uint64_t salt, uint64_t position)
+{
+    bool marked = memcmp(at, extent_magic, 4) == 0;
+    bool ours = load_le64(at + 8) == salt;
+    bool here = load_le64(at + 16) == position;
+    struct extent_header extent;
+    return extent_header_decode(at, &extent) != OK && marked + ours + here >= 2;
 }
 
 bool segment_is_name(const char *name, const char *suffix)

@@ -3,7 +3,7 @@
  *
  *     0       segment header (4096)      who it is
  *     4096    seal block (4096)          zero until it is sealed
- *     8192    extent, extent, ...        each one commit, on fresh blocks
+ *     8192    extent, extent, ...        each one write, on fresh blocks: frames, or a milestone
  *
  *     header  0 "FLOESEGM"  8 version u32  12 file generation u32  16 segment id u64
  *             24 topic id 16  40 partition u32  44 epoch u32  48 base offset u64  56 salt u64
@@ -35,6 +35,10 @@ enum {
     SEGMENT_VERSION = 1,
     EXTENT_HEADER_BYTES = 64,
 };
+
+/* Behind what is not sound nobody looks further than this for the next extent: a recycled file goes
+ * on for long, with bytes of its earlier life, and no extent is half as large. */
+#define EXTENT_HUNT_BYTES (2 * (uint64_t)BATCH_BYTES_MAX)
 
 enum extent_type {
     EXTENT_FRAMES = 1,
@@ -99,6 +103,13 @@ NODISCARD enum err extent_header_at(const uint8_t *at, uint64_t salt, uint64_t p
 /* Looks at every block of `data`, which stands at `position`, for extents of the segment with
  * `salt`: the greatest durable_end that one of them claims, at least `known`. */
 uint64_t extent_evidence(struct bytes data, uint64_t salt, uint64_t position, uint64_t known);
+
+/* The same blocks: where the last extent of the segment begins, `known` if there is none. */
+uint64_t extent_last(struct bytes data, uint64_t salt, uint64_t position, uint64_t known);
+
+/* Is it likely that an extent header of this segment stood here, though it cannot be decoded? What
+ * is neither is of an earlier life of the file, or was never written. */
+bool extent_header_was_here(const uint8_t *at, uint64_t salt, uint64_t position);
 
 /* Files of segments are named by their id: 16 hex digits, then `suffix`. */
 bool segment_is_name(const char *name, const char *suffix);

@@ -159,6 +159,15 @@ static void files_evict(struct shard *shard)
     segment_close(CONTAINER_OF(shard->files.next, struct segment, lru));
 }
 
+void segment_recycle(struct segment *segment, struct completion *done)
+{
+    struct partition *partition = segment->partition;
+    segment_close(segment);
+    segment_path(segment, partition->recycle.path);
+    bool sound = !segment->spoiled && !segment->damaged && segment->told == OK;
+    recycle_file(partition, sound, done);
+}
+
 static void files_trim(struct shard *shard)
 {
     while (shard->files_open > shard->options.files_max &&

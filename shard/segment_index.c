@@ -57,6 +57,28 @@ enum err segment_index_add(struct segment_index *index, uint64_t offset, uint64_
     return segment_index_push(index, &row);
 }
 
+void segment_index_break(struct segment_index *index)
+{
+    index->bytes_since = INDEX_STEP_BYTES;
+}
+
+enum err segment_index_copy(const struct segment_index *index, struct segment_index *copy)
+{
+    segment_index_init(copy);
+    uint32_t capacity = max_u32(16, index->count);
+    copy->rows = malloc(capacity * sizeof(*copy->rows));
+    if (copy->rows == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    if (index->count > 0) {
+        memcpy(copy->rows, index->rows, index->count * sizeof(*copy->rows));
+    }
+    copy->count = index->count;
+    copy->capacity = capacity;
+    copy->bytes_since = index->bytes_since;
+    return OK;
+}
+
 const struct index_row *segment_index_by_offset(const struct segment_index *index, uint64_t offset)
 {
     uint32_t low = 0, high = index->count;

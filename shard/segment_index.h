@@ -37,6 +37,13 @@ NODISCARD enum err segment_index_add(struct segment_index *index, uint64_t offse
                                      uint64_t position, uint64_t ms, uint64_t seq,
                                      int64_t timestamp_max, uint32_t bytes);
 
+/* A row begins with the next extent, however short the last one is: a milestone stands between. */
+void segment_index_break(struct segment_index *index);
+
+/* Another one with the same rows. ERR_NO_MEMORY. */
+NODISCARD enum err segment_index_copy(const struct segment_index *index,
+                                      struct segment_index *copy);
+
 /* The last row at or below `offset`; NULL when the index is empty or begins above it. */
 const struct index_row *segment_index_by_offset(const struct segment_index *index, uint64_t offset);
 

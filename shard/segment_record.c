@@ -32,6 +32,7 @@ void segment_record_encode(const struct segment_record *record, uint8_t *at)
     store_le64(at + 120, record->maybe_end);
     store_le64(at + 128, (uint64_t)record->timestamp_max);
     store_le32(at + 176, RECORD_VERSION);
+    store_le64(at + 180, record->index_position);
     store_le32(at + RECORD_CRC_AT, crc32c(0, at, RECORD_CRC_AT));
 }
 
@@ -63,5 +64,6 @@ enum err segment_record_decode(const uint8_t *at, struct segment_record *record)
     record->log_start = load_le64(at + 112);
     record->maybe_end = load_le64(at + 120);
     record->timestamp_max = (int64_t)load_le64(at + 128);
+    record->index_position = load_le64(at + 180);
     return OK;
 }

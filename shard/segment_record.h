@@ -7,7 +7,8 @@
  *     96 L u64  104 digest u64  112 log start u64  120 maybe end u64
  *     128 greatest record timestamp i64  136 greatest append time u64  144 data records u64
  *     152 reserved: LSO u64  160 HW at seal u64  168 length u64  176 version u32
- *     180 reserved  188 CRC-32C of 0..187
+ *     180 position of the last index extent below the checkpoint u64, 0: none
+ *     188 CRC-32C of 0..187
  *
  * The checkpoint says: the file is sound up to here, so a scan begins here. */
 #pragma once
@@ -35,6 +36,7 @@ struct segment_record {
     uint64_t checkpoint_offset, checkpoint_position, checkpoint_chain;
     uint64_t end_offset, digest, log_start, maybe_end;
     int64_t timestamp_max;
+    uint64_t index_position;
 };
 
 /* Fills SEGMENT_RECORD_BYTES. */

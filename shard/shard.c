@@ -1,6 +1,7 @@
 /* The face of the log of one core: finds the partition of a request, and stops in good order.
  *
- *     stop: refuse new work -> what is under way ends -> seal open files -> close files -> done */
+ *     stop: refuse new work -> what is under way ends -> seal open files -> empty the pool
+ *           -> close files -> done */
 #include "shard/shard.h"
 
 #include "core/assert.h"
@@ -185,7 +186,7 @@ static void shard_stop_step(struct completion *work)
         return;
     }
     if (!shard->closing) {
-        if (!shard_flush(shard) || shard_seal_one(shard)) {
+        if (!shard_flush(shard) || shard_seal_one(shard) || !pool_stop(shard)) {
             return;
         }
         shard->closing = true;
@@ -239,6 +240,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     list_init(&made->files);
     tail_init(made);
     lend_init(made);
+    pool_init(made);
     for (uint32_t i = 0; i < SHARD_READERS; i++) {
         made->readers[i].next = made->readers_free;
         made->readers_free = &made->readers[i];

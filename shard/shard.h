@@ -50,6 +50,7 @@ struct shard_options {
     uint32_t retention_check_ms; /* How often segments are looked at that may go; 0: never. */
     uint32_t look_bytes;         /* Of one read for readers; 0: as much as is good. */
     uint64_t readers_bytes_max;  /* What readers may hold; 0: a quarter of the core's memory. */
+    uint64_t milestone_bytes;    /* How far apart milestones are in a file; 0: as usual. */
     bool direct; /* storage.engine = direct: O_DIRECT where the file system takes it. */
     bool mapped; /* storage.engine = mmap: what is appended is copied into mapped files. */
     /* Segment files that it keeps open: beyond, those that nobody uses are closed. Each open
@@ -59,8 +60,11 @@ struct shard_options {
     uint64_t files_limit; /* Of the process, for what the operator is told; 0: not known. */
     /* The journal of this core, as journals.h gives it; id 0: none, every commit is direct. */
     uint64_t journal_id, journal_bytes, journal_bytes_max;
-    uint32_t journal_file;
-    const struct journals *journals; /* What is known of open segments; NULL: nothing. */
+    uint32_t journal_file, journal_core;
+    /* What takes over when it fails; id 0: there is none. */
+    uint64_t spare_id, spare_bytes;
+    uint32_t spare_file;
+    struct journals *journals; /* What is known of open segments; NULL: nothing. */
 };
 
 NODISCARD enum err shard_open(struct shard **shard, struct reactor *reactor,

@@ -17,12 +17,14 @@
 #include "shard/frame.h"
 #include "shard/journal.h"
 #include "shard/look.h"
+#include "shard/milestone.h"
+#include "shard/pool.h"
 #include "shard/producer.h"
 #include "shard/segment.h"
 #include "shard/segment_index.h"
 #include "shard/shard.h"
+#include "shard/shard_work.h"
 #include "shard/trailer.h"
-#include "shard/walk.h"
 
 enum {
     SHARD_BUCKETS = 4096,          /* Of the table of partitions. */
@@ -30,7 +32,6 @@ enum {
     SHARD_FILES_MAX = 128,         /* Open files, where nobody says how many. */
     SHARD_FILES_IDLE_MIN = 4,      /* Of them may always stay open, though nobody uses them. */
     SHARD_RECOVERIES_MAX = 4,      /* Each holds a scan buffer. */
-    SHARD_PATH_BYTES = 512,        /* data dir + topics/<32>/<10>/<16>.seg */
     TAIL_FRAMES_MAX = 16384,       /* Frames in the tail cache. */
     COMMITS_MAX = 2,               /* In flight per segment (design.md, section 5). */
     EXTENTS_MAX = 4,               /* Writes to one file in flight. */
@@ -41,10 +42,6 @@ enum {
 
 struct partition;
 struct shard;
-
-struct request_queue {
-    struct request *head, *tail;
-};
 
 /* One frame in memory, in the block that was written. */
 struct tail_frame {
@@ -95,6 +92,7 @@ struct extent_write {
     uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
     int64_t timestamp_max;
     uint32_t size, frames;
+    uint64_t index_position; /* A milestone: where its index extent stands. 0: frames. */
 };
 
 /* One file. Pinned while a reader or writer uses the descriptor. */
@@ -109,6 +107,7 @@ struct segment {
     bool damaged;
     uint64_t valid_end; /* Damaged: nothing from here on can be read. */
     enum err told;      /* What the operator was told last. */
+    bool spoiled;       /* A write or sync of the file failed: nothing else is written there. */
     bool doomed;        /* Removed: off the partition's list. */
     struct segment *doomed_next;
     struct list looks;        /* Of its file, by position. */
@@ -119,8 +118,20 @@ struct segment {
     /* What the file has, durable in a `disk` segment; frames from file_end on are in memory.
      * UINT64_MAX: all that there is. */
     uint64_t file_end, file_chain;
-    uint64_t record_seq; /* The journal's block with its newest record; 0: none. */
+    uint64_t index_position; /* Of the last milestone that the file has; 0: none. */
+    uint64_t record_seq;     /* The journal's block with its newest record; 0: none. */
     struct list record_node, dirty_node;
+};
+
+/* What stands in the file at times, for restarts: see milestone_write.c. */
+struct milestone_plan {
+    uint64_t due; /* The position of the file from which on the next one is. */
+    bool planned;
+    uint64_t offset;    /* Planned: no frame of it goes before it. */
+    uint8_t *producers; /* Their rows as of there. */
+    uint32_t producers_bytes;
+    /* What header and submitted frames of the file say: */
+    uint64_t log_start, last_ms, last_seq;
 };
 
 /* Of the open segment only. */
@@ -148,168 +159,12 @@ struct writer {
     bool gather_old;       /* The block was there at the last tick. */
     struct block *slab;    /* Small frames for the journal share blocks, too; NULL: none. */
     uint32_t slab_used;
+    struct milestone_plan milestone;
     struct io allocate;
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
     bool broken;    /* So did a commit: those behind it fail, too. */
     bool seal_done; /* Trailer and seal block were tried. */
-};
-
-/* Seals, asks the map, makes the next file: see store.c. */
-enum roll_state {
-    ROLL_IDLE,
-    ROLL_DRAIN,
-    ROLL_SEALING,
-    ROLL_ASKING,
-    ROLL_CLEAN, /* From here on in the order in which they follow each other. */
-    ROLL_OPEN,
-    ROLL_ALLOCATE,
-    ROLL_WRITE,
-    ROLL_SYNC,
-    ROLL_MAKE_TOPIC,
-    ROLL_SYNC_TOPICS,
-    ROLL_MAKE_PARTITION,
-    ROLL_SYNC_TOPIC,
-    ROLL_RENAME,
-    ROLL_SYNC_PARTITION,
-    ROLL_SYNC_POOL,
-};
-
-struct roll {
-    enum roll_state state;
-    int fd; /* Valid behind ROLL_OPEN. */
-    struct io io;
-    struct shard_roll ask;
-    struct block *block;
-    uint64_t position;  /* Where frames begin in the new file. */
-    uint64_t allocated; /* Blocks of it that exist. */
-    char path[SHARD_PATH_BYTES], path_new[SHARD_PATH_BYTES];
-};
-
-/* Where a segment ends: the frame end and the chain there. */
-struct seal_end {
-    uint64_t offset, digest;
-};
-
-/* Writes trailer and seal block of a segment: see seal.c. */
-enum seal_state {
-    SEAL_SYNC,
-    SEAL_TRAILER,
-    SEAL_BLOCK,
-};
-
-struct seal {
-    struct io io;
-    struct segment *segment;
-    struct completion *done;
-    struct block *block;
-    struct segment_seal row;
-    uint32_t trailer_bytes; /* Padded. */
-    enum seal_state state;
-};
-
-/* Brings a file's facts into memory: see load.c. */
-enum load_state {
-    LOAD_OPEN,
-    LOAD_SYNC,
-    LOAD_HEAD,
-    LOAD_TRAILER,
-    LOAD_SCAN,
-    LOAD_HUNT, /* Behind the sound prefix: for evidence that more was durable. */
-};
-
-struct load {
-    /* OK, for readers also when only a prefix is sound; ERR_NOT_FOUND: no file; ERR_DAMAGED. */
-    struct completion *done;
-    struct segment *segment;
-    struct producer_table *producers; /* Filled too, unless NULL. */
-    struct io io;
-    struct block *block;
-    struct memory_waiter memory;
-    enum load_state state;
-    bool recover;       /* Of an open segment: sync first, find the end. */
-    uint64_t log_start; /* Out: the greatest that the file knows. */
-    bool sealed;        /* Out: a valid seal block was found. */
-    bool had_file;
-    uint32_t buffer_bytes, block_bytes;
-    uint64_t read_position;
-    struct segment_seal seal;
-    struct segment_index index; /* The segment's, once it is complete. */
-    int64_t timestamp_max;
-    struct walk walk; /* How far the file is sound. */
-    uint64_t target;  /* Readers: how far the file went when it was asked for. */
-    uint64_t last_ms, last_seq;
-    char path[SHARD_PATH_BYTES];
-};
-
-enum recover_state {
-    RECOVER_WAITING,
-    RECOVER_LOADING,
-    RECOVER_SEALING,
-    RECOVER_ASKING,
-};
-
-struct recover {
-    struct completion work;
-    struct request *request; /* The ASSIGN; NULL: it is over. */
-    enum recover_state state;
-    bool reading;     /* The newest file, for the first append. */
-    uint32_t segment; /* Being loaded, at a start. */
-    struct load load;
-    struct seal seal;
-    struct seal_end end;
-    struct shard_roll ask;
-};
-
-/* Raises the log start: see trim.c. */
-enum trim_state {
-    TRIM_IDLE,
-    TRIM_FRAME,
-    TRIM_ASKING,
-};
-
-struct trim {
-    enum trim_state state;
-    struct request_queue requests; /* Those whose offset is above the log start. */
-    uint64_t wanted;               /* The greatest that was asked for, if above the log start. */
-    uint64_t target;               /* FRAME: what the frame carries. */
-    bool framed;                   /* FRAME: it is on its way. */
-    struct shard_trim ask;
-};
-
-/* Unlinks files of removed segments: see removal.c. */
-enum removal_state {
-    REMOVAL_IDLE,
-    REMOVAL_WAITING, /* For readers to unpin, or for its turn. */
-    REMOVAL_UNLINKING,
-    REMOVAL_LISTING,
-    REMOVAL_SWEEPING,
-};
-
-struct removal {
-    enum removal_state state;
-    struct segment *doomed;
-    struct io io;
-    struct block *names;
-    uint32_t names_at, names_bytes;
-    uint64_t oldest; /* Id: what is less is swept. */
-    bool swept;
-    char path[SHARD_PATH_BYTES];
-};
-
-/* Of all partitions of the core. */
-struct retention {
-    struct timer timer;
-    uint64_t looked_ns, clock_ms; /* When it looked last, by both clocks. */
-    bool jumped;
-};
-
-struct drop {
-    struct request *request;
-    struct io io;
-    uint32_t segment;
-    uint32_t step;
-    char path[SHARD_PATH_BYTES];
 };
 
 struct partition {
@@ -350,6 +205,7 @@ struct partition {
     struct trim trim;
     struct removal removal;
     struct drop drop;
+    struct recycle recycle; /* Its path is also that of removal and drop. */
 };
 
 /* A fetch or look-up that needs a file: see fetch.c. */
@@ -397,7 +253,8 @@ struct shard {
     uint32_t tail_frames_used; /* Ever. */
     uint64_t tail_bytes, tail_bytes_max;
     struct journal *journal; /* NULL: there is none. */
-    struct list files;       /* Open and not pinned, least recently used first. */
+    struct file_pool pool;
+    struct list files; /* Open and not pinned, least recently used first. */
     uint32_t files_open, files_idle;
     uint32_t files_making;  /* By rolls: not among those that are open yet. */
     uint32_t files_writing; /* How many may be in use for a roll to make one more. */
@@ -477,6 +334,21 @@ void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_
 void extent_submit(struct extent_write *extent, struct block *block, uint32_t used);
 /* Adds the unwritten frames that stand in `block` as they would in the file; as extent_fill(). */
 uint32_t extent_take(struct extent_write *extent, const struct block *block);
+/* What stands in the block, headers and all. */
+void extent_send(struct extent_write *extent, struct block *block);
+/* What it adds to the index of its segment. */
+NODISCARD enum err extent_index(const struct extent_write *extent, struct segment_index *index);
+
+/* milestone_write.c */
+void milestone_begin(struct partition *partition); /* A file was made. */
+void milestone_end(struct partition *partition);   /* Its writer is about to go. */
+/* Bytes of the file to be kept for the next one, if that is near. */
+uint64_t milestone_reserve(const struct partition *partition);
+/* Before the next frames go to the file: plans or writes one. `after`: bytes that others need of
+ * the file besides what is unwritten. */
+void milestone_pump(struct partition *partition, uint64_t after);
+/* No frame from this offset on may go to the file yet. */
+uint64_t milestone_limit(const struct partition *partition);
 
 /* writeback.c */
 void writeback_add(struct partition *partition, struct tail_frame *frame);
@@ -485,8 +357,9 @@ void writeback_leave(struct partition *partition); /* Its file takes nothing mor
 void writeback_allow(struct journal *journal, uint64_t bytes);
 void writeback_kick(struct journal *journal);
 void writeback_work(struct completion *work);
-/* Writes one chunk of this partition now; false: nothing to write, or no room or memory. */
-bool writeback_chunk(struct partition *partition, uint64_t limit);
+/* Writes one chunk of this partition now; false: nothing to write, or no room or memory. `after`:
+ * as of milestone_pump(). */
+bool writeback_chunk(struct partition *partition, uint64_t limit, uint64_t after);
 bool writeback_flush(struct partition *partition); /* True: the file has, or never gets, all. */
 
 /* gather.c */
@@ -544,6 +417,8 @@ void segment_pin(struct segment *segment);
 void segment_unpin(struct segment *segment);
 void segment_opened(struct segment *segment, int fd); /* Takes the descriptor; closes a second. */
 void segment_close(struct segment *segment);
+/* The file, which nobody uses, into the pool or away: see recycle_file(). */
+void segment_recycle(struct segment *segment, struct completion *done);
 /* What a reader is to be told about a file that failed it: ERR_DAMAGED or, when that may pass,
  * ERR_STORAGE, ERR_NO_MEMORY. The operator hears each reason once in a row. */
 enum err segment_tell(struct segment *segment, enum err err);
@@ -601,6 +476,9 @@ void fetch_release(struct shard *shard, struct request *request);
 void reader_submit(struct shard *shard, struct request *request);
 void reader_finish(struct reader *reader, enum err err);
 bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
+/* Where frames go on behind a bad extent at `position` that holds no record; 0: it held some. A row
+ * begins behind each milestone, so the index knows. */
+uint64_t reader_pass(const struct reader *reader, uint64_t position);
 bool reader_load(struct reader *reader, struct segment *segment);
 NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
                             struct extent_header *extent, struct frame_header *frame);

@@ -1,8 +1,12 @@
 /* From one segment of a partition to the next. All appends behind wait.
  *
- *     DRAIN -> SEALING -> ASKING -> CLEAN -> OPEN -> ALLOCATE -> WRITE -> SYNC    pool/<id>.new
+ *     DRAIN -> SEALING -> ASKING -> CLEAN -> (TAKE) -> OPEN -> ALLOCATE -> WRITE -> SYNC
+ *                                                                                  pool/<id>.new
  *       -> MAKE_TOPIC -> SYNC_TOPICS -> MAKE_PARTITION -> SYNC_TOPIC              the directories
  *       -> RENAME -> SYNC_PARTITION -> SYNC_POOL -> IDLE                          acks may come
+ *
+ * TAKE: a file from the pool (pool.h), whose blocks exist; else a new one is made, and some blocks
+ * are allocated. Either has its header, which says whose extents count, before it has its name.
  *
  * Without an open segment it begins at ASKING; after a failure behind ASKING at CLEAN. Whatever
  * fails, the appends that wait fail, and the next one tries again. */
@@ -68,6 +72,7 @@ static void roll_mapped(struct completion *done)
     }
     struct segment *last = partition_open_segment(partition);
     if (last != NULL) {
+        last->spoiled = last->spoiled || partition->writer.failed || partition->sync_failed;
         last->info.state = SEGMENT_SEALED;
         last->info.end_offset = roll->ask.end_offset;
         last->info.digest = roll->ask.digest;
@@ -94,6 +99,7 @@ static void roll_mapped(struct completion *done)
     ASSERT(segment != NULL);
     commit_end_slab(partition);
     ASSERT(partition->writer.gather == NULL);
+    milestone_end(partition);
     partition->writer = (struct writer){
         .allocate_step = ALLOCATE_BYTES_MIN,
         .submitted_end = segment->info.base_offset,
@@ -132,6 +138,7 @@ static void roll_sealed(struct completion *done)
 {
     struct partition *partition = CONTAINER_OF(done, struct partition, sealed);
     if (done->result < 0) {
+        partition_open_segment(partition)->spoiled = true;
         LOG_WARN("segment sealed without a trailer topic=%s partition=%u err=%s", partition->name,
                  partition->id.partition, err_name((enum err)done->result));
     }
@@ -148,7 +155,9 @@ void roll_drained(struct partition *partition)
         roll_ask(partition);
         return;
     }
-    struct seal_end end = {.offset = partition->high_watermark, .digest = writer->durable_chain};
+    struct seal_end end = {.offset = partition->high_watermark,
+                           .digest = writer->durable_chain,
+                           .file_bytes = writer->allocated_end};
     completion_init(&partition->sealed, roll_sealed);
     seal_start(&partition->seal, partition_open_segment(partition), &end, &partition->sealed);
 }
@@ -269,6 +278,7 @@ static void roll_made(struct partition *partition)
     partition->writer.allocated_end = roll->allocated;
     ASSERT(partition->shard->files_making > 0);
     partition->shard->files_making--;
+    milestone_begin(partition);
     segment_opened(segment, roll->fd);
     segment->file_made = true;
     LOG_INFO("segment opened topic=%s partition=%u epoch=%u base=%" PRIu64, partition->name,
@@ -300,7 +310,11 @@ static bool roll_next(struct partition *partition, enum roll_state done)
     uint32_t flags = shard_append_flags(partition->shard);
     switch (done) {
     case ROLL_CLEAN:
-        io_open(&roll->io, roll->path_new, IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE | flags);
+        io_rename(&roll->io, roll->path, roll->path_new);
+        return true;
+    case ROLL_TAKE:
+        flags |= roll->allocated > 0 ? 0U : IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE;
+        io_open(&roll->io, roll->path_new, flags);
         return true;
     case ROLL_OPEN:
         roll->allocated = align_up((uint64_t)SEGMENT_DATA_POSITION + roll_producers_size(partition),
@@ -361,6 +375,50 @@ static const char *roll_opens(const struct roll *roll)
     return roll->state == ROLL_OPEN ? roll->path_new : directory ? roll->path : NULL;
 }
 
+/* A file from the pool that is about as long as the segment will be: not much longer than the one
+ * before it was, of a partition that is rolled early. */
+static bool roll_take(struct partition *partition)
+{
+    struct roll *roll = &partition->roll;
+    uint64_t least = (uint64_t)SEGMENT_DATA_POSITION + roll_producers_size(partition);
+    uint64_t most = partition->config.segment_bytes;
+    if (partition->segment_count > 1) {
+        const struct segment *before = partition->segments[partition->segment_count - 2];
+        most = min_u64(most, 2 * before->info.bytes);
+    }
+    roll->allocated = 0;
+    return pool_take(partition->shard, least, most + ALLOCATE_BYTES_MAX, &roll->allocated,
+                     roll->path);
+}
+
+/* The pool gave its space back: once more. */
+static void roll_allocate_again(struct completion *done)
+{
+    struct roll *roll = CONTAINER_OF(done, struct roll, io.done);
+    struct partition *partition = CONTAINER_OF(roll, struct partition, roll);
+    completion_init(&roll->io.done, roll_step);
+    roll_io(partition, ROLL_ALLOCATE);
+}
+
+/* Steps that are passed over, and what a file from the pool makes different. */
+static enum roll_state roll_pass(struct partition *partition, enum roll_state state, int32_t result)
+{
+    struct roll *roll = &partition->roll;
+    if (state == ROLL_CLEAN && !roll_take(partition)) {
+        return ROLL_TAKE;
+    }
+    if (state == ROLL_TAKE && result < 0) {
+        COVER("a pooled file cannot be taken");
+        roll->allocated = 0;
+    }
+    if (state == ROLL_OPEN && roll->allocated > 0) {
+        COVER("a segment file is made of a pooled one");
+        stats_add(&partition->shard->reactor->stats, STAT_SEGMENTS_RECYCLED, 1);
+        return ROLL_ALLOCATE;
+    }
+    return state;
+}
+
 /* Deliberate bugs: is this sync left out? */
 static bool roll_forgets(enum roll_state state)
 {
@@ -376,8 +434,14 @@ static void roll_step(struct completion *done)
     enum roll_state state = roll->state;
     enum err err = done->result < 0 ? (enum err)done->result : OK;
     bool may_fail =
-        state == ROLL_CLEAN ||
+        state == ROLL_CLEAN || state == ROLL_TAKE ||
         ((state == ROLL_MAKE_TOPIC || state == ROLL_MAKE_PARTITION) && err == ERR_EXISTS);
+    if (state == ROLL_ALLOCATE && err == ERR_NO_SPACE) {
+        completion_init(&roll->io.done, roll_allocate_again);
+        if (pool_empty(partition->shard, &roll->io.done)) {
+            return;
+        }
+    }
     if (err != OK && !may_fail) {
         const char *path = roll_opens(roll);
         if (path == NULL || !files_make_room(partition->shard, err, path)) {
@@ -395,6 +459,9 @@ static void roll_step(struct completion *done)
     }
     if (state == ROLL_OPEN) {
         roll->fd = done->result;
+    }
+    if (state == roll->state) {
+        state = roll_pass(partition, state, done->result);
     }
     if (roll_forgets((enum roll_state)(state + 1))) {
         state = (enum roll_state)(state + 1);

@@ -120,6 +120,9 @@ static void trim_ask(struct partition *partition, uint64_t log_start)
         .raises = log_start > partition->log_start,
         .log_start = MUTANT("trim-too-much") ? max_u64(log_start, info->base_offset) : log_start,
     };
+    if (MUTANT("recycle-early")) {
+        removal_take(partition, info->id);
+    }
     completion_init(&trim->ask.done, trim_told);
     hooks->trim(hooks->context, &trim->ask);
 }

@@ -2,7 +2,7 @@
 #include "shard/walk.h"
 
 #include "core/cover.h"
-#include "core/crc32c.h"
+#include "shard/milestone.h"
 
 static enum err walk_frames(struct walk *walk, const struct extent_header *extent,
                             const uint8_t *at)
@@ -32,6 +32,33 @@ static enum err walk_frames(struct walk *walk, const struct extent_header *exten
     return OK;
 }
 
+/* Between two frames; also those that stand before the first. */
+static enum err walk_milestone(const struct walk *walk, const struct extent_header *extent,
+                               const uint8_t *at)
+{
+    bool follows = extent->offset_first == walk->offset && extent->chain == walk->chain;
+    return follows && milestone_is_sound(at, extent) ? OK : ERR_CORRUPT;
+}
+
+bool walk_resume(struct walk *walk, struct bytes data, uint64_t position)
+{
+    if (walk->position == SEGMENT_DATA_POSITION || MUTANT("no-resume")) {
+        return false; /* The producers at the beginning are in no frame of this file. */
+    }
+    for (uint32_t at = 0; data.size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
+        struct extent_header extent;
+        if (position + at > walk->position &&
+            extent_header_at(data.data + at, walk->salt, position + at, &extent) == OK &&
+            extent.type != EXTENT_TRAILER && extent.boot >= walk->boot &&
+            extent.offset_first == walk->offset && extent.chain == walk->chain) {
+            COVER("a milestone that is not sound is passed over");
+            walk->position = position + at;
+            return true;
+        }
+    }
+    return false;
+}
+
 enum err walk_extent(struct walk *walk, const uint8_t *at, uint32_t left,
                      struct extent_header *extent)
 {
@@ -45,10 +72,8 @@ enum err walk_extent(struct walk *walk, const uint8_t *at, uint32_t left,
     }
     if (extent->type == EXTENT_FRAMES) {
         err = walk_frames(walk, extent, at);
-    } else if (crc32c(0, at + EXTENT_HEADER_BYTES,
-                      extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES) !=
-               extent->frames_or_crc) {
-        err = ERR_CORRUPT;
+    } else {
+        err = walk_milestone(walk, extent, at);
     }
     if (err != OK) {
         return ERR_CORRUPT;

@@ -153,11 +153,15 @@ static void writeback_gathered(struct partition *partition)
     extent_submit(extent, block, used);
 }
 
-bool writeback_chunk(struct partition *partition, uint64_t limit)
+bool writeback_chunk(struct partition *partition, uint64_t limit, uint64_t after)
 {
     struct reactor *reactor = partition->shard->reactor;
     struct writer *writer = &partition->writer;
-    if (!writeback_wanted(partition) || !extent_room(partition)) {
+    if (!writeback_wanted(partition)) {
+        return false;
+    }
+    milestone_pump(partition, after);
+    if (!extent_room(partition) || writer->unwritten->offset_first >= milestone_limit(partition)) {
         return false;
     }
     const struct tail_frame *first = writer->unwritten;
@@ -185,7 +189,7 @@ bool writeback_chunk(struct partition *partition, uint64_t limit)
 
 bool writeback_flush(struct partition *partition)
 {
-    while (writeback_wanted(partition) && writeback_chunk(partition, BLOCK_BYTES_MAX)) {
+    while (writeback_wanted(partition) && writeback_chunk(partition, BLOCK_BYTES_MAX, 0)) {
     }
     return extent_idle(partition) && !writeback_wanted(partition);
 }
@@ -217,7 +221,7 @@ void writeback_work(struct completion *work)
            (forced || journal->allowance >= chunk)) {
         struct partition *partition = writeback_choose(journal, pressure);
         if (partition == NULL ||
-            !writeback_chunk(partition, min_u64(chunk, writeback_ready(partition, chunk)))) {
+            !writeback_chunk(partition, min_u64(chunk, writeback_ready(partition, chunk)), 0)) {
             break;
         }
         journal->allowance -= min_u64(journal->allowance, chunk);

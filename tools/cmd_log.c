@@ -92,6 +92,21 @@ static void log_control(const struct inspect *inspect, struct cmd_rows *rows)
     cmd_rows_text(rows, "file"); /* Never in the journal: see commit.c. */
 }
 
+/* What stands in a file for restarts, without a record: what is said of all before it. */
+static void log_milestone(const struct inspect *inspect, struct cmd_rows *rows)
+{
+    cmd_rows_number(rows, (int64_t)inspect->position);
+    cmd_rows_number(rows, (int64_t)inspect->extent.offset_first);
+    cmd_rows_number(rows, 0);
+    cmd_rows_number(rows, inspect->extent.padded_size);
+    cmd_rows_text(rows, inspect->extent.type == EXTENT_INDEX ? "index" : "producers");
+    cmd_rows_text(rows, NULL);
+    cmd_rows_text(rows, NULL);
+    cmd_rows_text(rows, NULL);
+    cmd_rows_text(rows, NULL);
+    cmd_rows_text(rows, "file");
+}
+
 static void log_batches(const struct inspect *inspect, void *context)
 {
     struct cmd_rows *rows = context;
@@ -100,6 +115,11 @@ static void log_batches(const struct inspect *inspect, void *context)
     if (!inspect->in_journal && inspect->extent.type == EXTENT_FRAMES &&
         (inspect->frame.flags & FRAME_CONTROL) != 0) {
         log_control(inspect, rows);
+        return;
+    }
+    if (!inspect->in_journal &&
+        (inspect->extent.type == EXTENT_INDEX || inspect->extent.type == EXTENT_PRODUCERS)) {
+        log_milestone(inspect, rows);
         return;
     }
     for (uint32_t i = 0; inspect_batch(inspect, i, &at); i++) {

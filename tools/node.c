@@ -160,6 +160,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .partitions_max = node->options.partitions_max,
         .appends_max = 65536,
         .retention_check_ms = node->options.retention_check_ms,
+        .milestone_bytes = node->options.milestone_bytes,
         .direct = node->options.direct,
         .mapped = node->options.mapped,
         .files_max = node->options.files_max,

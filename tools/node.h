@@ -29,6 +29,7 @@ struct node_options {
     uint64_t files_limit;                      /* As there. */
     uint32_t retention_check_ms;               /* As in struct shard_options. */
     uint64_t journal_bytes, journal_bytes_max; /* As in struct journals_options. */
+    uint64_t milestone_bytes;                  /* As in struct shard_options. */
     uint64_t meta_log_file_bytes;
     int32_t (*execute)(struct reactor *, struct io *); /* For meta; NULL: the operating system. */
     struct partition_config config_default;

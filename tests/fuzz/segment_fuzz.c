@@ -2,18 +2,22 @@
  * from a torn tail.
  *
  * The input is a list of edits {u16 position / 2, u8 value, u8 what} to a sound file of three
- * frames; `what` says which checksums are made right again behind it, and where the file is cut. */
+ * frames, with a milestone before the last one; `what` says which checksums are made right again
+ * behind it, and where the file is cut. */
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "shard/inspect.h"
+#include "shard/milestone.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     FRAMES = 3,
+    MILESTONE_AT = 2,     /* Its two extents. */
+    EXTENTS = FRAMES + 2, /* Before the trailer. */
     EXTENT_BYTES = DISK_BLOCK_BYTES,
-    FILE_BYTES = SEGMENT_DATA_POSITION + (FRAMES + 2) * EXTENT_BYTES,
+    FILE_BYTES = SEGMENT_DATA_POSITION + (EXTENTS + 2) * EXTENT_BYTES,
     BATCH_BYTES = 100,
     EDIT_BYTES = 4,
     EDITS_MAX = 16,
@@ -43,10 +47,15 @@ static void put_batch(uint8_t *at, uint64_t offset)
     store_be32(at + 17, crc32c(0, at + BATCH_CRC_FROM, BATCH_BYTES - BATCH_CRC_FROM));
 }
 
+static uint64_t extent_position(uint32_t index)
+{
+    return SEGMENT_DATA_POSITION + index * (uint64_t)EXTENT_BYTES;
+}
+
 /* One record of its own; the chain behind it. */
 static uint64_t put_frame(uint8_t *file, uint32_t index, uint64_t chain)
 {
-    uint64_t position = SEGMENT_DATA_POSITION + index * (uint64_t)EXTENT_BYTES;
+    uint64_t position = extent_position(index < MILESTONE_AT ? index : index + 2);
     uint8_t *at = file + position;
     uint8_t *body = at + EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES;
     struct extent_header extent = {.type = EXTENT_FRAMES,
@@ -75,9 +84,54 @@ static uint64_t put_frame(uint8_t *file, uint32_t index, uint64_t chain)
     return frame_chain(at + EXTENT_HEADER_BYTES);
 }
 
+static void put_milestone(uint8_t *file, uint64_t chain)
+{
+    struct segment_index index;
+    struct milestone milestone = {.producers_position = extent_position(MILESTONE_AT),
+                                  .last_ms = 1001};
+    uint8_t *at = file + extent_position(MILESTONE_AT);
+    struct extent_header extent = {.type = EXTENT_PRODUCERS,
+                                   .salt = SALT,
+                                   .position = extent_position(MILESTONE_AT),
+                                   .padded_size = EXTENT_BYTES,
+                                   .boot = 3,
+                                   .offset_first = MILESTONE_AT,
+                                   .chain = chain};
+    at[EXTENT_HEADER_BYTES + 10] = 1; /* A row. */
+    milestone_seal(&extent, at);
+    segment_index_init(&index);
+    enum err err = segment_index_add(&index, 0, SEGMENT_DATA_POSITION, 1000, 0, 0, EXTENT_BYTES);
+    ASSERT(err == OK);
+    at += EXTENT_BYTES;
+    milestone_encode(&milestone, &index, at + EXTENT_HEADER_BYTES);
+    extent.type = EXTENT_INDEX;
+    extent.position += EXTENT_BYTES;
+    milestone_seal(&extent, at);
+    segment_index_deinit(&index);
+}
+
+/* What is said in it, whatever it is, is read without harm. */
+static void read_milestone(const struct inspect *inspect, const struct file *file)
+{
+    struct segment_index index;
+    struct milestone milestone;
+    struct producer_table *producers = producer_table_create();
+    ASSERT(producers != NULL);
+    const struct extent_header *extent = &inspect->extent;
+    struct bytes body = bytes_of(file->bytes + inspect->position + EXTENT_HEADER_BYTES,
+                                 extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES);
+    segment_index_init(&index);
+    enum err err = extent->type == EXTENT_INDEX
+                       ? milestone_decode(body, &milestone, &index)
+                       : producer_decode(producers, milestone_producers(body));
+    ASSERT(err == OK || err == ERR_CORRUPT);
+    segment_index_deinit(&index);
+    producer_table_destroy(producers);
+}
+
 static void put_trailer(uint8_t *file, uint64_t chain)
 {
-    uint64_t position = SEGMENT_DATA_POSITION + FRAMES * (uint64_t)EXTENT_BYTES;
+    uint64_t position = extent_position(EXTENTS);
     uint8_t *at = file + position;
     uint32_t bytes = 4; /* No sections. */
     struct extent_header extent = {.type = EXTENT_TRAILER,
@@ -106,6 +160,9 @@ static void make_file(uint8_t *file, bool sealed)
     memset(file, 0, FILE_BYTES);
     segment_header_encode(&header, file);
     for (uint32_t i = 0; i < FRAMES; i++) {
+        if (i == MILESTONE_AT) {
+            put_milestone(file, chain);
+        }
         chain = put_frame(file, i, chain);
     }
     if (sealed) {
@@ -122,6 +179,12 @@ static void mend(uint8_t *file, uint32_t position)
     uint8_t *at = file + block;
     if (block < SEGMENT_DATA_POSITION) {
         store_le32(at + 4092, crc32c(0, at, 4092));
+        return;
+    }
+    if (at[5] == EXTENT_INDEX || at[5] == EXTENT_PRODUCERS) {
+        uint8_t *from = at + EXTENT_HEADER_BYTES;
+        store_le32(at + 56, crc32c(0, from, EXTENT_BYTES - EXTENT_HEADER_BYTES));
+        store_le32(at + 60, crc32c(0, at, 60));
         return;
     }
     uint8_t *frame = at + EXTENT_HEADER_BYTES;
@@ -154,6 +217,10 @@ static uint64_t walk(struct file *file, bool untouched, bool sealed, bool every_
         ASSERT(err != OK || inspect.position >= before);
         ASSERT(err != OK || inspect.position + inspect.extent.padded_size <= file->size);
         before = inspect.position + 1;
+        if (err == OK && !inspect.in_journal &&
+            (inspect.extent.type == EXTENT_INDEX || inspect.extent.type == EXTENT_PRODUCERS)) {
+            read_milestone(&inspect, file);
+        }
         struct inspect_batch batch;
         for (uint32_t i = 0; err == OK && inspect_batch(&inspect, i, &batch); i++) {
             ASSERT(batch.offset < inspect.offset);
@@ -166,6 +233,7 @@ static uint64_t walk(struct file *file, bool untouched, bool sealed, bool every_
         ASSERT(err == ERR_NOT_FOUND && inspect.problem == NULL);
         ASSERT(inspect.end == INSPECT_END_CLEAN && inspect.sealed == sealed);
         ASSERT(inspect.offset == FRAMES && inspect.batches == FRAMES);
+        ASSERT(inspect.passed == 0);
     }
     inspect_close(&inspect);
     return inspect.offset;

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import struct
+import time
 
 from fixture import Skip, check, consume, equal, lines, produce
 from test_retention import delete_records
@@ -131,6 +132,44 @@ def test_verify_finds_each_byte_that_matters(world):
     shutil.copy(kept, path)
     os.unlink(kept)
     equal(rows(world, "verify", world.data)[0], [])
+
+
+def pooled(world, count=None):
+    """The files that wait; a `count` is waited for."""
+    for _ in range(1000):
+        found = glob.glob(os.path.join(world.data, "pool", "*"))
+        if count is None or len(found) == count:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"{found} in the pool, not {count} files")
+
+
+def test_files_that_wait_and_files_used_again_are_sound(world):
+    server = world.server(settings={"segment.records": "3"})
+    for _ in range(7):
+        produce(server, "l", [LARGE])
+    delete_records(server, "l", 6)
+    pooled(world, 2)
+    server.kill()
+    equal(rows(world, "verify", world.data)[0], [])
+    server = world.server(settings={"segment.records": "3"})
+    equal(pooled(world), [])  # They are of the life before.
+    for _ in range(6):
+        produce(server, "l", [LARGE])
+    delete_records(server, "l", 9)
+    pooled(world, 1)
+    for _ in range(3):
+        produce(server, "l", [LARGE + str(n) for n in range(2)])
+    equal(pooled(world), [])
+    server.kill()
+    found, said = rows(world, "verify", world.data)
+    equal(found, [])
+    check(said.endswith(" 0 torn tails, 0 problems\n"), said)
+    server = world.server()
+    equal(len(consume(server, "l", "-o", "beginning")), 10)
+    equal(server.stop(), 0)
+    equal(rows(world, "verify", world.data)[0], [])
+    equal(pooled(world), [])
 
 
 def test_a_torn_tail_is_no_problem(world):

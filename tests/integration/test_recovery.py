@@ -28,7 +28,8 @@ def all_of(rounds=6):
 
 
 def journal(world):
-    path, = glob.glob(os.path.join(world.data, "journal", "*.jnl"))
+    path, spare = sorted(glob.glob(os.path.join(world.data, "journal", "*.jnl")))
+    check(spare.endswith("/1.jnl"), spare)
     return path
 
 

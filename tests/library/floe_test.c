@@ -2,6 +2,7 @@
  * shared one: what was appended is read, now and after the handle was opened again. */
 #include "shard/floe.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -386,6 +387,71 @@ static void who_is_far_behind_reads_each_part_of_the_files_once(void **state)
     }
 }
 
+/* Files that wait to be used again. */
+static uint32_t pool_files(const struct world *world)
+{
+    char path[96];
+    uint32_t count = 0;
+    snprintf(path, sizeof(path), "%s/pool", world->dir);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        count += entry->d_name[0] != '.';
+    }
+    closedir(dir);
+    return count;
+}
+
+static void open_window(struct world *world)
+{
+    struct floe_partition_options options = FLOE_PARTITION_OPTIONS;
+    options.segment_records = 4;
+    assert_int_equal(floe_partition_open(world->log, "window", 0, &options, &world->partition),
+                     FLOE_OK);
+}
+
+/* A log of which the front is taken away again and again goes on in the files that it had. */
+static void files_of_a_truncated_front_are_used_again(void **state)
+{
+    enum { SIZE = 100000, ROUNDS = 10, ROUND = 4 };
+    struct world *world = *state;
+    char *text = malloc(SIZE + 1);
+    assert_non_null(text);
+    memset(text, 'x', SIZE);
+    text[SIZE] = 0;
+    open_window(world);
+    for (uint32_t i = 0; i < ROUNDS * ROUND; i++) {
+        uint64_t start = 0;
+        memset(text, 'a' + (int)i % 26, 8);
+        assert_int_equal(append_text(world, NULL, text), i);
+        if (i % ROUND == 0 && i > 0) {
+            uint32_t had = pool_files(world);
+            assert_int_equal(floe_truncate_front(world->partition, i, &start), FLOE_OK);
+            assert_int_equal(start, i);
+            for (uint32_t n = 0; pool_files(world) == had; n++) {
+                assert_true(n < 100000);
+                assert_int_equal(floe_poll(world->log), FLOE_OK);
+                usleep(100);
+            }
+            assert_true(pool_files(world) <= 2); /* The roll before has taken one. */
+        }
+    }
+    for (uint32_t n = 0; n < 2; n++) {
+        struct floe_reader *reader = read_from(world, FLOE_START);
+        for (uint32_t i = (ROUNDS - 1) * ROUND; i < ROUNDS * ROUND; i++) {
+            memset(text, 'a' + (int)i % 26, 8);
+            expect_text(reader, i, NULL, text);
+        }
+        expect_end(reader);
+        close_log(world);
+        assert_int_equal(pool_files(world), 0);
+        open_log(world);
+        open_window(world);
+    }
+    free(text);
+}
+
 #define ON(name, kind) cmocka_unit_test_setup_teardown(name, setup_##kind, teardown)
 #define ALL(kind)                                                                                  \
     ON(what_was_appended_is_read_now_and_after_another_start, kind),                               \
@@ -395,7 +461,8 @@ static void who_is_far_behind_reads_each_part_of_the_files_once(void **state)
         ON(submitted_appends_keep_their_order_and_share_writes, kind),                             \
         ON(appends_that_nobody_waited_for_are_there_after_a_close, kind),                          \
         ON(each_durability_is_taken_and_synced, kind),                                             \
-        ON(a_wait_ends_with_a_record_or_in_time, kind)
+        ON(a_wait_ends_with_a_record_or_in_time, kind),                                            \
+        ON(files_of_a_truncated_front_are_used_again, kind)
 
 int main(void)
 {

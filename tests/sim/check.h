@@ -30,16 +30,18 @@ struct sim_batch {
 struct check;
 
 struct check_counts {
-    uint64_t acked;     /* Batches acked for the first time. */
-    uint64_t read;      /* Batches that readers were given. */
-    uint64_t saved;     /* Facts about batches that were never acked. */
-    uint64_t lost;      /* Arrived, never acked, gone after a crash. */
-    uint64_t duplicate; /* Acks of batches that were known to be there. */
-    uint64_t rotten;    /* Segments that may be damaged. */
-    uint64_t healed;    /* And were completed from the journal. */
-    uint64_t retained;  /* Times that retention moved the start of a log. */
-    uint64_t strays;    /* Of these, where a write of elsewhere landed. */
-    uint64_t shed;      /* Known to be there, and gone after a crash as their topic allows. */
+    uint64_t acked;      /* Batches acked for the first time. */
+    uint64_t read;       /* Batches that readers were given. */
+    uint64_t saved;      /* Facts about batches that were never acked. */
+    uint64_t lost;       /* Arrived, never acked, gone after a crash. */
+    uint64_t duplicate;  /* Acks of batches that were known to be there. */
+    uint64_t rotten;     /* Segments that may be damaged. */
+    uint64_t healed;     /* And were completed from the journal. */
+    uint64_t unread;     /* Or sealed, since nothing had to be read there. */
+    uint64_t milestones; /* Went bad. */
+    uint64_t retained;   /* Times that retention moved the start of a log. */
+    uint64_t strays;     /* Of these, where a write of elsewhere landed. */
+    uint64_t shed;       /* Known to be there, and gone after a crash as their topic allows. */
 };
 
 /* Both are borrowed. */
@@ -107,6 +109,10 @@ void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset, 
 /* A file of this partition rotted: from here on [from, end) may be damaged, if that is not empty.
  * `open`: the segment is not sealed, so that it must not be sealed any more. */
 void check_rotted(struct check *check, uint32_t partition, uint64_t from, uint64_t end, bool open);
+/* ... before a milestone: a start need not read there, and may seal the segment as it is. */
+void check_covered(struct check *check, uint32_t partition);
+/* A milestone of it did, which no record depends on. */
+void check_milestone_rotted(struct check *check, uint32_t partition);
 void check_strayed(struct check *check); /* ... by a write that was meant for elsewhere. */
 bool check_is_touched(const struct check *check, uint32_t partition);
 bool check_is_rotten(const struct check *check, uint32_t partition);

@@ -1,10 +1,13 @@
 /* The files of sealed segments as they are on the disk, byte by byte, without the product's reader:
  * what no answer shows. Each is looked at once, when its log was read for the first time. */
 #include "core/assert.h"
+#include "core/crc32c.h"
 #include "core/limits.h"
 #include "shard/batch.h"
 #include "shard/frame.h"
+#include "shard/producer.h"
 #include "shard/segment.h"
+#include "shard/segment_index.h"
 #include "tests/sim/check_internal.h"
 
 #include <inttypes.h>
@@ -154,29 +157,88 @@ static const char *walk_frames(struct walk *walk, const uint8_t *bytes)
     return wrong;
 }
 
+/* What is between the frames of an extent of type 2 or 3, or before the first one: only what is in
+ * the frames before. */
+static const char *walk_milestone(const struct walk *walk, const uint8_t *bytes)
+{
+    const struct extent_header *extent = &walk->extent;
+    const uint8_t *body = bytes + EXTENT_HEADER_BYTES;
+    uint32_t size = extent->padded_size - (uint32_t)EXTENT_HEADER_BYTES;
+    if (extent->chain != walk->chain) {
+        return "a milestone does not follow";
+    }
+    if (crc32c(0, body, size) != extent->frames_or_crc) {
+        return NULL; /* It was torn, or went bad. */
+    }
+    if (extent->type == EXTENT_PRODUCERS) {
+        for (uint32_t at = 0; size - at >= PRODUCER_ROW_BYTES && body[at + 10] != 0;
+             at += PRODUCER_ROW_BYTES) {
+            for (uint32_t i = 0; i < body[at + 10]; i++) {
+                if (load_le64(body + at + 16 + i * 24 + 8) >= extent->offset_first) {
+                    return "a producer is said to have sent what stands behind";
+                }
+            }
+        }
+        return NULL;
+    }
+    uint64_t position = 0;
+    uint32_t at = 0;
+    for (; size - at >= INDEX_ROW_BYTES && load_le32(body + at + 40) != 0; at += INDEX_ROW_BYTES) {
+        if (load_le64(body + at) >= extent->offset_first || load_le64(body + at + 8) <= position ||
+            load_le64(body + at + 8) >= extent->position) {
+            return "a row of the index is about nothing";
+        }
+        position = load_le64(body + at + 8);
+    }
+    bool ended = size - at >= INDEX_ROW_BYTES && load_le32(body + at + 44) == 1;
+    bool start = ended && load_le64(body + at) >= walk->log_start &&
+                 load_le64(body + at) <= check_start_most(walk->check, walk->mapped->number);
+    return start ? NULL : "an index does not say where the log starts";
+}
+
+/* Where the next extent stands that follows what was before: a write between them may have been
+ * torn, and was no frame. */
+static bool walk_resume(struct walk *walk)
+{
+    const struct disk *disk = walk->check->disk;
+    uint8_t head[EXTENT_HEADER_BYTES];
+    struct extent_header extent;
+    for (uint64_t at = walk->position + DISK_BLOCK_BYTES; walk->position > SEGMENT_DATA_POSITION;
+         at += DISK_BLOCK_BYTES) {
+        if (disk_read(disk, walk->inode, head, sizeof(head), at) < sizeof(head)) {
+            break;
+        }
+        if (extent_header_at(head, walk->info->salt, at, &extent) == OK &&
+            extent.chain == walk->chain && extent.offset_first == walk->offset) {
+            walk->position = at;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One extent; what is wrong with it, or NULL. */
 static const char *walk_extent(struct walk *walk)
 {
     const struct disk *disk = walk->check->disk;
     uint8_t head[EXTENT_HEADER_BYTES];
     if (disk_read(disk, walk->inode, head, sizeof(head), walk->position) < sizeof(head) ||
-        extent_header_decode(head, &walk->extent) != OK) {
-        return "no extent";
+        extent_header_at(head, walk->info->salt, walk->position, &walk->extent) != OK) {
+        return walk_resume(walk) ? NULL : "no extent";
     }
     const struct extent_header *extent = &walk->extent;
-    if (extent->salt != walk->info->salt || extent->position != walk->position ||
-        extent->padded_size < DISK_BLOCK_BYTES || extent->offset_first != walk->offset) {
+    if (extent->padded_size < DISK_BLOCK_BYTES || extent->offset_first != walk->offset) {
         return "an extent of something else";
     }
-    const char *wrong = NULL;
-    if (extent->type == EXTENT_FRAMES) {
-        uint8_t *bytes = malloc(extent->padded_size);
-        ASSERT(bytes != NULL);
-        bool whole = disk_read(disk, walk->inode, bytes, extent->padded_size, walk->position) ==
-                     extent->padded_size;
-        wrong = whole ? walk_frames(walk, bytes) : "the file ends early";
-        free(bytes);
-    }
+    uint8_t *bytes = malloc(extent->padded_size);
+    ASSERT(bytes != NULL);
+    bool whole = disk_read(disk, walk->inode, bytes, extent->padded_size, walk->position) ==
+                 extent->padded_size;
+    const char *wrong = !whole                           ? "the file ends early"
+                        : extent->type == EXTENT_FRAMES  ? walk_frames(walk, bytes)
+                        : extent->type == EXTENT_TRAILER ? NULL
+                                                         : walk_milestone(walk, bytes);
+    free(bytes);
     walk->position += wrong == NULL ? extent->padded_size : 0;
     return wrong;
 }
@@ -209,23 +271,22 @@ int32_t check_file_find(const struct disk *disk, const struct sim_map_partition 
 }
 
 /* Control frames may follow the last record, and the producers stand in an empty file, too. */
-static bool walk_goes_on(const struct walk *walk)
+static bool walk_goes_on(struct walk *walk)
 {
-    uint8_t head[EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES];
+    uint8_t head[EXTENT_HEADER_BYTES];
     struct extent_header extent;
-    struct frame_header frame;
-    if (walk->offset < walk->info->end_offset) {
+    bool more = walk->offset == walk->info->end_offset && walk->chain != walk->info->digest;
+    if (walk->offset < walk->info->end_offset || more) {
         return true;
     }
     uint32_t size = disk_read(walk->check->disk, walk->inode, head, sizeof(head), walk->position);
-    if (walk->offset > walk->info->end_offset || size < sizeof(head) ||
-        extent_header_decode(head, &extent) != OK) {
+    if (walk->offset > walk->info->end_offset || size < sizeof(head)) {
         return false;
     }
-    bool control = extent.type == EXTENT_FRAMES && walk->chain != walk->info->digest &&
-                   frame_header_decode(head + EXTENT_HEADER_BYTES, &frame) == OK &&
-                   frame.flags == FRAME_CONTROL;
-    return control || extent.type == EXTENT_PRODUCERS;
+    if (extent_header_at(head, walk->info->salt, walk->position, &extent) != OK) {
+        return walk_resume(walk);
+    }
+    return extent.type == EXTENT_PRODUCERS || extent.type == EXTENT_INDEX;
 }
 
 static void walk_segment(struct walk *walk)

@@ -29,6 +29,7 @@ struct check_partition {
     uint64_t watermark; /* The greatest that anybody was told. */
     uint32_t audited;   /* The last life in which the whole log was read. */
     bool touched, rotten, rotten_open;
+    bool rot_covered;                         /* See check_covered(). */
     bool was_rotten; /* While it was open. */ /* See check_rotted(). */
     uint64_t rot_from, rot_end;
     bool loose, lossy; /* See check_ended(): its end is not known; it never was the same since. */

@@ -44,6 +44,10 @@ void check_sealed(struct check *check, uint32_t number, uint64_t end_offset, boo
                    "partition %u: sealed at %" PRIu64 ", but from %" PRIu64
                    " it is damaged (end %" PRIu64 ")",
                    number, end_offset, partition->rot_from, end);
+    } else if (partition->rotten_open && partition->rot_covered) { /* Nobody looked. */
+        partition->rotten_open = false;
+        partition->rot_end = end_offset;
+        check->counts.unread++;
     } else if (partition->rotten_open) { /* The journal had all of it: nothing is lost. */
         partition->rotten = false;
         partition->rotten_open = false;
@@ -64,6 +68,17 @@ void check_rotted(struct check *check, uint32_t number, uint64_t from, uint64_t 
     partition->rot_from = from;
     partition->rot_end = end;
     check->counts.rotten++;
+}
+
+void check_milestone_rotted(struct check *check, uint32_t number)
+{
+    check_rotted(check, number, 0, 0, false);
+    check->counts.milestones++;
+}
+
+void check_covered(struct check *check, uint32_t number)
+{
+    check_of(check, number)->rot_covered = true;
 }
 
 void check_strayed(struct check *check)

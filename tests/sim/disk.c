@@ -377,6 +377,26 @@ enum err disk_allocate(struct disk *disk, int32_t index, uint64_t position, uint
     return OK;
 }
 
+void disk_truncate(struct disk *disk, int32_t index, uint64_t size)
+{
+    struct inode *inode = inode_of(disk, index);
+    ASSERT(is_aligned(size, DISK_PAGE_BYTES));
+    if (size >= inode->size) {
+        return;
+    }
+    disk->moment++;
+    for (uint64_t i = size / DISK_PAGE_BYTES; i < inode->page_count; i++) {
+        struct page *page = &inode->pages[i];
+        free(page->now);
+        free(page->before);
+        *page = (struct page){0};
+    }
+    disk->used -= inode->size - size;
+    inode->size = size;
+    inode->size_durable = min_u64(inode->size_durable, size);
+    inode->size_dirty = inode->size_durable == size ? 0 : inode->size_dirty;
+}
+
 /* Reverts the dirty sectors of a page that did not land; returns the end of the last that did. */
 static uint64_t page_cut(struct disk *disk, struct page *page, enum cut_mode mode, bool file)
 {

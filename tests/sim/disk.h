@@ -87,6 +87,9 @@ void disk_lose(struct disk *disk, int32_t inode);
 NODISCARD enum err disk_allocate(struct disk *disk, int32_t inode, uint64_t position,
                                  uint64_t size);
 
+/* As IO_TRUNCATE. Of what it takes nothing comes back, as a file system with a log has it. */
+void disk_truncate(struct disk *disk, int32_t inode, uint64_t size);
+
 NODISCARD enum err disk_rename(struct disk *disk, const char *from, const char *to);
 NODISCARD enum err disk_unlink(struct disk *disk, const char *path);
 NODISCARD enum err disk_mkdir(struct disk *disk, const char *path);

@@ -166,6 +166,7 @@ enum err disk_rename(struct disk *disk, const char *from, const char *to)
     if (old == change.inode) {
         return OK;
     }
+    disk_protect(disk, change.inode, 0, 0); /* What it had is of no use under the new name. */
     if (disk->apart && change.from != change.directory) {
         struct change gone = change;
         change.from = -1;

@@ -348,6 +348,27 @@ static void errors_are_those_of_the_operating_system(void **state)
     end(&f);
 }
 
+static void truncated_bytes_do_not_come_back(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct fixture f;
+        start(&f, seed);
+        put(&f, 7, 0, SIZE, seed % 2 == 0);
+        disk_truncate(f.disk, f.file, DISK_PAGE_BYTES);
+        disk_truncate(f.disk, f.file, SIZE);
+        assert_int_equal(disk_size(f.disk, f.file), DISK_PAGE_BYTES);
+        if (seed % 3 > 0) {
+            disk_cut(f.disk);
+        }
+        assert_int_equal(disk_size(f.disk, f.file), DISK_PAGE_BYTES);
+        assert_int_equal(disk_allocate(f.disk, f.file, DISK_PAGE_BYTES, SIZE - DISK_PAGE_BYTES),
+                         OK);
+        assert_int_equal(count_sectors(&f, 7, DISK_PAGE_BYTES, SIZE - DISK_PAGE_BYTES), 0);
+        end(&f);
+    }
+}
+
 static void list_gives_names_in_pieces(void **state)
 {
     (void)state;
@@ -389,6 +410,7 @@ int main(void)
         cmocka_unit_test(sync_apart_keeps_the_names_of_one_directory),
         cmocka_unit_test(rename_shows_the_old_or_the_new_file_never_none),
         cmocka_unit_test(errors_are_those_of_the_operating_system),
+        cmocka_unit_test(truncated_bytes_do_not_come_back),
         cmocka_unit_test(list_gives_names_in_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

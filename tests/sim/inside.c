@@ -156,8 +156,9 @@ static void inside_file(struct inside *inside, struct partition *partition,
     uint64_t durable = disk ? segment->position_end : SEGMENT_DATA_POSITION;
     inside_claim(inside, disk_is_durable(inside->disk, inode, 0, (uint32_t)durable),
                  "what an open segment's file has is not durable");
+    bool given_back = partition->roll.state == ROLL_SEALING; /* What is behind the trailer. */
     inside_claim(inside,
-                 writer->allocated_end <= disk_size(inside->disk, inode) &&
+                 (given_back || writer->allocated_end <= disk_size(inside->disk, inode)) &&
                      writer->position + writer->unwritten_blocks <= writer->allocated_end,
                  "no blocks are kept for what is to be written back");
     disk_protect(inside->disk, inode, SEGMENT_DATA_POSITION, segment->position_end);

@@ -435,8 +435,8 @@ static void sim_end_flying(struct sim_node *node, struct io *io)
         struct disk_write write = sim_disk_write(node, io);
         disk_write_torn(node->disk, &write);
     } else if ((io->op == IO_RENAME || io->op == IO_UNLINK || io->op == IO_MKDIR ||
-                io->op == IO_ALLOCATE || io->op == IO_SYNC || io->op == IO_SYNC_DIR ||
-                io->op == IO_OPEN) &&
+                io->op == IO_ALLOCATE || io->op == IO_TRUNCATE || io->op == IO_SYNC ||
+                io->op == IO_SYNC_DIR || io->op == IO_OPEN) &&
                prng_chance(prng, 50)) {
         int32_t result = sim_effect(node, io);
         MAYBE(result < 0);

@@ -196,6 +196,7 @@ static void life_work(struct run *run)
             .retention_check_ms = 3 + (uint32_t)prng_below(run->prng, 20),
             .look_bytes = prng_chance(run->prng, 50) ? 0 : (uint32_t)KIB(16),
             .readers_bytes_max = life->tight ? TIGHT_BYTES : 0,
+            .milestone_bytes = run_milestone_bytes(run),
             .direct = prng_chance(run->prng, 80),
         };
         if (life->tight) {

@@ -14,6 +14,7 @@ void server_begin(struct run *run)
         .config_default = run->config_default,
         .journal_bytes = journals.bytes,
         .journal_bytes_max = journals.bytes_max,
+        .milestone_bytes = run_milestone_bytes(run),
         .retention_check_ms = 3 + (uint32_t)prng_below(run->prng, 20),
         .direct = prng_chance(run->prng, 80),
     };

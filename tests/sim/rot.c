@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { PLACES_MAX = 256, ROT_BYTES_MAX = 3 };
+enum { PLACES_MAX = 256, MILESTONES_MAX = 4, ROT_BYTES_MAX = 3 };
 
 /* An extent of frames in a file. */
 struct place {
@@ -28,6 +28,9 @@ struct rot {
     bool sealed; /* In the map, or by its seal block. */
     bool has_seal, unsure;
     struct segment_seal seal;
+    uint64_t milestone;                      /* Where the last index stands; 0: there is none. */
+    struct place milestones[MILESTONES_MAX]; /* The last ones; index and producers. */
+    uint32_t milestone_count;
     struct place places[PLACES_MAX];
     uint32_t count;
 };
@@ -66,6 +69,11 @@ static void rot_read(struct rot *rot)
                 (struct place){position, extent.offset_first, extent.durable_end,
                                (uint32_t)sizeof(head) + frame.body_bytes, extent.padded_size};
         }
+        if (extent.type != EXTENT_FRAMES && position > SEGMENT_DATA_POSITION) {
+            rot->milestones[rot->milestone_count++ % MILESTONES_MAX] =
+                (struct place){.position = position, .used = 144, .size = extent.padded_size};
+        }
+        rot->milestone = extent.type == EXTENT_INDEX ? position : rot->milestone;
         position += extent.padded_size;
     }
     /* Of an open file only what a later extent proves: a bad last one looks torn. */
@@ -157,6 +165,9 @@ static const char *rot_frame(struct rot *rot)
     bool followed = rot->sealed || at + 1 < rot->count; /* The next one would look torn. */
     uint32_t blocks = (uint32_t)div_ceil(place->used, DISK_BLOCK_BYTES);
     check_rotted(rot->check, rot->mapped->number, place->offset, rot_end(rot), !rot->sealed);
+    if (place->position < rot->milestone) {
+        check_covered(rot->check, rot->mapped->number);
+    }
     if (!rot->sealed && followed && prng_chance(rot->prng, 50)) {
         rot_forge(rot, place); /* Only the next one's chain can tell. */
         return "another frame";
@@ -186,11 +197,35 @@ static const char *rot_frame(struct rot *rot)
     }
 }
 
+/* Nothing depends on it. */
+static const char *rot_milestone(struct rot *rot)
+{
+    uint32_t count = min_u32(rot->milestone_count, MILESTONES_MAX);
+    const struct place *place = &rot->milestones[prng_below(rot->prng, count)];
+    check_milestone_rotted(rot->check, rot->mapped->number);
+    switch (prng_below(rot->prng, 6)) {
+    case 0:
+        rot_miss(rot, place);
+        return "a milestone that went elsewhere";
+    case 1:
+        disk_rot(rot->disk, rot->inode, place->position, DISK_BLOCK_BYTES);
+        return "a block of a milestone";
+    case 2:
+        rot_bytes(rot, place->position, EXTENT_HEADER_BYTES);
+        return "the header of a milestone";
+    default:
+        rot_bytes(rot, place->position + EXTENT_HEADER_BYTES, place->used);
+        return "bytes of a milestone";
+    }
+}
+
 static const char *rot_segment(struct rot *rot)
 {
-    rot_read(rot);
     if (rot->count == 0 || rot->unsure) {
         return NULL; /* Perhaps nothing of it was ever durable, not even its name. */
+    }
+    if (rot->milestone > 0 && prng_chance(rot->prng, 40)) {
+        return rot_milestone(rot);
     }
     switch (prng_below(rot->prng, 8)) {
     case 0:
@@ -236,33 +271,70 @@ const char *rot_map(struct disk *disk, struct prng *prng)
     return name;
 }
 
+/* The file of the segment is there, and read; false: it is not to be touched. */
+static bool rot_look(struct rot *rot, uint32_t number, uint32_t at)
+{
+    const struct sim_map_partition *mapped = sim_map_partition(rot->map, number);
+    rot->mapped = mapped;
+    rot->info = &mapped->segments[at].info;
+    rot->inode = check_file_find(rot->disk, mapped, rot->info);
+    if (rot->inode < 0 || mapped->segments[at].gone ||
+        disk_size(rot->disk, rot->inode) <= SEGMENT_DATA_POSITION) {
+        return false;
+    }
+    rot_read(rot);
+    return true;
+}
+
+static bool rot_may(const struct rot *rot, uint32_t number)
+{
+    const struct sim_map_partition *mapped = sim_map_partition(rot->map, number);
+    return !mapped->deleted && mapped->segment_count > 0 && !check_is_touched(rot->check, number);
+}
+
+/* An open segment whose file has a milestone: there are few. */
+static bool rot_find_milestone(struct rot *rot)
+{
+    const struct rot blank = *rot;
+    for (uint32_t i = 0; i < sim_map_partition_count(rot->map); i++) {
+        const struct sim_map_partition *mapped = sim_map_partition(rot->map, i);
+        *rot = blank;
+        if (rot_may(rot, i) && rot_look(rot, i, mapped->segment_count - 1) && !rot->sealed &&
+            rot->milestone > 0) {
+            return true;
+        }
+    }
+    *rot = blank;
+    return false;
+}
+
+static const char *rot_any(struct rot *rot)
+{
+    uint32_t number = (uint32_t)prng_below(rot->prng, sim_map_partition_count(rot->map));
+    if (!rot_may(rot, number)) {
+        return NULL;
+    }
+    uint32_t count = sim_map_partition(rot->map, number)->segment_count;
+    uint32_t at = prng_chance(rot->prng, 60) ? count - 1 : (uint32_t)prng_below(rot->prng, count);
+    return rot_look(rot, number, at) ? rot_segment(rot) : NULL;
+}
+
 const char *rot_some(struct disk *disk, const struct sim_map *map, struct check *check,
                      struct prng *prng)
 {
-    uint32_t count = sim_map_partition_count(map);
-    if (count == 0) {
+    if (sim_map_partition_count(map) == 0) {
         return NULL;
     }
-    uint32_t number = (uint32_t)prng_below(prng, count);
-    const struct sim_map_partition *mapped = sim_map_partition(map, number);
-    if (mapped->deleted || mapped->segment_count == 0 || check_is_touched(check, number)) {
-        return NULL;
-    }
-    uint32_t at = prng_chance(prng, 60) ? mapped->segment_count - 1
-                                        : (uint32_t)prng_below(prng, mapped->segment_count);
     struct rot *rot = calloc(1, sizeof(*rot));
     ASSERT(rot != NULL);
-    rot->disk = disk;
-    rot->map = map;
-    rot->check = check;
-    rot->prng = prng;
-    rot->mapped = mapped;
-    rot->info = &mapped->segments[at].info;
-    rot->inode = check_file_find(disk, mapped, rot->info);
+    *rot = (struct rot){.disk = disk, .map = map, .check = check, .prng = prng};
     const char *what = NULL;
-    if (rot->inode >= 0 && !mapped->segments[at].gone &&
-        disk_size(disk, rot->inode) > SEGMENT_DATA_POSITION) {
-        what = rot_segment(rot);
+    if (prng_chance(prng, 40) || !rot_find_milestone(rot)) {
+        what = rot_any(rot);
+    } else if (rot->count > 0 && prng_chance(prng, 50)) {
+        what = rot_frame(rot);
+    } else {
+        what = rot_milestone(rot);
     }
     free(rot);
     return what;

@@ -63,9 +63,16 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->laps += sign * cover_hits("the journal begins a lap");
     counts->full_journals += sign * cover_hits("the journal is full");
     counts->journal_failures += sign * cover_hits("the journal fails");
+    counts->replaced += sign * cover_hits("the spare journal takes over");
     counts->sync_blocks += sign * cover_hits("a block of the journal waits for a sync");
     counts->carried += sign * cover_hits("a segment record is carried on");
     counts->short_files += sign * cover_hits("a file ends before its segment");
+    counts->pooled += sign * cover_hits("a file is in the pool");
+    counts->recycled += sign * cover_hits("a segment file is made of a pooled one");
+    counts->pools_emptied += sign * cover_hits("the disk is too full for a pool");
+    counts->milestones += sign * cover_hits("a file is read from a milestone on");
+    counts->milestones_bad += sign * cover_hits("a milestone is bad, the file is scanned");
+    counts->milestones_passed += sign * cover_hits("a milestone that is not sound is passed over");
     counts->swept += sign * cover_hits("a file that a crash left is swept");
     counts->retention_rolls += sign * cover_hits("retention rolls a segment");
     counts->resumed += sign * cover_hits("a fetch goes on when a reader gave memory back");
@@ -96,6 +103,8 @@ static void run_count(struct run *run)
     counts->strays += checked->strays;
     counts->rotten += checked->rotten;
     counts->healed += checked->healed;
+    counts->unread += checked->unread;
+    counts->milestone_rots += checked->milestones;
     counts->damaged += worked->damaged;
     counts->deletes += worked->deletes;
     counts->trims += worked->trims;
@@ -132,6 +141,13 @@ static void run_draw_disk(struct run *run)
         disk_set_apart(sim_node_disk(run->node), true);
     }
     run->rots = run->options->script_at == 0 && prng_chance(run->prng, 50);
+}
+
+/* As many as can be: most segments end before they have one. */
+uint64_t run_milestone_bytes(const struct run *run)
+{
+    static const uint64_t bytes[] = {1, 1, 1, KIB(12)};
+    return bytes[run->options->seed % ARRAY_COUNT(bytes)];
 }
 
 struct journal_sizes run_draw_journals(struct run *run)

@@ -46,6 +46,9 @@ enum { SIM_TEXT_BYTES = 600 };
     X(retained, "logs cut by retention")                                                           \
     X(retention_rolls, "rolls by retention")                                                       \
     X(removed, "segments removed")                                                                 \
+    X(pooled, "files into the pool")                                                               \
+    X(recycled, "segment files made of pooled ones")                                               \
+    X(pools_emptied, "pools that a full disk emptied")                                             \
     X(swept, "files swept")                                                                        \
     X(faults, "failed writes and syncs")                                                           \
     X(refusals, "rolls refused")                                                                   \
@@ -58,12 +61,18 @@ enum { SIM_TEXT_BYTES = 600 };
     X(syncs_lost, "failed syncs that lost what they should have kept")                             \
     X(rotten, "rotten segments")                                                                   \
     X(healed, "rotten segments healed from the journal")                                           \
+    X(unread, "rotten segments sealed as they are, below a milestone")                             \
+    X(milestone_rots, "rotten milestones")                                                         \
+    X(milestones, "files read from a milestone on")                                                \
+    X(milestones_bad, "milestones that were bad, so that the file was read")                       \
+    X(milestones_passed, "bad milestones passed over")                                             \
     X(strays, "by writes meant for elsewhere")                                                     \
     X(damaged, "times damage was reported")                                                        \
     X(replayed, "frames replayed")                                                                 \
     X(replay_crashes, "crashes in a replay")                                                       \
     X(laps, "laps of a journal")                                                                   \
     X(full_journals, "appends that met a full journal")                                            \
+    X(replaced, "journals followed by their spare")                                                \
     X(sync_blocks, "blocks of a journal that waited for a sync")                                   \
     X(journal_failures, "journals that failed")                                                    \
     X(carried, "segment records carried on")                                                       \

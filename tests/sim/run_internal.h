@@ -91,6 +91,7 @@ struct journal_sizes {
 };
 
 struct journal_sizes run_draw_journals(struct run *run);
+uint64_t run_milestone_bytes(const struct run *run); /* Of all lives. */
 
 /* life.c: from its begin to its end, by a stop, a crash or a failure. */
 void life_run(struct run *run, uint32_t number);

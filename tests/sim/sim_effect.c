@@ -137,6 +137,7 @@ static int32_t sim_stat(struct sim_node *node, struct io *io)
     }
     io->stat.directory = disk_is_directory(node->disk, inode);
     io->stat.size = disk_size(node->disk, inode);
+    io->stat.taken = align_up(io->stat.size, SIM_BLOCK_BYTES);
     io->stat.device = 1;
     return OK;
 }
@@ -156,6 +157,9 @@ int32_t sim_effect(struct sim_node *node, struct io *io)
     case IO_ALLOCATE:
         return disk_allocate(node->disk, sim_fd(node, io->fd)->number, io->allocate.position,
                              io->allocate.size);
+    case IO_TRUNCATE:
+        disk_truncate(node->disk, sim_fd(node, io->fd)->number, io->truncate.size);
+        return OK;
     case IO_RENAME:
         return disk_rename(node->disk, io->rename.from, io->rename.to);
     case IO_UNLINK:

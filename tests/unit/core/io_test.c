@@ -137,6 +137,18 @@ static void files_keep_their_bytes_and_flushes_are_counted(void **state)
     io_stat(&waited.io, moved);
     assert_int_equal(waited_run(reactor, &waited), OK);
     assert_int_equal(waited.io.stat.size, 65536);
+    assert_true(waited.io.stat.taken >= 65536);
+    io_open(&waited.io, moved, IO_OPEN_WRITE);
+    fd = waited_run(reactor, &waited);
+    for (uint32_t i = 0; i < 3; i++) { /* Shorter, and never longer again. */
+        io_truncate(&waited.io, fd, i == 0 ? 65536 + 4096 : i == 1 ? 8192 : 65536);
+        assert_int_equal(waited_run(reactor, &waited), OK);
+        io_stat(&waited.io, moved);
+        assert_int_equal(waited_run(reactor, &waited), OK);
+        assert_int_equal(waited.io.stat.size, i == 0 ? 65536 : 8192);
+    }
+    io_close(&waited.io, fd);
+    assert_int_equal(waited_run(reactor, &waited), OK);
     io_sync_dir(&waited.io, dir);
     assert_int_equal(waited_run(reactor, &waited), OK);
     io_list(&waited.io, dir, names, sizeof(names), 0);

@@ -11,7 +11,10 @@ unit_test(shard/golden_directory SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shar
 target_compile_definitions(shard_golden_directory_test PRIVATE
   GOLDEN_DIRECTORY="${CMAKE_CURRENT_LIST_DIR}/golden")
 unit_test(shard/journal SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
+unit_test(shard/journal_spare SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
+unit_test(shard/pool SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/look SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
+unit_test(shard/milestone SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/recovery SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/retention SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/trim SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)

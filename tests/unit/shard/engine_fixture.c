@@ -4,6 +4,7 @@
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "shard/batch.h"
+#include "shard/shard_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,7 +40,8 @@ static void fault_submit(struct reactor *reactor, struct io *batch)
         io->next = NULL;
         engine_fault.seen[io->op]++;
         bool spared = engine_fault.spared_fd > 0 && io->fd == engine_fault.spared_fd;
-        bool meant = io->op == engine_fault.op && !spared;
+        bool over = engine_fault.most > 0 && engine_fault.hits == engine_fault.most;
+        bool meant = io->op == engine_fault.op && !spared && !over;
         if (meant && engine_fault.pass > 0) {
             engine_fault.pass--;
             engine_fault.below->submit(reactor, io);
@@ -256,6 +258,7 @@ void engine_open_shard(struct engine *engine)
         .retention_check_ms = engine->retention_check_ms,
         .files_max = engine->files_max,
         .readers_bytes_max = engine->readers_bytes_max,
+        .milestone_bytes = engine->with.milestone_bytes,
         .direct = true,
     };
     enum err err = OK;
@@ -315,6 +318,14 @@ void engine_start_journaled(struct engine *engine, const struct io_engine *io,
 void engine_turns(struct engine *engine, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
+        (void)reactor_turn(&engine->reactor, NS_PER_MS);
+    }
+}
+
+void engine_rest(struct engine *engine)
+{
+    for (uint32_t i = 0; engine->shard->active > 0; i++) {
+        ASSERT(i < 100000);
         (void)reactor_turn(&engine->reactor, NS_PER_MS);
     }
 }

@@ -14,6 +14,7 @@ struct engine_journals {
     uint32_t cores; /* 0: there are none. */
     uint32_t core;
     uint64_t bytes, bytes_max;
+    uint64_t milestone_bytes; /* How far apart they are; 0: as usual. */
 };
 
 struct engine {
@@ -72,6 +73,7 @@ struct engine_fault {
     enum io_op op; /* IO_NONE: nothing. */
     enum err err;
     uint32_t pass; /* So many of them still go through. */
+    uint32_t most; /* And so many fail; 0: all. */
     int spared_fd; /* So does what is done to this one; 0: none. */
     bool hold;     /* They are kept until engine_let_go(), instead of failing. */
     struct io_list held;
@@ -101,6 +103,7 @@ void engine_kill(struct engine *engine);
 /* The process dies: nothing is flushed or told; what is on the disk stays. */
 void engine_crash(struct engine *engine, const struct io_engine *io);
 void engine_turns(struct engine *engine, uint32_t count);
+void engine_rest(struct engine *engine);        /* Until the shard has nothing under way. */
 void engine_answer(struct engine *engine);      /* The held roll. */
 void engine_answer_trim(struct engine *engine); /* The held trim. */
 

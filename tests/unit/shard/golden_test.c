@@ -1,7 +1,9 @@
 /* Each structure on disk with fixed contents, byte for byte as in golden/: a change of format can't
  * go unnoticed. A line of a golden file is "position: bytes in hex"; lines of zeros are left out.
  */
+#include "core/limits.h"
 #include "shard/frame.h"
+#include "shard/milestone.h"
 #include "shard/segment.h"
 #include "shard/superblock.h"
 #include "shard/trailer.h"
@@ -174,6 +176,50 @@ static void a_trailer_is_golden(void **state)
     segment_index_deinit(&index);
 }
 
+/* Producers and index, as they stand in a file between two frames. */
+static void a_milestone_is_golden(void **state)
+{
+    (void)state;
+    static uint8_t data[2 * DISK_BLOCK_BYTES];
+    uint8_t *at = data + DISK_BLOCK_BYTES;
+    struct segment_index index;
+    struct producer_table *producers = producer_table_create();
+    struct producer_batch batch = {.first_sequence = 10,
+                                   .last_sequence = 19,
+                                   .first_offset = 0x1112131415161700,
+                                   .time_ms = 1700000000004};
+    assert_int_equal(producer_record(producers, 0x0102030405, 7, &batch), OK);
+    segment_index_init(&index);
+    assert_int_equal(segment_index_add(&index, 100, 8192, 0x0102, 3, 1000, 65536), OK);
+    assert_int_equal(segment_index_add(&index, 200, 73728, 0x0405, 6, 900, 65536), OK);
+    struct extent_header extent = {
+        .type = EXTENT_PRODUCERS,
+        .salt = 0x4142434445464748,
+        .position = 0x102000,
+        .padded_size = DISK_BLOCK_BYTES,
+        .boot = 0x01020304,
+        .offset_first = 0x1112131415161718,
+        .durable_end = 0x1112131415161717,
+        .chain = 0x2122232425262728,
+    };
+    struct milestone milestone = {.log_start = 0x3132333435363738,
+                                  .producers_position = extent.position,
+                                  .last_ms = 0x0708,
+                                  .last_seq = 9,
+                                  .timestamp_max = 1001};
+    memset(data, 0, sizeof(data));
+    assert_int_equal(producer_encode(producers, data + EXTENT_HEADER_BYTES, 500),
+                     PRODUCER_ROW_BYTES);
+    milestone_seal(&extent, data);
+    extent.type = EXTENT_INDEX;
+    extent.position += DISK_BLOCK_BYTES;
+    milestone_encode(&milestone, &index, at + EXTENT_HEADER_BYTES);
+    milestone_seal(&extent, at);
+    assert_golden("milestone", data, sizeof(data));
+    producer_table_destroy(producers);
+    segment_index_deinit(&index);
+}
+
 static void a_superblock_is_golden(void **state)
 {
     (void)state;
@@ -203,6 +249,7 @@ int main(void)
         cmocka_unit_test(a_seal_block_is_golden),
         cmocka_unit_test(an_extent_with_a_frame_is_golden),
         cmocka_unit_test(a_trailer_is_golden),
+        cmocka_unit_test(a_milestone_is_golden),
         cmocka_unit_test(a_superblock_is_golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,6 +40,7 @@ static struct segment_record record_sample(uint64_t id)
         .log_start = 0xb1b2b3b4b5b6b7b8,
         .maybe_end = 0xc1c2c3c4c5c6c7c8,
         .timestamp_max = -7,
+        .index_position = 0xd1d2d3d4d5d6d7d8,
     };
     memset(record.topic.bytes, 0xab, sizeof(record.topic.bytes));
     return record;
@@ -73,6 +74,7 @@ static void a_record_has_its_fields_where_the_page_says(void **state)
     assert_true(load_le64(at + 120) == record.maybe_end);
     assert_true((int64_t)load_le64(at + 128) == -7);
     assert_int_equal(load_le32(at + 176), 1);
+    assert_true(load_le64(at + 180) == record.index_position);
 }
 
 static void assert_same(const struct segment_record *a, const struct segment_record *b)

@@ -331,8 +331,7 @@ static void spoil_no_file(struct engine *engine)
 static void spoil_foreign_file(struct engine *engine)
 {
     static uint8_t other[COPY_BYTES];
-    bytes_read(FILE_OF(0), 0, other, 16 * BLOCK);
-    bytes_write(FILE_OF(1), 0, other, 16 * BLOCK);
+    bytes_write(FILE_OF(1), 0, other, whole(FILE_OF(0), other));
 }
 
 static void spoil_seal_block(struct engine *engine)

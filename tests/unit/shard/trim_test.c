@@ -113,7 +113,8 @@ static void until_left(struct engine *engine, uint32_t count)
         assert_true(i < 100000);
         engine_turns(engine, 1);
     }
-    engine_turns(engine, 20);
+    engine_turns(engine, 1);
+    engine_rest(engine);
 }
 
 static void check_segments(struct engine *engine, const struct io_engine *io)

@@ -1,8 +1,8 @@
 /* Several frames in one extent, and a walk along extents: as far as they are sound, no further. */
 #include "shard/walk.h"
 
-#include "core/crc32c.h"
 #include "core/limits.h"
+#include "shard/milestone.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 
 #define SALT 0x5a5a5a5a00000001ULL
 
-enum { SEGMENT = 7, EPOCH = 4, FILE_BYTES = 8 * DISK_BLOCK_BYTES, BATCH_BYTES = 101 };
+enum { SEGMENT = 7, EPOCH = 4, FILE_BYTES = 10 * DISK_BLOCK_BYTES, BATCH_BYTES = 101 };
 
 /* Extents one behind the other from SEGMENT_DATA_POSITION on; `bytes` begins there. */
 struct file {
@@ -319,6 +319,24 @@ static void extents_that_do_not_follow_end_a_walk(void **state)
     assert_int_equal(walk.position, SEGMENT_DATA_POSITION);
 }
 
+/* An extent without frames, two blocks long; where its bytes are. */
+static uint8_t *put_milestone(struct file *file, enum extent_type type)
+{
+    uint8_t *at = file->bytes + file->used;
+    struct extent_header extent = {.type = (uint8_t)type,
+                                   .salt = SALT,
+                                   .position = SEGMENT_DATA_POSITION + file->used,
+                                   .padded_size = 2 * DISK_BLOCK_BYTES,
+                                   .boot = file->boot,
+                                   .offset_first = file->offset,
+                                   .chain = file->chain};
+    memset(at + EXTENT_HEADER_BYTES, 9, DISK_BLOCK_BYTES + 100);
+    milestone_seal(&extent, at);
+    file->used += extent.padded_size;
+    assert_true(file->used <= FILE_BYTES);
+    return at;
+}
+
 static void extents_without_frames_are_passed_if_they_are_sound(void **state)
 {
     (void)state;
@@ -326,23 +344,91 @@ static void extents_without_frames_are_passed_if_they_are_sound(void **state)
     struct walk walk;
     file_init(&file);
     (void)put_extent(&file, 1, 0);
-    uint8_t *at = file.bytes + file.used;
-    struct extent_header extent = {.type = EXTENT_PRODUCERS,
-                                   .salt = SALT,
-                                   .position = SEGMENT_DATA_POSITION + file.used,
-                                   .padded_size = DISK_BLOCK_BYTES,
-                                   .boot = 3,
-                                   .offset_first = file.offset};
-    memset(at + EXTENT_HEADER_BYTES, 9, 100);
-    extent.frames_or_crc =
-        crc32c(0, at + EXTENT_HEADER_BYTES, DISK_BLOCK_BYTES - EXTENT_HEADER_BYTES);
-    extent_header_encode(&extent, at);
-    file.used += DISK_BLOCK_BYTES;
+    uint8_t *at = put_milestone(&file, EXTENT_PRODUCERS);
     (void)put_extent(&file, 1, 2);
     assert_int_equal(walk_all(&walk, &file), 3);
     assert_int_equal(walk.offset, 4);
     at[EXTENT_HEADER_BYTES + 99] ^= 1;
     assert_int_equal(walk_all(&walk, &file), 1);
+    at[EXTENT_HEADER_BYTES + 99] ^= 1;
+    struct extent_header extent, other;
+    assert_int_equal(extent_header_decode(at, &extent), OK);
+    other = extent;
+    other.chain++;
+    extent_header_encode(&other, at);
+    assert_int_equal(walk_all(&walk, &file), 1);
+    other = extent;
+    other.offset_first++;
+    extent_header_encode(&other, at);
+    assert_int_equal(walk_all(&walk, &file), 1);
+}
+
+/* Looks behind where the walk ended. */
+static bool resume(struct walk *walk, const struct file *file)
+{
+    uint32_t from = (uint32_t)(walk->position - SEGMENT_DATA_POSITION) + DISK_BLOCK_BYTES;
+    struct bytes rest = bytes_of(file->bytes + from, FILE_BYTES - from);
+    return walk_resume(walk, rest, SEGMENT_DATA_POSITION + from);
+}
+
+static void a_walk_goes_on_behind_a_bad_milestone(void **state)
+{
+    (void)state;
+    static struct file file;
+    struct walk walk;
+    file_init(&file);
+    (void)put_extent(&file, 1, 0);
+    uint8_t *producers = put_milestone(&file, EXTENT_PRODUCERS);
+    uint8_t *index = put_milestone(&file, EXTENT_INDEX);
+    uint64_t behind = SEGMENT_DATA_POSITION + file.used;
+    (void)put_extent(&file, 1, 2);
+    for (uint32_t byte = 0; byte < DISK_BLOCK_BYTES; byte += 13) {
+        producers[byte] ^= 1;
+        assert_int_equal(walk_all(&walk, &file), 1);
+        assert_true(resume(&walk, &file)); /* With the index, which is sound. */
+        assert_int_equal(walk.position, behind - 2 * DISK_BLOCK_BYTES);
+        index[byte] ^= 1;
+        assert_true(resume(&walk, &file));
+        assert_int_equal(walk.position, behind);
+        assert_int_equal(walk.offset, 2);
+        assert_int_equal(step(&walk, &file, DISK_BLOCK_BYTES), OK);
+        assert_int_equal(walk.offset, 4);
+        producers[byte] ^= 1;
+        index[byte] ^= 1;
+    }
+}
+
+static void a_walk_does_not_go_on_where_a_frame_is_missing(void **state)
+{
+    (void)state;
+    static struct file file;
+    struct walk walk;
+    file_init(&file);
+    (void)put_extent(&file, 1, 0);
+    uint32_t second = file.used;
+    (void)put_extent(&file, 1, 0);
+    (void)put_milestone(&file, EXTENT_INDEX);
+    (void)put_extent(&file, 1, 2);
+    file.bytes[second + 100] ^= 1;
+    assert_int_equal(walk_all(&walk, &file), 1);
+    assert_false(resume(&walk, &file));
+    /* Nor to an extent of an earlier start, nor behind what stands before the first frame. */
+    file.bytes[second + 100] ^= 1;
+    file.bytes[second + DISK_BLOCK_BYTES] ^= 1;
+    assert_int_equal(walk_all(&walk, &file), 2);
+    struct walk later = walk;
+    later.boot++;
+    assert_false(resume(&later, &file));
+    later = walk;
+    later.chain++;
+    assert_false(resume(&later, &file));
+    assert_true(resume(&walk, &file));
+    file_init(&file);
+    uint8_t *producers = put_milestone(&file, EXTENT_PRODUCERS);
+    (void)put_extent(&file, 1, 0);
+    producers[100] ^= 1;
+    assert_int_equal(walk_all(&walk, &file), 0);
+    assert_false(resume(&walk, &file));
 }
 
 int main(void)
@@ -357,6 +443,8 @@ int main(void)
         cmocka_unit_test(every_damaged_byte_ends_a_walk_at_its_extent),
         cmocka_unit_test(extents_that_do_not_follow_end_a_walk),
         cmocka_unit_test(extents_without_frames_are_passed_if_they_are_sound),
+        cmocka_unit_test(a_walk_goes_on_behind_a_bad_milestone),
+        cmocka_unit_test(a_walk_does_not_go_on_where_a_frame_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,267 @@
+/* A journal fails: what was acked, what goes on, and with which file. */
+#include "tests/unit/shard/claim_fixture.h"
+
+#include "core/limits.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SMALL = 100 };
+
+static void on_each_engine(void (*claim)(struct engine *engine, const struct io_engine *io))
+{
+    claim_on_wrapped_from(&(struct claim_start){.journals = {.cores = 1}}, claim);
+}
+
+static uint64_t stat_of(const struct engine *engine, enum stat_id stat)
+{
+    return engine->reactor.stats.counters[stat];
+}
+
+static bool has_journal(const struct engine *engine, uint32_t file)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/journal/%u.jnl", engine->dir, file);
+    return access(path, F_OK) == 0;
+}
+
+/* The next `count` operations of a kind fail. */
+static void fail_next(enum io_op op, uint32_t count, enum err err)
+{
+    engine_fault.op = op;
+    engine_fault.err = err;
+    engine_fault.pass = 0;
+    engine_fault.hits = 0;
+    engine_fault.most = count;
+}
+
+static void settle(struct engine *engine)
+{
+    engine_turns(engine, 1); /* What was deferred begins. */
+    engine_rest(engine);
+}
+
+static void assert_readable(struct engine *engine, uint64_t end)
+{
+    assert_int_equal(claim_latest(engine), end);
+    for (uint64_t offset = 0; offset < end; offset++) {
+        struct call call;
+        assert_int_equal(claim_fetch(&call, engine, offset), OK);
+        call_release(&call);
+    }
+}
+
+/* How many of the next `count` small appends, all acked, went through a journal. */
+static uint64_t append_journaled(struct engine *engine, uint32_t count)
+{
+    uint64_t before = stat_of(engine, STAT_JOURNAL_FRAMES);
+    engine_append_each(engine, count, SMALL);
+    return stat_of(engine, STAT_JOURNAL_FRAMES) - before;
+}
+
+static void check_taken(struct engine *engine, const struct io_engine *io)
+{
+    assert_true(has_journal(engine, 1));
+    assert_int_equal(append_journaled(engine, 3), 3);
+    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_append_each(engine, 1, SMALL); /* Acked from its file. */
+    settle(engine);
+    assert_int_equal(engine_fault.hits, 1);
+    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 1);
+    assert_false(has_journal(engine, 0));
+    uint64_t blocks = stat_of(engine, STAT_JOURNAL_BLOCKS);
+    assert_int_equal(append_journaled(engine, 3), 3);
+    assert_true(stat_of(engine, STAT_JOURNAL_BLOCKS) > blocks);
+    assert_readable(engine, 7);
+    claim_crash(engine, io);
+    assert_int_equal(engine->journals_opened.frames, 3); /* Only the new one counts. */
+    assert_readable(engine, 7);
+    assert_true(has_journal(engine, 0));
+}
+
+static void the_spare_takes_over(void **state)
+{
+    (void)state;
+    on_each_engine(check_taken);
+}
+
+static void check_sync(struct engine *engine, const struct io_engine *io)
+{
+    struct call call;
+    engine_append_each(engine, 2, SMALL);
+    engine->config.durability = DURABILITY_OS;
+    engine->config.segment_records = 2;
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(append_journaled(engine, 1), 1); /* Plain: the file is next to be synced. */
+    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_append_each(engine, 1, SMALL);
+    settle(engine);
+    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 1);
+    call_sync(&call, engine);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    claim_crash(engine, io);
+    assert_readable(engine, 4);
+}
+
+static void os_records_are_in_their_files_before(void **state)
+{
+    (void)state;
+    on_each_engine(check_sync);
+}
+
+/* The file of the segment fails, too: only the old journal has what was acked. */
+static void check_both(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 3, SMALL);
+    fail_next(IO_WRITE, 2, ERR_IO);
+    assert_int_equal(claim_append_plain(engine, 1, SMALL, 5000), ERR_STORAGE);
+    settle(engine);
+    assert_int_equal(engine_fault.hits, 2);
+    assert_int_equal(append_journaled(engine, 2), 0); /* To the next file. */
+    settle(engine);
+    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 0);
+    assert_true(has_journal(engine, 0));
+    assert_readable(engine, 5);
+    claim_crash(engine, io);
+    assert_readable(engine, 5);
+}
+
+static void a_journal_that_is_needed_stays_named(void **state)
+{
+    (void)state;
+    on_each_engine(check_both);
+}
+
+static void check_twice(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 1, SMALL);
+    for (uint32_t i = 0; i < 2; i++) {
+        fail_next(IO_WRITE, 1, ERR_IO);
+        engine_append_each(engine, 2, SMALL);
+        settle(engine);
+        assert_int_equal(engine_fault.hits, 1);
+        assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 1);
+    }
+    assert_int_equal(append_journaled(engine, 2), 0);
+    assert_readable(engine, 7);
+    claim_crash(engine, io);
+    assert_readable(engine, 7);
+    assert_int_equal(append_journaled(engine, 2), 2); /* Both files are good for the next life. */
+}
+
+static void there_is_one_spare_in_a_life(void **state)
+{
+    (void)state;
+    on_each_engine(check_twice);
+}
+
+static void check_manifest(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 2, SMALL);
+    settle(engine);
+    fail_next(IO_WRITE, 1, ERR_IO);
+    struct call call;
+    uint8_t batch[512];
+    struct batch_spec spec = {.records = 1,
+                              .value_bytes = SMALL,
+                              .timestamp = 9000,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    call_append(&call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
+    for (uint32_t i = 0; engine_fault.hits == 0; i++) {
+        assert_true(i < 1000);
+        engine_turns(engine, 1);
+    }
+    fail_next(IO_RENAME, 1, ERR_IO); /* Of the MANIFEST. */
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    settle(engine);
+    assert_int_equal(engine_fault.hits, 1);
+    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 0);
+    assert_int_equal(append_journaled(engine, 2), 0);
+    claim_crash(engine, io);
+    assert_readable(engine, 5);
+}
+
+static void without_a_manifest_the_spare_is_not_used(void **state)
+{
+    (void)state;
+    on_each_engine(check_manifest);
+}
+
+static void check_none(struct engine *engine, const struct io_engine *io)
+{
+    char path[256];
+    engine_append_each(engine, 2, SMALL);
+    engine_kill(engine);
+    (void)snprintf(path, sizeof(path), "%s/journal/1.jnl", engine->dir);
+    assert_int_equal(remove(path), 0);
+    fail_next(IO_ALLOCATE, 1, ERR_NO_SPACE);
+    assert_int_equal(engine_open_journals(engine, io), OK);
+    assert_int_equal(engine_fault.hits, 1);
+    engine_fault.op = IO_NONE;
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(append_journaled(engine, 2), 2);
+    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_append_each(engine, 2, SMALL);
+    settle(engine);
+    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 0);
+    assert_readable(engine, 6);
+    claim_crash(engine, io);
+    assert_readable(engine, 6);
+}
+
+static void without_a_spare_appends_go_to_their_files(void **state)
+{
+    (void)state;
+    on_each_engine(check_none);
+}
+
+static void check_reused(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, 2, SMALL);
+    for (uint32_t i = 0; i < 2; i++) {
+        engine_kill(engine);
+        assert_int_equal(engine_open_journals(engine, io), OK);
+        assert_int_equal(stat_of(engine, STAT_ZERO_BYTES), 0);
+        assert_false(has_journal(engine, 2));
+        engine_open_shard(engine);
+        assert_int_equal(engine_assign(engine), OK);
+        engine_append_each(engine, 1, SMALL);
+        /* The second life ends with the other file, and unlinks the one that failed. */
+        fail_next(i == 1 ? IO_WRITE : IO_NONE, 1, ERR_IO);
+        engine_append_each(engine, 1, SMALL);
+        settle(engine);
+        assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), i == 1);
+    }
+    claim_crash(engine, io);
+    assert_readable(engine, 6);
+}
+
+static void journals_of_an_earlier_life_are_used_again(void **state)
+{
+    (void)state;
+    on_each_engine(check_reused);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_spare_takes_over),
+        cmocka_unit_test(os_records_are_in_their_files_before),
+        cmocka_unit_test(a_journal_that_is_needed_stays_named),
+        cmocka_unit_test(there_is_one_spare_in_a_life),
+        cmocka_unit_test(without_a_manifest_the_spare_is_not_used),
+        cmocka_unit_test(without_a_spare_appends_go_to_their_files),
+        cmocka_unit_test(journals_of_an_earlier_life_are_used_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
