@@ -25,7 +25,9 @@ static void rebuild_row(struct cmd_rows *rows, const struct rebuild_partition *p
     cmd_rows_number(rows,
                     (int64_t)max_u64(partition->log_start, partition->first->header.base_offset));
     cmd_rows_number(rows, (int64_t)partition->end);
-    cmd_rows_text(rows, partition->finding);
+    cmd_rows_text(rows, partition->finding == NULL && partition->headless
+                            ? "its oldest segments are missing, or were removed by retention"
+                            : partition->finding);
 }
 
 static int rebuild_print(const struct rebuild *rebuild)
@@ -54,6 +56,24 @@ static void rebuild_say_strange(const struct rebuild *rebuild, size_t index)
                    file->err != OK ? err_text(file->err) : "", decision);
 }
 
+/* Partitions that have no file. */
+static void rebuild_say_topic(const struct rebuild *rebuild, const struct rebuild_topic *topic)
+{
+    const struct cmd *cmd = rebuild->list.cmd;
+    if (topic->count < topic->numbers && !rebuild->partitions[topic->at].left_out) {
+        (void)cmd_fail(cmd, CMD_OK,
+                       "topic %s: there are no files of %" PRIu64
+                       " of its %u partitions; they are empty in the map",
+                       topic->name, (uint64_t)topic->numbers - topic->count, topic->numbers);
+    }
+    if (topic->emptied > 0) {
+        (void)cmd_fail(cmd, CMD_PARTLY,
+                       "topic %s: of %u partitions the folder is there and no file in it; if they "
+                       "are lost, put them back from a copy",
+                       topic->name, topic->emptied);
+    }
+}
+
 /* What is amiss, and what the map does about it. */
 static void rebuild_say(const struct rebuild *rebuild)
 {
@@ -66,15 +86,18 @@ static void rebuild_say(const struct rebuild *rebuild)
                            partition->first->header.name, partition->first->header.partition,
                            partition->finding, partition->decision);
         }
+        if (partition->headless) {
+            (void)cmd_fail(list->cmd, CMD_PARTLY,
+                           "topic %s partition %u: segments below %" PRIu64
+                           " are missing, or were removed by retention: the map starts there; "
+                           "files that are put back later need another --write --replace-meta "
+                           "before floe starts, which deletes them else",
+                           partition->first->header.name, partition->first->header.partition,
+                           partition->first->header.base_offset);
+        }
     }
     for (size_t i = 0; i < rebuild->topic_count; i++) {
-        const struct rebuild_topic *topic = &rebuild->topics[i];
-        if (topic->count < topic->numbers && !rebuild->partitions[topic->at].left_out) {
-            (void)cmd_fail(list->cmd, CMD_OK,
-                           "topic %s: there are no files of %" PRIu64
-                           " of its %u partitions; they are empty in the map",
-                           topic->name, (uint64_t)topic->numbers - topic->count, topic->numbers);
-        }
+        rebuild_say_topic(rebuild, &rebuild->topics[i]);
     }
     for (size_t i = 0; i < list->count; i++) {
         if (rebuild->files[i].strange) {
@@ -116,8 +139,10 @@ static void rebuild_say_sum(const struct rebuild *rebuild, bool write)
 static int rebuild_run(struct rebuild *rebuild, struct rebuild_writer *writer)
 {
     const struct cmd *cmd = rebuild->list.cmd;
-    if (rebuild_plan(rebuild) != OK) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+    enum err err = rebuild_plan(rebuild);
+    if (err != OK) {
+        return cmd_fail(cmd, CMD_FAILED, "%s: %s", rebuild->list.data_dir,
+                        err == ERR_IO ? "pool/ or quarantine/ cannot be listed" : err_text(err));
     }
     const char *wider[CMD_WORDS_MAX];
     uint32_t count = cmd_values(cmd, "--partitions", wider);

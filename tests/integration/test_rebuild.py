@@ -171,12 +171,24 @@ def test_a_map_that_is_damaged_is_made_anew(world):
     a_lost_map_is_made_anew(world, lambda server: server.kill(), lose)
 
 
+def traced(world, *words):
+    """A run under strace; words are strace's, then rebuild-map's. Skips where nothing can be traced."""
+    need("strace")
+    able = subprocess.run(["strace", "-f", "-o", "/dev/null", "/bin/true"], capture_output=True,
+                          timeout=100, check=False)
+    if able.returncode != 0:
+        raise Skip(f"strace: {able.stderr.decode()}")
+    at = words.index("--")
+    return subprocess.run(["strace", "-f", *words[:at], world.binary, "cluster", "rebuild-map",
+                           world.data, *words[at + 1:]],
+                          capture_output=True, timeout=100, check=False,
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+
+
 def cut_off(world, call, number):
     """The directory as it was when the command was killed at the `number`th of a system call."""
-    done = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                           f"inject={call}:signal=KILL:when={number}", world.binary, "cluster",
-                           "rebuild-map", world.data, "--write"],
-                          capture_output=True, timeout=100, check=False)
+    done = traced(world, "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                  f"inject={call}:signal=KILL:when={number}", "--", "--write")
     equal(done.returncode, -signal.SIGKILL, done.stderr.decode())
 
 
@@ -184,12 +196,8 @@ def calls_of(world):
     """How many of the system calls that change something there are in a whole run: renames, and
     writes of the thread that has most. strace counts for each thread."""
     trace = os.path.join(world.dir, "trace")
-    done = subprocess.run(["strace", "-f", "-o", trace, "-e", "trace=rename,pwritev2",
-                           world.binary, "cluster", "rebuild-map", world.data, "--write"],
-                          capture_output=True, timeout=100, check=False,
-                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
-    if done.returncode != 0:
-        raise Skip(f"strace: {done.stderr.decode()}")
+    done = traced(world, "-o", trace, "-e", "trace=rename,pwritev2", "--", "--write")
+    equal(done.returncode, 0, done.stderr.decode())
     with open(trace, encoding="utf-8", errors="replace") as file:
         text = file.read()
     writers = re.findall(r"^(\d+) +pwritev2\(", text, re.M)
@@ -223,7 +231,6 @@ def serves_in_the_end(world, before):
 
 
 def test_a_try_that_was_cut_off_is_begun_again(world):
-    need("strace")
     server, _ = filled(world)
     before = content(server)
     server.kill()
@@ -466,6 +473,65 @@ def test_a_missing_segment_needs_a_word_and_is_told_by_reads(world):
     server.start()
     check(lost(server, "l", 12) != 0, "and again")
     equal(lost(server, "l", 31), 0)
+
+
+def test_a_folder_that_cannot_be_listed_gives_no_map(world):
+    thirty(world, "stop")
+    folders = [world.data + "/pool", world.data + "/quarantine", world.data + "/topics",
+               *glob.glob(world.data + "/topics/*"), *glob.glob(world.data + "/topics/*/*")]
+    only = [word for folder in folders for word in ("-P", folder)]  # Sanitizers list, too.
+    for number in range(1, 30):
+        done = traced(world, "-o", "/dev/null", *only, "-e", "trace=getdents64", "-e",
+                      f"inject=getdents64:error=EIO:when={number}", "--")
+        if done.returncode == 0:
+            break
+        equal((done.returncode, done.stdout), (1, b""), f"error {number}")
+        check(b"Input/output error" in done.stderr or b"cannot be listed" in done.stderr, done.stderr)
+    equal(number, 11, "of topics, topic, partition, quarantine and pool two each, then none")
+
+
+def test_a_folder_that_cannot_be_followed_gives_no_map(world):
+    thirty(world, "stop")
+    topic, = glob.glob(os.path.join(world.data, "topics", "*"))
+    for link in (os.path.join(topic, "1"), os.path.join(world.data, "topics", "0" * 32)):
+        for target, why in (("/nonexistent", "No such file"), (link, "Too many levels")):
+            os.symlink(target, link)
+            code = 3 if target != link else 1
+            check(f"{link}: {why}" in rebuild(world, "--write", code=code)[1], why)
+            os.unlink(link)
+    check(not os.path.exists(os.path.join(world.data, "meta", "term")), "it wrote")
+    long = world.data + "/" * (4096 - 30 - len(world.data))
+    done = world.floe("cluster", "rebuild-map", long)
+    equal(done.returncode, 1, done.stderr)
+    check(b"File name too long" in done.stderr, done.stderr)
+
+
+def test_a_partition_folder_without_a_file_is_told(world):
+    server = world.server()
+    create_partitions(world, server, "wide", 2)
+    for partition in ("0", "1"):
+        produce(server, "wide", lines(5), "-p", partition)
+    equal(server.stop(), 0)
+    lose_map(world)
+    path, = glob.glob(os.path.join(world.data, "topics", "*", "0", "*.seg"))
+    os.rename(path, world.dir + "/aside")
+    check("of 1 partitions the folder is there and no file in it" in rebuild(world, code=6)[1], "0")
+    os.rename(world.dir + "/aside", path)
+    os.unlink(glob.glob(os.path.join(world.data, "topics", "*", "1", "*.seg"))[0])
+    check("of 1 partitions the folder is there and no file in it" in rebuild(world, code=6)[1], "1")
+
+
+def test_oldest_segments_that_are_missing_are_told_and_can_be_put_back(world):
+    server = thirty(world, "stop")
+    oldest = topic_files(world, "l")[0]
+    os.rename(oldest, world.dir + "/aside")
+    rows, said = rebuild(world, "--write", code=6)
+    check("segments below 10 are missing, or were removed by retention" in said, said)
+    equal(rows[0]["finding"], "its oldest segments are missing, or were removed by retention")
+    os.rename(world.dir + "/aside", oldest)
+    rebuild(world, "--write", "--replace-meta")
+    server.start()
+    equal(consume_until(server, 31), [x for n in range(3) for x in lines(10, str(n))] + ["last"])
 
 
 def test_files_that_the_map_leaves_out_are_never_deleted(world):
