@@ -4,22 +4,24 @@
  *     --write: LOCK, meta/ sound? -> plan -> a row for each partition, what is amiss -> the new map
  *
  * Without --write nothing is locked, and nothing written. */
+#include "tools/adopt.h"
 #include "tools/rebuild.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+static const char *const rebuild_durabilities[] = {"disk", "os", "memory"};
+
 static void rebuild_row(struct cmd_rows *rows, const struct rebuild_partition *partition)
 {
-    static const char *const durabilities[] = {"disk", "os", "memory"};
     const struct segment_header *header = &partition->newest->header;
     char id[TOPIC_ID_TEXT_BYTES];
-    bool known = header->durability < ARRAY_COUNT(durabilities);
+    bool known = header->durability < ARRAY_COUNT(rebuild_durabilities);
     cmd_rows_text(rows, partition->first->header.name);
     cmd_rows_text(rows, topic_id_text(&header->topic, id));
     cmd_rows_number(rows, header->partition);
-    cmd_rows_text(rows, known ? durabilities[header->durability] : "?");
+    cmd_rows_text(rows, known ? rebuild_durabilities[header->durability] : "?");
     cmd_rows_number(rows, partition->epoch);
     cmd_rows_number(rows, partition->segments);
     cmd_rows_number(rows,
@@ -56,7 +58,7 @@ static void rebuild_say_strange(const struct rebuild *rebuild, size_t index)
                    file->err != OK ? err_text(file->err) : "", decision);
 }
 
-/* Partitions that have no file. */
+/* Partitions that have no file, and what is one for all of them. */
 static void rebuild_say_topic(const struct rebuild *rebuild, const struct rebuild_topic *topic)
 {
     const struct cmd *cmd = rebuild->list.cmd;
@@ -71,6 +73,15 @@ static void rebuild_say_topic(const struct rebuild *rebuild, const struct rebuil
                        "topic %s: of %u partitions the folder is there and no file in it; if they "
                        "are lost, put them back from a copy",
                        topic->name, topic->emptied);
+    }
+    bool differs;
+    enum durability durability = adoption_durability(
+        &rebuild->survey, &rebuild->partitions[topic->at].first->header.topic, &differs);
+    if (differs) {
+        (void)cmd_fail(cmd, CMD_OK,
+                       "topic %s: its partitions differ in durability; in the map it has the "
+                       "strongest, %s",
+                       topic->name, rebuild_durabilities[durability]);
     }
 }
 

@@ -304,6 +304,34 @@ def test_a_topic_gets_the_partitions_that_it_had(world):
     equal(consume(server, "wide", partition="0"), [])
 
 
+def durability_of(path):
+    with open(path, "rb") as file:
+        return file.read(BLOCK)[66]
+
+
+def test_of_partitions_that_differ_in_durability_the_strongest_counts(world):
+    server = world.server()
+    create(world, server, "wide", durability="os")
+    produce(server, "wide", lines(5))
+    equal(server.stop(), 0)
+    lose_map(world)
+    path, = segments(world)
+    for number, durability in ((1, 0), (2, 2)):  # Without a record.
+        to = os.path.join(os.path.dirname(os.path.dirname(path)), str(number), f"{number:016x}.seg")
+        changed(path, to, id=(16, struct.pack("<Q", number)), number=(40, struct.pack("<I", number)),
+                durability=(66, bytes([durability])), seal=(BLOCK, bytes(BLOCK)))
+        os.truncate(to, 2 * BLOCK)
+    rows, said = rebuild(world, "--write")
+    equal([row["durability"] for row in rows], ["os", "disk", "memory"])
+    check("topic wide: its partitions differ in durability" in said and "strongest, disk" in said, said)
+    server.start()
+    produce(server, "wide", lines(1))
+    made = [found for found in segments(world) if os.path.dirname(found) == os.path.dirname(path)]
+    made.remove(path)
+    equal([durability_of(found) for found in made], [0], "of new segments")
+    equal(consume(server, "wide"), lines(5) + lines(1))
+
+
 def test_a_librarys_directory_is_refused(world):
     tool(world, "append", world.data, "orders", 0, 0, 25, "records=10")
     before = everything(world.data)
