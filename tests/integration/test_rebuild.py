@@ -186,10 +186,10 @@ def traced(world, *words):
                           env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
 
 
-def cut_off(world, call, number):
+def cut_off(world, call, number, *flags):
     """The directory as it was when the command was killed at the `number`th of a system call."""
     done = traced(world, "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                  f"inject={call}:signal=KILL:when={number}", "--", "--write")
+                  f"inject={call}:signal=KILL:when={number}", "--", "--write", *flags)
     equal(done.returncode, -signal.SIGKILL, done.stderr.decode())
 
 
@@ -225,7 +225,7 @@ def serves_in_the_end(world, before):
         rebuild(world, "--write")
     check(any(open(os.path.join(old, "term"), "rb").read(7) == b"damaged" for old in olds(world)),
           "what stood in meta/ is kept")
-    check(not os.path.exists(os.path.join(world.data, "meta.new")), "meta.new is there")
+    check(not os.path.exists(os.path.join(world.data, "meta.rebuild")), "meta.rebuild is there")
     server = world.server()
     equal(content(server), before)
     server.kill()
@@ -246,6 +246,69 @@ def test_a_try_that_was_cut_off_is_begun_again(world):
         restored(world)
         cut_off(world, call, number)
         serves_in_the_end(world, before)
+
+
+def test_no_file_is_set_aside_while_the_old_map_stands(world):
+    server = world.server()
+    produce(server, "l", lines(5))
+    equal(server.stop(), 0)
+    path, = segments(world)
+    shutil.copy(path, os.path.join(os.path.dirname(path), "8000000000000000.seg"))
+    shutil.copytree(world.data, world.data + ".good")
+    seen = set()
+    for number in range(1, 5):
+        shutil.rmtree(world.data)
+        shutil.copytree(world.data + ".good", world.data)
+        cut_off(world, "rename", number, "--replace-meta", "--accept-loss")
+        aside = glob.glob(os.path.join(world.data, "quarantine", "*"))
+        check(olds(world) or not aside, f"rename {number}: {aside}")
+        seen.add((bool(olds(world)), bool(aside)))
+        if olds(world):
+            fails_to_start(world)
+            rebuild(world, "--write", "--accept-loss", code=0 if aside else 6)
+            server.start()
+            equal(consume(server, "l"), lines(5))
+            server.kill()
+    equal(seen, {(False, False), (True, False), (True, True)})
+
+
+def test_what_the_command_did_not_make_is_not_removed(world):
+    thirty(world, "stop")
+    meta = os.path.join(world.data, "meta.rebuild")
+    for name in ("elsewhere", "data/meta.new"):
+        os.makedirs(os.path.join(world.dir, name))
+        shutil.copy(segments(world)[0], os.path.join(world.dir, name, "term"))
+    os.symlink(world.dir + "/elsewhere", meta)
+    check("did not make" in rebuild(world, "--write", code=1)[1], "a link")
+    os.unlink(meta)
+    os.makedirs(meta)
+    shutil.copy(segments(world)[0], meta + "/notes")
+    check("did not make" in rebuild(world, "--write", code=1)[1], "a folder")
+    check(os.path.exists(meta + "/notes"), "it is gone")
+    os.unlink(meta + "/notes")
+    rebuild(world, "--write")
+    for name in ("elsewhere", "data/meta.new"):
+        check(os.path.exists(os.path.join(world.dir, name, "term")), name)
+
+
+def test_nothing_is_left_to_adopt(world):
+    """The directory was a library's, and the map was lost before a server had adopted all."""
+    server = thirty(world, "stop")
+    path = os.path.join(world.data, "superblock")
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    for at in (0, BLOCK):
+        data[at + 128] |= 1
+        data[at + BLOCK - 4:at + BLOCK] = struct.pack("<I", wire.crc32c(bytes(
+            data[at:at + BLOCK - 4])))
+    with open(path, "wb") as file:
+        file.write(data)
+    rebuild(world, "--write")
+    with open(path, "rb") as file:
+        data = file.read()
+    equal([data[at + 128] & 1 for at in (0, BLOCK)], [0, 0])
+    server.start()
+    equal(consume_until(server, 31)[-1], "last")
 
 
 def test_a_sound_map_is_replaced_only_if_told_to(world):
