@@ -73,9 +73,27 @@ static uint64_t adoption_log_start(const struct survey_partition *partition)
     return last->state == SEGMENT_SEALED ? min_u64(log_start, last->end_offset) : log_start;
 }
 
+enum durability adoption_durability(const struct survey *survey, const struct topic_id *topic,
+                                    bool *differs)
+{
+    enum durability strongest = DURABILITY_MEMORY, weakest = DURABILITY_DISK;
+    for (uint32_t i = 0; i < survey->partition_count; i++) {
+        const struct survey_partition *partition = &survey->partitions[i];
+        if (partition->segment_count == 0 || !topic_id_equal(&partition->id.topic, topic)) {
+            continue;
+        }
+        const struct segment_info *last = &partition->segments[partition->segment_count - 1].info;
+        strongest = last->durability < strongest ? last->durability : strongest;
+        weakest = last->durability > weakest ? last->durability : weakest;
+    }
+    *differs = strongest < weakest;
+    return strongest;
+}
+
 static void adoption_propose(struct adoption *adoption, const struct survey_partition *partition)
 {
     uint32_t left = partition->segment_count - adoption->segment;
+    bool differs;
     adoption->count = min_u32(left, COMMAND_ADOPT_SEGMENTS_MAX);
     for (uint32_t i = 0; i < adoption->count; i++) {
         const struct segment_info *info = &partition->segments[adoption->segment + i].info;
@@ -91,7 +109,8 @@ static void adoption_propose(struct adoption *adoption, const struct survey_part
     command->adopt.partition_count = adoption_partitions(&adoption->survey, &partition->id.topic);
     command->adopt.epoch = partition->epoch;
     command->adopt.leader_node = adoption->node_id;
-    command->adopt.durability = partition->segments[partition->segment_count - 1].info.durability;
+    command->adopt.durability =
+        adoption_durability(&adoption->survey, &partition->id.topic, &differs);
     command->adopt.segments =
         bytes_of(adoption->rows, adoption->count * (uint32_t)COMMAND_ADOPT_ROW_BYTES);
     command->adopt.kept =

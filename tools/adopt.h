@@ -41,3 +41,8 @@ void adoption_start(struct adoption *adoption, struct meta *meta, struct directo
  * to decide, and its contents are the adoption's from now on. */
 void adoption_start_surveyed(struct adoption *adoption, struct meta *meta, struct reactor *reactor,
                              const char *data_dir, struct survey *survey);
+
+/* What a topic of the survey gets: the strongest that the newest segment of any of its partitions
+ * has; whether these differ. */
+enum durability adoption_durability(const struct survey *survey, const struct topic_id *topic,
+                                    bool *differs);

@@ -4,28 +4,32 @@
  *     --write: LOCK, meta/ sound? -> plan -> a row for each partition, what is amiss -> the new map
  *
  * Without --write nothing is locked, and nothing written. */
+#include "tools/adopt.h"
 #include "tools/rebuild.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+static const char *const rebuild_durabilities[] = {"disk", "os", "memory"};
+
 static void rebuild_row(struct cmd_rows *rows, const struct rebuild_partition *partition)
 {
-    static const char *const durabilities[] = {"disk", "os", "memory"};
     const struct segment_header *header = &partition->newest->header;
     char id[TOPIC_ID_TEXT_BYTES];
-    bool known = header->durability < ARRAY_COUNT(durabilities);
+    bool known = header->durability < ARRAY_COUNT(rebuild_durabilities);
     cmd_rows_text(rows, partition->first->header.name);
     cmd_rows_text(rows, topic_id_text(&header->topic, id));
     cmd_rows_number(rows, header->partition);
-    cmd_rows_text(rows, known ? durabilities[header->durability] : "?");
+    cmd_rows_text(rows, known ? rebuild_durabilities[header->durability] : "?");
     cmd_rows_number(rows, partition->epoch);
     cmd_rows_number(rows, partition->segments);
     cmd_rows_number(rows,
                     (int64_t)max_u64(partition->log_start, partition->first->header.base_offset));
     cmd_rows_number(rows, (int64_t)partition->end);
-    cmd_rows_text(rows, partition->finding);
+    cmd_rows_text(rows, partition->finding == NULL && partition->headless
+                            ? "its oldest segments are missing, or were removed by retention"
+                            : partition->finding);
 }
 
 static int rebuild_print(const struct rebuild *rebuild)
@@ -54,6 +58,33 @@ static void rebuild_say_strange(const struct rebuild *rebuild, size_t index)
                    file->err != OK ? err_text(file->err) : "", decision);
 }
 
+/* Partitions that have no file, and what is one for all of them. */
+static void rebuild_say_topic(const struct rebuild *rebuild, const struct rebuild_topic *topic)
+{
+    const struct cmd *cmd = rebuild->list.cmd;
+    if (topic->count < topic->numbers && !rebuild->partitions[topic->at].left_out) {
+        (void)cmd_fail(cmd, CMD_OK,
+                       "topic %s: there are no files of %" PRIu64
+                       " of its %u partitions; they are empty in the map",
+                       topic->name, (uint64_t)topic->numbers - topic->count, topic->numbers);
+    }
+    if (topic->emptied > 0) {
+        (void)cmd_fail(cmd, CMD_PARTLY,
+                       "topic %s: of %u partitions the folder is there and no file in it; if they "
+                       "are lost, put them back from a copy",
+                       topic->name, topic->emptied);
+    }
+    bool differs;
+    enum durability durability = adoption_durability(
+        &rebuild->survey, &rebuild->partitions[topic->at].first->header.topic, &differs);
+    if (differs) {
+        (void)cmd_fail(cmd, CMD_OK,
+                       "topic %s: its partitions differ in durability; in the map it has the "
+                       "strongest, %s",
+                       topic->name, rebuild_durabilities[durability]);
+    }
+}
+
 /* What is amiss, and what the map does about it. */
 static void rebuild_say(const struct rebuild *rebuild)
 {
@@ -66,15 +97,18 @@ static void rebuild_say(const struct rebuild *rebuild)
                            partition->first->header.name, partition->first->header.partition,
                            partition->finding, partition->decision);
         }
+        if (partition->headless) {
+            (void)cmd_fail(list->cmd, CMD_PARTLY,
+                           "topic %s partition %u: segments below %" PRIu64
+                           " are missing, or were removed by retention: the map starts there; "
+                           "files that are put back later need another --write --replace-meta "
+                           "before floe starts, which deletes them else",
+                           partition->first->header.name, partition->first->header.partition,
+                           partition->first->header.base_offset);
+        }
     }
     for (size_t i = 0; i < rebuild->topic_count; i++) {
-        const struct rebuild_topic *topic = &rebuild->topics[i];
-        if (topic->count < topic->numbers && !rebuild->partitions[topic->at].left_out) {
-            (void)cmd_fail(list->cmd, CMD_OK,
-                           "topic %s: there are no files of %" PRIu64
-                           " of its %u partitions; they are empty in the map",
-                           topic->name, (uint64_t)topic->numbers - topic->count, topic->numbers);
-        }
+        rebuild_say_topic(rebuild, &rebuild->topics[i]);
     }
     for (size_t i = 0; i < list->count; i++) {
         if (rebuild->files[i].strange) {
@@ -116,8 +150,10 @@ static void rebuild_say_sum(const struct rebuild *rebuild, bool write)
 static int rebuild_run(struct rebuild *rebuild, struct rebuild_writer *writer)
 {
     const struct cmd *cmd = rebuild->list.cmd;
-    if (rebuild_plan(rebuild) != OK) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+    enum err err = rebuild_plan(rebuild);
+    if (err != OK) {
+        return cmd_fail(cmd, CMD_FAILED, "%s: %s", rebuild->list.data_dir,
+                        err == ERR_IO ? "pool/ or quarantine/ cannot be listed" : err_text(err));
     }
     const char *wider[CMD_WORDS_MAX];
     uint32_t count = cmd_values(cmd, "--partitions", wider);

@@ -64,7 +64,9 @@ static const struct cmd_flag rebuild_flags[] = {
      "write the new map; what is in meta/ is kept as meta.old-TIME. Code 6: done, with findings"},
     {"--accept-loss", NULL, NULL,
      "write also what hides records or gives them up, as the findings say; no file is deleted"},
-    {"--replace-meta", NULL, NULL, "write also if the map in meta/ is sound"},
+    {"--replace-meta", NULL, NULL,
+     "write also if the map in meta/ is sound; segments that are put back later need it, before "
+     "floe starts"},
     {"--partitions", "-p", "NAME=N",
      "topic NAME had N partitions, though the last have no files; may be repeated"},
 };

@@ -62,29 +62,54 @@ static int log_add(struct log_files *list, const char *path)
     return CMD_OK;
 }
 
+static int log_fail_path(const struct log_files *list, const char *path, int error)
+{
+    return cmd_fail(list->cmd, log_code(error), "%s: %s", path, strerror(error));
+}
+
+static int log_find(struct log_files *list, const char *folder, uint32_t depth);
+
+/* One name in a folder. A folder that cannot be followed is no folder that is empty: its files
+ * would be missing. One that a running node has just removed is. */
+static int log_find_entry(struct log_files *list, const char *folder, const char *name,
+                          uint32_t depth)
+{
+    char path[LOG_PATH_BYTES];
+    struct stat stat_of;
+    int size = snprintf(path, sizeof(path), "%s/%s", folder, name);
+    if (name[0] == '.' || (depth == 0 && !segment_is_name(name, ".seg"))) {
+        return CMD_OK;
+    }
+    if (size < 0 || (size_t)size >= sizeof(path)) {
+        return cmd_fail(list->cmd, CMD_FAILED, "%s/%s: %s", folder, name, strerror(ENAMETOOLONG));
+    }
+    if (depth == 0) {
+        return log_add(list, path);
+    }
+    if (stat(path, &stat_of) != 0) {
+        int error = errno;
+        bool gone = list->running && lstat(path, &stat_of) != 0 && errno == ENOENT;
+        return gone ? CMD_OK : log_fail_path(list, path, error);
+    }
+    return S_ISDIR(stat_of.st_mode) ? log_find(list, path, depth - 1) : CMD_OK;
+}
+
 /* Looks `depth` folders deep: topics, partitions, files. */
 static int log_find(struct log_files *list, const char *folder, uint32_t depth)
 {
     DIR *directory = opendir(folder);
     if (directory == NULL) {
-        return cmd_fail(list->cmd, log_code(errno), "%s: %s", folder, strerror(errno));
+        return log_fail_path(list, folder, errno);
     }
     int code = CMD_OK;
-    struct dirent *entry;
-    while (code == CMD_OK && (entry = readdir(directory)) != NULL) {
-        char path[LOG_PATH_BYTES];
-        int size = snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-        if (entry->d_name[0] == '.' || size < 0 || (size_t)size >= sizeof(path)) {
-            continue;
+    while (code == CMD_OK) {
+        errno = 0; /* readdir() has no other way to tell an error from the end. */
+        const struct dirent *entry = readdir(directory);
+        if (entry == NULL) {
+            code = errno != 0 ? log_fail_path(list, folder, errno) : CMD_OK;
+            break;
         }
-        if (depth == 0) {
-            code = segment_is_name(entry->d_name, ".seg") ? log_add(list, path) : CMD_OK;
-            continue;
-        }
-        struct stat stat_of;
-        if (stat(path, &stat_of) == 0 && S_ISDIR(stat_of.st_mode)) {
-            code = log_find(list, path, depth - 1);
-        }
+        code = log_find_entry(list, folder, entry->d_name, depth);
     }
     closedir(directory);
     return code;

@@ -7,10 +7,12 @@
 #include "meta/command.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     REBUILD_IDS_SPARE = 1000000,
@@ -48,23 +50,26 @@ static void rebuild_note_id(struct rebuild *rebuild, uint64_t id)
 }
 
 /* Names of files that were set aside, or wait for their name, begin or end with an id. */
-static void rebuild_note_names(struct rebuild *rebuild, const char *folder)
+static enum err rebuild_note_names(struct rebuild *rebuild, const char *folder)
 {
     char path[LOG_PATH_BYTES + 64];
     (void)snprintf(path, sizeof(path), "%s/%s", rebuild->list.data_dir, folder);
     DIR *directory = opendir(path);
-    struct dirent *entry;
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+    if (directory == NULL) {
+        return errno == ENOENT ? OK : ERR_IO;
+    }
+    const struct dirent *entry;
+    for (errno = 0; (entry = readdir(directory)) != NULL; errno = 0) {
         size_t size = strcspn(entry->d_name, ".");
         const char *at = size > 16 ? entry->d_name + size - 16 : entry->d_name;
         rebuild_note_id(rebuild, strtoull(at, NULL, 16));
     }
-    if (directory != NULL) {
-        closedir(directory);
-    }
+    enum err err = errno != 0 ? ERR_IO : OK;
+    closedir(directory);
+    return err;
 }
 
-static void rebuild_note_ids(struct rebuild *rebuild)
+static enum err rebuild_note_ids(struct rebuild *rebuild)
 {
     int64_t producer = -1;
     rebuild->segment_next = 1;
@@ -81,12 +86,13 @@ static void rebuild_note_ids(struct rebuild *rebuild)
     for (uint32_t i = 0; journal_view_segment(rebuild->list.journals, i, &segment); i++) {
         rebuild_note_id(rebuild, segment.segment_id);
     }
-    rebuild_note_names(rebuild, "quarantine");
-    rebuild_note_names(rebuild, "pool");
+    enum err err = rebuild_note_names(rebuild, "quarantine");
+    err = err == OK ? rebuild_note_names(rebuild, "pool") : err;
     /* One that is damaged, or was forged, must not use them up. */
     rebuild->segment_next = min_u64(rebuild->segment_next, COMMAND_RAISE_MAX / 2);
     rebuild->segment_next += REBUILD_IDS_SPARE;
     rebuild->producer_next = (uint64_t)(producer + 1) + REBUILD_IDS_SPARE;
+    return err;
 }
 
 /* --- Files. --- */
@@ -142,8 +148,8 @@ static bool rebuild_is_missing(const struct rebuild *rebuild,
 {
     const struct segment_record *record = segment->record;
     bool topic_known;
-    bool empty = segment->evidence <= record->base_offset && segment->frames == 0;
-    if (record == NULL || empty) {
+    if (record == NULL ||
+        (segment->evidence <= record->base_offset && segment->frames == 0)) { /* It was empty. */
         return false;
     }
     const struct partition_id id = {record->topic, record->partition};
@@ -214,6 +220,25 @@ static void rebuild_judge(struct rebuild_partition *partition, const struct log_
     }
 }
 
+/* The map knew where the log starts; files and journals know it only if something was appended
+ * since. So nobody can tell whether the segments below the first one were deleted or are lost. */
+static void rebuild_judge_start(const struct rebuild *rebuild, struct rebuild_partition *partition)
+{
+    const struct segment_header *header = &partition->first->header;
+    uint64_t log_start = partition->log_start;
+    struct journal_view_segment segment;
+    for (uint32_t i = 0; log_start < header->base_offset &&
+                         journal_view_segment(rebuild->list.journals, i, &segment);
+         i++) {
+        const struct segment_record *record = segment.record;
+        if (record != NULL && record->partition == header->partition &&
+            topic_id_equal(&record->topic, &header->topic)) {
+            log_start = max_u64(log_start, record->log_start);
+        }
+    }
+    partition->headless = log_start < header->base_offset;
+}
+
 /* Takes the files of one partition, from `at` on; where the next one begins. It has no `first` if
  * none of them is in its place. */
 static size_t rebuild_take(struct rebuild *rebuild, size_t at, struct rebuild_partition *partition)
@@ -238,6 +263,9 @@ static size_t rebuild_take(struct rebuild *rebuild, size_t at, struct rebuild_pa
         partition->end = max_u64(partition->end, rebuild_end(file));
         partition->log_start = max_u64(partition->log_start, file->log_start);
         partition->epoch = max_u32(partition->epoch, file->header.epoch);
+    }
+    if (partition->first != NULL) {
+        rebuild_judge_start(rebuild, partition);
     }
     return at;
 }
@@ -315,13 +343,38 @@ static void rebuild_judge_strange(struct rebuild *rebuild)
     }
 }
 
+static bool rebuild_has_folder(const struct rebuild *rebuild, const struct partition_id *id)
+{
+    char topic[TOPIC_ID_TEXT_BYTES], path[LOG_PATH_BYTES + 64];
+    (void)snprintf(path, sizeof(path), "%s/topics/%s/%u", rebuild->list.data_dir,
+                   topic_id_text(&id->topic, topic), id->partition);
+    return access(path, F_OK) == 0;
+}
+
+/* A folder is made for a first segment, and the newest one is never deleted. */
+static void rebuild_count_emptied(const struct rebuild *rebuild, struct rebuild_topic *topic)
+{
+    struct partition_id id = {.topic = rebuild->partitions[topic->at].first->header.topic};
+    for (bool here = true; here || id.partition < topic->numbers; id.partition++) {
+        bool topic_known;
+        here = rebuild_has_folder(rebuild, &id);
+        topic->emptied += here && rebuild_partition_of(rebuild, &id, &topic_known) == NULL &&
+                          survey_find(&rebuild->survey, &id) == NULL;
+    }
+}
+
 static void rebuild_count(struct rebuild *rebuild)
 {
     struct journal_view_segment missing;
+    for (size_t i = 0; i < rebuild->topic_count; i++) {
+        rebuild_count_emptied(rebuild, &rebuild->topics[i]);
+        rebuild->findings += rebuild->topics[i].emptied;
+    }
     for (size_t i = 0; i < rebuild->partition_count; i++) {
         const struct rebuild_partition *partition = &rebuild->partitions[i];
         rebuild->segments += partition->segments;
         rebuild->findings += partition->finding != NULL;
+        rebuild->findings += partition->headless;
         rebuild->losses += partition->loss;
     }
     for (size_t i = 0; i < rebuild->list.count; i++) {
@@ -362,8 +415,8 @@ enum err rebuild_plan(struct rebuild *rebuild)
     for (size_t i = 0; i < rebuild->topic_count; i++) {
         rebuild_judge_topic(rebuild, i);
     }
-    rebuild_note_ids(rebuild);
-    enum err err = rebuild_find_missing(rebuild);
+    enum err err = rebuild_note_ids(rebuild);
+    err = err == OK ? rebuild_find_missing(rebuild) : err;
     err = err == OK ? rebuild_chains(rebuild) : err;
     rebuild_judge_strange(rebuild);
     rebuild_count(rebuild);

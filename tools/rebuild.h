@@ -17,6 +17,7 @@ struct rebuild_partition {
     uint32_t segments, epoch;
     uint64_t end, log_start;
     const char *finding, *decision; /* What is amiss, and what the map does; NULL: nothing is. */
+    bool headless; /* Nobody knows whether segments below the first were deleted, or are lost. */
     bool loss;     /* The map would hide records that are there, or call some of them lost. */
     bool left_out; /* The map does not have its topic. */
 };
@@ -27,6 +28,7 @@ struct rebuild_topic {
     const char *name;
     uint64_t created_ms; /* Of its newest file. */
     uint32_t numbers;    /* Partitions that it must have had: one more than the greatest number. */
+    uint32_t emptied;    /* Partitions whose folder is there and has no file. */
 };
 
 /* What becomes of a file of the list, of the same index. */
@@ -58,7 +60,8 @@ struct rebuild {
 bool rebuild_missing(const struct rebuild *rebuild, uint32_t index,
                      struct journal_view_segment *segment);
 
-/* list.files are walked; fills the rest. ERR_NO_MEMORY. */
+/* list.files are walked; fills the rest. ERR_NO_MEMORY, ERR_IO: pool/ or quarantine/ cannot be
+ * listed. */
 NODISCARD enum err rebuild_plan(struct rebuild *rebuild);
 
 /* Behind the plan: topic NAME has N partitions, also if nothing was written to the last of them.

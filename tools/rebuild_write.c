@@ -1,13 +1,13 @@
 /* Writing a new map. The directory is open as by a server that starts (LOCK, a new boot number), on
  * a reactor that this thread turns.
  *
- *     meta/ sound? -> meta.new/: a map of a new cluster, the segments, the ids raised
- *       -> files that the map leaves out to quarantine/ -> meta/ to meta.old-<time>
- *       -> meta.new/ to meta/ -> the cluster's id into the superblock
+ *     meta/ sound? -> meta.rebuild/: a map of a new cluster, the segments, the ids raised
+ *       -> meta/ to meta.old-<time> -> files that the map leaves out to quarantine/
+ *       -> meta.rebuild/ to meta/ -> the cluster's id into the superblock
  *
  * The superblock comes last. Whatever ends this before: no server starts, because the cluster in
  * meta/ is not the superblock's, and the same command begins anew. What stands in meta/ is never
- * removed, only renamed; what is removed is meta.new/ of a try that did not come to its end. */
+ * removed, only renamed; what is removed is meta.rebuild/ of a try that did not come to its end. */
 #include "core/assert.h"
 #include "core/log.h"
 #include "shard/superblock.h"
@@ -17,6 +17,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -302,27 +303,50 @@ static enum err writer_sync(const struct rebuild_writer *writer, const char *nam
     return writer_io(&io);
 }
 
-/* Of a try that did not come to its end. */
+static bool writer_is_of_map(const char *name)
+{
+    static const char *const names[] = {"log-0", "log-1", "term", "term.tmp", "snapshot.tmp"};
+    static const char prefix[] = "snapshot-";
+    for (uint32_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return strncmp(name, prefix, strlen(prefix)) == 0 &&
+           strspn(name + strlen(prefix), "0123456789abcdef") == 16 &&
+           strlen(name) == strlen(prefix) + 16;
+}
+
+/* Of a try that did not come to its end: the files of a map, and nothing else. */
 static enum err writer_clear(const struct rebuild_writer *writer)
 {
-    char folder[REBUILD_PATH_BYTES], path[REBUILD_PATH_BYTES + 256];
-    DIR *directory = opendir(writer_path(writer, "meta.new", folder));
-    struct dirent *entry;
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        (void)snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-        (void)unlink(path); /* What stays is told by the rmdir. */
+    char folder[REBUILD_PATH_BYTES];
+    (void)writer_path(writer, "meta.rebuild", folder);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? OK : ERR_EXISTS;
     }
-    if (directory != NULL) {
-        closedir(directory);
+    DIR *directory = fdopendir(fd);
+    if (directory == NULL) {
+        close(fd);
+        return ERR_NO_MEMORY;
     }
-    return rmdir(folder) == 0 || errno == ENOENT ? OK : ERR_EXISTS;
+    const struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL) { /* What stays is told by the rmdir. */
+        if (writer_is_of_map(entry->d_name)) {
+            (void)unlinkat(fd, entry->d_name, 0);
+        }
+    }
+    closedir(directory);
+    return rmdir(folder) == 0 ? OK : ERR_EXISTS;
 }
 
 static int writer_fail(const struct rebuild_writer *writer, enum err err, const char *what)
 {
     return cmd_fail(writer->cmd, CMD_FAILED,
-                    "%s: %s: %s; the old map is kept, the same command begins anew", writer->dir,
-                    what, err_text(err));
+                    "%s: %s: %s; the old map is kept%s%s, the same command begins anew",
+                    writer->dir, what, err_text(err), writer->old[0] != 0 ? " as " : "",
+                    writer->old);
 }
 
 /* What was handed out is not handed out again. */
@@ -345,11 +369,17 @@ static int writer_make_map(struct rebuild_writer *writer, struct rebuild *rebuil
     struct io io = {0};
     enum err err = writer_clear(writer);
     if (err == OK) {
-        io_mkdir(&io, writer_path(writer, "meta.new", path));
+        io_mkdir(&io, writer_path(writer, "meta.rebuild", path));
         err = writer_io(&io);
     }
+    if (err == ERR_EXISTS) {
+        return cmd_fail(writer->cmd, CMD_FAILED,
+                        "%s/meta.rebuild is there, and holds or is what this command did not make: "
+                        "move it away; the old map is kept",
+                        writer->dir);
+    }
     if (err != OK) {
-        return writer_fail(writer, err, "cannot make meta.new");
+        return writer_fail(writer, err, "cannot make meta.rebuild");
     }
     err = writer_open_map(writer, path);
     if (err != OK) {
@@ -370,6 +400,24 @@ static int writer_make_map(struct rebuild_writer *writer, struct rebuild *rebuil
 
 /* --- Putting it in place. --- */
 
+/* The folders that files were taken from. */
+static enum err writer_sync_sources(const struct rebuild *rebuild)
+{
+    char folder[REBUILD_PATH_BYTES], synced[REBUILD_PATH_BYTES] = "";
+    enum err err = OK;
+    for (size_t i = 0; i < rebuild->list.count && err == OK; i++) {
+        const char *path = rebuild->list.files[i].path;
+        (void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(path, '/') - path), path);
+        if (rebuild->files[i].left_out && strcmp(folder, synced) != 0) {
+            struct io io = {0};
+            io_sync_dir(&io, folder);
+            err = writer_io(&io);
+            memcpy(synced, folder, sizeof(synced));
+        }
+    }
+    return err;
+}
+
 /* A start would take them for what retention left, and unlink them. */
 static int writer_set_aside(const struct rebuild_writer *writer, const struct rebuild *rebuild)
 {
@@ -386,55 +434,74 @@ static int writer_set_aside(const struct rebuild_writer *writer, const struct re
                            again, file->segment_id);
         }
         if (rename(rebuild->list.files[i].path, to) != 0) {
-            return cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s",
-                            rebuild->list.files[i].path, to, strerror(errno));
+            (void)cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s",
+                           rebuild->list.files[i].path, to, strerror(errno));
+            return writer_fail(writer, ERR_IO, "files cannot be set aside");
         }
         (void)cmd_fail(writer->cmd, CMD_OK, "%s is left out and stands in %s",
                        rebuild->list.files[i].path, to);
         moved = true;
     }
     enum err err = moved ? writer_sync(writer, "quarantine") : OK;
-    return err == OK ? CMD_OK : writer_fail(writer, err, "cannot flush quarantine");
+    err = err == OK ? writer_sync_sources(rebuild) : err;
+    return err == OK ? CMD_OK : writer_fail(writer, err, "cannot flush what was set aside");
 }
 
 /* A name that is not taken: meta.old- and the time. */
-static void writer_name_old(struct rebuild_writer *writer)
+static void writer_name_old(const struct rebuild_writer *writer, char path[REBUILD_PATH_BYTES])
 {
     char text[32], name[64];
     time_t now = time(NULL);
     struct tm utc;
     (void)strftime(text, sizeof(text), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &utc));
-    for (uint32_t i = 0; i == 0 || access(writer->old, F_OK) == 0; i++) {
+    for (uint32_t i = 0; i == 0 || access(path, F_OK) == 0; i++) {
         (void)snprintf(name, sizeof(name), i == 0 ? "meta.old-%s" : "meta.old-%s-%u", text, i);
-        (void)writer_path(writer, name, writer->old);
+        (void)writer_path(writer, name, path);
     }
 }
 
-static int writer_put(struct rebuild_writer *writer)
+/* Durable, before files go that only the old map may name. */
+static int writer_put_old_away(struct rebuild_writer *writer)
+{
+    char meta[REBUILD_PATH_BYTES], old[REBUILD_PATH_BYTES];
+    (void)writer_path(writer, "meta", meta);
+    if (rmdir(meta) != 0 && errno != ENOENT) { /* Else there was nothing in it. */
+        writer_name_old(writer, old);
+        if (rename(meta, old) != 0) {
+            return cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s", meta, old,
+                            strerror(errno));
+        }
+        memcpy(writer->old, old, sizeof(writer->old));
+    }
+    enum err err = writer_sync(writer, ".");
+    return err == OK ? CMD_OK : writer_fail(writer, err, "cannot flush the directory");
+}
+
+/* All of it is in the map: nothing is left to adopt. */
+static int writer_join_cluster(struct rebuild_writer *writer)
+{
+    writer_expect(writer, &writer->awaited);
+    directory_adopted(writer->directory, &writer->awaited);
+    enum err err = writer_await(writer);
+    if (err == OK) {
+        writer_expect(writer, &writer->awaited);
+        directory_join_cluster(writer->directory, writer->cluster_id, &writer->awaited);
+        err = writer_await(writer);
+    }
+    return err == OK ? CMD_OK : writer_fail(writer, err, "cannot write the superblock");
+}
+
+static int writer_put_new(struct rebuild_writer *writer)
 {
     char meta[REBUILD_PATH_BYTES], made[REBUILD_PATH_BYTES];
     (void)writer_path(writer, "meta", meta);
-    if (rmdir(meta) == 0 || errno == ENOENT) { /* There was nothing in it. */
-        writer->old[0] = 0;
-    } else {
-        writer_name_old(writer);
-        if (rename(meta, writer->old) != 0) {
-            return cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s", meta,
-                            writer->old, strerror(errno));
-        }
-    }
-    if (rename(writer_path(writer, "meta.new", made), meta) != 0) {
-        return cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s", made, meta,
-                        strerror(errno));
+    if (rename(writer_path(writer, "meta.rebuild", made), meta) != 0) {
+        (void)cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s", made, meta,
+                       strerror(errno));
+        return writer_fail(writer, ERR_IO, "the new map cannot be put in place");
     }
     enum err err = writer_sync(writer, ".");
-    if (err != OK) {
-        return writer_fail(writer, err, "cannot flush the directory");
-    }
-    writer_expect(writer, &writer->awaited);
-    directory_join_cluster(writer->directory, writer->cluster_id, &writer->awaited);
-    err = writer_await(writer);
-    return err == OK ? CMD_OK : writer_fail(writer, err, "cannot write the superblock");
+    return err == OK ? CMD_OK : writer_fail(writer, err, "cannot flush the directory");
 }
 
 static void writer_say(const struct rebuild_writer *writer)
@@ -454,8 +521,10 @@ int rebuild_write(struct rebuild_writer *writer, struct rebuild *rebuild)
 {
     int code = writer_make_map(writer, rebuild);
     writer_close_map(writer);
+    code = code == CMD_OK ? writer_put_old_away(writer) : code;
     code = code == CMD_OK ? writer_set_aside(writer, rebuild) : code;
-    code = code == CMD_OK ? writer_put(writer) : code;
+    code = code == CMD_OK ? writer_put_new(writer) : code;
+    code = code == CMD_OK ? writer_join_cluster(writer) : code;
     if (code == CMD_OK) {
         writer_say(writer);
     }

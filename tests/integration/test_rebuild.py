@@ -17,6 +17,7 @@ from test_log import spoil
 from test_retention import create, delete_records, first_offset, until
 
 BLOCK = 4096
+STORAGE = 56  # The error of a fetch.
 LARGE = "x" * 70000  # Goes to its file at once; what is smaller, to the journal.
 
 
@@ -171,12 +172,24 @@ def test_a_map_that_is_damaged_is_made_anew(world):
     a_lost_map_is_made_anew(world, lambda server: server.kill(), lose)
 
 
-def cut_off(world, call, number):
+def traced(world, *words):
+    """A run under strace; words are strace's, then rebuild-map's. Skips where nothing can be traced."""
+    need("strace")
+    able = subprocess.run(["strace", "-f", "-o", "/dev/null", "/bin/true"], capture_output=True,
+                          timeout=100, check=False)
+    if able.returncode != 0:
+        raise Skip(f"strace: {able.stderr.decode()}")
+    at = words.index("--")
+    return subprocess.run(["strace", "-f", *words[:at], world.binary, "cluster", "rebuild-map",
+                           world.data, *words[at + 1:]],
+                          capture_output=True, timeout=100, check=False,
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+
+
+def cut_off(world, call, number, *flags):
     """The directory as it was when the command was killed at the `number`th of a system call."""
-    done = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                           f"inject={call}:signal=KILL:when={number}", world.binary, "cluster",
-                           "rebuild-map", world.data, "--write"],
-                          capture_output=True, timeout=100, check=False)
+    done = traced(world, "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                  f"inject={call}:signal=KILL:when={number}", "--", "--write", *flags)
     equal(done.returncode, -signal.SIGKILL, done.stderr.decode())
 
 
@@ -184,12 +197,8 @@ def calls_of(world):
     """How many of the system calls that change something there are in a whole run: renames, and
     writes of the thread that has most. strace counts for each thread."""
     trace = os.path.join(world.dir, "trace")
-    done = subprocess.run(["strace", "-f", "-o", trace, "-e", "trace=rename,pwritev2",
-                           world.binary, "cluster", "rebuild-map", world.data, "--write"],
-                          capture_output=True, timeout=100, check=False,
-                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
-    if done.returncode != 0:
-        raise Skip(f"strace: {done.stderr.decode()}")
+    done = traced(world, "-o", trace, "-e", "trace=rename,pwritev2", "--", "--write")
+    equal(done.returncode, 0, done.stderr.decode())
     with open(trace, encoding="utf-8", errors="replace") as file:
         text = file.read()
     writers = re.findall(r"^(\d+) +pwritev2\(", text, re.M)
@@ -216,14 +225,13 @@ def serves_in_the_end(world, before):
         rebuild(world, "--write")
     check(any(open(os.path.join(old, "term"), "rb").read(7) == b"damaged" for old in olds(world)),
           "what stood in meta/ is kept")
-    check(not os.path.exists(os.path.join(world.data, "meta.new")), "meta.new is there")
+    check(not os.path.exists(os.path.join(world.data, "meta.rebuild")), "meta.rebuild is there")
     server = world.server()
     equal(content(server), before)
     server.kill()
 
 
 def test_a_try_that_was_cut_off_is_begun_again(world):
-    need("strace")
     server, _ = filled(world)
     before = content(server)
     server.kill()
@@ -238,6 +246,69 @@ def test_a_try_that_was_cut_off_is_begun_again(world):
         restored(world)
         cut_off(world, call, number)
         serves_in_the_end(world, before)
+
+
+def test_no_file_is_set_aside_while_the_old_map_stands(world):
+    server = world.server()
+    produce(server, "l", lines(5))
+    equal(server.stop(), 0)
+    path, = segments(world)
+    shutil.copy(path, os.path.join(os.path.dirname(path), "8000000000000000.seg"))
+    shutil.copytree(world.data, world.data + ".good")
+    seen = set()
+    for number in range(1, 5):
+        shutil.rmtree(world.data)
+        shutil.copytree(world.data + ".good", world.data)
+        cut_off(world, "rename", number, "--replace-meta", "--accept-loss")
+        aside = glob.glob(os.path.join(world.data, "quarantine", "*"))
+        check(olds(world) or not aside, f"rename {number}: {aside}")
+        seen.add((bool(olds(world)), bool(aside)))
+        if olds(world):
+            fails_to_start(world)
+            rebuild(world, "--write", "--accept-loss", code=0 if aside else 6)
+            server.start()
+            equal(consume(server, "l"), lines(5))
+            server.kill()
+    equal(seen, {(False, False), (True, False), (True, True)})
+
+
+def test_what_the_command_did_not_make_is_not_removed(world):
+    thirty(world, "stop")
+    meta = os.path.join(world.data, "meta.rebuild")
+    for name in ("elsewhere", "data/meta.new"):
+        os.makedirs(os.path.join(world.dir, name))
+        shutil.copy(segments(world)[0], os.path.join(world.dir, name, "term"))
+    os.symlink(world.dir + "/elsewhere", meta)
+    check("did not make" in rebuild(world, "--write", code=1)[1], "a link")
+    os.unlink(meta)
+    os.makedirs(meta)
+    shutil.copy(segments(world)[0], meta + "/notes")
+    check("did not make" in rebuild(world, "--write", code=1)[1], "a folder")
+    check(os.path.exists(meta + "/notes"), "it is gone")
+    os.unlink(meta + "/notes")
+    rebuild(world, "--write")
+    for name in ("elsewhere", "data/meta.new"):
+        check(os.path.exists(os.path.join(world.dir, name, "term")), name)
+
+
+def test_nothing_is_left_to_adopt(world):
+    """The directory was a library's, and the map was lost before a server had adopted all."""
+    server = thirty(world, "stop")
+    path = os.path.join(world.data, "superblock")
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    for at in (0, BLOCK):
+        data[at + 128] |= 1
+        data[at + BLOCK - 4:at + BLOCK] = struct.pack("<I", wire.crc32c(bytes(
+            data[at:at + BLOCK - 4])))
+    with open(path, "wb") as file:
+        file.write(data)
+    rebuild(world, "--write")
+    with open(path, "rb") as file:
+        data = file.read()
+    equal([data[at + 128] & 1 for at in (0, BLOCK)], [0, 0])
+    server.start()
+    equal(consume_until(server, 31)[-1], "last")
 
 
 def test_a_sound_map_is_replaced_only_if_told_to(world):
@@ -295,6 +366,34 @@ def test_a_topic_gets_the_partitions_that_it_had(world):
     equal(consume(server, "wide", partition="3"), ["first"])
     equal(consume(server, "wide", partition="2"), lines(5))
     equal(consume(server, "wide", partition="0"), [])
+
+
+def durability_of(path):
+    with open(path, "rb") as file:
+        return file.read(BLOCK)[66]
+
+
+def test_of_partitions_that_differ_in_durability_the_strongest_counts(world):
+    server = world.server()
+    create(world, server, "wide", durability="os")
+    produce(server, "wide", lines(5))
+    equal(server.stop(), 0)
+    lose_map(world)
+    path, = segments(world)
+    for number, durability in ((1, 0), (2, 2)):  # Without a record.
+        to = os.path.join(os.path.dirname(os.path.dirname(path)), str(number), f"{number:016x}.seg")
+        changed(path, to, id=(16, struct.pack("<Q", number)), number=(40, struct.pack("<I", number)),
+                durability=(66, bytes([durability])), seal=(BLOCK, bytes(BLOCK)))
+        os.truncate(to, 2 * BLOCK)
+    rows, said = rebuild(world, "--write")
+    equal([row["durability"] for row in rows], ["os", "disk", "memory"])
+    check("topic wide: its partitions differ in durability" in said and "strongest, disk" in said, said)
+    server.start()
+    produce(server, "wide", lines(1))
+    made = [found for found in segments(world) if os.path.dirname(found) == os.path.dirname(path)]
+    made.remove(path)
+    equal([durability_of(found) for found in made], [0], "of new segments")
+    equal(consume(server, "wide"), lines(5) + lines(1))
 
 
 def test_a_librarys_directory_is_refused(world):
@@ -359,10 +458,10 @@ def content_but(server, topic):
 
 
 def lost(server, topic, offset):
-    """The error of a fetch."""
+    """The error of a fetch, of a version that has an error for what the disk lost."""
     with server.connect() as connection:
-        connection.sendall(wire.fetch_request(topic, offset))
-        return wire.fetched(wire.answer(connection)[1], topic)[0]
+        connection.sendall(wire.fetch_request(topic, offset, version=6))
+        return wire.fetched(wire.answer(connection)[1], topic, version=6)[0]
 
 
 def thirty(world, end="kill"):
@@ -383,7 +482,7 @@ def test_a_damaged_segment_stays_damaged(world):
     check("the map keeps it" in said and "1 findings" in said, said)
     server.start()
     equal(lost(server, "l", 0), 0)
-    check(lost(server, "l", 15) != 0, "reads of the damage")
+    equal(lost(server, "l", 15), STORAGE, "reads of the damage")
     equal(lost(server, "l", 25), 0)
     produce(server, "l", ["behind"])
     equal(lost(server, "l", 31), 0)
@@ -459,13 +558,72 @@ def test_a_missing_segment_needs_a_word_and_is_told_by_reads(world):
     rebuild(world, "--write", "--accept-loss", code=6)
     server.start()
     equal(lost(server, "l", 0), 0)
-    check(lost(server, "l", 12) != 0, "a read where the segment is missing")
+    equal(lost(server, "l", 12), STORAGE, "a read where the segment is missing")
     equal(lost(server, "l", 20), 0)
     produce(server, "l", ["behind"])
     server.kill()
     server.start()
-    check(lost(server, "l", 12) != 0, "and again")
+    equal(lost(server, "l", 12), STORAGE, "and again")
     equal(lost(server, "l", 31), 0)
+
+
+def test_a_folder_that_cannot_be_listed_gives_no_map(world):
+    thirty(world, "stop")
+    folders = [world.data + "/pool", world.data + "/quarantine", world.data + "/topics",
+               *glob.glob(world.data + "/topics/*"), *glob.glob(world.data + "/topics/*/*")]
+    only = [word for folder in folders for word in ("-P", folder)]  # Sanitizers list, too.
+    for number in range(1, 30):
+        done = traced(world, "-o", "/dev/null", *only, "-e", "trace=getdents64", "-e",
+                      f"inject=getdents64:error=EIO:when={number}", "--")
+        if done.returncode == 0:
+            break
+        equal((done.returncode, done.stdout), (1, b""), f"error {number}")
+        check(b"Input/output error" in done.stderr or b"cannot be listed" in done.stderr, done.stderr)
+    equal(number, 11, "of topics, topic, partition, quarantine and pool two each, then none")
+
+
+def test_a_folder_that_cannot_be_followed_gives_no_map(world):
+    thirty(world, "stop")
+    topic, = glob.glob(os.path.join(world.data, "topics", "*"))
+    for link in (os.path.join(topic, "1"), os.path.join(world.data, "topics", "0" * 32)):
+        for target, why in (("/nonexistent", "No such file"), (link, "Too many levels")):
+            os.symlink(target, link)
+            code = 3 if target != link else 1
+            check(f"{link}: {why}" in rebuild(world, "--write", code=code)[1], why)
+            os.unlink(link)
+    check(not os.path.exists(os.path.join(world.data, "meta", "term")), "it wrote")
+    long = world.data + "/" * (4096 - 30 - len(world.data))
+    done = world.floe("cluster", "rebuild-map", long)
+    equal(done.returncode, 1, done.stderr)
+    check(b"File name too long" in done.stderr, done.stderr)
+
+
+def test_a_partition_folder_without_a_file_is_told(world):
+    server = world.server()
+    create_partitions(world, server, "wide", 2)
+    for partition in ("0", "1"):
+        produce(server, "wide", lines(5), "-p", partition)
+    equal(server.stop(), 0)
+    lose_map(world)
+    path, = glob.glob(os.path.join(world.data, "topics", "*", "0", "*.seg"))
+    os.rename(path, world.dir + "/aside")
+    check("of 1 partitions the folder is there and no file in it" in rebuild(world, code=6)[1], "0")
+    os.rename(world.dir + "/aside", path)
+    os.unlink(glob.glob(os.path.join(world.data, "topics", "*", "1", "*.seg"))[0])
+    check("of 1 partitions the folder is there and no file in it" in rebuild(world, code=6)[1], "1")
+
+
+def test_oldest_segments_that_are_missing_are_told_and_can_be_put_back(world):
+    server = thirty(world, "stop")
+    oldest = topic_files(world, "l")[0]
+    os.rename(oldest, world.dir + "/aside")
+    rows, said = rebuild(world, "--write", code=6)
+    check("segments below 10 are missing, or were removed by retention" in said, said)
+    equal(rows[0]["finding"], "its oldest segments are missing, or were removed by retention")
+    os.rename(world.dir + "/aside", oldest)
+    rebuild(world, "--write", "--replace-meta")
+    server.start()
+    equal(consume_until(server, 31), [x for n in range(3) for x in lines(10, str(n))] + ["last"])
 
 
 def test_files_that_the_map_leaves_out_are_never_deleted(world):

@@ -68,10 +68,12 @@ def produce_request(topic, records, partition=0, acks=-1, correlation=1, version
     return request(PRODUCE, version, body, correlation)
 
 
-def fetch_request(topic, offset, partition=0, wait_ms=0, correlation=1):
-    body = struct.pack(">iiiib", -1, wait_ms, 1, 1 << 20, 0)  # v4
-    body += struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, 1 << 20)
-    return request(FETCH, 4, body, correlation)
+def fetch_request(topic, offset, partition=0, wait_ms=0, correlation=1, version=4):
+    """4 to 6; only from 6 on there is an error for what the disk lost."""
+    body = struct.pack(">iiiib", -1, wait_ms, 1, 1 << 20, 0)
+    body += struct.pack(">i", 1) + text(topic) + struct.pack(">iiq", 1, partition, offset)
+    body += (struct.pack(">q", -1) if version > 4 else b"") + struct.pack(">i", 1 << 20)
+    return request(FETCH, version, body, correlation)
 
 
 def producer_id_request(correlation=1):
@@ -101,11 +103,13 @@ def answer(connection):
     return struct.unpack(">i", data[:4])[0], data[4:]
 
 
-def fetched(body, topic):
-    """Of a Fetch v4 response with one partition: error, high watermark, record bytes."""
+def fetched(body, topic, version=4):
+    """Of a Fetch response with one partition: error, high watermark, record bytes."""
     at = 4 + 4 + 2 + len(topic) + 4 + 4
-    error, high, _, aborted = struct.unpack(">hqqi", body[at:at + 22])
-    at += 22 + max(aborted, 0) * 16
+    error, high = struct.unpack(">hq", body[at:at + 10])
+    at += 26 if version > 4 else 18
+    aborted, = struct.unpack(">i", body[at:at + 4])
+    at += 4 + max(aborted, 0) * 16
     size = struct.unpack(">i", body[at:at + 4])[0]
     return error, high, body[at + 4:at + 4 + max(size, 0)]
 
