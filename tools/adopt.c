@@ -111,6 +111,13 @@ static void adoption_propose(struct adoption *adoption, const struct survey_part
     command->adopt.leader_node = adoption->node_id;
     command->adopt.durability =
         adoption_durability(&adoption->survey, &partition->id.topic, &differs);
+    if (differs && adoption->directory != NULL && adoption->segment == 0) {
+        LOG_WARN("partitions differ in durability, the topic gets the strongest topic=%s "
+                 "partition=%u durability=%d of_topic=%d",
+                 partition->name, partition->id.partition,
+                 (int)partition->segments[partition->segment_count - 1].info.durability,
+                 (int)command->adopt.durability);
+    }
     command->adopt.segments =
         bytes_of(adoption->rows, adoption->count * (uint32_t)COMMAND_ADOPT_ROW_BYTES);
     command->adopt.kept =

@@ -106,6 +106,18 @@ def test_a_server_adopts_what_the_posix_engine_wrote(world):
     adopted(world, "posix").stop()
 
 
+def test_a_topic_that_is_adopted_has_the_strongest_durability(world):
+    tool(world, "append", world.data, "orders", 0, 0, 5, "memory")
+    tool(world, "append", world.data, "orders", 1, 0, 5)
+    old = set(glob.glob(os.path.join(world.data, "topics", "*", "*", "*.seg")))
+    server = world.server()
+    check("partitions differ in durability" in server.text, server.text)
+    produce(server, "orders", ["behind"])
+    new, = set(glob.glob(os.path.join(world.data, "topics", "*", "0", "*.seg"))) - old
+    with open(new, "rb") as file:
+        equal(file.read(4096)[66], 0, "durability")
+
+
 def test_retention_leaves_what_was_adopted_until_it_is_old(world):
     tool(world, "append", world.data, "orders", 0, 0, 25, "records=10")
     server = world.server(settings={"retention.ms": "1d", "retention.check.ms": "50ms",

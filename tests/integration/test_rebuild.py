@@ -620,10 +620,15 @@ def test_oldest_segments_that_are_missing_are_told_and_can_be_put_back(world):
     rows, said = rebuild(world, "--write", code=6)
     check("segments below 10 are missing, or were removed by retention" in said, said)
     equal(rows[0]["finding"], "its oldest segments are missing, or were removed by retention")
+    shutil.copytree(world.data, world.data + ".cut")
     os.rename(world.dir + "/aside", oldest)
     rebuild(world, "--write", "--replace-meta")
     server.start()
     equal(consume_until(server, 31), [x for n in range(3) for x in lines(10, str(n))] + ["last"])
+    server.kill()
+    without = world.server(data=world.data + ".cut")
+    equal(first_offset(without, "l"), 10)
+    equal(consume(without, "l"), [x for n in (1, 2) for x in lines(10, str(n))] + ["last"])
 
 
 def test_files_that_the_map_leaves_out_are_never_deleted(world):
