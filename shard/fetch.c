@@ -381,9 +381,12 @@ static enum err fetch_extent(struct reader *reader, const uint8_t *at, uint32_t 
     }
     if (frame_at(reader->segment, at, reader->position, &extent, &frame) != OK) {
         uint64_t next = reader_pass(reader, reader->position);
+        if (next == 0) {
+            return ERR_CORRUPT;
+        }
         reader->chained = false; /* Control frames may be among what is passed over. */
-        reader->position = max_u64(next, reader->position);
-        return next > 0 ? OK : ERR_CORRUPT;
+        reader->position = next;
+        return OK;
     }
     bool frames = extent.type == EXTENT_FRAMES;
     if (frames && reader->chained && extent.chain != reader->chain && !MUTANT("no-chain-check")) {

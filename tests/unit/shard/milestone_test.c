@@ -291,6 +291,33 @@ static void a_search_goes_on_behind_a_bad_milestone(void **state)
     claim_on_wrapped_from(&often, check_search_over);
 }
 
+/* Who reads from the start to the end goes on from look to look, over all that is bad. */
+static void check_read_over(struct engine *engine, const struct io_engine *io)
+{
+    struct call call;
+    append_all(engine, 0, 40, LARGE_BYTES);
+    struct found found = find(engine, 0);
+    claim_crash(engine, io);
+    engine_spoil(engine, 0, (long)found.position);
+    engine_spoil(engine, 0, (long)found.producers_position + 9);
+    claim_restart(engine);
+    for (uint64_t offset = 0; offset < 40;) {
+        assert_int_equal(claim_fetch(&call, engine, offset), OK);
+        assert_true(call.request.fetch.piece_count > 0);
+        for (uint32_t i = 0; i < call.request.fetch.piece_count; i++) {
+            assert_int_equal(load_be64(call.pieces[i].data), offset);
+            offset++;
+        }
+        call_release(&call);
+    }
+}
+
+static void a_reader_goes_on_behind_a_bad_milestone(void **state)
+{
+    (void)state;
+    claim_on_wrapped_from(&often, check_read_over);
+}
+
 struct looked {
     enum inspect_end end;
     const char *problem;
@@ -406,9 +433,11 @@ static void check_journaled(struct engine *engine, const struct io_engine *io)
     for (uint32_t i = 0; i < PRODUCER_WINDOW; i++) {
         assert_int_equal(load_le64(row + 16 + i * 24 + 8), found.offset - PRODUCER_WINDOW + i);
     }
+    struct call call;
+    assert_int_equal(append(&call, engine, 600, 900), OK); /* At once: the journal alone has it. */
     claim_crash(engine, io);
     assert_true(engine->journals_opened.frames > 0);
-    assert_all(engine, 600);
+    assert_all(engine, 601);
 }
 
 static void a_milestone_knows_the_producers_of_its_place(void **state)
@@ -468,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_restart_reads_what_lies_behind_the_last_milestone),
         cmocka_unit_test(a_bad_milestone_costs_a_scan_and_nothing_else),
         cmocka_unit_test(a_search_goes_on_behind_a_bad_milestone),
+        cmocka_unit_test(a_reader_goes_on_behind_a_bad_milestone),
         cmocka_unit_test(an_inspection_passes_over_a_bad_milestone),
         cmocka_unit_test(damage_before_a_milestone_is_found_when_it_is_read),
         cmocka_unit_test(a_milestone_knows_the_producers_of_its_place),
