@@ -137,10 +137,6 @@ static void segment_close(struct replay *replay)
     if (walk->dirty && !MUTANT("replayed-cached")) {
         walk->dirty = false;
         replay->segments_written++;
-        if (MUTANT("replay-unsynced")) {
-            segment_close(replay);
-            return;
-        }
         io_sync(&replay->io, walk->fd);
         segment_go(replay, STEP_SYNC_WRITTEN);
         return;
