@@ -396,6 +396,36 @@ static void check_os(struct engine *engine, const struct io_engine *io)
     assert_reads(engine, 21);
 }
 
+/* Several extents for one file: each stands behind the one before it. */
+static void check_much_to_replay(struct engine *engine, const struct io_engine *io)
+{
+    enum { FRAMES = 7, FRAME_BYTES = 50 << 10 };
+
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 1, 100);
+    engine_fault.op = IO_WRITE;
+    engine_fault.hold = true;
+    engine_fault.spared_fd = engine->shard->journal->fd;
+    engine_append_each(engine, FRAMES, FRAME_BYTES);
+    engine_let_go(engine, ERR_IO); /* They never happened. */
+    engine_kill(engine);
+    engine_fault.op = IO_NONE;
+    assert_int_equal(engine_open_journals(engine, io), OK);
+    engine_open_shard(engine);
+    assert_int_equal(engine->journals_opened.frames, 1 + FRAMES);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_reads(engine, 1 + FRAMES);
+    engine_crash(engine, io);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_reads(engine, 1 + FRAMES);
+}
+
+static void more_than_one_extent_is_replayed_into_a_file(void **state)
+{
+    (void)state;
+    on_each_engine(&usual, check_much_to_replay);
+}
+
 static void os_is_written_to_the_journal_and_not_flushed(void **state)
 {
     (void)state;
@@ -442,6 +472,7 @@ int main(void)
         cmocka_unit_test(a_roll_and_a_stop_leave_files_that_are_complete),
         cmocka_unit_test(without_space_for_the_manifest_appends_go_to_the_files),
         cmocka_unit_test(a_partition_is_dropped_while_its_frames_are_in_the_journal),
+        cmocka_unit_test(more_than_one_extent_is_replayed_into_a_file),
         cmocka_unit_test(os_is_written_to_the_journal_and_not_flushed),
         cmocka_unit_test(memory_is_acked_before_it_is_written),
     };
