@@ -293,7 +293,7 @@ static bool walk_goes_on(struct walk *walk)
         return false;
     }
     if (!walk_header(walk, head, walk->position, &extent)) {
-        return walk_resume(walk);
+        return walk_resume(walk) && walk_goes_on(walk); /* It may be the trailer. */
     }
     return extent.type == EXTENT_PRODUCERS || extent.type == EXTENT_INDEX;
 }
