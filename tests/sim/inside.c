@@ -93,6 +93,10 @@ static void inside_journal(struct inside *inside, const struct journal *journal)
                  "more is pinned than fits"); /* 11 */
     for (uint64_t seq = max_u64(journal->tail_seq, 1); seq <= journal->done_seq; seq++) {
         const struct journal_live *live = &journal->live[seq % journal->live_count];
+        const struct journal_write *write = &journal->writes[seq % JOURNAL_WRITES_MAX];
+        if (write->seq == seq && write->state == JOURNAL_WRITE_WRITING) {
+            continue; /* Again; and that may fail. */
+        }
         uint8_t *at = malloc(live->length);
         ASSERT(at != NULL);
         uint32_t got = disk_read(inside->disk, inode, at, live->length, live->position);
