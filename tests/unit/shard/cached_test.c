@@ -1,6 +1,6 @@
 /* Appends of `os` segments: copied into the page cache where they are submitted, flushed by nobody
  * but who wants the disk. Counts of operations, never times. */
-#include "tests/unit/shard/engine_fixture.h"
+#include "tests/unit/shard/claim_fixture.h"
 
 #include "shard/journal.h"
 #include "shard/shard_internal.h"
@@ -15,34 +15,13 @@
 
 enum { ROUNDS_MAX = 100000 };
 
-static const struct engine_journals usual = {.cores = 1};
-static const struct engine_journals small = {
-    .cores = 1, .bytes = 256 << 10, .bytes_max = 256 << 10};
-
-static void on_each_engine(const struct engine_journals *with,
-                           void (*claim)(struct engine *engine, const struct io_engine *io))
-{
-    uint32_t count;
-    const struct io_engine *const *list = engine_list(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct io_engine wrapped = engine_wrap(list[i]);
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start_journaled(engine, &wrapped, with);
-        engine->config.durability = DURABILITY_OS;
-        assert_int_equal(engine_assign(engine), OK);
-        engine_append_each(engine, 1, 10); /* Its file is made. */
-        claim(engine, &wrapped);
-        engine_let_go(engine, OK);
-        engine_end(engine);
-        free(engine);
-    }
-}
-
-static uint64_t counted(const struct engine *engine, enum stat_id stat)
-{
-    return engine->reactor.stats.counters[stat];
-}
+static const struct claim_start usual = {
+    .journals = {.cores = 1}, .durability = DURABILITY_OS, .appended = 1};
+static const struct claim_start small = {
+    .journals = {.cores = 1, .bytes = 256 << 10, .bytes_max = 256 << 10},
+    .durability = DURABILITY_OS,
+    .appended = 1,
+};
 
 static uint64_t high_watermark(struct engine *engine)
 {
@@ -58,14 +37,14 @@ static uint64_t high_watermark(struct engine *engine)
 static void check_counts(struct engine *engine, const struct io_engine *io)
 {
     uint64_t seq = engine->shard->journal->seq_next;
-    uint64_t writes = counted(engine, STAT_FILE_WRITES);
-    uint64_t blocks = counted(engine, STAT_JOURNAL_BLOCKS);
-    uint64_t entries = counted(engine, STAT_KERNEL_ENTRIES);
+    uint64_t writes = engine_stat(engine, STAT_FILE_WRITES);
+    uint64_t blocks = engine_stat(engine, STAT_JOURNAL_BLOCKS);
+    uint64_t entries = engine_stat(engine, STAT_KERNEL_ENTRIES);
     engine_append_each(engine, 20, 100);
-    assert_in_range(counted(engine, STAT_JOURNAL_BLOCKS) - blocks, 20, 21);
-    assert_in_range(counted(engine, STAT_FILE_WRITES) - writes, 20, 21);
+    assert_in_range(engine_stat(engine, STAT_JOURNAL_BLOCKS) - blocks, 20, 21);
+    assert_in_range(engine_stat(engine, STAT_FILE_WRITES) - writes, 20, 21);
     if (strcmp(io->name, "uring") == 0) { /* The one of a turn that has nothing more to do. */
-        assert_in_range(counted(engine, STAT_KERNEL_ENTRIES) - entries, 0, 25);
+        assert_in_range(engine_stat(engine, STAT_KERNEL_ENTRIES) - entries, 0, 25);
     }
     assert_in_range(engine->shard->journal->seq_next - seq, 1, 4); /* They share blocks. */
     engine_crash(engine, io);
@@ -77,7 +56,7 @@ static void check_counts(struct engine *engine, const struct io_engine *io)
 static void an_append_is_one_copy_and_no_wait(void **state)
 {
     (void)state;
-    on_each_engine(&usual, check_counts);
+    claim_on_wrapped_from(&usual, check_counts);
 }
 
 static void check_memory(struct engine *engine, const struct io_engine *io)
@@ -93,7 +72,7 @@ static void check_memory(struct engine *engine, const struct io_engine *io)
 static void small_frames_share_memory(void **state)
 {
     (void)state;
-    on_each_engine(&usual, check_memory);
+    claim_on_wrapped_from(&usual, check_memory);
 }
 
 static void append_to(struct engine *engine, uint32_t partition)
@@ -132,7 +111,7 @@ static void check_mixed(struct engine *engine, const struct io_engine *io)
 static void a_disk_append_behind_os_appends_waits_for_a_sync_of_both(void **state)
 {
     (void)state;
-    on_each_engine(&usual, check_mixed);
+    claim_on_wrapped_from(&usual, check_mixed);
 }
 
 static void check_behind(struct engine *engine, const struct io_engine *io)
@@ -169,7 +148,7 @@ static void check_behind(struct engine *engine, const struct io_engine *io)
 static void what_is_synced_for_the_sake_of_space_holds_nobody_up(void **state)
 {
     (void)state;
-    on_each_engine(&small, check_behind);
+    claim_on_wrapped_from(&small, check_behind);
 }
 
 static void check_fails(struct engine *engine, const struct io_engine *io)
@@ -186,10 +165,10 @@ static void check_fails(struct engine *engine, const struct io_engine *io)
         engine_turns(engine, 1);
     }
     engine_fault.op = IO_NONE;
-    uint64_t blocks = counted(engine, STAT_JOURNAL_BLOCKS);
+    uint64_t blocks = engine_stat(engine, STAT_JOURNAL_BLOCKS);
     uint64_t end = high_watermark(engine);
     engine_append_each(engine, 3, 100); /* To their file. */
-    assert_int_equal(counted(engine, STAT_JOURNAL_BLOCKS), blocks);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_BLOCKS), blocks);
     assert_int_equal(high_watermark(engine), end + 3);
     for (uint32_t i = 0; !list_empty(&engine->shard->tail_pinned); i++) {
         assert_true(i < ROUNDS_MAX);
@@ -200,7 +179,7 @@ static void check_fails(struct engine *engine, const struct io_engine *io)
 static void a_sync_behind_that_fails_ends_the_journal_and_loses_nothing(void **state)
 {
     (void)state;
-    on_each_engine(&small, check_fails);
+    claim_on_wrapped_from(&small, check_fails);
 }
 
 int main(void)

@@ -18,13 +18,15 @@ struct engine *claim_begin(const struct io_engine *io, const struct claim_start 
     if (start->segment_records != 0) {
         engine->config.segment_records = start->segment_records;
     }
+    engine->config.durability = start->durability;
     assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, start->appended, 10);
     return engine;
 }
 
 void claim_end(struct engine *engine)
 {
-    engine_fault.op = IO_NONE;
+    engine_let_go(engine, OK);
     engine_end(engine);
     free(engine);
 }

@@ -4,10 +4,12 @@
 
 #include "tests/unit/shard/engine_fixture.h"
 
-/* The shard's journals, if any, and a setting of its topic; 0: the fixture's. */
+/* The shard's journals, if any, and settings of its topic; 0: the fixture's. */
 struct claim_start {
     struct engine_journals journals;
     uint32_t segment_records;
+    enum durability durability;
+    uint32_t appended; /* Small records, so that its file is made. */
 };
 
 /* Started and assigned; `start` may be NULL. */

@@ -2,11 +2,11 @@
 set(SHARD_ENGINE_FIXTURE ${CMAKE_SOURCE_DIR}/tests/unit/shard/engine_fixture.c)
 set(SHARD_CLAIM_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/claim_fixture.c ${SHARD_ENGINE_FIXTURE})
 unit_test(shard/append SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
-unit_test(shard/cached SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
+unit_test(shard/cached SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/counters SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/fetch SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/files SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
-unit_test(shard/gather SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
+unit_test(shard/gather SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/golden_directory SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 target_compile_definitions(shard_golden_directory_test PRIVATE
   GOLDEN_DIRECTORY="${CMAKE_CURRENT_LIST_DIR}/golden")

@@ -58,6 +58,11 @@ static void fault_submit(struct reactor *reactor, struct io *batch)
     }
 }
 
+uint64_t engine_stat(const struct engine *engine, enum stat_id stat)
+{
+    return engine->reactor.stats.counters[stat];
+}
+
 struct io_engine engine_wrap(const struct io_engine *below)
 {
     struct io_engine wrapped = *below;

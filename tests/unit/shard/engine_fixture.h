@@ -83,6 +83,9 @@ struct engine_fault {
 
 extern struct engine_fault engine_fault;
 
+/* Of its counters, in this life. */
+uint64_t engine_stat(const struct engine *engine, enum stat_id stat);
+
 /* The engines that this build and machine have. */
 const struct io_engine *const *engine_list(uint32_t *count);
 

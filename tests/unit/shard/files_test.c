@@ -18,11 +18,6 @@ enum { SEALED = 60, FEW = 10, OTHERS = 20, WRITTEN = 15 };
 
 static const struct claim_start journaled = {.journals = {.cores = 1}};
 
-static uint64_t counted(const struct engine *engine, enum stat_id stat)
-{
-    return engine->reactor.stats.counters[stat];
-}
-
 static enum err read_at(struct engine *engine, uint64_t offset)
 {
     struct call call;
@@ -91,13 +86,13 @@ static void check_few(struct engine *engine, const struct io_engine *io)
         }
     }
     assert_int_equal(engine->shard->files_open, FEW);
-    assert_int_equal(counted(engine, STAT_FILES_EVICTED), 2 * SEALED - FEW);
-    uint64_t opened = counted(engine, STAT_FILES_OPENED);
+    assert_int_equal(engine_stat(engine, STAT_FILES_EVICTED), 2 * SEALED - FEW);
+    uint64_t opened = engine_stat(engine, STAT_FILES_OPENED);
     assert_all_read(engine, SEALED - FEW, SEALED); /* Used last: they stayed. */
-    assert_int_equal(counted(engine, STAT_FILES_OPENED), opened);
+    assert_int_equal(engine_stat(engine, STAT_FILES_OPENED), opened);
     assert_int_equal(read_at(engine, 0), OK);
-    assert_int_equal(counted(engine, STAT_FILES_OPENED), opened + 1);
-    assert_int_equal(counted(engine, STAT_FILES_REFUSED), 0);
+    assert_int_equal(engine_stat(engine, STAT_FILES_OPENED), opened + 1);
+    assert_int_equal(engine_stat(engine, STAT_FILES_REFUSED), 0);
 }
 
 static void files_used_longest_ago_are_closed_beyond_the_limit(void **state)
@@ -126,7 +121,7 @@ static void check_open_segments(struct engine *engine, const struct io_engine *i
     assert_all_read(engine, 0, SEALED);
     assert_int_equal(engine->shard->files_open, OTHERS);
     assert_int_equal(engine->shard->files_idle, OTHERS - WRITTEN);
-    uint64_t opened = counted(engine, STAT_FILES_OPENED);
+    uint64_t opened = engine_stat(engine, STAT_FILES_OPENED);
     for (uint32_t i = 0; i < WRITTEN; i++) { /* None of theirs is opened again. */
         engine->id.partition = 100 + i;
         struct call call;
@@ -134,7 +129,7 @@ static void check_open_segments(struct engine *engine, const struct io_engine *i
         call_wait(&call);
         assert_int_equal(call.err, OK);
     }
-    assert_int_equal(counted(engine, STAT_FILES_OPENED), opened);
+    assert_int_equal(engine_stat(engine, STAT_FILES_OPENED), opened);
     engine->id = id;
 }
 
@@ -153,16 +148,16 @@ static void check_room(struct engine *engine, const struct io_engine *io)
     for (uint32_t round = 0; round < 2; round++) {
         assert_all_read(engine, 0, SEALED);
     }
-    assert_true(counted(engine, STAT_FILES_REFUSED) > 0);
+    assert_true(engine_stat(engine, STAT_FILES_REFUSED) > 0);
     assert_true(engine->shard->files_open <= FEW);
     for (uint64_t offset = 0; engine->shard->files_open < FEW; offset++) {
         assert_true(offset < SEALED);
         assert_int_equal(read_at(engine, offset), OK);
     }
     /* Idle ones have them all; a roll needs some. */
-    uint64_t refused = counted(engine, STAT_FILES_REFUSED);
+    uint64_t refused = engine_stat(engine, STAT_FILES_REFUSED);
     assert_int_equal(append_one(engine), OK);
-    assert_true(counted(engine, STAT_FILES_REFUSED) > refused);
+    assert_true(engine_stat(engine, STAT_FILES_REFUSED) > refused);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     claim_restart(engine);
     assert_int_equal(claim_latest(engine), SEALED + 1);

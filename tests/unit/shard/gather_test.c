@@ -1,6 +1,6 @@
 /* Appends of `memory` segments: acked when they are staged, whatever the disk does, and gathered
  * until a write is worth it. Counts of operations, never times. */
-#include "tests/unit/shard/engine_fixture.h"
+#include "tests/unit/shard/claim_fixture.h"
 
 #include "shard/journal.h"
 #include "shard/shard_internal.h"
@@ -14,31 +14,8 @@
 
 enum { ROUNDS_MAX = 100000 };
 
-static const struct engine_journals usual = {.cores = 1};
-
-static void on_each_engine(void (*claim)(struct engine *engine, const struct io_engine *io))
-{
-    uint32_t count;
-    const struct io_engine *const *list = engine_list(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct io_engine wrapped = engine_wrap(list[i]);
-        struct engine *engine = malloc(sizeof(*engine));
-        assert_non_null(engine);
-        engine_start_journaled(engine, &wrapped, &usual);
-        engine->config.durability = DURABILITY_MEMORY;
-        assert_int_equal(engine_assign(engine), OK);
-        engine_append_each(engine, 1, 10); /* Its file is made. */
-        claim(engine, &wrapped);
-        engine_let_go(engine, OK);
-        engine_end(engine);
-        free(engine);
-    }
-}
-
-static uint64_t counted(const struct engine *engine, enum stat_id stat)
-{
-    return engine->reactor.stats.counters[stat];
-}
+static const struct claim_start usual = {
+    .journals = {.cores = 1}, .durability = DURABILITY_MEMORY, .appended = 1};
 
 static void hold_writes(void)
 {
@@ -96,30 +73,30 @@ static void check_turn(struct engine *engine, const struct io_engine *io)
 static void an_append_is_acked_in_the_turn_in_which_it_is_staged(void **state)
 {
     (void)state;
-    on_each_engine(check_turn);
+    claim_on_wrapped_from(&usual, check_turn);
 }
 
 static void check_gathers(struct engine *engine, const struct io_engine *io)
 {
     (void)io;
     turn_until_written(engine);
-    uint64_t writes = counted(engine, STAT_FILE_WRITES);
-    uint64_t blocks = counted(engine, STAT_JOURNAL_BLOCKS);
+    uint64_t writes = engine_stat(engine, STAT_FILE_WRITES);
+    uint64_t blocks = engine_stat(engine, STAT_JOURNAL_BLOCKS);
     engine_append_each(engine, 50, 100); /* Half of the smallest block. */
     turn_until_written(engine);          /* By the clock, which may have come in between. */
-    uint64_t chunks = counted(engine, STAT_WRITEBACK_CHUNKS) - 1;
+    uint64_t chunks = engine_stat(engine, STAT_WRITEBACK_CHUNKS) - 1;
     assert_in_range(chunks, 1, 10);
-    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), 0);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_FRAMES), 0);
     /* An extent each; and the journal hears of the file now and then. */
-    uint64_t journaled = counted(engine, STAT_JOURNAL_BLOCKS) - blocks;
-    assert_in_range(counted(engine, STAT_FILE_WRITES) - writes, chunks, chunks + journaled);
+    uint64_t journaled = engine_stat(engine, STAT_JOURNAL_BLOCKS) - blocks;
+    assert_in_range(engine_stat(engine, STAT_FILE_WRITES) - writes, chunks, chunks + journaled);
     assert_int_equal(high_watermark(engine), 51);
 }
 
 static void small_appends_share_one_write(void **state)
 {
     (void)state;
-    on_each_engine(check_gathers);
+    claim_on_wrapped_from(&usual, check_gathers);
 }
 
 static void check_full(struct engine *engine, const struct io_engine *io)
@@ -138,7 +115,7 @@ static void check_full(struct engine *engine, const struct io_engine *io)
 static void a_full_block_is_written_at_once(void **state)
 {
     (void)state;
-    on_each_engine(check_full);
+    claim_on_wrapped_from(&usual, check_full);
 }
 
 static void check_limit(struct engine *engine, const struct io_engine *io)
@@ -169,7 +146,7 @@ static void check_limit(struct engine *engine, const struct io_engine *io)
 static void appends_wait_when_too_much_is_not_written(void **state)
 {
     (void)state;
-    on_each_engine(check_limit);
+    claim_on_wrapped_from(&usual, check_limit);
 }
 
 static void check_sync(struct engine *engine, const struct io_engine *io)
@@ -188,7 +165,7 @@ static void check_sync(struct engine *engine, const struct io_engine *io)
 static void a_sync_writes_what_was_gathered(void **state)
 {
     (void)state;
-    on_each_engine(check_sync);
+    claim_on_wrapped_from(&usual, check_sync);
 }
 
 static void check_failure(struct engine *engine, const struct io_engine *io)
@@ -213,7 +190,7 @@ static void check_failure(struct engine *engine, const struct io_engine *io)
 static void a_write_that_fails_ends_the_segment_and_frees_what_it_held(void **state)
 {
     (void)state;
-    on_each_engine(check_failure);
+    claim_on_wrapped_from(&usual, check_failure);
 }
 
 static void check_large(struct engine *engine, const struct io_engine *io)
@@ -222,13 +199,13 @@ static void check_large(struct engine *engine, const struct io_engine *io)
     struct call call;
     (void)io;
     turn_until_written(engine);
-    uint64_t extents = counted(engine, STAT_WRITEBACK_CHUNKS);
+    uint64_t extents = engine_stat(engine, STAT_WRITEBACK_CHUNKS);
     engine_append_each(engine, 3, 100);
     append_now(engine, &call, batch, 300000);
     call_wait(&call);
     assert_int_equal(call.err, OK);
     turn_until_written(engine);
-    assert_in_range(counted(engine, STAT_WRITEBACK_CHUNKS) - extents, 1, 3);
+    assert_in_range(engine_stat(engine, STAT_WRITEBACK_CHUNKS) - extents, 1, 3);
     engine_append_each(engine, 3, 100);
     assert_int_equal(high_watermark(engine), 8);
     engine_stop_shard(engine);
@@ -240,7 +217,7 @@ static void check_large(struct engine *engine, const struct io_engine *io)
 static void a_large_append_goes_behind_what_was_gathered(void **state)
 {
     (void)state;
-    on_each_engine(check_large);
+    claim_on_wrapped_from(&usual, check_large);
 }
 
 static void check_drop(struct engine *engine, const struct io_engine *io)
@@ -259,7 +236,7 @@ static void check_drop(struct engine *engine, const struct io_engine *io)
 static void a_partition_is_dropped_while_it_gathers(void **state)
 {
     (void)state;
-    on_each_engine(check_drop);
+    claim_on_wrapped_from(&usual, check_drop);
 }
 
 int main(void)

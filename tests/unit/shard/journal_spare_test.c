@@ -18,11 +18,6 @@ static void on_each_engine(void (*claim)(struct engine *engine, const struct io_
     claim_on_wrapped_from(&(struct claim_start){.journals = {.cores = 1}}, claim);
 }
 
-static uint64_t stat_of(const struct engine *engine, enum stat_id stat)
-{
-    return engine->reactor.stats.counters[stat];
-}
-
 static bool has_journal(const struct engine *engine, uint32_t file)
 {
     char path[256];
@@ -59,9 +54,9 @@ static void assert_readable(struct engine *engine, uint64_t end)
 /* How many of the next `count` small appends, all acked, went through a journal. */
 static uint64_t append_journaled(struct engine *engine, uint32_t count)
 {
-    uint64_t before = stat_of(engine, STAT_JOURNAL_FRAMES);
+    uint64_t before = engine_stat(engine, STAT_JOURNAL_FRAMES);
     engine_append_each(engine, count, SMALL);
-    return stat_of(engine, STAT_JOURNAL_FRAMES) - before;
+    return engine_stat(engine, STAT_JOURNAL_FRAMES) - before;
 }
 
 static void check_taken(struct engine *engine, const struct io_engine *io)
@@ -72,11 +67,11 @@ static void check_taken(struct engine *engine, const struct io_engine *io)
     engine_append_each(engine, 1, SMALL); /* Acked from its file. */
     settle(engine);
     assert_int_equal(engine_fault.hits, 1);
-    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 1);
+    assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 1);
     assert_false(has_journal(engine, 0));
-    uint64_t blocks = stat_of(engine, STAT_JOURNAL_BLOCKS);
+    uint64_t blocks = engine_stat(engine, STAT_JOURNAL_BLOCKS);
     assert_int_equal(append_journaled(engine, 3), 3);
-    assert_true(stat_of(engine, STAT_JOURNAL_BLOCKS) > blocks);
+    assert_true(engine_stat(engine, STAT_JOURNAL_BLOCKS) > blocks);
     assert_readable(engine, 7);
     claim_crash(engine, io);
     assert_int_equal(engine->journals_opened.frames, 3); /* Only the new one counts. */
@@ -101,7 +96,7 @@ static void check_sync(struct engine *engine, const struct io_engine *io)
     fail_next(IO_WRITE, 1, ERR_IO);
     engine_append_each(engine, 1, SMALL);
     settle(engine);
-    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 1);
+    assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 1);
     call_sync(&call, engine);
     call_wait(&call);
     assert_int_equal(call.err, OK);
@@ -125,7 +120,7 @@ static void check_both(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_fault.hits, 2);
     assert_int_equal(append_journaled(engine, 2), 0); /* To the next file. */
     settle(engine);
-    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 0);
+    assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 0);
     assert_true(has_journal(engine, 0));
     assert_readable(engine, 5);
     claim_crash(engine, io);
@@ -146,7 +141,7 @@ static void check_twice(struct engine *engine, const struct io_engine *io)
         engine_append_each(engine, 2, SMALL);
         settle(engine);
         assert_int_equal(engine_fault.hits, 1);
-        assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 1);
+        assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 1);
     }
     assert_int_equal(append_journaled(engine, 2), 0);
     assert_readable(engine, 7);
@@ -184,7 +179,7 @@ static void check_manifest(struct engine *engine, const struct io_engine *io)
     assert_int_equal(call.err, OK);
     settle(engine);
     assert_int_equal(engine_fault.hits, 1);
-    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 0);
+    assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 0);
     assert_int_equal(append_journaled(engine, 2), 0);
     claim_crash(engine, io);
     assert_readable(engine, 5);
@@ -213,7 +208,7 @@ static void check_none(struct engine *engine, const struct io_engine *io)
     fail_next(IO_WRITE, 1, ERR_IO);
     engine_append_each(engine, 2, SMALL);
     settle(engine);
-    assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), 0);
+    assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 0);
     assert_readable(engine, 6);
     claim_crash(engine, io);
     assert_readable(engine, 6);
@@ -231,7 +226,7 @@ static void check_reused(struct engine *engine, const struct io_engine *io)
     for (uint32_t i = 0; i < 2; i++) {
         engine_kill(engine);
         assert_int_equal(engine_open_journals(engine, io), OK);
-        assert_int_equal(stat_of(engine, STAT_ZERO_BYTES), 0);
+        assert_int_equal(engine_stat(engine, STAT_ZERO_BYTES), 0);
         assert_false(has_journal(engine, 2));
         engine_open_shard(engine);
         assert_int_equal(engine_assign(engine), OK);
@@ -240,7 +235,7 @@ static void check_reused(struct engine *engine, const struct io_engine *io)
         fail_next(i == 1 ? IO_WRITE : IO_NONE, 1, ERR_IO);
         engine_append_each(engine, 1, SMALL);
         settle(engine);
-        assert_int_equal(stat_of(engine, STAT_JOURNALS_REPLACED), i == 1);
+        assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), i == 1);
     }
     claim_crash(engine, io);
     assert_readable(engine, 6);

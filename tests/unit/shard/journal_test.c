@@ -42,11 +42,6 @@ static const struct engine_journals small = {
 static const struct engine_journals growing = {
     .cores = 1, .bytes = 128 << 10, .bytes_max = 256 << 10};
 
-static uint64_t counted(const struct engine *engine, enum stat_id stat)
-{
-    return engine->reactor.stats.counters[stat];
-}
-
 static void batch_append(struct engine *engine, struct call *call, uint8_t *batch, uint32_t size,
                          int64_t timestamp)
 {
@@ -145,11 +140,11 @@ static void check_one_flush(struct engine *engine, const struct io_engine *io)
     static const uint64_t wanted[] = {1, 1, MANY, 1, 0};
     uint64_t before[5];
     for (uint32_t i = 0; i < 5; i++) {
-        before[i] = counted(engine, stats[i]);
+        before[i] = engine_stat(engine, stats[i]);
     }
     round_of_appends(engine, MANY, 100);
     for (uint32_t i = 0; i < 5; i++) {
-        assert_int_equal(counted(engine, stats[i]) - before[i], wanted[i]);
+        assert_int_equal(engine_stat(engine, stats[i]) - before[i], wanted[i]);
     }
 }
 
@@ -166,7 +161,7 @@ static void check_in_memory(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 5, 100); /* At 1000, 1001, ... */
     assert_int_equal(first_extent(engine, 0), 0);
-    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), 5);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_FRAMES), 5);
     assert_reads(engine, 5);
     call_offsets(&call, engine, 1003);
     assert_int_equal(call.err, OK);
@@ -191,8 +186,8 @@ static void check_direct(struct engine *engine, const struct io_engine *io)
     assert_int_equal(first_extent(engine, 0), 0);
     engine_append_each(engine, 1, 100000);
     assert_int_equal(first_extent(engine, 0), 4);
-    assert_int_equal(counted(engine, STAT_WRITEBACK_CHUNKS), 0);
-    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), 3);
+    assert_int_equal(engine_stat(engine, STAT_WRITEBACK_CHUNKS), 0);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_FRAMES), 3);
     assert_int_equal(engine->shard->journal->pinned_bytes, 0);
     assert_reads(engine, 4);
 }
@@ -207,9 +202,9 @@ static void check_laps(struct engine *engine, const struct io_engine *io)
 {
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 150, 1500); /* A block of 4 KiB each. */
-    assert_true(counted(engine, STAT_JOURNAL_BYTES) > 4 * small.bytes);
+    assert_true(engine_stat(engine, STAT_JOURNAL_BYTES) > 4 * small.bytes);
     assert_int_equal(file_size(engine, "journal/0.jnl"), small.bytes);
-    assert_true(counted(engine, STAT_WRITEBACK_CHUNKS) > 0);
+    assert_true(engine_stat(engine, STAT_WRITEBACK_CHUNKS) > 0);
     assert_true(engine->shard->journal->pinned_bytes <= small.bytes / 2);
     assert_reads(engine, 150);
     engine_crash(engine, io);
@@ -265,11 +260,11 @@ static void check_full(struct engine *engine, const struct io_engine *io)
     engine->id.partition = 9;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 150, 1500);
-    assert_true(counted(engine, STAT_JOURNAL_BYTES) <= small.bytes); /* Never round. */
-    uint64_t frames = counted(engine, STAT_JOURNAL_FRAMES);
+    assert_true(engine_stat(engine, STAT_JOURNAL_BYTES) <= small.bytes); /* Never round. */
+    uint64_t frames = engine_stat(engine, STAT_JOURNAL_FRAMES);
     assert_true(frames > 4);
     engine_append_each(engine, 20, 1500);
-    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), frames);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_FRAMES), frames);
     assert_reads(engine, 170);
     engine->id = failed;
     engine->segment_count = count;
@@ -327,7 +322,7 @@ static void check_no_space(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 3, 100);
     engine_stop_shard(engine);
-    uint64_t frames = counted(engine, STAT_JOURNAL_FRAMES);
+    uint64_t frames = engine_stat(engine, STAT_JOURNAL_FRAMES);
     engine_fault.err = ERR_NO_SPACE;
     engine_fault.hits = 0;
     engine_fault.op = IO_WRITE;
@@ -337,7 +332,7 @@ static void check_no_space(struct engine *engine, const struct io_engine *io)
     assert_null(engine->shard->journal);
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 3, 100);
-    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), frames);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_FRAMES), frames);
     assert_int_equal(first_extent(engine, 1), 1);
     assert_reads(engine, 6);
     engine_stop_shard(engine);
@@ -345,7 +340,7 @@ static void check_no_space(struct engine *engine, const struct io_engine *io)
     assert_non_null(engine->shard->journal);
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 1, 100);
-    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), frames + 1);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_FRAMES), frames + 1);
     assert_reads(engine, 7);
 }
 
@@ -369,7 +364,7 @@ static void check_drop(struct engine *engine, const struct io_engine *io)
     engine->id.partition = 9;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 150, 1500); /* Nothing holds the tail. */
-    assert_true(counted(engine, STAT_JOURNAL_BYTES) > 4 * small.bytes);
+    assert_true(engine_stat(engine, STAT_JOURNAL_BYTES) > 4 * small.bytes);
     engine_crash(engine, io);
     assert_int_equal(engine_assign(engine), OK);
     assert_reads(engine, 150);
@@ -386,10 +381,10 @@ static void check_os(struct engine *engine, const struct io_engine *io)
     engine->config.durability = DURABILITY_OS;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 1, 100);
-    uint64_t flushes = counted(engine, STAT_FLUSHES);
+    uint64_t flushes = engine_stat(engine, STAT_FLUSHES);
     engine_append_each(engine, 20, 100);
-    assert_int_equal(counted(engine, STAT_FLUSHES), flushes);
-    assert_int_equal(counted(engine, STAT_JOURNAL_FRAMES), 21);
+    assert_int_equal(engine_stat(engine, STAT_FLUSHES), flushes);
+    assert_int_equal(engine_stat(engine, STAT_JOURNAL_FRAMES), 21);
     engine_crash(engine, io);
     assert_int_equal(engine->journals_opened.frames, 21);
     assert_int_equal(engine_assign(engine), OK);

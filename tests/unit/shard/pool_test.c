@@ -21,11 +21,6 @@ static void on_each_engine(void (*claim)(struct engine *engine, const struct io_
     claim_on_wrapped_from(&(struct claim_start){.segment_records = RECORDS}, claim);
 }
 
-static uint64_t stat_of(const struct engine *engine, enum stat_id stat)
-{
-    return engine->reactor.stats.counters[stat];
-}
-
 /* Files in pool/. */
 static uint32_t pool_files(const struct engine *engine)
 {
@@ -84,20 +79,20 @@ static void check_saves(struct engine *engine, const struct io_engine *io)
     const uint32_t *seen = engine_fault.seen;
     remove_first(engine);
     assert_int_equal(pool_files(engine), 1);
-    assert_true(stat_of(engine, STAT_POOL_BYTES) > RECORDS * LARGE);
+    assert_true(engine_stat(engine, STAT_POOL_BYTES) > RECORDS * LARGE);
     engine_append_each(engine, RECORDS - 1, LARGE); /* The second segment is full. */
     settle(engine);
-    uint64_t zeros = stat_of(engine, STAT_ZERO_BYTES);
-    uint64_t written = stat_of(engine, STAT_FILE_WRITE_BYTES);
+    uint64_t zeros = engine_stat(engine, STAT_ZERO_BYTES);
+    uint64_t written = engine_stat(engine, STAT_FILE_WRITE_BYTES);
     uint32_t allocated = seen[IO_ALLOCATE];
     engine_append_each(engine, RECORDS - 1, LARGE); /* The third, on the file of the first. */
     settle(engine);
-    assert_int_equal(stat_of(engine, STAT_SEGMENTS_RECYCLED), 1);
-    assert_int_equal(stat_of(engine, STAT_POOL_BYTES), 0);
+    assert_int_equal(engine_stat(engine, STAT_SEGMENTS_RECYCLED), 1);
+    assert_int_equal(engine_stat(engine, STAT_POOL_BYTES), 0);
     assert_int_equal(pool_files(engine), 0);
-    assert_int_equal(stat_of(engine, STAT_ZERO_BYTES), zeros);
+    assert_int_equal(engine_stat(engine, STAT_ZERO_BYTES), zeros);
     assert_int_equal(seen[IO_ALLOCATE], allocated);
-    written = stat_of(engine, STAT_FILE_WRITE_BYTES) - written;
+    written = engine_stat(engine, STAT_FILE_WRITE_BYTES) - written;
     assert_true(written < (uint64_t)(RECORDS - 1) * LARGE * 11 / 10); /* A byte for a byte. */
     assert_readable(engine, RECORDS, 3 * RECORDS - 1);
     for (uint32_t i = 0; i < 2; i++) {
@@ -122,8 +117,8 @@ static void check_steady(struct engine *engine, const struct io_engine *io)
         engine_append_each(engine, RECORDS, LARGE);
         trim_to(engine, RECORDS * (i + 1));
         assert_int_equal(pool_files(engine), 1);
-        assert_int_equal(stat_of(engine, STAT_SEGMENTS_RECYCLED), i);
-        uint64_t now = stat_of(engine, STAT_ZERO_BYTES);
+        assert_int_equal(engine_stat(engine, STAT_SEGMENTS_RECYCLED), i);
+        uint64_t now = engine_stat(engine, STAT_ZERO_BYTES);
         assert_true(i == 1 || now == zeros); /* The second segment was the last new file. */
         zeros = now;
     }
@@ -180,7 +175,7 @@ static void check_failures(struct engine *engine, const struct io_engine *io)
         engine_fault.op = IO_NONE;
         assert_false(engine_has_file(engine, id));
         assert_int_equal(pool_files(engine), 0);
-        assert_int_equal(stat_of(engine, STAT_POOL_BYTES), 0);
+        assert_int_equal(engine_stat(engine, STAT_POOL_BYTES), 0);
     }
     assert_readable(engine, 4 * RECORDS, 4 * RECORDS + 1);
 }
@@ -200,7 +195,7 @@ static void check_damaged(struct engine *engine, const struct io_engine *io)
     assert_int_equal(read_at(engine, 0), ERR_DAMAGED);
     trim_to(engine, RECORDS);
     assert_int_equal(pool_files(engine), 0);
-    assert_int_equal(stat_of(engine, STAT_SEGMENTS_REMOVED), 1);
+    assert_int_equal(engine_stat(engine, STAT_SEGMENTS_REMOVED), 1);
 }
 
 static void a_damaged_file_is_not_used_again(void **state)
@@ -250,7 +245,7 @@ static void check_full(struct engine *engine, const struct io_engine *io)
     engine_append_each(engine, 1, 900000); /* Longer than the file. */
     assert_int_equal(engine_fault.hits, 1);
     assert_int_equal(pool_files(engine), 0);
-    assert_int_equal(stat_of(engine, STAT_POOL_BYTES), 0);
+    assert_int_equal(engine_stat(engine, STAT_POOL_BYTES), 0);
     assert_readable(engine, RECORDS, RECORDS + 3);
 }
 
@@ -273,7 +268,7 @@ static void check_dropped(struct engine *engine, const struct io_engine *io)
     engine->id.topic.bytes[0]++;
     assert_int_equal(engine_assign(engine), OK);
     engine_append_each(engine, 1, 100);
-    assert_int_equal(stat_of(engine, STAT_SEGMENTS_RECYCLED), 1);
+    assert_int_equal(engine_stat(engine, STAT_SEGMENTS_RECYCLED), 1);
     assert_readable(engine, 0, 1);
     claim_crash(engine, io);
     assert_readable(engine, 0, 1);
@@ -294,7 +289,7 @@ static void check_given_back(struct engine *engine, const struct io_engine *io)
     engine_append_each(engine, RECORDS - 1, LARGE);
     engine_append_each(engine, RECORDS + 1, 100);
     settle(engine);
-    assert_int_equal(stat_of(engine, STAT_SEGMENTS_RECYCLED), 1);
+    assert_int_equal(engine_stat(engine, STAT_SEGMENTS_RECYCLED), 1);
     engine_segment_path(engine, 1, path, sizeof(path));
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
