@@ -331,7 +331,8 @@ static void spoil_no_file(struct engine *engine)
 static void spoil_foreign_file(struct engine *engine)
 {
     static uint8_t other[COPY_BYTES];
-    bytes_write(FILE_OF(1), 0, other, whole(FILE_OF(0), other));
+    size_t size = whole(FILE_OF(0), other);
+    bytes_write(FILE_OF(1), 0, other, size);
 }
 
 static void spoil_seal_block(struct engine *engine)
