@@ -1,5 +1,6 @@
 # The engine's tests share a shard on a directory of its own.
-set(SHARD_ENGINE_FIXTURE ${CMAKE_SOURCE_DIR}/tests/unit/shard/engine_fixture.c)
+set(SHARD_ENGINE_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/engine_fixture.c
+  ${CMAKE_CURRENT_LIST_DIR}/engine_calls.c)
 set(SHARD_CLAIM_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/claim_fixture.c ${SHARD_ENGINE_FIXTURE})
 unit_test(shard/append SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/cached SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
