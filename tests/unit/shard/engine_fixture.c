@@ -268,6 +268,19 @@ void engine_open_shard(struct engine *engine)
     }
     err = shard_open(&engine->shard, &engine->reactor, &options);
     ASSERT(err == OK);
+    if (engine->with.still && engine->shard->journal != NULL) {
+        engine_still(engine);
+    }
+}
+
+void engine_still(struct engine *engine)
+{
+    struct journal *journal = engine->shard->journal;
+    ASSERT(journal != NULL);
+    timer_stop(&engine->reactor, &journal->timer);
+    timer_stop(&engine->reactor, &journal->gather_timer);
+    timer_start(&engine->reactor, &journal->timer, UINT64_C(3600000) * NS_PER_MS);
+    timer_start(&engine->reactor, &journal->gather_timer, UINT64_C(3600000) * NS_PER_MS);
 }
 
 static void engine_run(const char *format, const char *dir)

@@ -15,6 +15,7 @@ struct engine_journals {
     uint32_t core;
     uint64_t bytes, bytes_max;
     uint64_t milestone_bytes; /* How far apart they are; 0: as usual. */
+    bool still;               /* Nothing is done because time has passed: see engine_still(). */
 };
 
 struct engine {
@@ -98,6 +99,9 @@ void engine_start_journaled(struct engine *engine, const struct io_engine *io,
                             const struct engine_journals *with);
 void engine_end(struct engine *engine); /* Stops if it runs; removes the directory. */
 void engine_open_shard(struct engine *engine);
+/* Puts the timers of journal and gathered appends far off, so that what is counted is the same
+ * however slowly the process runs. `still` does so from the start. */
+void engine_still(struct engine *engine);
 void engine_stop_shard(struct engine *engine); /* And writes the MANIFEST of an orderly stop. */
 /* Opens reactor and journals, no shard; OK, or what engine->journals_opened.message is about. */
 enum err engine_open_journals(struct engine *engine, const struct io_engine *io);
