@@ -19,7 +19,7 @@
 
 enum {
     SLAB_BYTES_MIN = 4 << 10,
-    SLAB_BYTES_MAX = 16 << 10, /* So much may a partition hold beyond what counts. */
+    SLAB_BYTES_MAX = 16 << 10, /* All of it counts as held, however little it has. */
 };
 
 static void commit_gather(struct partition *partition);
@@ -342,9 +342,7 @@ static void commit_keep(struct commit *commit, struct block *block, uint32_t at,
 {
     struct partition *partition = commit->partition;
     uint32_t bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + body_bytes, 8);
-    bool shared = block == partition->writer.gather || block == partition->writer.slab;
-    struct tail_frame *frame =
-        tail_add(partition->shard, partition, block, shared ? bytes : block->size);
+    struct tail_frame *frame = tail_add(partition->shard, partition, block);
     commit->frame = frame;
     if (frame == NULL) {
         block_unref(block);
@@ -434,23 +432,32 @@ static void commit_submit(struct partition *partition, struct block *block,
 static void commit_memory(struct completion *done)
 {
     struct partition *partition = CONTAINER_OF(done, struct partition, commit_memory.done);
+    struct shard *shard = partition->shard;
     ASSERT(partition->commit_waits);
+    ASSERT(shard->commits_wait_bytes >= partition->commit_memory.size);
     partition->commit_waits = false;
+    shard->commits_wait_bytes -= partition->commit_memory.size;
     commit_gather(partition);
     commit_rest(partition);
-    shard_leave(partition->shard, partition);
+    shard_leave(shard, partition);
 }
 
+/* What is pinned may have all of it: some of that goes to the files, and then out of memory. */
 static void commit_await_memory(struct partition *partition, uint32_t size)
 {
-    struct reactor *reactor = partition->shard->reactor;
+    struct shard *shard = partition->shard;
+    struct reactor *reactor = shard->reactor;
     COVER("commit waits for memory");
     partition->commit_waits = true;
     partition->commit_memory.size = size;
     partition->commit_memory.class = MEMORY_APPEND;
     completion_init(&partition->commit_memory.done, commit_memory);
-    shard_enter(partition->shard, partition);
+    shard->commits_wait_bytes += size;
+    shard_enter(shard, partition);
     memory_await(reactor->memory, reactor, &partition->commit_memory);
+    if (shard->journal != NULL) {
+        writeback_kick(shard->journal);
+    }
 }
 
 /* Chooses the way of the next frame. False: it waits for a block of the journal, or for a write to

@@ -308,7 +308,7 @@ void journal_add(struct partition *partition, struct commit *commit)
     frame->journal_seq = write->seq;
     journal_live(journal, write->seq)->pins++;
     journal->pinned_bytes += frame->frame_bytes;
-    journal->pinned_memory += frame->charge;
+    tail_hold(frame, &journal->pinned_memory);
     commit->in_journal = true;
     shard_enter(partition->shard, partition);
     list_push_back(&write->commits, &commit->journal_node);
@@ -325,7 +325,7 @@ void journal_unpin(struct journal *journal, struct tail_frame *frame)
     live->pins--;
     frame->journal_seq = 0;
     journal->pinned_bytes -= frame->frame_bytes;
-    journal->pinned_memory -= frame->charge;
+    tail_let_go(frame, &journal->pinned_memory);
     journal_replace(journal);
 }
 

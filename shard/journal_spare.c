@@ -45,10 +45,13 @@ static void spare_forget_pins(struct journal *journal)
 {
     struct list *node;
     list_for_each (node, &journal->shard->tail_pinned) {
-        CONTAINER_OF(node, struct tail_frame, in_shard)->journal_seq = 0;
+        struct tail_frame *frame = CONTAINER_OF(node, struct tail_frame, in_shard);
+        if (frame->journal_seq != 0) {
+            tail_let_go(frame, &journal->pinned_memory);
+        }
+        frame->journal_seq = 0;
     }
     journal->pinned_bytes = 0;
-    journal->pinned_memory = 0;
 }
 
 static void spare_open_step(struct journal *journal, uint32_t flags);

@@ -52,9 +52,9 @@ struct tail_frame {
     uint32_t frame_at, frame_bytes; /* The frame in the block, padded to 8. */
     uint32_t data_at, data_size;    /* Its batches in the block. */
     int64_t timestamp_max;
-    uint32_t charge;      /* What it counts for in the cache: a block may have several frames. */
     bool pinned;          /* Not in its file yet: the only copy in memory, served from here. */
     bool gathered;        /* See gather.c. */
+    bool counted;         /* Its block is, as held; see tail_hold(). */
     uint64_t journal_seq; /* The live block that holds it; 0: none. */
 };
 
@@ -148,12 +148,11 @@ struct writer {
     struct commit commits[COMMITS_MAX];
     uint32_t extent_head, extent_tail; /* Writes to the file, modulo EXTENTS_MAX. */
     struct extent_write extents[EXTENTS_MAX];
-    struct tail_frame *pinned;      /* The first pinned frame; NULL: none. */
-    struct tail_frame *unwritten;   /* The first one that no write to the file holds; NULL: none. */
-    uint64_t unwritten_bytes;       /* Of it and all behind it. */
-    uint64_t unwritten_blocks;      /* What they take in the file if each is written alone. */
-    struct block *gather;           /* Takes the next frames, see gather.c; NULL: none. */
-    struct tail_frame *gather_last; /* The last one in it; NULL: it is written already. */
+    struct tail_frame *pinned;    /* The first pinned frame; NULL: none. */
+    struct tail_frame *unwritten; /* The first one that no write to the file holds; NULL: none. */
+    uint64_t unwritten_bytes;     /* Of it and all behind it. */
+    uint64_t unwritten_blocks;    /* What they take in the file if each is written alone. */
+    struct block *gather;         /* Takes the next frames, see gather.c; NULL: none. */
     uint32_t gather_used;
     uint32_t gather_bytes; /* Size of the next block. */
     bool gather_old;       /* The block was there at the last tick. */
@@ -250,9 +249,10 @@ struct shard {
     struct list tail_pinned; /* Those that may not. */
     struct list tail_free;
     struct tail_frame *tail_frames;
-    uint32_t tail_frames_used; /* Ever. */
-    uint64_t tail_bytes, tail_bytes_max;
-    struct journal *journal; /* NULL: there is none. */
+    uint32_t tail_frames_used;           /* Ever. */
+    uint64_t tail_bytes, tail_bytes_max; /* Whole blocks. */
+    uint64_t commits_wait_bytes;         /* Of memory that commits wait for. */
+    struct journal *journal;             /* NULL: there is none. */
     struct file_pool pool;
     struct list files; /* Open and not pinned, least recently used first. */
     uint32_t files_open, files_idle;
@@ -384,10 +384,11 @@ uint32_t gather_pressure(const struct shard *shard); /* Of what may be pinned, o
 
 /* tail.c */
 void tail_init(struct shard *shard);
-/* `charge`: of the block's bytes, those that go with this frame. */
-struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block,
-                            uint32_t charge);
-void tail_charge(struct tail_frame *frame, uint32_t more);
+struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block);
+/* The frame must stay until its file has it: its whole block counts in `*held`, once, until none of
+ * its frames must stay any more. */
+void tail_hold(struct tail_frame *frame, uint64_t *held);
+void tail_let_go(struct tail_frame *frame, uint64_t *held);
 void tail_unpin(struct tail_frame *frame); /* It is in its file. */
 bool tail_room(const struct shard *shard); /* tail_add() will not fail. */
 void tail_drop(struct tail_frame *frame);
