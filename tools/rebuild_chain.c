@@ -58,11 +58,11 @@ static enum err rebuild_gather_missing(const struct rebuild *rebuild,
 {
     struct journal_view_segment missing;
     enum err err = OK;
-    for (uint32_t i = 0; err == OK && rebuild_missing(rebuild, i, &missing); i++) {
+    uint32_t i = rebuild_told_first(rebuild, rebuild->missing, rebuild->missing_count, &chain->id);
+    for (; err == OK && rebuild_missing(rebuild, i, &missing); i++) {
         const struct segment_record *record = missing.record;
-        if (record->partition != chain->id.partition ||
-            !topic_id_equal(&record->topic, &chain->id.topic)) {
-            continue;
+        if (!rebuild_id_equal(&rebuild->missing[i].id, &chain->id)) {
+            break;
         }
         struct survey_segment segment = {
             .info =
@@ -242,12 +242,16 @@ static enum err rebuild_chain(struct rebuild *rebuild, struct rebuild_partition 
 static enum err rebuild_chain_missing(struct rebuild *rebuild, const struct rebuild_topic *topic)
 {
     const struct rebuild_partition *first = &rebuild->partitions[topic->at];
-    struct journal_view_segment missing;
+    const struct partition_id from = {.topic = first->first->header.topic};
     enum err err = OK;
-    for (uint32_t i = 0; err == OK && rebuild_missing(rebuild, i, &missing); i++) {
-        const struct partition_id id = {missing.record->topic, missing.record->partition};
-        if (!first->left_out && topic_id_equal(&id.topic, &first->first->header.topic) &&
-            survey_find(&rebuild->survey, &id) == NULL) {
+    uint32_t i = rebuild_told_first(rebuild, rebuild->missing, rebuild->missing_count, &from);
+    for (; err == OK && i < rebuild->missing_count; i++) {
+        const struct partition_id id = rebuild->missing[i].id;
+        rebuild_step(rebuild);
+        if (!topic_id_equal(&id.topic, &from.topic)) {
+            break;
+        }
+        if (!first->left_out && survey_find(&rebuild->survey, &id) == NULL) {
             struct rebuild_partition none = {0};
             err = rebuild_chain(rebuild, &none, &id, topic->name);
         }
