@@ -176,8 +176,7 @@ void rebuild_find(struct rebuild_partition *partition, const char *finding, cons
     partition->loss = partition->loss || loss;
 }
 
-/* Where a file says that its segment ends. */
-static uint64_t rebuild_end(const struct log_file *file)
+uint64_t rebuild_end(const struct log_file *file)
 {
     return file->sealed ? max_u64(file->seal.end_offset, file->header.base_offset)
                         : file->offset_end;

@@ -31,6 +31,9 @@ NODISCARD enum err rebuild_listen(struct rebuild *rebuild);
 uint32_t rebuild_told_first(const struct rebuild *rebuild, const struct rebuild_told *rows,
                             uint32_t count, const struct partition_id *id);
 
+/* Where a file says that its segment ends. */
+uint64_t rebuild_end(const struct log_file *file);
+
 bool rebuild_chain_has(const struct survey_partition *chain, uint64_t segment_id);
 
 /* Fills rebuild->survey, a chain for each partition whose topic is not left out. ERR_NO_MEMORY. */

@@ -195,11 +195,73 @@ static void of_topics_with_one_name_the_one_written_last_has_it(void **state)
     fixture_teardown(&fixture);
 }
 
+/* --- Of two segments of one base. --- */
+
+/* The full one first; `second` is what stands behind it. The chain must have the full one. */
+static void check_full_one_wins(const struct file_spec *first, const struct file_spec *second)
+{
+    struct manifest none = {0};
+    struct fixture fixture;
+    fixture_setup(&fixture, &none);
+    add_file(&fixture, first);
+    add_file(&fixture, second);
+    assert_int_equal(rebuild_plan(&fixture.rebuild), OK);
+    const struct rebuild *rebuild = &fixture.rebuild;
+    bool first_full = first->end > first->base;
+    assert_false(rebuild->files[first_full ? 0 : 1].left_out);
+    assert_int_equal(rebuild->survey.partition_count, 1);
+    const struct survey_partition *chain = &rebuild->survey.partitions[0];
+    assert_int_equal(chain->segment_count, 1);
+    assert_int_equal(chain->segments[0].info.id, first_full ? first->id : second->id);
+    assert_true(chain->epoch > max_u32(first->epoch, second->epoch));
+    const struct segment_info *info = &chain->segments[0].info;
+    assert_true(info->state == SEGMENT_OPEN || info->end_offset == 10);
+    fixture_teardown(&fixture);
+}
+
+static void an_empty_segment_never_wins_over_one_that_has_records(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) { /* Sealed or not, both of them. */
+        struct file_spec full = {.name = "t", .id = 1, .end = 10, .sealed = i % 2 != 0};
+        struct file_spec empty = {.name = "t", .id = 2, .sealed = i / 2 != 0};
+        full.epoch = 1;
+        empty.epoch = 2;
+        check_full_one_wins(&full, &empty);
+        full.epoch = 2;
+        empty.epoch = 1;
+        check_full_one_wins(&empty, &full);
+        full.epoch = 1; /* Somewhere inside. */
+        empty.epoch = 2;
+        empty.base = 4;
+        empty.end = 4;
+        check_full_one_wins(&full, &empty);
+    }
+}
+
+static void an_empty_segment_behind_the_records_stays(void **state)
+{
+    (void)state;
+    struct manifest none = {0};
+    struct fixture fixture;
+    fixture_setup(&fixture, &none);
+    add_file(&fixture, &(struct file_spec){.name = "t", .id = 1, .epoch = 1, .end = 10});
+    add_file(&fixture,
+             &(struct file_spec){.name = "t", .id = 2, .epoch = 2, .base = 10, .end = 10});
+    assert_int_equal(rebuild_plan(&fixture.rebuild), OK);
+    assert_null(fixture.rebuild.partitions[0].finding);
+    assert_int_equal(fixture.rebuild.survey.partitions[0].segments[0].info.end_offset, 10);
+    assert_int_equal(fixture.rebuild.survey.partitions[0].segment_count, 2);
+    fixture_teardown(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_it_does_grows_with_the_topics_and_not_with_their_square),
         cmocka_unit_test(of_topics_with_one_name_the_one_written_last_has_it),
+        cmocka_unit_test(an_empty_segment_never_wins_over_one_that_has_records),
+        cmocka_unit_test(an_empty_segment_behind_the_records_stays),
     };
     return cmocka_run_group_tests_name("tools/rebuild", tests, NULL, NULL);
 }
