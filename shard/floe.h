@@ -17,7 +17,8 @@
  * nothing is shared and nothing is locked; a call from another thread gets FLOE_ERR_THREAD. With
  * options.shared the handle has a thread of its own inside and may be used from any thread; what
  * several threads append at the same time is flushed together. A reader and a struct floe_pending
- * are used by one thread at a time in any case. The library's own threads take no signals. After
+ * are used by one thread at a time in any case. The library's own threads take no signals (but
+ * SIGBUS with options.buffered = 2; what a host's handler of it may do says floe(3)). After
  * fork() the child must not use a handle of its parent.
  *
  * ERRORS. Every function that can fail returns FLOE_OK (0), FLOE_END (1, where it says so) or one
