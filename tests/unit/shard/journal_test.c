@@ -21,6 +21,10 @@ enum { MANY = 64 };
 
 static const struct claim_start usual = {.journals = {.cores = 1, .still = true},
                                          .unassigned = true};
+/* Nothing is written back, though each of the first appends had a block of its own. */
+static const struct claim_start roomy = {
+    .journals = {.cores = 1, .bytes = 16 << 20, .bytes_max = 16 << 20, .still = true},
+    .unassigned = true};
 static const struct claim_start small = {
     .journals = {.cores = 1, .bytes = 128 << 10, .bytes_max = 128 << 10}, .unassigned = true};
 static const struct claim_start growing = {
@@ -136,7 +140,7 @@ static void check_one_flush(struct engine *engine, const struct io_engine *io)
 static void small_appends_of_all_partitions_share_one_flush(void **state)
 {
     (void)state;
-    claim_on_wrapped_from(&usual, check_one_flush);
+    claim_on_wrapped_from(&roomy, check_one_flush);
 }
 
 static void check_in_memory(struct engine *engine, const struct io_engine *io)
