@@ -200,6 +200,70 @@ static void a_crash_of_a_rebuild_loses_nothing(void **state)
     on_each_engine(check_crashes);
 }
 
+/* As if the file was made anew behind the back of its checkpoint. */
+static void raise_generation(struct engine *engine)
+{
+    uint8_t block[SEGMENT_HEADER_BYTES];
+    struct segment_header header;
+    char path[256];
+    engine_peek(engine, 0, 0, block, sizeof(block));
+    assert_int_equal(segment_header_decode(block, &header), OK);
+    header.file_generation++;
+    segment_header_encode(&header, block);
+    engine_segment_path(engine, 0, path, sizeof(path));
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fwrite(block, 1, sizeof(block), file), sizeof(block));
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A start's bytes read, with a checkpoint behind two large extents. */
+static uint64_t start_behind_checkpoint(struct engine *engine, const struct io_engine *io,
+                                        bool raise, uint64_t *position)
+{
+    struct call call;
+    for (uint32_t i = 0; i < 2; i++) {
+        append_large(&call, engine);
+        call_wait(&call);
+        assert_int_equal(call.err, OK);
+    }
+    struct journal *journal = engine->shard->journal;
+    journal->records_due = true;
+    journal_kick(journal);
+    settle(engine);
+    engine_append_each(engine, 1, SMALL);
+    *position = shard_partition(engine->shard, &engine->id)->segments[0]->position_end;
+    engine_kill(engine);
+    if (raise) {
+        raise_generation(engine);
+    }
+    assert_int_equal(engine_open_journals(engine, io), OK);
+    uint64_t bytes = engine->journals_opened.bytes_read;
+    assert_int_equal(engine->journals_opened.frames, 1);
+    engine_open_shard(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_readable(engine, 3);
+    return bytes;
+}
+
+static void check_checkpoint(struct engine *engine, const struct io_engine *io)
+{
+    struct claim_start start = {.journals = {.cores = 1}};
+    struct engine *other = claim_begin(io, &start);
+    uint64_t position;
+    uint64_t bytes = start_behind_checkpoint(engine, io, false, &position);
+    assert_true(position > SEGMENT_DATA_POSITION + 2 * (uint64_t)LARGE);
+    uint64_t again = start_behind_checkpoint(other, io, true, &position);
+    assert_int_equal(again - bytes, position - SEGMENT_DATA_POSITION);
+    claim_end(other);
+}
+
+static void a_checkpoint_of_an_older_file_has_no_position(void **state)
+{
+    (void)state;
+    on_each_engine(check_checkpoint);
+}
+
 /* Something fails while the file is made anew. */
 static void check_second(struct engine *engine, const struct io_engine *io)
 {
@@ -332,6 +396,7 @@ int main(void)
         cmocka_unit_test(what_a_file_has_is_copied),
         cmocka_unit_test(a_roll_makes_the_file_anew),
         cmocka_unit_test(a_crash_of_a_rebuild_loses_nothing),
+        cmocka_unit_test(a_checkpoint_of_an_older_file_has_no_position),
         cmocka_unit_test(a_second_failure_ends_the_shard),
         cmocka_unit_test(reserved_blocks_without_space_end_the_shard),
         cmocka_unit_test(who_waits_hears_that_there_is_no_way_on),
