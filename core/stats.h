@@ -52,6 +52,7 @@
     X(FETCH_PARKED, "fetches that waited for data or for memory")                                  \
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
+    X(SEGMENTS_REBUILT, "segments whose file was made anew after a failed write")                  \
     X(SEGMENTS_REMOVED, "segments trimmed or no longer retained")                                  \
     X(SEGMENTS_RECYCLED, "segments whose file was one of a removed segment")                       \
     X(POOL_BYTES, "bytes of files of removed segments that wait to be used again")                 \

@@ -41,6 +41,7 @@ bool commit_idle(const struct partition *partition)
 static void commit_rest(struct partition *partition)
 {
     append_pump(partition);
+    rebuild_mend(partition);
     if (partition->roll.state == ROLL_DRAIN && commit_idle(partition) &&
         writeback_flush(partition)) {
         roll_drained(partition);
@@ -112,6 +113,8 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     commit->acked = true;
     partition->high_watermark = commit->offset_end;
     partition->writer.durable_chain = commit->chain_end;
+    partition->writer.acked_ms = commit->last_ms;
+    partition->writer.acked_seq_next = commit->seq_next;
     if (partition->producers != NULL) {
         producer_commit(partition->producers, commit->offset_end);
     }
@@ -182,7 +185,7 @@ static void commit_settle_all(struct partition *partition)
         struct reactor *reactor = partition->shard->reactor;
         histogram_record(&reactor->stats.commit_ns, reactor->now_ns - commit->started_ns);
         bool early = commit->acked;
-        bool sound = commit->err == OK && !writer->broken;
+        bool sound = commit->err == OK && !writer->broken && !partition->shard->dead;
         if (!sound) {
             commit_fail(partition, commit);
         } else if (!early) {
@@ -293,6 +296,8 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
         at += size;
         request_queue_push(&commit->requests, request);
     }
+    commit->last_ms = partition->last_ms;
+    commit->seq_next = partition->seq_next;
     return offset;
 }
 
@@ -529,7 +534,7 @@ static void commit_gather(struct partition *partition)
     struct writer *writer = &partition->writer;
     struct reactor *reactor = partition->shard->reactor;
     while (commit_wanted(partition) && writer->tail - writer->head < COMMITS_MAX &&
-           !partition->commit_waits && !writer->failed) {
+           !partition->commit_waits && !writer->failed && !partition->shard->dead) {
         struct commit_plan plan = {0};
         plan.count = commit_measure(partition, &plan.body_bytes);
         plan.frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + plan.body_bytes, 8);

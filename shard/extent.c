@@ -1,7 +1,8 @@
 /* Writes to the file of an open segment. Each adds one extent: frames in offset order, on fresh
  * blocks. A frame counts as being in the file only if every earlier write to that file has ended
  * well, so the ends of writes are taken in the order in which they began. After the first failure
- * the file takes nothing more: what was acked stays in memory, and in the journal. */
+ * the file takes nothing more: what was acked stays in memory, and in the journal, until the file
+ * is made anew (rebuild.c). */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -165,6 +166,29 @@ static void extent_end(struct partition *partition, const struct extent_write *e
     }
 }
 
+/* Is a failed journal about to be followed by its spare? That needs every file. */
+static bool extent_is_needed(const struct shard *shard)
+{
+    const struct journal *journal = shard->journal;
+    return journal != NULL && journal->failed && (journal->spare_id != 0 || journal->replacing) &&
+           !shard->stopping;
+}
+
+/* The failures that nothing mends. */
+static void extent_judge(struct partition *partition, enum err err)
+{
+    char path[SHARD_PATH_BYTES];
+    segment_path(partition_open_segment(partition), path);
+    if (err == ERR_NO_SPACE) {
+        shard_fail(partition->shard, "blocks of a segment's file that exist have no space", path,
+                   err);
+    } else if (extent_is_needed(partition->shard)) {
+        COVER("a file fails while a spare journal takes over");
+        shard_fail(partition->shard, "a journal failed, and then a file that takes its records",
+                   path, err);
+    }
+}
+
 /* Whoever waited for this file alone has failed; what a block of the journal holds has not. */
 static void extent_fail(struct partition *partition, const struct extent_write *extent)
 {
@@ -175,6 +199,7 @@ static void extent_fail(struct partition *partition, const struct extent_write *
                   " err=%s",
                   partition->name, partition->id.partition, partition->high_watermark,
                   err_name(extent->err));
+        extent_judge(partition, extent->err);
     }
     writer->failed = true;
     for (uint32_t i = writer->head; i != writer->tail; i++) {

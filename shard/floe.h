@@ -27,6 +27,12 @@
  * pointers to handles are names that the library looks up, never addresses that it follows; records
  * and outputs must be what they seem.) Outputs are set only with FLOE_OK, unless said.
  *
+ * A file that failed is made anew, and a journal that failed is followed by its spare. When that
+ * fails, too, or the disk has no space for what it had promised to hold, the handle is dead: what
+ * was appended with FLOE_OK is safe, and every call answers FLOE_ERR_IO, floe_close() too, which
+ * closes it all the same. A log line says what failed (floe_set_log()). Opened again, once the disk
+ * is sound, the directory is put in order.
+ *
  * SIZES are in bytes, times in milliseconds since 1970, UTC. */
 #pragma once
 

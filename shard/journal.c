@@ -258,6 +258,7 @@ static void journal_put_record(struct journal *journal, struct segment *segment)
         .durability = (uint8_t)segment->info.durability,
         .replication_factor = segment->info.replication_factor,
         .ack_quorum = segment->info.ack_quorum,
+        .file_generation = segment->file_generation,
         .boot = partition->shard->options.boot,
         .log_start = partition->log_start,
         .timestamp_max = segment->timestamp_max,

@@ -103,7 +103,8 @@ struct journal {
     struct io sync_io; /* Behind everybody's back: blocks that were written plainly. */
     uint64_t sync_seq, sync_tail_seq;
     bool syncing, sync_wanted;
-    bool replacing; /* The spare is on its way. */
+    bool replacing;   /* The spare is on its way. */
+    bool spare_taken; /* It has taken over. */
     struct journals_change change;
     uint64_t lap_started_ns;
     char path[512];

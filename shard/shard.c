@@ -186,11 +186,12 @@ static void shard_stop_step(struct completion *work)
         return;
     }
     if (!shard->closing) {
-        if (!shard_flush(shard) || shard_seal_one(shard) || !pool_stop(shard)) {
+        bool open = !shard->dead && (!shard_flush(shard) || shard_seal_one(shard));
+        if (open || !pool_stop(shard)) {
             return;
         }
         shard->closing = true;
-        shard->clean = shard_all_written(shard);
+        shard->clean = !shard->dead && shard_all_written(shard);
         journal_stop(shard);
         for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
             for (struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
@@ -339,8 +340,8 @@ void shard_submit(struct shard *shard, struct request *request)
         request->fetch.parked = false;
         request->fetch.pressed = false;
     }
-    if (shard->stopping) {
-        request_finish(shard->reactor, request, ERR_NOT_READY);
+    if (shard->stopping || shard->dead) {
+        request_finish(shard->reactor, request, shard->dead ? ERR_IO : ERR_NOT_READY);
         return;
     }
     struct partition **at = shard_find(shard, &request->partition);

@@ -75,8 +75,9 @@ struct commit {
     struct request_queue requests;
     uint64_t offset_first, offset_end, chain_end, started_ns;
     int64_t timestamp_max;
-    uint64_t log_start; /* As its frame says. */
-    bool acked;         /* When it was submitted. */
+    uint64_t last_ms, seq_next; /* As the partition's, behind it. */
+    uint64_t log_start;         /* As its frame says. */
+    bool acked;                 /* When it was submitted. */
 };
 
 /* One write to the file of a segment: frames in offset order, on fresh blocks. */
@@ -101,6 +102,8 @@ struct segment {
     struct segment_info info;
     struct list lru; /* In shard->files while open and unpinned. */
     int fd;          /* -1: not open. */
+    int fd_before;   /* Of the file before a rebuild, which readers may use; -1: none. */
+    uint32_t file_generation;
     uint32_t pins;
     bool file_made; /* By this life's roll: the file is in place and durable, and has a writer. */
     bool loaded;    /* The index is complete, or reaches to valid_end. */
@@ -139,12 +142,13 @@ struct writer {
     uint64_t position;      /* Where the next extent goes. */
     uint64_t allocated_end; /* Blocks below exist. */
     uint64_t allocate_step;
-    uint64_t submitted_end;  /* Offset behind the last commit submitted. */
-    uint64_t journaled_end;  /* Offset behind the last one that the journal took. */
-    uint64_t chain;          /* Behind the last commit submitted. */
-    uint64_t durable_chain;  /* Behind the last one acked. */
-    uint64_t records, bytes; /* Staged since the segment began. */
-    uint32_t head, tail;     /* Commits [head, tail) are in flight, modulo COMMITS_MAX. */
+    uint64_t submitted_end;            /* Offset behind the last commit submitted. */
+    uint64_t journaled_end;            /* Offset behind the last one that the journal took. */
+    uint64_t chain;                    /* Behind the last commit submitted. */
+    uint64_t durable_chain;            /* Behind the last one acked. */
+    uint64_t acked_ms, acked_seq_next; /* As the partition's, behind the last one acked. */
+    uint64_t records, bytes;           /* Staged since the segment began. */
+    uint32_t head, tail;               /* Commits [head, tail) are in flight, modulo COMMITS_MAX. */
     struct commit commits[COMMITS_MAX];
     uint32_t extent_head, extent_tail; /* Writes to the file, modulo EXTENTS_MAX. */
     struct extent_write extents[EXTENTS_MAX];
@@ -163,6 +167,8 @@ struct writer {
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
     bool broken;    /* So did a commit: those behind it fail, too. */
+    bool rebuilt;   /* It failed, and another file has all that was acked: see rebuild.c. */
+    bool mending;   /* It failed, and a roll was begun for that. */
     bool seal_done; /* Trailer and seal block were tried. */
 };
 
@@ -269,7 +275,10 @@ struct shard {
     uint32_t recovering;
     uint32_t active; /* As a partition's, and closes. */
     bool stopping, closing, stopped;
-    bool clean; /* At the end: see shard_is_clean(). */
+    bool clean;          /* At the end: see shard_is_clean(). */
+    bool dead;           /* See fail.c. */
+    uint32_t rebuilding; /* Files of segments. */
+    struct completion fail_work;
     struct completion *stop_done;
     struct completion stop_work;
 };
@@ -349,6 +358,11 @@ uint64_t milestone_reserve(const struct partition *partition);
 void milestone_pump(struct partition *partition, uint64_t after);
 /* No frame from this offset on may go to the file yet. */
 uint64_t milestone_limit(const struct partition *partition);
+
+/* fail.c */
+/* No safe way on: `what` failed, of `file`. Does not return where the process ends; elsewhere
+ * nothing is acked from here on, and the caller leaves its work undone. */
+void shard_fail(struct shard *shard, const char *what, const char *file, enum err err);
 
 /* writeback.c */
 void writeback_add(struct partition *partition, struct tail_frame *frame);
@@ -434,8 +448,15 @@ bool files_may_make(struct shard *shard); /* One more for an open segment. */
 void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,
                 struct completion *done);
 
+/* rebuild.c */
+/* Has the file of the open segment failed, and acked records in it? */
+bool rebuild_wanted(const struct partition *partition);
+void rebuild_mend(struct partition *partition); /* Then it rolls, whether anybody appends or not. */
+void rebuild_start(struct partition *partition); /* Ends with roll_rebuilt(). */
+
 /* store.c */
 void roll_start(struct partition *partition);
+void roll_rebuilt(struct partition *partition, bool made);
 void roll_drained(struct partition *partition); /* Commits came to rest. */
 
 /* load.c */

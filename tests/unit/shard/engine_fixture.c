@@ -161,6 +161,15 @@ static void engine_trim(void *context, struct shard_trim *trim)
     engine_answer_to_trim(engine, trim);
 }
 
+static void engine_failed(void *context, const struct shard_failure *failure)
+{
+    struct engine *engine = context;
+    ASSERT(failure->what != NULL);
+    engine->failures++;
+    engine->failure = failure->err;
+    (void)snprintf(engine->failure_file, sizeof(engine->failure_file), "%s", failure->file);
+}
+
 void engine_answer_trim(struct engine *engine)
 {
     struct shard_trim *trim = engine->trim_held;
@@ -247,7 +256,10 @@ void engine_open_shard(struct engine *engine)
 {
     struct shard_options options = {
         .data_dir = engine->dir,
-        .hooks = {.context = engine, .roll = engine_roll, .trim = engine_trim},
+        .hooks = {.context = engine,
+                  .roll = engine_roll,
+                  .trim = engine_trim,
+                  .fail = engine_failed},
         .node_id = 1,
         .boot = ++engine->boot,
         .partitions_max = 128,
@@ -388,6 +400,9 @@ void engine_kill(struct engine *engine)
     memcpy(segments, engine->segments, sizeof(segments));
     (void)snprintf(copy, sizeof(copy), "%s %s.crash", engine->dir, engine->dir);
     engine_run("cp -a", copy);
+    if (engine_fault.hold) { /* It happened too late. */
+        engine_let_go(engine, OK);
+    }
     engine_close_reactor(engine);
     engine_run("rm -rf", engine->dir);
     (void)snprintf(copy, sizeof(copy), "%s.crash %s", engine->dir, engine->dir);

@@ -48,6 +48,9 @@ struct engine {
     struct journals *journals;
     bool killed;
     struct journals_open journals_opened; /* What the last start took, or said. */
+    uint32_t failures;                    /* Shards that found no safe way on. */
+    enum err failure;                     /* The last one, and of which file. */
+    char failure_file[512];
 };
 
 /* One request and when it came home (1 = first). */
