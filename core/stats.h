@@ -22,6 +22,7 @@
     X(FILE_WRITE_BYTES, "bytes written to files")                                                  \
     X(ZERO_BYTES, "bytes of zeros written ahead to files")                                         \
     X(FLUSHES, "durable writes and syncs")                                                         \
+    X(FLUSHES_SPARED, "writes to files that were made durable by the sync of another")             \
     X(CONNECTIONS_ACCEPTED, "connections accepted")                                                \
     X(CONNECTIONS_CLOSED, "connections closed")                                                    \
     X(RECV_BYTES, "bytes received")                                                                \

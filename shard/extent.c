@@ -38,6 +38,7 @@ struct extent_write *extent_begin(struct partition *partition)
         .position = writer->position,
         .timestamp_max = INT64_MIN,
     };
+    list_init(&extent->group_node);
     return extent;
 }
 
@@ -226,23 +227,20 @@ static void extent_settle(struct partition *partition)
             extent->err = extent->err == OK ? ERR_STORAGE : extent->err;
             extent_fail(partition, extent);
         }
-        block_unref(extent->block);
-        extent->block = NULL;
+        if (extent->block != NULL) {
+            block_unref(extent->block);
+            extent->block = NULL;
+        }
         writer->extent_head++;
     }
 }
 
-static void extent_written(struct completion *done)
+void extent_settled(struct extent_write *extent, enum err err)
 {
-    struct extent_write *extent = CONTAINER_OF(done, struct extent_write, io.done);
     struct partition *partition = extent->partition;
     struct shard *shard = partition->shard;
     extent->ended = true;
-    extent->err = done->result < 0 ? (enum err)done->result : OK;
-    if (extent->chunk) {
-        ASSERT(shard->journal->chunks > 0);
-        shard->journal->chunks--;
-    }
+    extent->err = err;
     extent_settle(partition);
     commit_settle(partition);
     if (shard->journal != NULL) {
@@ -251,6 +249,30 @@ static void extent_written(struct completion *done)
         writeback_kick(shard->journal);
     }
     shard_leave(shard, partition);
+}
+
+static void extent_written(struct completion *done)
+{
+    struct extent_write *extent = CONTAINER_OF(done, struct extent_write, io.done);
+    struct shard *shard = extent->partition->shard;
+    if (extent->chunk) {
+        ASSERT(shard->journal->chunks > 0);
+        shard->journal->chunks--;
+    }
+    if (extent->durable) {
+        ASSERT(shard->flush_group.flying > 0);
+        shard->flush_group.flying--;
+    }
+    if (done->result < 0 || !extent->grouped) {
+        extent_settled(extent, done->result < 0 ? (enum err)done->result : OK);
+        return;
+    }
+    block_unref(extent->block);
+    extent->block = NULL;
+    flush_group_add(extent);
+    if (shard->journal != NULL) {
+        writeback_kick(shard->journal);
+    }
 }
 
 void extent_submit(struct extent_write *extent, struct block *block, uint32_t used)
@@ -290,12 +312,17 @@ void extent_send(struct extent_write *extent, struct block *block)
     writer->position += extent->size - (rewrites ? DISK_BLOCK_BYTES : 0);
     writer->extent_tail++;
     pool_wrote(partition->shard, extent->size);
-    bool durable = segment->info.durability == DURABILITY_DISK &&
-                   !(extent->chunk && MUTANT("write-back-cached"));
-    uint32_t flags = durable ? IO_WRITE_DURABLE : 0U;
+    extent->durable = segment->info.durability == DURABILITY_DISK &&
+                      !(extent->chunk && MUTANT("write-back-cached"));
+    extent->grouped = extent->durable && flush_group_takes(extent);
+    partition->shard->flush_group.flying += extent->durable;
+    uint32_t flags = extent->durable && !extent->grouped ? IO_WRITE_DURABLE : 0U;
     completion_init(&extent->io.done, extent_written);
     io_write(&extent->io, segment->fd, block->data, extent->size, extent->position, flags);
     shard_enter(partition->shard, partition);
     io_submit(partition->shard->reactor, &extent->io);
+    if (!extent->chunk) {
+        flush_group_hurry(partition); /* It ends no sooner than those before it. */
+    }
     stats_add(&partition->shard->reactor->stats, STAT_SEGMENT_BYTES, extent->size);
 }

@@ -242,6 +242,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     tail_init(made);
     lend_init(made);
     pool_init(made);
+    flush_group_init(made);
     for (uint32_t i = 0; i < SHARD_READERS; i++) {
         made->readers[i].next = made->readers_free;
         made->readers_free = &made->readers[i];

@@ -85,9 +85,13 @@ struct extent_write {
     struct io io;
     struct partition *partition;
     bool ended;
-    bool chunk;            /* Written back. */
-    struct commit *commit; /* Else the one whose frame stands last. */
-    const uint8_t *last;   /* The frame that stands last, in `block`. */
+    bool chunk;             /* Written back. */
+    bool durable;           /* Is to be when it ends, */
+    bool grouped;           /* by a sync that it shares: see flush_group.c; */
+    bool hurried;           /* soon, for somebody waits. */
+    struct list group_node; /* Waits for that one. */
+    struct commit *commit;  /* Else the one whose frame stands last. */
+    const uint8_t *last;    /* The frame that stands last, in `block`. */
     enum err err;
     struct block *block;
     uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
@@ -104,6 +108,7 @@ struct segment {
     int fd;          /* -1: not open. */
     int fd_before;   /* Of the file before a rebuild, which readers may use; -1: none. */
     uint32_t file_generation;
+    uint64_t flush_domain; /* While it is written: see io.open.flush_domain. */
     uint32_t pins;
     bool file_made; /* By this life's roll: the file is in place and durable, and has a writer. */
     bool loaded;    /* The index is complete, or reaches to valid_end. */
@@ -246,6 +251,20 @@ struct reader {
     uint64_t offset, offset_end;
 };
 
+/* Writes to files that one sync makes durable. */
+struct flush_group {
+    uint64_t domain;              /* Of the first file that had one; others write by themselves. */
+    struct list written, syncing; /* extent_write */
+    uint64_t bytes;               /* Of `written`. */
+    uint32_t count;               /* In both lists. */
+    uint32_t flying;              /* Writes that are to be durable, and have not come back. */
+    bool hurry;                   /* Somebody waits for one of them. */
+    struct io io;
+    bool running;
+    struct completion work;
+    struct timer timer;
+};
+
 struct shard {
     struct reactor *reactor;
     struct shard_options options;
@@ -259,6 +278,7 @@ struct shard {
     uint64_t tail_bytes, tail_bytes_max; /* Whole blocks. */
     uint64_t commits_wait_bytes;         /* Of memory that commits wait for. */
     struct journal *journal;             /* NULL: there is none. */
+    struct flush_group flush_group;
     struct file_pool pool;
     struct list files; /* Open and not pinned, least recently used first. */
     uint32_t files_open, files_idle;
@@ -347,6 +367,18 @@ uint32_t extent_take(struct extent_write *extent, const struct block *block);
 void extent_send(struct extent_write *extent, struct block *block);
 /* What it adds to the index of its segment. */
 NODISCARD enum err extent_index(const struct extent_write *extent, struct segment_index *index);
+
+/* The write has come back, and is durable as far as it was to be. */
+void extent_settled(struct extent_write *extent, enum err err);
+
+/* flush_group.c */
+void flush_group_init(struct shard *shard);
+void flush_group_join(struct shard *shard, uint64_t domain); /* Of a file that was opened. */
+/* Before it is sent: may its write be a plain one? */
+bool flush_group_takes(const struct extent_write *extent);
+void flush_group_add(struct extent_write *extent); /* It is written; ends by extent_settled(). */
+/* Writes of this partition are wanted soon. */
+void flush_group_hurry(struct partition *partition);
 
 /* milestone_write.c */
 void milestone_begin(struct partition *partition); /* A file was made. */

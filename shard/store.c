@@ -501,6 +501,8 @@ static void roll_step(struct completion *done)
     }
     if (state == ROLL_OPEN) {
         roll->fd = done->result;
+        partition_open_segment(partition)->flush_domain = roll->io.open.flush_domain;
+        flush_group_join(partition->shard, roll->io.open.flush_domain);
     }
     if (state == roll->state) {
         state = roll_pass(partition, state, done->result);

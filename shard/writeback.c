@@ -192,6 +192,7 @@ bool writeback_flush(struct partition *partition)
 {
     while (writeback_wanted(partition) && writeback_chunk(partition, BLOCK_BYTES_MAX, 0)) {
     }
+    flush_group_hurry(partition);
     return extent_idle(partition) && !writeback_wanted(partition);
 }
 

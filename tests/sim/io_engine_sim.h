@@ -38,6 +38,7 @@ struct sim_disk_manners {
     enum sim_files again_files; /* ...on these. */
     bool sync_loses;            /* ... and these are never written, though a later sync says so. */
     bool flush_whole;     /* A durable write is a write and a flush of its file, not that alone. */
+    bool flush_device;    /* A sync is a flush of what all files wrote over durable blocks, too. */
     uint32_t slow_chance; /* Of a flush, in percent: it takes up to SIM_SLOW_NS. */
     bool refuses_direct;  /* As tmpfs did. */
 };

@@ -57,6 +57,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(doubles, "lives with two troubles")                                                          \
     X(jumps, "jumps of the clock")                                                                 \
     X(whole_flushes, "disks that flush whole files")                                               \
+    X(device_flushes, "disks that flush all files")                                                \
     X(slow, "slow flushes")                                                                        \
     X(syncs_lost, "failed syncs that lost what they should have kept")                             \
     X(rotten, "rotten segments")                                                                   \

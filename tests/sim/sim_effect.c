@@ -58,6 +58,7 @@ static int32_t sim_open_file(struct sim_node *node, struct io *io)
         return inode;
     }
     io->open.direct = (io->flags & IO_OPEN_DIRECT) != 0 && !node->manners.refuses_direct;
+    io->open.flush_domain = io->open.direct && node->manners.flush_device ? 1 : 0;
     struct sim_fd entry = {.kind = SIM_FD_FILE,
                            .number = inode,
                            .write = (io->flags & IO_OPEN_WRITE) != 0,
@@ -152,6 +153,9 @@ static int32_t sim_sync(struct sim_node *node, const struct io *io)
         return ERR_IO; /* What was dirty stays so: lost at a cut, or written by luck. */
     }
     disk_sync(node->disk, sim_fd(node, io->fd)->number, io->engine[NOTE_MOMENT]);
+    if (node->manners.flush_device) {
+        disk_flush(node->disk, io->engine[NOTE_MOMENT]);
+    }
     return OK;
 }
 

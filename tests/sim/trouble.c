@@ -29,8 +29,13 @@ void trouble_draw_mix(struct run *run)
         .jumps = prng_chance(prng, 30),
         .flush_whole = prng_chance(prng, 30),
         .sync_loses = prng_chance(prng, 85),
+        .flush_device = prng_chance(prng, 40),
     };
+    /* No page cache is between a direct write and the drive: what a failed flush leaves in its
+     * cache the next one finds there. */
+    mix->sync_loses = mix->sync_loses && !mix->flush_device;
     run->counts->whole_flushes += mix->flush_whole;
+    run->counts->device_flushes += mix->flush_device;
 }
 
 static void trouble_full(struct run *run)
@@ -127,6 +132,7 @@ void trouble_begin(struct run *run)
 {
     run->full_for = 0;
     run->manners.flush_whole = run->mix.flush_whole;
+    run->manners.flush_device = run->mix.flush_device;
     run->manners.sync_loses = run->mix.sync_loses;
     run->manners.slow_chance = run->life.quiet ? 0 : run->mix.slow_chance;
     if (run->mix.jumps && prng_chance(run->prng, 50)) {
