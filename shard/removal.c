@@ -5,6 +5,10 @@
  *     LISTING, once in a life: names in the directory that are older than the map's first segment
  *              -> SWEEPING them. A crash left them
  *
+ * An empty segment is not in the map once it is sealed, but its file is there: it goes with those
+ * around it, by another look at the names. Else it would stand alone, before a gap, and a survey
+ * would miss what was removed.
+ *
  * Where a file goes no directory is synced: a name that comes back after a power cut is swept. */
 #include "core/assert.h"
 #include "core/cover.h"
@@ -86,6 +90,16 @@ static bool removal_is_doomed(const struct removal *removal, uint64_t id)
     return false;
 }
 
+static bool removal_is_known(const struct partition *partition, uint64_t id)
+{
+    for (uint32_t i = 0; i < partition->segment_count; i++) {
+        if (partition->segments[i]->info.id == id) {
+            return true;
+        }
+    }
+    return id == UINT64_MAX;
+}
+
 /* Unlinks the next name that is older than all that the map knows. */
 static void removal_sweep(struct partition *partition)
 {
@@ -102,6 +116,10 @@ static void removal_sweep(struct partition *partition)
             io_unlink(&removal->io, partition->recycle.path);
             removal_io(removal, REMOVAL_SWEEPING);
             return;
+        }
+        if (id >= removal->oldest && !removal->between && !removal_is_known(partition, id)) {
+            COVER("a file that the map does not know is between its segments");
+            removal->between = true;
         }
     }
     removal_next(partition);
@@ -123,6 +141,7 @@ static void removal_step(struct completion *done)
         return;
     case REMOVAL_LISTING:
         removal->names_at = 0;
+        removal->between = false;
         removal->names_bytes = done->result < 0 ? 0 : (uint32_t)done->result;
         removal->swept =
             done->result == ERR_NOT_FOUND || (done->result >= 0 && !removal->io.list.more);
@@ -180,6 +199,7 @@ void removal_take(struct partition *partition, uint64_t first_kept)
                 partition->segment_count * sizeof(*partition->segments));
         tail_drop_below(partition, partition->segments[0]->info.base_offset);
         /* First what an earlier life left: it is older, and must not stay behind a gap. */
+        removal->swept = removal->swept && !removal->between;
         removal_list(partition);
         removal_wake(partition);
     }

@@ -169,6 +169,7 @@ struct removal {
     uint32_t names_at, names_bytes;
     uint64_t oldest; /* Id: what is less is swept. */
     bool swept;
+    bool between; /* A file of an empty segment stands between those that the map has. */
 };
 
 /* Of all partitions of the core. */

@@ -152,6 +152,41 @@ static void segments_below_the_log_start_go(void **state)
     claim_on_wrapped(check_segments);
 }
 
+/* The file of an empty segment, which the map has not, goes with those around it. */
+static void check_between(struct engine *engine, const struct io_engine *io)
+{
+    (void)io;
+    char path[256];
+    engine->config.segment_records = 2;
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, 4, 100);
+    uint64_t empty = engine->segments[1].id + 1;
+    engine->next_segment++;
+    engine_append_each(engine, 3, 100);
+    assert_int_equal(engine->segment_count, 4);
+    assert_int_equal(engine->segments[2].id, empty + 1);
+    uint64_t id = engine->segments[0].id;
+    engine->segments[0].id = empty;
+    engine_segment_path(engine, 0, path, sizeof(path));
+    engine->segments[0].id = id;
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(trim_to(engine, 2), 2);
+    until_left(engine, 3);
+    assert_true(engine_has_file(engine, empty));
+    assert_int_equal(trim_to(engine, 5), 5);
+    until_left(engine, 2);
+    assert_false(engine_has_file(engine, empty));
+    assert_true(engine_has_file(engine, engine->segments[0].id));
+}
+
+static void a_file_between_goes_with_those_around_it(void **state)
+{
+    (void)state;
+    claim_on_wrapped(check_between);
+}
+
 static void check_closed(struct engine *engine, const struct io_engine *io)
 {
     struct call call;
@@ -352,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_trim_is_known_and_survives_a_crash),
         cmocka_unit_test(trims_ride_with_appends),
         cmocka_unit_test(segments_below_the_log_start_go),
+        cmocka_unit_test(a_file_between_goes_with_those_around_it),
         cmocka_unit_test(without_an_open_segment_the_map_is_told),
         cmocka_unit_test(where_a_file_takes_no_more_the_map_is_told),
         cmocka_unit_test(readers_of_what_goes_are_answered),
