@@ -255,6 +255,7 @@ static enum err journals_remember(struct journals *journals)
     if (journals->known == NULL) {
         return ERR_NO_MEMORY;
     }
+    manifest->generation += replay->manifests;
     manifest->record_count = 0;
     manifest->journal_count = replay->retained ? manifest->journal_count : 0;
     for (uint32_t i = 0; i < replay->segment_count; i++) {

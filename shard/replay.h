@@ -16,8 +16,10 @@
 #include "core/io.h"
 #include "core/reactor.h"
 #include "shard/journal_block.h"
-#include "shard/manifest.h"
+#include "shard/manifest_store.h"
+#include "shard/renew.h"
 #include "shard/survey.h"
+#include "shard/walk.h"
 
 enum { REPLAY_WINDOW_BYTES = 1 << 20, REPLAY_PATH_BYTES = 512, REPLAY_MESSAGE_BYTES = 512 };
 
@@ -96,7 +98,8 @@ struct replay {
     struct replay_walk *walk; /* Of the segment that is looked at. */
     struct survey survey;     /* Behind a hole. */
     /* Out: */
-    bool retained; /* Frames stay in the journals alone: they must stay named. */
+    uint32_t manifests; /* So many were stored meanwhile. */
+    bool retained;      /* Frames stay in the journals alone: they must stay named. */
     uint64_t bytes_read, bytes_written, frames_written, segments_written;
 };
 
@@ -143,3 +146,38 @@ void replay_finish(struct replay *replay, enum err err);
 /* Starts reading `size` bytes at `position` of `fd` into the window, which grows for it. */
 NODISCARD enum err replay_read(struct replay *replay, int fd, uint64_t position, uint32_t size);
 void replay_count(struct replay *replay, int32_t bytes); /* So many were read. */
+
+/* replay_renew.c */
+struct replay_renew {
+    struct replay *replay;
+    struct manifest doubt;
+    struct manifest_store store;
+    struct renew renew;
+};
+
+/* The file of the segment at hand is made anew; fires `done` as struct renew does. */
+void replay_renew_start(struct replay_renew *renew, struct replay *replay, int fd, const char *path,
+                        struct completion *done);
+
+/* replay_later.c */
+
+/* An extent that stands behind the sound end. */
+struct later_extent {
+    uint64_t position, offset_first, chain;
+    uint32_t boot;
+};
+
+struct replay_later {
+    struct later_extent *rows; /* By malloc(). */
+    uint32_t count, capacity;
+};
+
+/* Those in the first `size` bytes of the window. ERR_NO_MEMORY. */
+NODISCARD enum err replay_later_note(struct replay_later *later, const struct replay *replay,
+                                     const struct walk *walk, uint32_t size);
+
+/* The sound extent behind the gap at `position` that continues the frames which the journals have
+ * for it, the first *end of `entries`. NULL: there is none. */
+const struct later_extent *replay_later_find(const struct replay_later *later,
+                                             const struct replay_entry *entries, uint32_t count,
+                                             uint64_t position, uint32_t *end);

@@ -1,6 +1,10 @@
 /* One segment after the other: where its file ends, and which frames of the journals follow.
  *
  *     OPEN -> SYNC -> HEAD -> WALK ... -> [HUNT ...] -> WRITE ... -> SYNC_WRITTEN -> CLOSE -> next
+ *               ^---- RENEW -> CLOSE_OLD: a sync or a write failed; once
+ *
+ * A file that failed is made anew (renew.h) and looked at from its start: what is read of the old
+ * one may be in a cache alone, and a later sync would not say so. A second failure ends the start.
  *
  * The named cases (storage.md C):
  *     sealed            its frames are not replayed; nothing of it is remembered
@@ -49,18 +53,15 @@ enum segment_step {
     STEP_WRITE,
     STEP_SYNC_WRITTEN,
     STEP_CLOSE,
-};
-
-/* An extent that stands behind the sound end. */
-struct later_extent {
-    uint64_t position, offset_first, chain;
-    uint32_t boot;
+    STEP_CLOSE_OLD,
+    STEP_STOP,
 };
 
 struct replay_walk {
+    struct replay *replay;
     struct walk walk;
-    struct later_extent *later;
-    uint32_t later_count, later_capacity, heals;
+    struct replay_later later;
+    uint32_t heals;
     int fd;
     uint64_t hunted;    /* Where the last extent behind the sound end begins. */
     uint32_t asked;     /* Bytes of the read under way. */
@@ -68,6 +69,9 @@ struct replay_walk {
     uint64_t reach;     /* Where the frames that follow end. */
     uint8_t *out;       /* The extent that is written. */
     bool dirty;         /* Written, and not synced. */
+    bool renewed;       /* A file that failed was made anew. */
+    struct replay_renew renew;
+    struct completion done; /* Of that. */
     char path[REPLAY_PATH_BYTES];
 };
 
@@ -104,7 +108,7 @@ static void segment_next(struct replay *replay)
 {
     struct replay_walk *walk = replay->walk;
     free(walk->out);
-    free(walk->later);
+    free(walk->later.rows);
     *walk = (struct replay_walk){.fd = -1};
     while (replay->segment_at < replay->segment_count && !segment_now(replay)->known) {
         COVER("a journal has frames of a segment without a record");
@@ -175,6 +179,64 @@ static void segment_fail(struct replay *replay, enum err err)
     segment_close(replay);
 }
 
+static void segment_end(struct replay *replay, enum err err)
+{
+    free(replay->walk->out);
+    free(replay->walk->later.rows);
+    free(replay->walk);
+    replay->walk = NULL;
+    replay_finish(replay, err);
+}
+
+static void segment_renewed(struct completion *done)
+{
+    struct replay_walk *walk = CONTAINER_OF(done, struct replay_walk, done);
+    struct replay *replay = walk->replay;
+    if (done->result < 0) {
+        replay->err = (enum err)done->result;
+        snprintf(replay->message, sizeof(replay->message),
+                 "%.300s failed, and then what was to take its place: %s. What was acked is safe. "
+                 "Look at the disk (dmesg, smartctl, df), then start floe again",
+                 walk->path, err_text(replay->err));
+        io_close(&replay->io, walk->fd);
+        segment_go(replay, STEP_STOP);
+        return;
+    }
+    int fd = walk->fd;
+    walk->fd = done->result;
+    segment_now(replay)->record.marks &= ~(uint32_t)SEGMENT_MARK_FAILED;
+    io_close(&replay->io, fd);
+    segment_go(replay, STEP_CLOSE_OLD);
+}
+
+static void segment_make_anew(struct replay *replay)
+{
+    struct replay_walk *walk = replay->walk;
+    walk->renewed = true;
+    walk->dirty = false;
+    walk->replay = replay;
+    completion_init(&walk->done, segment_renewed);
+    replay_renew_start(&walk->renew, replay, walk->fd, walk->path, &walk->done);
+}
+
+/* Does what failed ask for a new file? */
+static bool segment_renew(struct replay *replay, enum segment_step step, enum err err)
+{
+    struct replay_walk *walk = replay->walk;
+    bool wrote =
+        step == STEP_SYNC || step == STEP_HEAL || step == STEP_WRITE || step == STEP_SYNC_WRITTEN;
+    if (!wrote || err == ERR_NO_SPACE) {
+        return false;
+    }
+    if (walk->renewed) {
+        completion_init(&walk->done, segment_renewed);
+        completion_fire(replay->reactor, &walk->done, err);
+        return true;
+    }
+    segment_make_anew(replay);
+    return true;
+}
+
 /* No descriptor is left: that says nothing about the file, and the next start may have one. */
 static void segment_refused(struct replay *replay)
 {
@@ -183,11 +245,7 @@ static void segment_refused(struct replay *replay)
              "cannot open %.300s: no descriptor is left. Raise the limit of open files (ulimit -n, "
              "LimitNOFILE=, fs.file-max)",
              replay->walk->path);
-    free(replay->walk->out);
-    free(replay->walk->later);
-    free(replay->walk);
-    replay->walk = NULL;
-    replay_finish(replay, ERR_LIMIT);
+    segment_end(replay, ERR_LIMIT);
 }
 
 /* Which frames follow the sound end of the file. */
@@ -209,27 +267,6 @@ static void segment_find_frames(struct replay *replay)
         *entry = replay->entries[walk->end];
         replay->entries[walk->end++] = taken;
     }
-}
-
-/* The sound extent behind the gap that continues the frames which the journals have for it; *end:
- * the entry behind the last of these. NULL: there is none. */
-static const struct later_extent *segment_find_later(struct replay *replay, uint32_t *end)
-{
-    const struct replay_walk *walk = replay->walk;
-    uint64_t bytes = EXTENT_HEADER_BYTES;
-    for (uint32_t i = walk->next; i < walk->end; i++) {
-        const struct replay_entry *entry = &replay->entries[i];
-        bytes += entry->size;
-        for (uint32_t j = 0; j < walk->later_count; j++) {
-            const struct later_extent *later = &walk->later[j];
-            if (later->offset_first == entry->offset_end && later->chain == entry->chain_end &&
-                later->position - walk->walk.position >= bytes) {
-                *end = i + 1;
-                return later;
-            }
-        }
-    }
-    return NULL;
 }
 
 /* Room for an extent of `bytes`. */
@@ -277,7 +314,10 @@ static bool segment_heal(struct replay *replay)
 {
     struct replay_walk *walk = replay->walk;
     uint32_t end;
-    const struct later_extent *later = segment_find_later(replay, &end);
+    const struct later_extent *later =
+        replay_later_find(&walk->later, &replay->entries[walk->next], walk->end - walk->next,
+                          walk->walk.position, &end);
+    end += walk->next;
     if (later == NULL || walk->heals == REPLAY_HEALS_MAX) {
         return false;
     }
@@ -300,7 +340,7 @@ static void segment_decide(struct replay *replay)
     struct replay_segment *segment = segment_now(replay);
     segment->evidence = max_u64(segment->evidence, walk->walk.evidence);
     segment_find_frames(replay);
-    if (walk->later_count > 0 && segment_heal(replay)) {
+    if (walk->later.count > 0 && segment_heal(replay)) {
         return;
     }
     enum replay_verdict verdict = replay_judge(segment, walk->reach);
@@ -346,32 +386,6 @@ static void segment_write(struct replay *replay)
     }
 }
 
-/* Notes the extents of the window that stand behind the sound end. */
-static enum err segment_note_later(struct replay *replay, uint32_t size)
-{
-    struct replay_walk *walk = replay->walk;
-    for (uint32_t at = 0; size - at >= DISK_BLOCK_BYTES; at += DISK_BLOCK_BYTES) {
-        struct extent_header extent;
-        if (extent_header_at(replay->window + at, walk->walk.salt, replay->window_position + at,
-                             &extent) != OK ||
-            extent.type != EXTENT_FRAMES || extent.boot < walk->walk.boot) {
-            continue;
-        }
-        if (walk->later_count == walk->later_capacity) {
-            uint32_t capacity = max_u32(64, walk->later_capacity * 2);
-            struct later_extent *grown = realloc(walk->later, capacity * sizeof(*grown));
-            if (grown == NULL) {
-                return ERR_NO_MEMORY;
-            }
-            walk->later = grown;
-            walk->later_capacity = capacity;
-        }
-        walk->later[walk->later_count++] =
-            (struct later_extent){extent.position, extent.offset_first, extent.chain, extent.boot};
-    }
-    return OK;
-}
-
 /* Behind the sound end: does the walk go on behind a milestone? Does an extent say that more was
  * durable? */
 static void segment_hunt(struct replay *replay, uint32_t size)
@@ -385,7 +399,7 @@ static void segment_hunt(struct replay *replay, uint32_t size)
     }
     walk->walk.evidence = extent_evidence(data, walk->walk.salt, position, walk->walk.evidence);
     walk->hunted = extent_last(data, walk->walk.salt, position, walk->hunted);
-    enum err err = segment_note_later(replay, size);
+    enum err err = replay_later_note(&walk->later, replay, &walk->walk, size);
     if (err != OK) {
         segment_fail(replay, err);
         return;
@@ -411,7 +425,7 @@ static void segment_walk(struct replay *replay, uint32_t size)
             return;
         }
         if (err != OK) {
-            walk->later_count = 0;
+            walk->later.count = 0;
             walk->hunted = walk->walk.position;
             segment_read(replay, STEP_HUNT, walk->walk.position + DISK_BLOCK_BYTES,
                          REPLAY_WINDOW_BYTES);
@@ -453,6 +467,7 @@ static void segment_head(struct replay *replay, uint32_t size)
         segment_close(replay); /* Its shard will look. */
         return;
     }
+    walk->later.count = 0;
     walk->walk = (struct walk){
         .segment_id = record->segment_id,
         .salt = record->salt,
@@ -477,6 +492,7 @@ static void segment_opened(struct replay *replay, int32_t result)
     if (result == ERR_NOT_FOUND) {
         /* Its topic was deleted; or it is lost, and its shard will ask. */
         COVER("a segment with a record has no file");
+        segment_now(replay)->record.marks &= ~(uint32_t)SEGMENT_MARK_FAILED;
         segment_now(replay)->record.marks |= SEGMENT_MARK_MISSING;
         segment_close(replay);
         return;
@@ -486,13 +502,17 @@ static void segment_opened(struct replay *replay, int32_t result)
         segment_read(replay, STEP_HEAD, 0, SEGMENT_DATA_POSITION);
         return;
     }
+    if ((segment_now(replay)->record.marks & SEGMENT_MARK_FAILED) != 0) {
+        segment_make_anew(replay);
+        return;
+    }
     io_sync(&replay->io, replay->walk->fd);
     segment_go(replay, STEP_SYNC);
 }
 
 static void walk_on(struct replay *replay)
 {
-    replay->walk->later_count = 0;
+    replay->walk->later.count = 0;
     segment_read(replay, STEP_WALK, replay->walk->walk.position, REPLAY_WINDOW_BYTES);
 }
 
@@ -504,6 +524,9 @@ static void segment_step(struct completion *done)
     int32_t result = done->result;
     if (step == STEP_OPEN && result == ERR_LIMIT) {
         segment_refused(replay);
+        return;
+    }
+    if (result < 0 && segment_renew(replay, step, (enum err)result)) {
         return;
     }
     if (result < 0 && result != ERR_NOT_FOUND) {
@@ -519,6 +542,7 @@ static void segment_step(struct completion *done)
         segment_opened(replay, result);
         return;
     case STEP_SYNC:
+    case STEP_CLOSE_OLD:
         segment_read(replay, STEP_HEAD, 0, SEGMENT_DATA_POSITION);
         return;
     case STEP_HEAD:
@@ -542,6 +566,9 @@ static void segment_step(struct completion *done)
     case STEP_CLOSE:
         replay->segment_at++;
         segment_next(replay);
+        return;
+    case STEP_STOP:
+        segment_end(replay, replay->err);
         return;
     }
     UNREACHABLE();

@@ -22,6 +22,7 @@ enum segment_mark {
     SEGMENT_MARK_DAMAGED = 1, /* Acked records between the valid end and `maybe_end` are lost. */
     SEGMENT_MARK_SUSPECT = 2, /* A lost part of a journal may have held its acked records. */
     SEGMENT_MARK_MISSING = 4, /* There was a file. */
+    SEGMENT_MARK_FAILED = 32, /* A start met a failed sync or write of the file: it is made anew. */
 };
 
 struct segment_record {
