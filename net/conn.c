@@ -1,5 +1,5 @@
-/* Calls and the bytes that leave: finished calls, in the order of their arrival, become one send per
- * turn. conn_input.c makes calls of what arrives; conn_life.c begins and ends it all.
+/* Calls and the bytes that leave: finished calls, in the order of their arrival, become one send
+ * per turn. conn_input.c makes calls of what arrives; conn_life.c begins and ends it all.
  *
  *     OPEN --- the peer's end, a malformed frame, stop ---> ENDING --- all answered ---> DEAD
  *       +----- send failed, stalled, silent --------------------------------------------> DEAD

@@ -3,6 +3,8 @@
  *     recv (lent buffer) -> copied into one block -> frames point into it -> calls, in FIFO order
  *     recv (block of its own) <- a frame longer than what has arrived, or a peer in full flow
  *
+ * The first bytes of a connection tell its protocol (door.h), unless its listener did.
+ *
  * Reading stops (nothing is received, so TCP slows the peer) while CONN_CALLS_MAX calls are alive,
  * CONN_QUEUED_BYTES_MAX wait to be sent, memory is out, or a call waits to be alone: a Fetch does,
  * so that a peer which sends many and reads nothing holds the memory of one. Out of memory for a
@@ -13,6 +15,7 @@
 #include "core/assert.h"
 #include "core/log.h"
 #include "net/conn_internal.h"
+#include "net/door.h"
 #include "net/server.h"
 
 #include <string.h>
@@ -86,36 +89,61 @@ static bool conn_memory_low(const struct conn *conn)
     return stats.used_bytes[MEMORY_RECEIVE] >= stats.limit_bytes / 8;
 }
 
-/* A frame that has not arrived whole gets a block of its own, at once as large as it will be: were
- * it to grow, a crowd of half frames could hold all memory and each wait for more. Who waits holds
- * what one receive brought. False: closed or waits. */
-static bool conn_take_long(struct conn *conn, uint64_t total)
+/* Room for `least` bytes of the frame that is arriving, in a block of its own of `size` unless it
+ * has it. False: closed or waits. */
+static bool conn_take_room(struct conn *conn, uint64_t least, uint64_t size)
 {
     struct memory *memory = conn->net->reactor->memory;
     uint32_t have = conn->input_filled - conn->input_position;
-    if (total > memory_block_max(memory)) {
+    if (least > memory_block_max(memory)) {
         conn_refuse(conn, "the frame is larger than the largest block of memory");
         return false;
     }
-    if (conn->input_position + total <= conn->input_size) {
-        return true; /* It has one already. */
+    if (conn->input_position + least <= conn->input_size) {
+        return true;
     }
     bool burst = conn->burst && !conn_memory_low(conn);
-    uint32_t size = (uint32_t)(burst ? max_u64(total, CONN_BURST_BYTES) : total);
-    struct block *block = block_acquire(memory, MEMORY_RECEIVE, size);
+    size = min_u64(burst ? max_u64(size, CONN_BURST_BYTES) : size, memory_block_max(memory));
+    struct block *block = block_acquire(memory, MEMORY_RECEIVE, (uint32_t)size);
     if (block == NULL) {
-        conn_await_memory(conn, size);
+        conn_await_memory(conn, (uint32_t)size);
         return false;
     }
     memcpy(block->data, conn->input->data + conn->input_position, have);
     block_unref(conn->input);
     conn->input = block;
-    conn->input_size = size;
+    conn->input_size = (uint32_t)size;
     conn->input_filled = have;
     conn->input_position = 0;
     return true;
 }
 
+/* A frame whose length is known gets a block at once as large as it will be: were it to grow, a
+ * crowd of half frames could hold all memory and each wait for more. Who waits holds what one
+ * receive brought. */
+static void conn_take_long(struct conn *conn, uint64_t total)
+{
+    (void)conn_take_room(conn, total, total);
+}
+
+/* One whose length is not known must grow, in doublings, so that all its copies together are no
+ * longer than twice what came; a peer that makes no progress with it is closed as stalled. Its
+ * first bytes need no block. */
+static void conn_take_more(struct conn *conn, struct bytes rest)
+{
+    if (rest.size <= CONN_HEAD_BYTES) {
+        memcpy(conn->head, rest.data, rest.size);
+        conn->head_size = rest.size;
+        conn_input_drop(conn);
+        return;
+    }
+    uint64_t least = max_u64(conn->scan.wanted, (uint64_t)rest.size + 1);
+    uint64_t size = BLOCK_SIZE_MIN;
+    while (size < least) {
+        size *= 2;
+    }
+    (void)conn_take_room(conn, least, size);
+}
 
 /* What the connection itself waited for may be there. */
 static void conn_waited(struct conn *conn)
@@ -150,6 +178,8 @@ static bool conn_make_call(struct conn *conn, uint32_t size)
     call->net = conn->net;
     call->frame = bytes_of(conn->input->data + conn->input_position, size);
     call->frame_block = block_ref(conn->input);
+    call->scan = conn->scan;
+    conn->scan = (struct protocol_scan){0};
     conn->input_position += size;
     if (conn->tail == NULL) {
         conn->first = call;
@@ -162,25 +192,43 @@ static bool conn_make_call(struct conn *conn, uint32_t size)
     return conn_start_call(conn, call);
 }
 
+/* The first bytes tell the protocol. False: more are needed, or it is none that we serve. */
+static bool conn_recognise(struct conn *conn, struct bytes first)
+{
+    enum door_guess guess = door_guess(first, &conn->scan.position);
+    if (guess == DOOR_MORE) {
+        conn_take_more(conn, first);
+        return false;
+    }
+    const char *why = door_refusal(guess);
+    if (why != NULL) {
+        conn_refuse(conn, why);
+        return false;
+    }
+    conn->scan = (struct protocol_scan){0};
+    conn_speak(conn, door_protocol((enum net_protocol)guess));
+    return true;
+}
+
 /* Cuts one frame from the input; false: there is nothing more to do now. */
 static bool conn_cut(struct conn *conn)
 {
     uint32_t left = conn->input_filled - conn->input_position;
     struct bytes rest = bytes_of(conn->input->data + conn->input_position, left);
-    int64_t total = left == 0 ? 0 : conn->protocol->frame(rest);
+    if (conn->protocol == NULL && !conn_recognise(conn, rest)) {
+        return false;
+    }
+    int64_t total = left == 0 ? 0 : conn->protocol->frame(conn, rest, &conn->scan);
     if (total < 0) {
         conn_refuse(conn, "not a request of this protocol, or too large");
         return false;
     }
     if (total == 0) {
-        ASSERT(left < PROTOCOL_PREFIX_BYTES_MAX);
-        memcpy(conn->head, rest.data, left);
-        conn->head_size = left;
-        conn_input_drop(conn);
+        conn_take_more(conn, rest);
         return false;
     }
     if (total > left) {
-        (void)conn_take_long(conn, (uint64_t)total);
+        conn_take_long(conn, (uint64_t)total);
         return false;
     }
     return conn_make_call(conn, (uint32_t)total);

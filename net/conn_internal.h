@@ -18,5 +18,6 @@ void conn_pump(struct conn *conn);       /* Makes calls of what is here, then re
 void conn_input_drop(struct conn *conn); /* Lets go of what was received and not yet cut. */
 void conn_refuse(struct conn *conn, const char *why); /* Reads no more; says so in the log. */
 
-/* conn_life.c: closes the descriptor once nothing of a dead connection is out. */
-void conn_check_gone(struct conn *conn);
+/* conn_life.c */
+void conn_speak(struct conn *conn, const struct protocol *protocol); /* Once: it is this one. */
+void conn_check_gone(struct conn *conn); /* Closes a dead connection once nothing of it is out. */

@@ -32,8 +32,10 @@ const struct kafka_api *kafka_apis(uint32_t *count)
 
 /* A first frame of another protocol (TLS, HTTP, RESP) reads as a length above the limit, or as a
  * key that nobody has. */
-static int64_t kafka_frame(struct bytes input)
+static int64_t kafka_frame(const struct conn *conn, struct bytes input, struct protocol_scan *scan)
 {
+    (void)conn;
+    (void)scan;
     if (input.size < KAFKA_PREFIX_BYTES) {
         return 0;
     }
