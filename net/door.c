@@ -12,7 +12,7 @@ static const struct {
     const struct protocol *protocol; /* NULL: recognised, not served by this build. */
 } door_table[NET_PROTOCOL_COUNT] = {
     [NET_ANY] = {"any", NULL},   [NET_KAFKA] = {"kafka", &protocol_kafka},
-    [NET_RESP] = {"resp", NULL}, [NET_WALRUS] = {"walrus", NULL},
+    [NET_RESP] = {"resp", NULL}, [NET_WALRUS] = {"walrus", &protocol_walrus},
     [NET_HTTP] = {"http", NULL},
 };
 

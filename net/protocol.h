@@ -101,4 +101,4 @@ void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
 /* From sent(): the call is over. */
 void call_done(struct call *call);
 
-extern const struct protocol protocol_kafka;
+extern const struct protocol protocol_kafka, protocol_walrus;

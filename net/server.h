@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 struct kafka_core;
+struct walrus_core;
 
 /* One per process; written by all cores. */
 struct net_shared_core {
@@ -55,6 +56,7 @@ struct net {
     struct pool pool_conn, pool_call, pool_send;
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
+    struct walrus_core *walrus;
 };
 
 /* Accepts on all listeners; see listen.c. */
