@@ -60,6 +60,11 @@ const struct map *agent_map(const struct agent *agent)
     return agent->map;
 }
 
+const struct partition_config *agent_config_default(const struct agent *agent)
+{
+    return &agent->options.config_default;
+}
+
 static void agent_changed(void *context, enum machine_change change, const struct map_topic *topic,
                           uint32_t partition)
 {
