@@ -259,6 +259,9 @@ void shard_submit(struct shard *shard, struct request *request)
     case REQUEST_OFFSETS:
         err = memory_offsets(log, &request->offsets);
         break;
+    case REQUEST_SIZE:
+        request->size_bytes = log->size;
+        break;
     case REQUEST_SYNC:
         break;
     case REQUEST_TRIM:
