@@ -31,9 +31,10 @@ static void check_versions(struct node *node)
 {
     static const struct {
         int16_t key, version;
-    } unknown[] = {{0, 2},  {0, 12}, {0, -1}, {1, 3},  {1, 13}, {2, 0},  {2, 8},   {3, -1},
-                   {3, 13}, {4, 0},  {8, 2},  {10, 5}, {10, 6}, {11, 0}, {18, -1}, {19, 1},
-                   {19, 8}, {20, 0}, {20, 7}, {22, 5}, {99, 0}, {127, 0}};
+    } unknown[] = {{0, 2},  {0, 14}, {0, -1}, {1, 3},   {1, 18}, {2, 0},   {2, 12}, {3, -1},
+                   {3, 14}, {4, 0},  {8, 2},  {10, 7},  {11, 0}, {18, -1}, {19, 1}, {19, 8},
+                   {20, 0}, {20, 7}, {22, 6}, {23, 1},  {23, 5}, {32, 0},  {32, 5}, {33, 3},
+                   {35, 0}, {35, 5}, {37, 4}, {44, -1}, {44, 2}, {60, 3},  {99, 0}, {127, 0}};
 
     for (uint32_t i = 0; i < ARRAY_COUNT(unknown); i++) {
         node_ask(node, unknown[i].key, unknown[i].version, "ffff 0000ea60 00000000 00000000");
@@ -202,7 +203,7 @@ static void check_pipeline(struct node *node)
     node->agent->hold = true;
     node_ask(node, 22, 0, "ffff 0000ea60");
     node_ask(node, 18, 0, "");
-    node_ask(node, 3, 13, "");
+    node_ask(node, 3, 14, "");
     node_settle(node);
     /* The refused one waits for its elders; they for the agent. */
     assert_int_equal(client_available(&node->client), 0);
