@@ -54,7 +54,7 @@ enum timestamp_type {
 struct partition_config {
     uint64_t segment_records, segment_bytes;
     uint32_t batch_bytes_max;   /* max.message.bytes */
-    enum durability durability; /* Of the next segment. */
+    enum durability durability; /* Of the next segment; another one ends the open one. */
     enum timestamp_type timestamp_type;
     int64_t timestamp_before_max_ms; /* INT64_MAX = unlimited. */
     int64_t timestamp_after_max_ms;

@@ -23,6 +23,7 @@ enum {
     NUMBERS_MAX = 256, /* Partitions of which a deletion can tell. */
     TOPIC_PARTITIONS_GROWN = 5,
     GROW_CHANCE = 30,
+    DURABILITY_CHANCE = 30,
 };
 
 struct admin_op {
@@ -79,7 +80,7 @@ static void admin_add_config(struct admin_op *op, uint32_t at, const char *key, 
     (void)snprintf(op->values[at], CONFIG_TEXT_BYTES, "%llu", (unsigned long long)value);
 }
 
-/* Limits that may change any time; of a new topic, also what stays. */
+/* Limits and durability, which may change any time; of a new topic, also what stays. */
 static uint32_t admin_draw_configs(struct admin_op *op, struct command_config *configs, bool fresh)
 {
     struct partition_config drawn;
@@ -98,10 +99,12 @@ static uint32_t admin_draw_configs(struct admin_op *op, struct command_config *c
         (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "LogAppendTime");
         count++;
     }
-    if (fresh && drawn.durability != DURABILITY_DISK) {
+    bool changes = !fresh && op->workload->lossy_chance > 0 &&
+                   prng_chance(op->workload->prng, DURABILITY_CHANCE);
+    if (changes || (fresh && drawn.durability != DURABILITY_DISK)) {
+        static const char *const words[] = {"disk", "os", "memory"};
         (void)snprintf(op->keys[count], CONFIG_TEXT_BYTES, "durability");
-        (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "%s",
-                       drawn.durability == DURABILITY_OS ? "os" : "memory");
+        (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "%s", words[drawn.durability]);
         count++;
     }
     for (uint32_t i = 0; i < count; i++) {
