@@ -253,6 +253,10 @@ void agent_partition_config(const struct partition_config *fallback, const struc
     if (bytes_max != NULL) {
         config->batch_bytes_max = (uint32_t)strtoul(bytes_max, NULL, 10);
     }
+    const char *records = map_topic_config(topic, "segment.records");
+    if (records != NULL) {
+        config->segment_records = strtoul(records, NULL, 10);
+    }
     const char *type = map_topic_config(topic, "message.timestamp.type");
     if (type != NULL && strcmp(type, "LogAppendTime") == 0) {
         config->timestamp_type = TIMESTAMP_APPEND;
