@@ -60,7 +60,7 @@ static const struct node_row {
     const char *name, *setting, *fallback, *sentence;
 } node_rows[] = {
     {FACT_ID, TYPE_INT, "broker.id", "node.id", "1", "number of this node"},
-    {FACT_DIRECTORY, TYPE_TEXT, "log.dirs", "data.dir", "", "directory of all data"},
+    {FACT_DIRECTORY, TYPE_TEXT, "log.dirs", "data.dir", "/var/lib/floe", "directory of all data"},
     {FACT_PARTITIONS, TYPE_INT, "num.partitions", "partitions.default", "1",
      "partitions of a topic whose maker does not say how many"},
     {FACT_CREATE, TYPE_BOOLEAN, "auto.create.topics.enable", "topic.auto.create", "false",
@@ -303,13 +303,35 @@ static int8_t setting_type(const struct config_option *setting)
     UNREACHABLE();
 }
 
+/* What a setting came to, where that is not what was given; false: it is. */
+static bool setting_effect(const struct net *net, const char *key, char *text)
+{
+    for (uint32_t i = 0; i < ARRAY_COUNT(node_rows); i++) {
+        const struct node_row *fact = &node_rows[i];
+        bool decided =
+            fact->fact == FACT_ID || fact->fact == FACT_DIRECTORY || fact->fact == FACT_CREATE;
+        if (decided && strcmp(fact->setting, key) == 0) {
+            fact_text(net, fact, text);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Our own settings under their own names, as they were given. */
 static void setting_row(const struct net *net, uint32_t index, struct config_row *row)
 {
     const struct config *settings = net->options.settings;
     const struct config_option *setting = config_option(settings, index);
+    char effect[AGENT_VALUE_BYTES];
+    bool given = node_setting_given(net, setting->key);
     row_begin(row, setting->key, setting->sentence, setting_type(setting));
-    if (node_setting_given(net, setting->key)) {
+    if (setting_effect(net, setting->key, effect)) {
+        if (given || strcmp(effect, setting->fallback) != 0) {
+            (void)snprintf(row_add(row, setting->key, CONFIG_ORIGIN_STATIC)->buffer,
+                           AGENT_VALUE_BYTES, "%s", effect);
+        }
+    } else if (given) {
         row_add(row, setting->key, CONFIG_ORIGIN_STATIC)->text = config_value_text(settings, index);
     }
     row_add(row, setting->key, CONFIG_ORIGIN_DEFAULT)->text = setting->fallback;

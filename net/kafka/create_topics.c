@@ -10,7 +10,10 @@
 
 #include <stdio.h>
 
-enum { CREATE_MESSAGE_BYTES = 256 };
+enum {
+    CREATE_MESSAGE_BYTES = 256,
+    CREATE_CONFIGS_MAX = 512, /* Topics of one answer whose settings are told: 1.5 KB of each. */
+};
 
 struct create_topic {
     struct bytes name;
@@ -137,7 +140,7 @@ static void create_encode_topic(const struct create_topics *op, const struct cre
         int16_t replication = topic->replication < 1 ? 1 : topic->replication;
         kafka_write_i32(writer, ok ? (int32_t)create_partitions(op, topic) : -1);
         kafka_write_i16(writer, ok ? replication : (int16_t)-1);
-        if (ok) {
+        if (ok && op->topic_count <= CREATE_CONFIGS_MAX) {
             create_encode_configs(op, topic, writer);
         } else {
             kafka_write_count(writer, 0);
