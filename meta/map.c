@@ -162,6 +162,22 @@ void map_free_topic(struct map_topic *topic)
     free(topic);
 }
 
+bool map_grow_topic(struct map *map, struct map_topic *topic, uint32_t count)
+{
+    ASSERT(count > topic->partition_count);
+    struct map_partition *partitions =
+        realloc(topic->partitions, count * sizeof(*topic->partitions));
+    if (partitions == NULL) {
+        return false;
+    }
+    uint32_t more = count - topic->partition_count;
+    memset(partitions + topic->partition_count, 0, more * sizeof(*partitions));
+    topic->partitions = partitions;
+    topic->partition_count = count;
+    map->partition_count += more;
+    return true;
+}
+
 bool map_add_segment(struct map_partition *partition, const struct segment_info *info)
 {
     struct segment_info *segments = grow(partition->segments, partition->segment_count,

@@ -2,6 +2,7 @@
  */
 #pragma once
 
+#include "core/config.h"
 #include "core/reactor.h"
 #include "meta/agent.h"
 
@@ -34,10 +35,12 @@ struct net_options {
     const char *advertise; /* "host:port" or NULL: the accepted socket's local address. */
     bool topic_auto_create;
     uint32_t partitions_default;
-    uint32_t connections_max;  /* Of this core. */
-    uint64_t idle_timeout_ms;  /* Closes silent connections; 10 min. */
-    uint64_t stall_timeout_ms; /* Closes a peer that takes no reply bytes for so long; 30 s. */
-    struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */
+    const char *data_dir;          /* As clients are told it; NULL: they are told none. */
+    const struct config *settings; /* The node's, for those who ask; NULL: they are not told. */
+    uint32_t connections_max;      /* Of this core. */
+    uint64_t idle_timeout_ms;      /* Closes silent connections; 10 min. */
+    uint64_t stall_timeout_ms;     /* Closes a peer that takes no reply bytes for so long; 30 s. */
+    struct net_shared *shared;     /* One per process: connection counts for the fair hand-over. */
 };
 
 struct net;

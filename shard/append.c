@@ -2,7 +2,8 @@
  *
  *     waiting -> CHECK -> STAGE -> staged -> (commit.c) -> acked       any error: home at once
  *      |           |        ^
- *      |           |        +-- no open segment, or full: everybody waits for the roll
+ *      |           |        +-- no open segment, full, or of another durability: everybody waits
+ *      |           |            for the roll
  *      |           +-- duplicate of a batch that is not durable yet: duplicates -> acked with it
  *      +-- the first since a start: the newest file is read before, see recovery.c
  *
@@ -93,7 +94,9 @@ static bool append_must_roll(const struct partition *partition, const struct bat
     uint64_t bytes = writer->bytes + batch->length;
     bool many = records > partition->config.segment_records && !MUTANT("no-records-limit");
     bool large = bytes > partition->config.segment_bytes && !MUTANT("no-bytes-limit");
-    return writer->records > 0 && (many || large);
+    /* What an ack means is fixed for the life of a segment: a change begins the next one. */
+    bool otherwise = segment->info.durability != partition->config.durability;
+    return otherwise || (writer->records > 0 && (many || large));
 }
 
 static enum err append_record_producer(struct partition *partition, const struct batch *batch)

@@ -54,7 +54,7 @@ enum timestamp_type {
 struct partition_config {
     uint64_t segment_records, segment_bytes;
     uint32_t batch_bytes_max;   /* max.message.bytes */
-    enum durability durability; /* Of the next segment. */
+    enum durability durability; /* Of the next segment; another one ends the open one. */
     enum timestamp_type timestamp_type;
     int64_t timestamp_before_max_ms; /* INT64_MAX = unlimited. */
     int64_t timestamp_after_max_ms;
@@ -98,6 +98,7 @@ enum request_kind {
     REQUEST_SYNC, /* What was acked so far is durable then, whatever its durability. */
     REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
     REQUEST_TRIM, /* The log starts later: what is below can no longer be read, and goes. */
+    REQUEST_SIZE, /* How many bytes its files have. */
 };
 
 struct look;
@@ -184,5 +185,6 @@ struct request {
         struct request_assign assign;
         struct request_trim trim;
         const struct partition_config *configure;
+        uint64_t size_bytes; /* SIZE, out: what retention.bytes is compared with. */
     };
 };

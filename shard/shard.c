@@ -310,6 +310,10 @@ static void shard_dispatch(struct shard *shard, struct partition *partition,
         partition->config = *request->configure;
         request_finish(shard->reactor, request, OK);
         return;
+    case REQUEST_SIZE:
+        request->size_bytes = partition->ready ? partition_bytes(partition) : 0;
+        request_finish(shard->reactor, request, partition->ready ? OK : ERR_NOT_READY);
+        return;
     case REQUEST_SYNC:
         sync_submit(partition, request);
         return;

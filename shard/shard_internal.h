@@ -322,6 +322,8 @@ struct segment *partition_open_segment(const struct partition *partition); /* NU
 struct segment *partition_segment_of(const struct partition *partition, uint64_t offset);
 uint64_t segment_end(const struct segment *segment);      /* Of what may be read. */
 uint64_t segment_file_end(const struct segment *segment); /* And of it, what the file has. */
+/* What retention.bytes is compared with. */
+uint64_t partition_bytes(const struct partition *partition);
 /* What retention.ms counts from: of the newest or open segment. */
 int64_t segment_time_max(const struct partition *partition, const struct segment *segment);
 uint32_t partition_epoch(const struct partition *partition);

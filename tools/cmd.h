@@ -125,6 +125,7 @@ int cmd_serve(const struct cmd *cmd);
 int cmd_topic_create(const struct cmd *cmd);
 int cmd_topic_list(const struct cmd *cmd);
 int cmd_topic_describe(const struct cmd *cmd);
+int cmd_topic_alter(const struct cmd *cmd);
 int cmd_topic_delete(const struct cmd *cmd);
 int cmd_produce(const struct cmd *cmd);
 int cmd_consume(const struct cmd *cmd);

@@ -30,6 +30,11 @@ static const struct cmd_flag alter_flags[] = {
     {"--partitions", "-p", "N", "how many from now on"},
     {"--rf", NULL, "N", "replication factor from now on"},
     {"--config", "-c", "KEY=VALUE", "a setting of the topic; may be repeated"},
+    {"--delete-config", NULL, "KEY", "back to the server's value; may be repeated"},
+};
+
+static const struct cmd_flag describe_flags[] = {
+    {"--configs", NULL, NULL, "every setting of the topic with its source, instead of partitions"},
 };
 
 static const struct cmd_flag produce_flags[] = {
@@ -110,21 +115,27 @@ const struct cmd_verb cmd_verbs[] = {
     {.noun = "topic",
      .verb = "describe",
      OPERANDS("NAME", 1, 1),
+     FLAGS(describe_flags),
      .client = true,
      .rows = true,
      .run = cmd_topic_describe,
-     .sentence = "show the partitions of a topic: leader, replicas, first and next offset",
+     .sentence = "show the partitions of a topic: leader, replicas, first and next offset; in a "
+                 "table also what it sets",
      .examples = "  floe topic describe orders\n"
+                 "  floe topic describe orders --configs\n"
                  "  floe topic describe orders -o json\n"
                  "  floe topic describe orders -b broker-1:9092\n"},
     {.noun = "topic",
      .verb = "alter",
-     OPERANDS("NAME", 0, 1),
+     OPERANDS("NAME", 1, 1),
      FLAGS(alter_flags),
      .client = true,
      .rows = true,
-     .later = "the admin keys of the Kafka protocol (CreatePartitions, IncrementalAlterConfigs)",
-     .sentence = "change a topic; not there in this release"},
+     .run = cmd_topic_alter,
+     .sentence = "change a topic: more partitions, other settings",
+     .examples = "  floe topic alter orders --partitions 32\n"
+                 "  floe topic alter orders --config retention.ms=86400000 --config durability=os\n"
+                 "  floe topic alter orders --delete-config retention.ms\n"},
     {.noun = "topic",
      .verb = "delete",
      OPERANDS("NAME", 1, 1),

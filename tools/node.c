@@ -185,6 +185,8 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .advertise = node->options.advertise,
         .topic_auto_create = node->options.topic_auto_create,
         .partitions_default = node->options.partitions_default,
+        .data_dir = node->options.data_dir,
+        .settings = node->options.settings,
         .connections_max = node->options.connections_max,
         .idle_timeout_ms = 600000,
         .stall_timeout_ms = 30000,

@@ -144,6 +144,7 @@ static void serve_fill_options(struct serve *serve)
             },
         .topic_auto_create = serve->dev || config_bool(config, "topic.auto.create"),
         .partitions_default = (uint32_t)config_number(config, "partitions.default"),
+        .settings = config,
     };
     const char *advertise = config_text(config, "advertise");
     node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;

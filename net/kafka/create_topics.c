@@ -6,11 +6,14 @@
  */
 #include "core/assert.h"
 #include "core/limits.h"
-#include "net/kafka/kafka.h"
+#include "net/kafka/configs.h"
 
 #include <stdio.h>
 
-enum { CREATE_MESSAGE_BYTES = 256 };
+enum {
+    CREATE_MESSAGE_BYTES = 256,
+    CREATE_CONFIGS_MAX = 512, /* Topics of one answer whose settings are told: 1.5 KB of each. */
+};
 
 struct create_topic {
     struct bytes name;
@@ -100,6 +103,28 @@ static uint32_t create_partitions(const struct create_topics *op, const struct c
                                    : (uint32_t)topic->partitions;
 }
 
+/* All of a topic's settings; of one that is only looked at, as they would be. */
+static void create_encode_configs(const struct create_topics *op, const struct create_topic *topic,
+                                  struct kafka_writer *writer)
+{
+    const struct config_set set = {
+        .configs = op->configs + topic->config_first,
+        .count = topic->config_count,
+    };
+    uint32_t count = config_topic_rows();
+    kafka_write_count(writer, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct config_row row;
+        config_topic_row(op->request.net, &set, i, &row);
+        kafka_write_text(writer, row.name);
+        kafka_write_text(writer, row.values[0].text);
+        kafka_write_bool(writer, row.read_only);
+        kafka_write_i8(writer, (int8_t)row.values[0].origin);
+        kafka_write_bool(writer, false); /* Sensitive: none is. */
+        kafka_write_tags(writer);
+    }
+}
+
 static void create_encode_topic(const struct create_topics *op, const struct create_topic *topic,
                                 struct kafka_writer *writer)
 {
@@ -115,7 +140,11 @@ static void create_encode_topic(const struct create_topics *op, const struct cre
         int16_t replication = topic->replication < 1 ? 1 : topic->replication;
         kafka_write_i32(writer, ok ? (int32_t)create_partitions(op, topic) : -1);
         kafka_write_i16(writer, ok ? replication : (int16_t)-1);
-        kafka_write_count(writer, 0); /* Configs: DescribeConfigs tells them. */
+        if (ok && op->topic_count <= CREATE_CONFIGS_MAX) {
+            create_encode_configs(op, topic, writer);
+        } else {
+            kafka_write_count(writer, 0);
+        }
     }
     kafka_write_tags(writer);
 }

@@ -18,6 +18,7 @@ static void delete_read(struct topics_op *op, struct kafka_reader *body)
 static void delete_write_item(const struct topics_item *item, struct kafka_writer *writer)
 {
     bool ok = item->code == KAFKA_NONE;
+    kafka_write_i32(writer, item->partition);
     kafka_write_i64(writer, ok ? (int64_t)item->request.trim.log_start : -1);
     kafka_write_i16(writer, item->code);
 }

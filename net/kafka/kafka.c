@@ -12,16 +12,23 @@ enum {
 };
 
 static const struct kafka_api kafka_table[] = {
-    {KAFKA_PRODUCE, 0, 3, 11, 9, kafka_produce_start},
-    {KAFKA_FETCH, 4, 4, 12, 12, kafka_fetch_start},
-    {KAFKA_LIST_OFFSETS, 1, 1, 7, 6, kafka_offsets_start},
-    {KAFKA_METADATA, 0, 0, 12, 9, kafka_metadata_start},
-    {KAFKA_FIND_COORDINATOR, 0, 0, 4, 3, kafka_coordinator_start},
+    {KAFKA_PRODUCE, 0, 3, 13, 9, kafka_produce_start},
+    {KAFKA_FETCH, 4, 4, 17, 12, kafka_fetch_start},
+    {KAFKA_LIST_OFFSETS, 1, 1, 11, 6, kafka_offsets_start},
+    {KAFKA_METADATA, 0, 0, 13, 9, kafka_metadata_start},
+    {KAFKA_FIND_COORDINATOR, 0, 0, 6, 3, kafka_coordinator_start},
     {KAFKA_API_VERSIONS, 0, 0, 4, 3, kafka_versions_start},
     {KAFKA_CREATE_TOPICS, 2, 2, 7, 5, kafka_create_topics_start},
     {KAFKA_DELETE_TOPICS, 1, 1, 6, 4, kafka_delete_topics_start},
     {KAFKA_DELETE_RECORDS, 0, 0, 2, 2, kafka_delete_records_start},
-    {KAFKA_INIT_PRODUCER_ID, 0, 0, 4, 2, kafka_producer_id_start},
+    {KAFKA_INIT_PRODUCER_ID, 0, 0, 5, 2, kafka_producer_id_start},
+    {KAFKA_EPOCHS, 2, 2, 4, 4, kafka_epochs_start},
+    {KAFKA_DESCRIBE_CONFIGS, 1, 1, 4, 4, kafka_describe_configs_start},
+    {KAFKA_ALTER_CONFIGS, 0, 0, 2, 2, kafka_alter_configs_start},
+    {KAFKA_LOG_DIRS, 1, 1, 4, 2, kafka_log_dirs_start},
+    {KAFKA_CREATE_PARTITIONS, 0, 0, 3, 2, kafka_create_partitions_start},
+    {KAFKA_INCREMENTAL_ALTER_CONFIGS, 0, 0, 1, 1, kafka_alter_configs_start},
+    {KAFKA_DESCRIBE_CLUSTER, 0, 0, 2, 0, kafka_describe_cluster_start},
 };
 
 const struct kafka_api *kafka_apis(uint32_t *count)

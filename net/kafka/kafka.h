@@ -20,6 +20,13 @@ enum kafka_key {
     KAFKA_DELETE_TOPICS = 20,
     KAFKA_DELETE_RECORDS = 21,
     KAFKA_INIT_PRODUCER_ID = 22,
+    KAFKA_EPOCHS = 23,
+    KAFKA_DESCRIBE_CONFIGS = 32,
+    KAFKA_ALTER_CONFIGS = 33,
+    KAFKA_LOG_DIRS = 35,
+    KAFKA_CREATE_PARTITIONS = 37,
+    KAFKA_INCREMENTAL_ALTER_CONFIGS = 44,
+    KAFKA_DESCRIBE_CLUSTER = 60,
 };
 
 /* Codes that are answered without an err behind them, and those that tests look for. */
@@ -57,6 +64,8 @@ enum kafka_code {
     KAFKA_OFFSET_NOT_AVAILABLE = 78,
     KAFKA_INVALID_RECORD = 87,
     KAFKA_UNKNOWN_TOPIC_ID = 100,
+    KAFKA_MISMATCHED_ENDPOINT = 114,
+    KAFKA_UNSUPPORTED_ENDPOINT = 115,
 };
 
 /* One request, its header read and its body ahead. First in each API's state. */
@@ -102,6 +111,19 @@ int16_t kafka_code(enum err err);       /* Of everything but Fetch. */
 int16_t kafka_code_fetch(enum err err); /* Only what may stand in a Fetch answer. */
 int16_t kafka_code_admin(enum err err); /* Of commands to the map. */
 
+/* What an array of brokers says besides id, host and port. */
+struct kafka_brokers {
+    bool rack, fenced;
+};
+
+void kafka_write_brokers(const struct kafka_request *request, const struct kafka_brokers *shape,
+                         struct kafka_writer *writer);
+
+enum { KAFKA_CLUSTER_TEXT_BYTES = 23 };
+
+/* 16 bytes as Kafka shows ids: base64url without padding; returns `text`. */
+char *kafka_cluster_text(const uint8_t id[16], char text[KAFKA_CLUSTER_TEXT_BYTES]);
+
 /* [a-zA-Z0-9._-]{1,249}, not "." or "..". */
 bool kafka_topic_name_valid(struct bytes name);
 
@@ -125,6 +147,12 @@ enum err kafka_create_topics_start(const struct kafka_request *request);
 enum err kafka_delete_topics_start(const struct kafka_request *request);
 enum err kafka_delete_records_start(const struct kafka_request *request);
 enum err kafka_producer_id_start(const struct kafka_request *request);
+enum err kafka_epochs_start(const struct kafka_request *request);
+enum err kafka_describe_configs_start(const struct kafka_request *request);
+enum err kafka_alter_configs_start(const struct kafka_request *request); /* Both of them. */
+enum err kafka_log_dirs_start(const struct kafka_request *request);
+enum err kafka_create_partitions_start(const struct kafka_request *request);
+enum err kafka_describe_cluster_start(const struct kafka_request *request);
 
 /* Fetch alone can be parked, and lends memory until its answer has left. */
 void kafka_fetch_cancel(struct call *call);

@@ -28,13 +28,82 @@ def test_topic_verbs(world):
     equal([(r["partition"], r["first"], r["next_offset"]) for r in rows],
           [(0, 0, 0), (1, 0, 0), (2, 0, 0)])
     ends(world.floe("topic", "describe", "nope", *at), 3, b"nope")
-    for words in ((), at, ("--partitions", "3"), ("--rf", "3", "--config", "a=1", *at)):
-        ends(world.floe("topic", "alter", "orders", *words), 1, b"not available yet")
-    ends(world.floe("topic", "alter", "orders", "--partitions", "3"), 1, b"admin keys")
-    ends(world.floe("topic", "alter", "orders", "--shards", "3"), 2, b"--shards")
     ends(world.floe("topic", "delete", "orders", *at), 0)
     ends(world.floe("topic", "delete", "orders", *at), 3)
     equal(json.loads(world.floe("topic", "list", "-o", "json", *at).stdout)["rows"], [])
+
+
+def configs(world, topic, *at):
+    rows = json.loads(ends(world.floe("topic", "describe", topic, "--configs", "-o", "json", *at),
+                           0))["rows"]
+    return {row["config"]: (row["value"], row["source"]) for row in rows}
+
+
+def partitions(world, topic, *at):
+    return len(json.loads(ends(world.floe("topic", "describe", topic, "-o", "json", *at), 0))["rows"])
+
+
+def test_topic_alter(world):
+    server = world.server(settings={"retention.ms": "3d", "topic.auto.create": "false"})
+    at = ("-b", server.address)
+    ends(world.floe("topic", "create", "t", "-c", "retention.bytes=5", *at), 0)
+    found = configs(world, "t", *at)
+    equal(found["retention.bytes"], ("5", "topic"))
+    equal(found["retention.ms"], ("259200000", "node"))
+    equal(found["durability"], ("disk", "default"))
+    equal(json.loads(ends(world.floe("topic", "alter", "t", "--partitions", "3", "--config",
+                                     "durability=os", "-c", "segment.bytes=1MiB", "-o", "json",
+                                     *at), 0))["rows"], [{"topic": "t", "result": "altered"}])
+    equal(partitions(world, "t", *at), 3)
+    found = configs(world, "t", *at)
+    equal({key: value for key, value in found.items() if value[1] == "topic"},
+          {"retention.bytes": ("5", "topic"), "durability": ("os", "topic"),
+           "segment.bytes": ("1048576", "topic")})
+    # What a table shows besides the partitions is what the topic sets.
+    out = ends(world.floe("topic", "describe", "t", *at), 0).decode()
+    equal(out.split("\n\n")[1].splitlines(),
+          ["config\tvalue\tsource", "durability\tos\ttopic", "retention.bytes\t5\ttopic",
+           "segment.bytes\t1048576\ttopic"])
+    # New partitions take records; all of it outlives a kill.
+    for n in range(3):
+        ends(world.floe("produce", "t", "-p", str(n), *at, input=b"x\n"), 0)
+    server.kill()
+    server.start()
+    at = ("-b", server.address)
+    equal(partitions(world, "t", *at), 3)
+    equal(ends(world.floe("consume", "t", "-p", "2", "--until", "end", *at), 0), b"x\n")
+    ends(world.floe("topic", "alter", "t", "--delete-config", "durability", *at), 0)
+    found = configs(world, "t", *at)
+    equal(found["durability"], ("disk", "default"))
+    equal(found["segment.bytes"], ("1048576", "topic"))
+
+
+def test_topic_alter_refuses(world):
+    server = world.server(settings={"topic.auto.create": "false"})
+    at = ("-b", server.address)
+    ends(world.floe("topic", "create", "t", "--partitions", "2", *at), 0)
+    before = configs(world, "t", *at)
+    for words, code, hint in (
+            ((), 2, b"nothing to change"),
+            (("--shards", "3"), 2, b"--shards"),
+            (("--partitions", "0"), 2, b"--partitions"),
+            (("--config", "retention.ms"), 2, b"key=value"),
+            (("--config", "a=1", "--delete-config", "a"), 2, b"both set and deleted"),
+            (("--rf", "3"), 1, b"not available yet"),
+            (("--partitions", "2"), 1, b"2 is not more"),
+            (("--config", "retention.ms=soon"), 1, b"retention.ms = soon is not a number"),
+            (("--config", "no.such.key=1"), 1, b"no.such.key"),
+            (("--delete-config", "no.such.key"), 1, b"no.such.key"),
+            # Neither is done where one cannot be.
+            (("--partitions", "5", "--config", "durability=never"), 1, b"durability = never"),
+            (("--partitions", "1", "--config", "durability=os"), 1, b"1 is not more")):
+        ends(world.floe("topic", "alter", "t", *words, *at), code, hint)
+        equal(partitions(world, "t", *at), 2, f"partitions after {words}")
+        equal(configs(world, "t", *at), before, f"configs after {words}")
+    ends(world.floe("topic", "alter", "nope", "--partitions", "3", *at), 3, b"does not exist")
+    ends(world.floe("topic", "alter", *at), 2, b"NAME")
+    ends(world.floe("topic", "alter", "t", "--partitions", "3", "-b", "127.0.0.1:1"), 5,
+         b"cannot reach")
 
 
 def test_produce_and_consume(world):
@@ -137,7 +206,8 @@ def test_usage_errors(world):
 
 
 def test_help_of_every_verb(world):
-    for verb in ("serve", "topic create", "topic list", "topic describe", "topic delete", "produce",
+    for verb in ("serve", "topic create", "topic list", "topic describe", "topic alter",
+                 "topic delete", "produce",
                  "consume", "config show", "config check", "version"):
         out = ends(world.floe(*verb.split(), "--help"), 0)
         check(out.startswith(b"floe " + verb.encode() + b": "), out)

@@ -243,8 +243,9 @@ void shard_submit(struct shard *shard, struct request *request)
         return;
     }
     if (log == NULL) {
-        request_finish(memory->reactor, request,
-                       request->kind == REQUEST_DROP ? OK : ERR_TOPIC_UNKNOWN);
+        /* The agent may ask for what found no log. */
+        bool absent = request->kind == REQUEST_DROP || request->kind == REQUEST_CONFIGURE;
+        request_finish(memory->reactor, request, absent ? OK : ERR_TOPIC_UNKNOWN);
         return;
     }
     switch (request->kind) {
@@ -258,6 +259,9 @@ void shard_submit(struct shard *shard, struct request *request)
         break;
     case REQUEST_OFFSETS:
         err = memory_offsets(log, &request->offsets);
+        break;
+    case REQUEST_SIZE:
+        request->size_bytes = log->size;
         break;
     case REQUEST_SYNC:
         break;

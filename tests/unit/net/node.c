@@ -226,8 +226,8 @@ static bool node_flexible(int16_t key, int16_t version)
 {
     static const struct {
         int16_t key, from;
-    } first[] = {{0, 9},  {1, 12}, {2, 6},  {3, 9},  {10, 3},
-                 {18, 3}, {19, 5}, {20, 4}, {21, 2}, {22, 2}};
+    } first[] = {{0, 9},  {1, 12}, {2, 6},  {3, 9},  {10, 3}, {18, 3}, {19, 5}, {20, 4}, {21, 2},
+                 {22, 2}, {23, 4}, {32, 4}, {33, 2}, {35, 2}, {37, 2}, {44, 1}, {60, 0}};
 
     for (uint32_t i = 0; i < ARRAY_COUNT(first); i++) {
         if (first[i].key == key) {
