@@ -6,6 +6,7 @@
 #include "net/server.h"
 
 #include "core/assert.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 
 #include <stdlib.h>
@@ -44,6 +45,9 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     uint32_t calls = (uint32_t)min_u64((uint64_t)connections * NET_CALLS_PER_CONN, 1 << 20);
     enum err err = kafka_core_open(&made->kafka, made);
     if (err == OK) {
+        err = group_core_open(&made->groups, made, &options->groups);
+    }
+    if (err == OK) {
         err = pool_open(&made->pool_conn, reactor, sizeof(struct conn), connections);
     }
     if (err == OK) {
@@ -79,7 +83,7 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index)
 void net_check_stopped(struct net *net)
 {
     if (net->stopped == NULL || net->conn_count > 0 || !listen_stopped(net) ||
-        kafka_core_busy(net->kafka)) {
+        kafka_core_busy(net->kafka) || group_core_busy(net->groups)) {
         return;
     }
     struct completion *done = net->stopped;
@@ -95,6 +99,7 @@ void net_stop(struct net *net, struct completion *done)
     net->stopped = done;
     timer_start(net->reactor, &net->grace, NET_GRACE_NS);
     listen_stop(net);
+    group_core_stop(net->groups);
     struct list *entry;
     list_for_each (entry, &net->conns) {
         conn_end(CONTAINER_OF(entry, struct conn, node));
@@ -110,6 +115,9 @@ void net_close(struct net *net)
     }
     if (net->kafka != NULL) {
         kafka_core_close(net->kafka);
+    }
+    if (net->groups != NULL) {
+        group_core_close(net->groups);
     }
     struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send};
     for (uint32_t i = 0; i < ARRAY_COUNT(pools); i++) {

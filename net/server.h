@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+struct group_core;
 struct kafka_core;
 
 /* One per process; written by all cores. */
@@ -53,6 +54,7 @@ struct net {
     uint32_t conn_count;
     struct pool pool_conn, pool_call, pool_send;
     struct kafka_core *kafka;
+    struct group_core *groups;
 };
 
 /* Accepts on all listeners; see listen.c. */

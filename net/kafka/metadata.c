@@ -6,6 +6,7 @@
  */
 #include "core/assert.h"
 #include "core/limits.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 
 #include <stdlib.h>
@@ -117,15 +118,23 @@ static bool metadata_is_loopback(const struct io_address *address)
                                 : memcmp(address->bytes, six, sizeof(six)) == 0;
 }
 
+void kafka_write_own_address(const struct kafka_request *request, struct kafka_writer *writer)
+{
+    const char *advertise = request->net->options.advertise;
+    if (advertise != NULL) {
+        metadata_write_advertised(advertise, writer);
+    } else {
+        metadata_write_address(&request->call->conn->local, writer);
+    }
+}
+
 static void metadata_write_broker(const struct metadata *op, uint32_t id,
                                   const struct map_node *node, struct kafka_writer *writer)
 {
     const struct net_options *options = &op->request.net->options;
     kafka_write_i32(writer, (int32_t)id);
-    if (id == options->node_id && options->advertise != NULL) {
-        metadata_write_advertised(options->advertise, writer);
-    } else if (id == options->node_id) {
-        metadata_write_address(&op->request.call->conn->local, writer);
+    if (id == options->node_id) {
+        kafka_write_own_address(&op->request, writer);
     } else {
         struct io_address address = {0};
         for (uint32_t i = 0; i < node->address_count; i++) {
@@ -213,7 +222,7 @@ static void metadata_write_topic(const struct metadata *op, const struct metadat
         kafka_write_id(writer, topic != NULL ? &topic->id : &asked->id);
     }
     if (version >= 1) {
-        kafka_write_bool(writer, false); /* Internal. */
+        kafka_write_bool(writer, topic != NULL && group_topic_is_internal(name));
     }
     uint32_t partitions = topic != NULL ? topic->partition_count : 0;
     kafka_write_count(writer, partitions);
@@ -330,7 +339,8 @@ static void metadata_next(struct metadata *op)
             topic->code = KAFKA_INVALID_TOPIC;
             continue;
         }
-        bool known = metadata_find(kafka_map(&op->request), topic) != NULL;
+        bool known = metadata_find(kafka_map(&op->request), topic) != NULL ||
+                     group_topic_is_internal(topic->name);
         if (!known && create && !op->request.call->canceled) {
             metadata_create(op, topic->name);
             return;
