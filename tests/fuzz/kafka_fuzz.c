@@ -15,6 +15,7 @@
  *    32  it reads slowly */
 #include "core/assert.h"
 #include "core/log.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 #include "tests/unit/net/memory_shard.h"
 #include "tests/unit/net/stub.h"
@@ -44,6 +45,10 @@ enum fuzz_flag {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The id of the first member that is made in a world: its randomness is the same each time. */
+#define FUZZ_MEMBER   "0022'i-002d0000000000000000000000000000' "
+#define FUZZ_MEMBER_6 "23'i-002d0000000000000000000000000000' "
+
 /* Correct requests about topic "t", so that few changes suffice to come far. */
 static const struct fuzz_sample {
     int16_t key, version;
@@ -68,6 +73,32 @@ static const struct fuzz_sample {
      "00000001 0001't' 00000002 00000000 0000000000000001 00000000 ffffffffffffffff 00007530"},
     {21, 2, "02 02't' 02 00000000 0000000000000001 00 00 00007530 00"},
     {22, 0, "ffff 0000ea60"},
+    {8, 7,
+     "0001'g' ffffffff 0000 ffff 00000001 0001't' 00000001 00000000 0000000000000007 00000001 "
+     "0001'm'"},
+    {8, 9,
+     "02'g' 00000001 " FUZZ_MEMBER_6 "02'i' 02 02't' 02 00000000 0000000000000008 00000001 00 "
+     "00 00 00"},
+    {9, 2, "0001'g' ffffffff"},
+    {9, 7, "02'g' 02 02't' 02 00000000 00 01 00"},
+    {9, 9, "03 02'g' 00 ffffffff 02 02't' 02 00000000 00 00 02'h' 00 ffffffff 00 00 01 00"},
+    {10, 4, "00 02 02'g' 00"},
+    /* A static member, a dynamic one without an id and with the one that it is told. */
+    {11, 5, "0001'g' 00002710 00007530 0000 0001'i' 0008'consumer' 00000001 0001'r' 00000002 aabb"},
+    {11, 9, "02'g' 00002710 00007530 01 02'i' 09'consumer' 02 02'r' 03 aabb 00 00 00"},
+    {11, 2, "0001'g' 00001770 00001770 0000 0008'consumer' 00000001 0001'r' 00000000"},
+    {11, 4, "0001'g' 00001770 00001770 0000 0008'consumer' 00000001 0001'r' 00000000"},
+    {14, 3, "0001'g' 00000001 " FUZZ_MEMBER "0001'i' 00000001 " FUZZ_MEMBER "00000002 ccdd"},
+    {14, 5, "02'g' 00000001 " FUZZ_MEMBER_6 "02'i' 00 00 01 00"},
+    {12, 3, "0001'g' 00000001 " FUZZ_MEMBER "0001'i'"},
+    {12, 4, "02'g' 00000001 " FUZZ_MEMBER_6 "02'i' 00"},
+    {13, 1, "0001'g' " FUZZ_MEMBER},
+    {13, 5, "02'g' 02 01 02'i' 00 00 00"},
+    {15, 4, "00000001 0001'g' 00"},
+    {15, 6, "03 02'g' 02'h' 00 00"},
+    {16, 5, "02 07'Stable' 01 00"},
+    {42, 2, "02 02'g' 00"},
+    {47, 0, "0001'g' 00000001 0001't' 00000001 00000000"},
 };
 
 /* The one client, and the world around the one reactor. */
@@ -324,6 +355,13 @@ static void fuzz_begin_world(void)
         .partitions_default = 1,
         .connections_max = 1,
         .shared = fuzz.shared,
+        .groups = {.classic = {.initial_delay_ms = 100,
+                               .session_min_ms = 6000,
+                               .session_max_ms = 1800000,
+                               .members_max = 3},
+                   .offsets_retention_ms = 3600000,
+                   .partitions = 1,
+                   .compact_bytes = 1024},
     };
     err = net_open(&fuzz.net, self, &options);
     ASSERT(err == OK);
@@ -340,6 +378,9 @@ static void fuzz_reset(void)
     prng_seed(&fuzz.reactor.prng, seed);
     kafka_core_close(fuzz.net->kafka);
     enum err err = kafka_core_open(&fuzz.net->kafka, fuzz.net);
+    ASSERT(err == OK);
+    group_core_close(fuzz.net->groups);
+    err = group_core_open(&fuzz.net->groups, fuzz.net, &fuzz.net->options.groups);
     ASSERT(err == OK);
     struct command command = {.kind = COMMAND_TOPIC_CREATE};
     struct command_result result;
@@ -465,6 +506,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fuzz.now_ns = next_ns == UINT64_MAX ? fuzz.now_ns : max_u64(fuzz.now_ns, next_ns);
         }
     }
+    while (reactor_turn(&fuzz.reactor, 0) > 0) {
+    }
+    group_core_stop(fuzz.net->groups);
     while (reactor_turn(&fuzz.reactor, 0) > 0) {
     }
     fuzz_check_home();
