@@ -326,6 +326,7 @@ static void group_create(struct group_core *core)
     command->topic_create.partition_count = core->options.partitions;
     static const char *const configs[][2] = {
         {"max.message.bytes", "2097152"}, /* The largest group, with room. */
+        {"retention.bytes", "-1"},
         {"retention.ms", "-1"},
         {"segment.bytes", "16777216"}, /* What is compacted away goes by whole segments. */
     };

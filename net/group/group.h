@@ -9,6 +9,7 @@
  *     group_release() gives back what a large answer stands in */
 #pragma once
 
+#include "core/limits.h"
 #include "core/reactor.h"
 #include "net/group/classic.h"
 #include "shard/request.h"
@@ -16,7 +17,7 @@
 struct net;
 
 /* Its partitions are the homes of groups. Clients read it as any topic, and never write to it. */
-#define GROUP_TOPIC "__consumer_offsets"
+#define GROUP_TOPIC TOPIC_OF_OFFSETS
 
 enum {
     GROUP_PARTITIONS_MAX = 256,       /* Of that topic. */

@@ -27,7 +27,7 @@ def confluent(server, group, **extra):
     return Consumer({"bootstrap.servers": server.address, "group.id": group,
                      "auto.offset.reset": "earliest", "session.timeout.ms": 3000,
                      "heartbeat.interval.ms": 300, "enable.auto.commit": False,
-                     "broker.address.family": "v4", **extra})
+                     "broker.address.family": "v4", "log_level": 0, **extra})
 
 
 def until(what, condition):
