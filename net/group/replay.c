@@ -281,6 +281,13 @@ void group_log_read_on(struct completion *completion)
     replay_ask(log);
 }
 
+/* This core may be later than the one that asks: it does not know the new topic yet. */
+static bool replay_may_pass(enum err err)
+{
+    return err == ERR_NOT_READY || err == ERR_NO_MEMORY || err == ERR_TOPIC_UNKNOWN ||
+           err == ERR_NOT_LEADER;
+}
+
 /* The core has no memory to lend, or does not serve the partition yet. */
 static void replay_again(struct group_log *log, enum err err)
 {
@@ -324,7 +331,7 @@ static void replay_fetched(struct completion *completion)
     if (reading && err == ERR_OFFSET_RANGE && fetch->log_start > before) {
         log->read_offset = fetch->log_start;
         replay_ask(log);
-    } else if (reading && err != OK && err != ERR_NOT_READY && err != ERR_NO_MEMORY) {
+    } else if (reading && err != OK && !replay_may_pass(err)) {
         replay_end(log, err);
     } else if (reading && err == OK && log->read_offset >= log->read_end) {
         replay_end(log, OK);

@@ -1,8 +1,10 @@
 """Consumer groups and their offsets with real clients: shared partitions, takeover, resuming, restarts."""
+import struct
 import subprocess
 import time
 
-from fixture import check, equal, kcat, lines, need, need_module
+from fixture import check, counters, equal, kcat, need, need_module
+from wire import answer as receive, request, text
 
 SECONDS = 60  # Of one wait: it only bounds a hang.
 
@@ -258,4 +260,54 @@ def test_nobody_writes_to_the_topic_of_groups(world):
                           timeout=SECONDS, check=False)
     check(b"nvalid topic" in done.stderr, done.stderr.decode())
     check(server.alive(), "the server died")
-    equal(len(lines(1)), 1)
+
+
+def test_many_groups_at_once_from_the_first_request_on(world):
+    """200 groups of 5 members: the first request of each makes the topic, or meets it being made."""
+    server = quick(world, **{"group.initial.rebalance.delay.ms": "2s"})
+    groups, each = 200, 5
+    peers = [server.connect(SECONDS) for _ in range(groups)]
+
+    def ask(key, body):
+        """`body(group, member)` of every member, then all answers behind their correlation ids."""
+        for group, peer in enumerate(peers):
+            peer.sendall(b"".join(request(key, 3 if key != 11 else 5, body(group, member))
+                                  for member in range(each)))
+        return [[receive(peer)[1] for _ in range(each)] for peer in peers]
+
+    def join(group, member):
+        return (text(f"g{group}") + struct.pack(">ii", 30000, 60000) + text("") + text(f"i{member}")
+                + text("consumer") + struct.pack(">i", 1) + text("r") + struct.pack(">i", 0))
+    answers = ask(11, join)
+    equal({answer[4:10] for row in answers for answer in row}, {struct.pack(">hi", 0, 1)},
+          "codes and generations")
+
+    def ids(answer):
+        """Leader and member."""
+        at, found = 10, []
+        for _ in range(3):
+            size, = struct.unpack(">h", answer[at:at + 2])
+            found.append(answer[at + 2:at + 2 + size].decode())
+            at += 2 + size
+        return found[1:]
+    rows = [[ids(answer) for answer in row] for row in answers]
+    equal([len({leader for leader, _ in row}) for row in rows], [1] * groups, "one leader each")
+
+    def head(group, member):
+        return text(f"g{group}") + struct.pack(">i", 1) + text(rows[group][member][1]) + text(f"i{member}")
+
+    def sync(group, member):
+        leads = rows[group][member][0] == rows[group][member][1]
+        given = [me for _, me in rows[group]] if leads else []
+        return head(group, member) + struct.pack(">i", len(given)) + b"".join(
+            text(me) + struct.pack(">i", 36) + f"{group:02d}{me}".encode()[:36].ljust(36) for me in given)
+    for group, row in enumerate(ask(14, sync)):
+        for member, answer in enumerate(row):
+            wanted = f"{group:02d}{rows[group][member][1]}".encode()[:36].ljust(36)
+            equal(answer, struct.pack(">ihi", 0, 0, 36) + wanted, f"assignment of {group}/{member}")
+    before = sum(core["flushes"] for core in counters(server))
+    for _ in range(5):
+        equal({answer for row in ask(12, head) for answer in row}, {struct.pack(">ih", 0, 0)})
+    equal(sum(core["flushes"] for core in counters(server)), before, "a heartbeat is not written down")
+    for peer in peers:
+        peer.close()
