@@ -22,9 +22,28 @@ static int64_t topic_number(const struct map_topic *topic, const char *key, int6
     return number;
 }
 
+/* Settings of the topic of offsets that its own do not say: of a map that was made from segments
+ * they are lost. Old is not useless there: its owner cuts it. */
+static const struct partition_config *topic_fallback(const struct partition_config *fallback,
+                                                     const struct map_topic *topic,
+                                                     struct partition_config *room)
+{
+    if (strcmp(topic->name, TOPIC_OF_OFFSETS) != 0) {
+        return fallback;
+    }
+    *room = *fallback;
+    room->retention_ms = -1;
+    room->retention_bytes = -1;
+    room->compacted = false;
+    room->batch_bytes_max = max_u32(fallback->batch_bytes_max, TOPIC_OF_OFFSETS_BATCH_BYTES);
+    return room;
+}
+
 void agent_partition_config(const struct partition_config *fallback, const struct map_topic *topic,
                             struct partition_config *config)
 {
+    struct partition_config room;
+    fallback = topic_fallback(fallback, topic, &room);
     *config = *fallback;
     config->segment_records =
         (uint64_t)topic_number(topic, "segment.records", (int64_t)fallback->segment_records);

@@ -5,6 +5,7 @@
 #include "core/config.h"
 #include "core/reactor.h"
 #include "meta/agent.h"
+#include "net/group/group.h"
 
 enum { NET_LISTEN_MAX = 8, NET_MESSAGE_BYTES = 512 };
 
@@ -40,7 +41,8 @@ struct net_options {
     uint32_t connections_max;      /* Of this core. */
     uint64_t idle_timeout_ms;      /* Closes silent connections; 10 min. */
     uint64_t stall_timeout_ms;     /* Closes a peer that takes no reply bytes for so long; 30 s. */
-    struct net_shared *shared;     /* One per process: connection counts for the fair hand-over. */
+    struct group_options groups;
+    struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */
 };
 
 struct net;

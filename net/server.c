@@ -7,6 +7,7 @@
 
 #include "core/assert.h"
 #include "net/door.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 #include "net/walrus/walrus.h"
 
@@ -51,6 +52,9 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
         err = walrus_core_open(&made->walrus, made);
     }
     if (err == OK) {
+        err = group_core_open(&made->groups, made, &options->groups);
+    }
+    if (err == OK) {
         err = pool_open(&made->pool_conn, reactor, sizeof(struct conn), connections);
     }
     if (err == OK) {
@@ -93,7 +97,8 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index)
 void net_check_stopped(struct net *net)
 {
     if (net->stopped == NULL || net->conn_count > 0 || !list_empty(&net->refusals) ||
-        !listen_stopped(net) || kafka_core_busy(net->kafka) || walrus_core_busy(net->walrus)) {
+        !listen_stopped(net) || kafka_core_busy(net->kafka) || walrus_core_busy(net->walrus) ||
+        group_core_busy(net->groups)) {
         return;
     }
     struct completion *done = net->stopped;
@@ -110,6 +115,7 @@ void net_stop(struct net *net, struct completion *done)
     timer_start(net->reactor, &net->grace, NET_GRACE_NS);
     listen_stop(net);
     refuse_stop(net);
+    group_core_stop(net->groups);
     struct list *entry;
     list_for_each (entry, &net->conns) {
         conn_end(CONTAINER_OF(entry, struct conn, node));
@@ -125,6 +131,9 @@ void net_close(struct net *net)
     }
     if (net->kafka != NULL) {
         kafka_core_close(net->kafka);
+    }
+    if (net->groups != NULL) {
+        group_core_close(net->groups);
     }
     if (net->walrus != NULL) {
         walrus_core_close(net->walrus);

@@ -191,6 +191,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .idle_timeout_ms = 600000,
         .stall_timeout_ms = 30000,
         .shared = node->shared,
+        .groups = node->options.groups,
     };
     memcpy(core->net_options.listen, node->options.listen, sizeof(node->options.listen));
 }

@@ -39,6 +39,7 @@ struct node_options {
     struct net_listen listen[NET_LISTEN_MAX];
     const char *advertise;
     const struct config *settings; /* As in struct net_options. */
+    struct group_options groups;
 };
 
 struct node;

@@ -146,6 +146,7 @@ static void serve_fill_options(struct serve *serve)
         .partitions_default = (uint32_t)config_number(config, "partitions.default"),
         .settings = config,
     };
+    settings_groups(&serve->settings, serve->dev, &node->groups);
     const char *advertise = config_text(config, "advertise");
     node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
     serve_read_boot_id(node->boot_id);

@@ -120,3 +120,21 @@ void settings_close(struct settings *settings)
     config_destroy(settings->config);
     settings->config = NULL;
 }
+
+void settings_groups(const struct settings *settings, bool dev, struct group_options *groups)
+{
+    static const char delay[] = "group.initial.rebalance.delay.ms";
+    const struct config *config = settings->config;
+    bool at_once = dev && config_source(config, delay) == CONFIG_FROM_DEFAULT;
+    *groups = (struct group_options){
+        .classic =
+            {
+                .initial_delay_ms = at_once ? 0 : (uint64_t)config_number(config, delay),
+                .session_min_ms = (uint32_t)config_number(config, "group.min.session.timeout.ms"),
+                .session_max_ms = (uint32_t)config_number(config, "group.max.session.timeout.ms"),
+                .members_max = (uint32_t)config_number(config, "group.max.size"),
+            },
+        .offsets_retention_ms = (uint64_t)config_number(config, "offsets.retention.ms"),
+        .partitions = (uint32_t)config_number(config, "offsets.partitions"),
+    };
+}

@@ -26,4 +26,8 @@ NODISCARD int settings_read(struct settings *settings, const struct cmd *cmd);
  * CMD_FAILED. */
 NODISCARD int settings_judge(struct settings *settings, const struct cmd *cmd);
 
+/* What the engine of groups is told. `dev`: the first member of a group waits for nobody, unless a
+ * source says otherwise. */
+void settings_groups(const struct settings *settings, bool dev, struct group_options *groups);
+
 void settings_close(struct settings *settings);

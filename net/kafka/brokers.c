@@ -47,15 +47,23 @@ static bool broker_is_loopback(const struct io_address *address)
                                 : memcmp(address->bytes, six, sizeof(six)) == 0;
 }
 
+void kafka_write_own_address(const struct kafka_request *request, struct kafka_writer *writer)
+{
+    const char *advertise = request->net->options.advertise;
+    if (advertise != NULL) {
+        broker_write_advertised(advertise, writer);
+    } else {
+        broker_write_address(&request->call->conn->local, writer);
+    }
+}
+
 static void broker_write(const struct kafka_request *request, const struct kafka_brokers *shape,
                          uint32_t id, const struct map_node *node, struct kafka_writer *writer)
 {
     const struct net_options *options = &request->net->options;
     kafka_write_i32(writer, (int32_t)id);
-    if (id == options->node_id && options->advertise != NULL) {
-        broker_write_advertised(options->advertise, writer);
-    } else if (id == options->node_id) {
-        broker_write_address(&request->call->conn->local, writer);
+    if (id == options->node_id) {
+        kafka_write_own_address(request, writer);
     } else {
         struct io_address address = {0};
         for (uint32_t i = 0; i < node->address_count; i++) {

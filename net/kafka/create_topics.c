@@ -6,6 +6,7 @@
  */
 #include "core/assert.h"
 #include "core/limits.h"
+#include "net/group/group.h"
 #include "net/kafka/configs.h"
 
 #include <stdio.h>
@@ -222,6 +223,8 @@ static void create_check(const struct create_topics *op, uint32_t index)
     if (!kafka_topic_name_valid(topic->name)) {
         create_refuse(topic, KAFKA_INVALID_TOPIC,
                       "topic names are 1 to 249 of [a-zA-Z0-9._-], not '.' or '..'");
+    } else if (group_topic_is_internal(topic->name)) {
+        create_refuse(topic, KAFKA_INVALID_TOPIC, "the topic is made when the first group is");
     } else if (create_named_twice(op, index)) {
         create_refuse(topic, KAFKA_INVALID_REQUEST, "the topic is named twice in this request");
     } else if (map_topic_by_name(kafka_map(&op->request), topic->name) != NULL) {

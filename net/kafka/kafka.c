@@ -4,6 +4,7 @@
 #include "core/assert.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "net/kafka/groups.h"
 
 enum {
     KAFKA_PREFIX_BYTES = 4,
@@ -16,7 +17,15 @@ static const struct kafka_api kafka_table[] = {
     {KAFKA_FETCH, 4, 4, 17, 12, kafka_fetch_start},
     {KAFKA_LIST_OFFSETS, 1, 1, 11, 6, kafka_offsets_start},
     {KAFKA_METADATA, 0, 0, 13, 9, kafka_metadata_start},
+    {KAFKA_OFFSET_COMMIT, 2, 2, 9, 8, kafka_offset_commit_start},
+    {KAFKA_OFFSET_FETCH, 1, 1, 9, 6, kafka_offset_fetch_start},
     {KAFKA_FIND_COORDINATOR, 0, 0, 6, 3, kafka_coordinator_start},
+    {KAFKA_JOIN_GROUP, 0, 0, 9, 6, kafka_join_group_start},
+    {KAFKA_HEARTBEAT, 0, 0, 4, 4, kafka_heartbeat_start},
+    {KAFKA_LEAVE_GROUP, 0, 0, 5, 4, kafka_leave_group_start},
+    {KAFKA_SYNC_GROUP, 0, 0, 5, 4, kafka_sync_group_start},
+    {KAFKA_DESCRIBE_GROUPS, 0, 0, 6, 5, kafka_describe_groups_start},
+    {KAFKA_LIST_GROUPS, 0, 0, 5, 3, kafka_list_groups_start},
     {KAFKA_API_VERSIONS, 0, 0, 4, 3, kafka_versions_start},
     {KAFKA_CREATE_TOPICS, 2, 2, 7, 5, kafka_create_topics_start},
     {KAFKA_DELETE_TOPICS, 1, 1, 6, 4, kafka_delete_topics_start},
@@ -27,7 +36,9 @@ static const struct kafka_api kafka_table[] = {
     {KAFKA_ALTER_CONFIGS, 0, 0, 2, 2, kafka_alter_configs_start},
     {KAFKA_LOG_DIRS, 1, 1, 4, 2, kafka_log_dirs_start},
     {KAFKA_CREATE_PARTITIONS, 0, 0, 3, 2, kafka_create_partitions_start},
+    {KAFKA_DELETE_GROUPS, 0, 0, 2, 2, kafka_delete_groups_start},
     {KAFKA_INCREMENTAL_ALTER_CONFIGS, 0, 0, 1, 1, kafka_alter_configs_start},
+    {KAFKA_OFFSET_DELETE, 0, 0, 0, INT16_MAX, kafka_offset_delete_start},
     {KAFKA_DESCRIBE_CLUSTER, 0, 0, 2, 0, kafka_describe_cluster_start},
 };
 
@@ -82,7 +93,7 @@ static void kafka_read_client(struct kafka_request *request)
 {
     struct kafka_reader *body = &request->body;
     body->flexible = false;
-    (void)kafka_read_string_or_null(body);
+    request->client = kafka_read_string_or_null(body);
     body->flexible = request->flexible;
     kafka_read_tags(body);
 }
@@ -130,6 +141,8 @@ static void kafka_cancel(struct call *call)
     const struct kafka_request *request = call->state;
     if (request != NULL && request->key == KAFKA_FETCH) {
         kafka_fetch_cancel(call);
+    } else if (request != NULL && kafka_is_group_key(request->key)) {
+        kafka_group_cancel(call);
     }
 }
 
@@ -138,6 +151,10 @@ static void kafka_sent(struct call *call)
     const struct kafka_request *request = call->state;
     if (request != NULL && request->key == KAFKA_FETCH) {
         kafka_fetch_sent(call);
+        return;
+    }
+    if (request != NULL && kafka_is_group_key(request->key)) {
+        kafka_group_sent(call);
         return;
     }
     call_done(call);

@@ -6,6 +6,7 @@
  */
 #include "core/assert.h"
 #include "core/limits.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 
 #include <xxhash.h>
@@ -110,7 +111,7 @@ static void metadata_write_topic(const struct metadata *op, const struct metadat
         kafka_write_id(writer, topic != NULL ? &topic->id : &asked->id);
     }
     if (version >= 1) {
-        kafka_write_bool(writer, false); /* Internal. */
+        kafka_write_bool(writer, topic != NULL && group_topic_is_internal(name));
     }
     uint32_t partitions = topic != NULL ? topic->partition_count : 0;
     kafka_write_count(writer, partitions);
@@ -224,7 +225,8 @@ static void metadata_next(struct metadata *op)
             topic->code = KAFKA_INVALID_TOPIC;
             continue;
         }
-        bool known = metadata_find(kafka_map(&op->request), topic) != NULL;
+        bool known = metadata_find(kafka_map(&op->request), topic) != NULL ||
+                     group_topic_is_internal(topic->name);
         if (!known && create && !op->request.call->canceled) {
             metadata_create(op, topic->name);
             return;

@@ -5,6 +5,7 @@
  * The request's timeout bounds how long a leader waits for its followers: there are none, and an
  * append that is under way is never given up, because "timed out" would leave open what is stored.
  */
+#include "net/group/group.h"
 #include "net/kafka/topics.h"
 
 struct produce {
@@ -78,6 +79,9 @@ static int16_t produce_check_item(const struct produce *produce, const struct ma
     }
     if (produce->transactional) {
         return KAFKA_INVALID_TXN_STATE;
+    }
+    if (topic != NULL && group_topic_is_internal(bytes_text(topic->name))) {
+        return KAFKA_INVALID_TOPIC;
     }
     enum err err = kafka_find_partition(produce->op.request.net, topic, item->partition,
                                         &item->request.partition);

@@ -3,6 +3,7 @@
 
 #include "core/assert.h"
 #include "core/log.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 
 #include <stdlib.h>
@@ -225,6 +226,13 @@ void fuzz_net_begin(void)
         .partitions_default = 1,
         .connections_max = 1,
         .shared = fuzz.shared,
+        .groups = {.classic = {.initial_delay_ms = 100,
+                               .session_min_ms = 6000,
+                               .session_max_ms = 1800000,
+                               .members_max = 3},
+                   .offsets_retention_ms = 3600000,
+                   .partitions = 1,
+                   .compact_bytes = 1024},
     };
     err = net_open(&fuzz_net.net, self, &options);
     ASSERT(err == OK);
@@ -239,6 +247,9 @@ void fuzz_net_reset(void)
     prng_seed(&fuzz_net.reactor.prng, seed);
     kafka_core_close(fuzz_net.net->kafka);
     enum err err = kafka_core_open(&fuzz_net.net->kafka, fuzz_net.net);
+    ASSERT(err == OK);
+    group_core_close(fuzz_net.net->groups);
+    err = group_core_open(&fuzz_net.net->groups, fuzz_net.net, &fuzz_net.net->options.groups);
     ASSERT(err == OK);
     struct command command = {.kind = COMMAND_TOPIC_CREATE};
     struct command_result result;
@@ -291,6 +302,9 @@ void fuzz_net_run(enum net_protocol protocol)
                 next_ns == UINT64_MAX ? fuzz_net.now_ns : max_u64(fuzz_net.now_ns, next_ns);
         }
     }
+    while (reactor_turn(reactor, 0) > 0) {
+    }
+    group_core_stop(fuzz_net.net->groups);
     while (reactor_turn(reactor, 0) > 0) {
     }
     fuzz_check_home();

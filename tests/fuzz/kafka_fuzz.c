@@ -30,6 +30,10 @@ enum fuzz_flag {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The id of the first member that is made in a world: its randomness is the same each time. */
+#define FUZZ_MEMBER   "0022'i-002d0000000000000000000000000000' "
+#define FUZZ_MEMBER_6 "23'i-002d0000000000000000000000000000' "
+
 /* Correct requests about topic "t", so that few changes suffice to come far. */
 static const struct fuzz_sample {
     int16_t key, version;
@@ -67,6 +71,32 @@ static const struct fuzz_sample {
     {44, 1,
      "02 02 02't' 03 0f'cleanup.policy' 02 08'compact' 00 0d'retention.ms' 00 02'7' 00 00 00 00"},
     {60, 2, "00 01 00 00"},
+    {8, 7,
+     "0001'g' ffffffff 0000 ffff 00000001 0001't' 00000001 00000000 0000000000000007 00000001 "
+     "0001'm'"},
+    {8, 9,
+     "02'g' 00000001 " FUZZ_MEMBER_6 "02'i' 02 02't' 02 00000000 0000000000000008 00000001 00 "
+     "00 00 00"},
+    {9, 2, "0001'g' ffffffff"},
+    {9, 7, "02'g' 02 02't' 02 00000000 00 01 00"},
+    {9, 9, "03 02'g' 00 ffffffff 02 02't' 02 00000000 00 00 02'h' 00 ffffffff 00 00 01 00"},
+    {10, 4, "00 02 02'g' 00"},
+    /* A static member, a dynamic one without an id and with the one that it is told. */
+    {11, 5, "0001'g' 00002710 00007530 0000 0001'i' 0008'consumer' 00000001 0001'r' 00000002 aabb"},
+    {11, 9, "02'g' 00002710 00007530 01 02'i' 09'consumer' 02 02'r' 03 aabb 00 00 00"},
+    {11, 2, "0001'g' 00001770 00001770 0000 0008'consumer' 00000001 0001'r' 00000000"},
+    {11, 4, "0001'g' 00001770 00001770 0000 0008'consumer' 00000001 0001'r' 00000000"},
+    {14, 3, "0001'g' 00000001 " FUZZ_MEMBER "0001'i' 00000001 " FUZZ_MEMBER "00000002 ccdd"},
+    {14, 5, "02'g' 00000001 " FUZZ_MEMBER_6 "02'i' 00 00 01 00"},
+    {12, 3, "0001'g' 00000001 " FUZZ_MEMBER "0001'i'"},
+    {12, 4, "02'g' 00000001 " FUZZ_MEMBER_6 "02'i' 00"},
+    {13, 1, "0001'g' " FUZZ_MEMBER},
+    {13, 5, "02'g' 02 01 02'i' 00 00 00"},
+    {15, 4, "00000001 0001'g' 00"},
+    {15, 6, "03 02'g' 02'h' 00 00"},
+    {16, 5, "02 07'Stable' 01 00"},
+    {42, 2, "02 02'g' 00"},
+    {47, 0, "0001'g' 00000001 0001't' 00000001 00000000"},
 };
 
 static struct {

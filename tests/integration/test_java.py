@@ -182,6 +182,23 @@ def test_java_reads_what_kcat_wrote(world):
          [["-", str(len(r)), str(zlib.crc32(r.encode()))] for r in records], "records")
 
 
+def test_java_groups_resume_where_they_were(world):
+    """The eager and the cooperative protocol; a static member, which need not leave; kill -9."""
+    server = world.server(settings={"group.initial.rebalance.delay.ms": "0"})
+    java(world, "create", server.address, "grouped", 1)
+    records = lines(400, "g")
+    produce(server, "grouped", records)
+    cooperative = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"
+    extras = [[], [f"partition.assignment.strategy={cooperative}"], ["group.instance.id=one"],
+              ["group.instance.id=one"]]
+    found = []
+    for extra in extras:
+        found += java(world, "group", server.address, "grouped", "jg", 100, 20, *extra)
+        server.kill()
+        server.start()
+    same([line.split()[1] for line in found], [str(n) for n in range(400)], "offsets")
+
+
 def test_java_seeks_and_asks_for_offsets(world):
     server = world.server(settings={"segment.records": "200"})
     count, size = 1000, 60

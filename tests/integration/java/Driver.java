@@ -206,6 +206,33 @@ public final class Driver {
         }
     }
 
+    /**
+     * group TOPIC GROUP COUNT MAX [KEY=VALUE]...: a member of the group reads so many records, at
+     * most MAX in a poll, commits what it polled, and leaves.
+     */
+    private void group() {
+        Map<String, Object> settings = settings();
+        settings.put("group.id", word(1));
+        settings.put("auto.offset.reset", "earliest");
+        settings.put("enable.auto.commit", "false");
+        settings.put("max.poll.records", word(3));
+        for (int i = 6; i < words.length; i++) {
+            String[] pair = words[i].split("=", 2);
+            settings.put(pair[0], pair[1]);
+        }
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(settings,
+                new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.subscribe(List.of(word(0)));
+            for (int found = 0; found < number(2);) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                    found++;
+                    print(record);
+                }
+                consumer.commitSync();
+            }
+        }
+    }
+
     private static List<TopicPartition> partitions(String topic, int count) {
         List<TopicPartition> all = new ArrayList<>();
         for (int n = 0; n < count; n++) {
@@ -392,6 +419,7 @@ public final class Driver {
             case "flow" -> flow();
             case "consume" -> consume();
             case "consume-all" -> consumeAll();
+            case "group" -> group();
             case "offsets" -> offsets();
             case "times" -> times();
             case "wait" -> waitForAppend();
