@@ -7,6 +7,7 @@
 
 #include "core/assert.h"
 #include "net/door.h"
+#include "net/http/http.h"
 #include "net/kafka/kafka.h"
 
 #include <stdlib.h>
@@ -44,6 +45,9 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     uint32_t connections = options->connections_max;
     uint32_t calls = (uint32_t)min_u64((uint64_t)connections * NET_CALLS_PER_CONN, 1 << 20);
     enum err err = kafka_core_open(&made->kafka, made);
+    if (err == OK) {
+        err = http_core_open(&made->http, made);
+    }
     if (err == OK) {
         err = pool_open(&made->pool_conn, reactor, sizeof(struct conn), connections);
     }
@@ -84,7 +88,7 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index)
 void net_check_stopped(struct net *net)
 {
     if (net->stopped == NULL || net->conn_count > 0 || !listen_stopped(net) ||
-        kafka_core_busy(net->kafka)) {
+        kafka_core_busy(net->kafka) || http_core_busy(net->http)) {
         return;
     }
     struct completion *done = net->stopped;
@@ -115,6 +119,9 @@ void net_close(struct net *net)
     }
     if (net->kafka != NULL) {
         kafka_core_close(net->kafka);
+    }
+    if (net->http != NULL) {
+        http_core_close(net->http);
     }
     struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send, &net->pool_session};
     for (uint32_t i = 0; i < ARRAY_COUNT(pools); i++) {

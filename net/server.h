@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+struct http_core;
 struct kafka_core;
 
 /* One per process; written by all cores. */
@@ -55,6 +56,7 @@ struct net {
     struct pool pool_conn, pool_call, pool_send;
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
+    struct http_core *http;
 };
 
 /* Accepts on all listeners; see listen.c. */

@@ -38,6 +38,7 @@ struct node_options {
     uint32_t listen_count;
     struct net_listen listen[NET_LISTEN_MAX];
     const char *advertise;
+    struct net_http http;
 };
 
 struct node;
