@@ -108,4 +108,4 @@ void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
 /* From sent(): the call is over. */
 void call_done(struct call *call);
 
-extern const struct protocol protocol_kafka, protocol_http;
+extern const struct protocol protocol_http, protocol_kafka, protocol_walrus;

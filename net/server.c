@@ -9,6 +9,7 @@
 #include "net/door.h"
 #include "net/http/http.h"
 #include "net/kafka/kafka.h"
+#include "net/walrus/walrus.h"
 
 #include <stdlib.h>
 
@@ -47,6 +48,9 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     enum err err = kafka_core_open(&made->kafka, made);
     if (err == OK) {
         err = http_core_open(&made->http, made);
+    }
+    if (err == OK) {
+        err = walrus_core_open(&made->walrus, made);
     }
     if (err == OK) {
         err = pool_open(&made->pool_conn, reactor, sizeof(struct conn), connections);
@@ -88,7 +92,7 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index)
 void net_check_stopped(struct net *net)
 {
     if (net->stopped == NULL || net->conn_count > 0 || !listen_stopped(net) ||
-        kafka_core_busy(net->kafka) || http_core_busy(net->http)) {
+        kafka_core_busy(net->kafka) || http_core_busy(net->http) || walrus_core_busy(net->walrus)) {
         return;
     }
     struct completion *done = net->stopped;
@@ -122,6 +126,9 @@ void net_close(struct net *net)
     }
     if (net->http != NULL) {
         http_core_close(net->http);
+    }
+    if (net->walrus != NULL) {
+        walrus_core_close(net->walrus);
     }
     struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send, &net->pool_session};
     for (uint32_t i = 0; i < ARRAY_COUNT(pools); i++) {

@@ -9,6 +9,7 @@
 
 struct http_core;
 struct kafka_core;
+struct walrus_core;
 
 /* One per process; written by all cores. */
 struct net_shared_core {
@@ -57,6 +58,7 @@ struct net {
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
     struct http_core *http;
+    struct walrus_core *walrus;
 };
 
 /* Accepts on all listeners; see listen.c. */
