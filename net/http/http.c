@@ -234,8 +234,11 @@ static void http_start_swallowed(struct call *call)
     struct http_session *session = call->conn->session;
     session->swallowed += call->frame.size;
     call->state = NULL;
-    call->last = session->swallowed > HTTP_SWALLOW_BYTES_MAX;
     call_reply(call);
+    /* Behind a last request nobody is waited for; and a stream would hold up what is behind it. */
+    if (!session->lingers || session->swallowed > HTTP_SWALLOW_BYTES_MAX) {
+        conn_end(call->conn);
+    }
 }
 
 /* The head of this call; false: it is none, op->fault says why. */
@@ -272,11 +275,12 @@ static enum err http_start_routed(struct http_op *op, uint32_t methods, struct b
         http_continue(op);
         return OK;
     }
-    if (!op->head.keep_alive) {
-        http_last(op);
-    }
     op->state = call_take(op->call, op->route->state_bytes);
-    return op->route->start(op);
+    enum err err = op->route->start(op);
+    if (err == OK && !op->head.keep_alive) {
+        http_last(op); /* Not before: it may have to be started again. */
+    }
+    return err;
 }
 
 static enum err http_start(struct call *call)

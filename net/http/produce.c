@@ -397,6 +397,13 @@ enum err http_produce_start(struct http_op *op)
                     "empty record");
         return OK;
     }
+    if (produce->json &&
+        (http_param(op, "key").data != NULL || http_param(op, "timestamp").data != NULL)) {
+        http_refuse(op, 400,
+                    "key and timestamp are of one record that is the body: write those of "
+                    "JSON records into each of them");
+        return OK;
+    }
     if (map_topic_by_name(http_map(op), op->topic) != NULL) {
         produce_build(produce);
     } else if (!topic_name_is_allowed(op->topic)) {

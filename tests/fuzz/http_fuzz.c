@@ -13,7 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FUZZ_INPUT_BYTES_MAX = 4096, FUZZ_ANSWER_BYTES_MAX = 4 << 20, FUZZ_SAMPLED = 1 };
+enum {
+    FUZZ_INPUT_BYTES_MAX = 384,
+    FUZZ_SAMPLES_MAX = 5,
+    FUZZ_ANSWER_BYTES_MAX = 4 << 20,
+    FUZZ_SAMPLED = 1
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -137,7 +142,7 @@ static void fuzz_put_samples(const uint8_t *data, uint32_t size)
 {
     struct bytes_reader in = bytes_reader(bytes_of(data, size));
     fuzz_net.stream_size = 0;
-    while (bytes_left(&in) >= 2) {
+    for (uint32_t samples = 0; bytes_left(&in) >= 2 && samples < FUZZ_SAMPLES_MAX; samples++) {
         const char *sample = fuzz_samples[read_u8(&in) % ARRAY_COUNT(fuzz_samples)];
         uint32_t changes = read_u8(&in) % 4;
         uint32_t sample_size = (uint32_t)strlen(sample);

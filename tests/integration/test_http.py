@@ -263,6 +263,7 @@ def test_documents_that_are_wrong_are_told_why(world):
                        (b'{"records":[{"value":"a"}]} x', "JSON")):
         found = post(server, "/v1/topics/t/records", body, 400, json_type)
         check(word in found["detail"], f"{body!r}: {found}")
+    post(server, "/v1/topics/t/records?key=k", {"records": [{"value": "a"}]}, 400)
     for body, status in (({"name": "a/b"}, 422), ({"name": "."}, 422), ({}, 422), ({"name": 5}, 400),
                          ({"name": "n", "partitions": 0}, 400), ({"name": "n", "replication": 3}, 400),
                          ({"name": "n", "configs": {"retention.ms": "x"}}, 422),
@@ -351,13 +352,15 @@ def test_answers_come_in_the_order_of_requests(world):
         data += HEAD + b"Content-Length: 2\r\n\r\n%02d" % n
         data += b"GET /v1/topics/t/records?from=%d&n=1 HTTP/1.1\r\nHost: localhost\r\n\r\n" % (n + 1)
         data += b"GET /v1/topics HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    data += b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" + INNER
+    # One that waits for those ahead of it, and is the last.
+    data += b"GET /v1/topics/t/records?from=30 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" + INNER
     answers = exchange(server, data, 91, ends=True)
     for n in range(30):
         equal(json.loads(answers[3 * n][2])["offsets"], [{"partition": 0, "offset": n + 1}])
         equal([row["value"] for row in json.loads(answers[3 * n + 1][2])["records"]], [f"{n:02d}"])
         equal(json.loads(answers[3 * n + 2][2])["topics"][0]["name"], "t")
     equal(answers[90][1]["Connection"], "close")
+    equal([row["value"] for row in json.loads(answers[90][2])["records"]], ["29"])
     equal(len(get(server, "/v1/topics")["topics"]), 1, "what came behind a close was done")
 
 
