@@ -31,6 +31,10 @@ struct protocol_scan {
 struct protocol {
     const char *name;
 
+    /* What a connection too many is told before it is closed; NULL: its clients expect no word. */
+    const char *refusal;
+    uint32_t refusal_bytes;
+
     /* What each connection keeps, at conn->session; zero when open() (or NULL) is told that it has
      * begun. close() (or NULL): no call is left, the session goes. */
     uint32_t session_bytes;

@@ -42,6 +42,16 @@ struct net_listener {
     bool open, accepting, handing, closing;
 };
 
+/* A connection too many, while it is told so (refuse.c). */
+struct net_refusal {
+    struct list node; /* Of net->refusals. */
+    struct net *net;
+    struct io io;
+    struct iovec vector;
+    struct timer timer;
+    int fd;
+};
+
 struct net {
     struct reactor *reactor;
     struct net_options options;
@@ -52,9 +62,10 @@ struct net {
     bool stopping;
     struct completion *stopped;
     struct timer grace;
-    struct list conns;
+    struct list conns, refusals;
     uint32_t conn_count;
     struct pool pool_conn, pool_call, pool_send;
+    struct pool pool_refusal;
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
     struct http_core *http;
@@ -65,6 +76,10 @@ struct net {
 void listen_start(struct net *net);
 void listen_stop(struct net *net);
 bool listen_stopped(const struct net *net);
+
+/* Tells a connection too many, and closes it; false: it is the caller's, to be just closed. */
+bool refuse_begin(struct net *net, int fd, enum net_protocol protocol);
+void refuse_stop(struct net *net);
 
 /* A connection or listener is gone: a stopping net may be done. */
 void net_check_stopped(struct net *net);

@@ -359,8 +359,16 @@ static void http_sent(struct call *call)
     call_done(call);
 }
 
+static const char http_too_many[] =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+    "Connection: close\r\nRetry-After: 1\r\nContent-Length: 110\r\n\r\n"
+    "{\"title\":\"Service Unavailable\",\"status\":503,"
+    "\"detail\":\"too many connections: retry, or raise connections.max\"}\n";
+
 const struct protocol protocol_http = {
     .name = "http",
+    .refusal = http_too_many,
+    .refusal_bytes = sizeof(http_too_many) - 1,
     .session_bytes = sizeof(struct http_session),
     .open = http_open,
     .close = http_close,

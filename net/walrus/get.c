@@ -77,12 +77,12 @@ static void get_cursor_done(struct completion *completion)
     get_answer(op);
 }
 
-/* The pieces are home. */
+/* The pieces are home. A client that is gone gets no record: the next one shall. */
 static void get_released(struct completion *completion)
 {
     struct log_read *read = CONTAINER_OF(completion, struct log_read, done);
     struct walrus_get *op = CONTAINER_OF(read, struct walrus_get, read);
-    if (op->moved) {
+    if (op->moved && op->call->conn->state != CONN_DEAD) {
         cursor_move(op->call->net, &op->cursor, op->position, get_cursor_done);
     } else {
         cursor_leave(op->call->net, &op->cursor, get_cursor_done);

@@ -270,8 +270,14 @@ static void walrus_cancel(struct call *call)
     }
 }
 
+static const char walrus_refusal[] = "\x29\0\0\0ERR too many connections, try again later";
+
+_Static_assert(sizeof(walrus_refusal) - 1 == WALRUS_PREFIX_BYTES + 0x29, "its length is right");
+
 const struct protocol protocol_walrus = {
     .name = "walrus",
+    .refusal = walrus_refusal,
+    .refusal_bytes = sizeof(walrus_refusal) - 1,
     .frame = walrus_frame,
     .start = walrus_start,
     .cancel = walrus_cancel,

@@ -21,7 +21,7 @@ static struct {
     uint64_t positions[KEPT_MAX]; /* By partition: the tests use one topic. */
     uint32_t loads, saves;
     enum err fail_load, fail_save;
-    bool hold;
+    bool hold, hold_load;
     struct store_io *held;
 } kept;
 
@@ -29,6 +29,10 @@ void store_load(struct net *net, struct store_io *io)
 {
     kept.loads++;
     io->position = kept.positions[io->partition.partition];
+    if (kept.hold_load) {
+        kept.held = io;
+        return;
+    }
     completion_fire(net->reactor, &io->done, kept.fail_load);
 }
 
@@ -296,6 +300,58 @@ static void of_too_many_cursors_the_oldest_idle_one_gives_way(void **state)
     on_a_node(check_many);
 }
 
+static void ask(struct client *client, const char *text)
+{
+    uint8_t head[4];
+    store_le32(head, (uint32_t)strlen(text));
+    client_send(client, head, sizeof(head));
+    client_send(client, text, (uint32_t)strlen(text));
+}
+
+static void expect(struct client *client, const char *text)
+{
+    uint8_t got[64];
+    uint32_t size = (uint32_t)strlen(text);
+    assert_int_equal(client_receive(client, got, 4 + size), 4 + size);
+    assert_int_equal(load_le32(got), size);
+    assert_memory_equal(got + 4, text, size);
+}
+
+static void check_gone_reader(struct node *node)
+{
+    memset(&kept, 0, sizeof(kept));
+    struct client gone, half, next;
+    client_open(&gone, &node->reactor, node->port_any, 0);
+    client_open(&half, &node->reactor, node->port_any, 0);
+    client_open(&next, &node->reactor, node->port_any, 0);
+    ask(&next, "PUT t/0 first");
+    expect(&next, "OK");
+    ask(&next, "PUT t/0 second");
+    expect(&next, "OK");
+    kept.hold_load = true;
+    ask(&gone, "GET t/0");
+    node_settle(node);
+    ask(&half, "GET t/0");
+    node_settle(node);
+    client_reset(&gone);
+    client_end(&half); /* It sends no more, and still reads. */
+    node_settle(node);
+    kept.hold_load = false;
+    completion_fire(&node->reactor, &kept.held->done, OK);
+    expect(&half, "OK first");
+    assert_true(client_ended(&half));
+    client_close(&half);
+    ask(&next, "GET t/0");
+    expect(&next, "OK second");
+    client_close(&next);
+}
+
+static void a_reader_that_is_gone_takes_no_record_with_it(void **state)
+{
+    (void)state;
+    on_a_node(check_gone_reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +360,7 @@ int main(void)
         cmocka_unit_test(what_could_not_be_saved_comes_again),
         cmocka_unit_test(a_cursor_that_cannot_be_loaded_is_not_at_the_start),
         cmocka_unit_test(a_cursor_may_move_back),
+        cmocka_unit_test(a_reader_that_is_gone_takes_no_record_with_it),
         cmocka_unit_test(of_too_many_cursors_the_oldest_idle_one_gives_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
