@@ -135,8 +135,8 @@ void http_put_head(const struct http_op *op, struct http_writer *writer,
     if (answer->fields != NULL) {
         http_put_text(writer, answer->fields);
     }
-    if (!op->head.keep_alive) {
-        http_put_text(writer, "Connection: close\r\n");
+    if (!op->head.keep_alive || op->head.old) {
+        http_printf(writer, "Connection: %s\r\n", op->head.keep_alive ? "keep-alive" : "close");
     }
 }
 

@@ -173,6 +173,7 @@ static bool http_parse_version(struct http_head *head, struct bytes text, struct
         return false;
     }
     head->keep_alive = text.data[7] == '1';
+    head->old = !head->keep_alive;
     return true;
 }
 

@@ -66,6 +66,7 @@ struct http_head {
     uint32_t size;                         /* Its last empty line included. */
     uint32_t body_bytes;
     bool keep_alive;
+    bool old;     /* HTTP/1.0: a connection stays only if both say so. */
     bool expects; /* 100-continue. */
 };
 

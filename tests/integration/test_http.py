@@ -364,6 +364,32 @@ def test_answers_come_in_the_order_of_requests(world):
     equal(len(get(server, "/v1/topics")["topics"]), 1, "what came behind a close was done")
 
 
+def test_old_clients_keep_a_connection_if_they_ask(world):
+    server = world.server(protocol="any")
+    old = b"GET /livez HTTP/1.0\r\nHost: localhost\r\n"
+    stays = old + b"Connection: Keep-Alive\r\n\r\n"
+    answers = exchange(server, stays + stays + old + b"\r\n", 3)
+    equal([headers["Connection"] for _, headers, _ in answers], ["keep-alive", "keep-alive", "close"])
+    with server.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(old + b"\r\n")
+        equal(read_answer(stream)[0], 200)
+        equal(stream.read(), b"", "the server closes")
+
+
+def test_a_connection_too_many_is_told_so(world):
+    server = world.server(protocol="any", settings={"connections.max": "2", "cpu.cores": "1"})
+    inside = [server.connect() for _ in range(2)]
+    for connection in inside:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with connection.makefile("rb") as stream:
+            equal(read_answer(stream)[0], 200)
+    status, headers, body = ask(server, "GET", "/livez")
+    equal((status, headers["Connection"]), (503, "close"))
+    check("connections.max" in json.loads(body)["detail"], body)
+    for connection in inside:
+        connection.close()
+
+
 def test_head_is_get_without_a_body(world):
     server = world.server(protocol="any")
     post(server, "/v1/topics/t/records", b"value")
