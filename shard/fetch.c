@@ -123,7 +123,9 @@ void fetch_submit(struct partition *partition, struct request *request)
     fetch->pressed = false;
     stats_add(&shard->reactor->stats, STAT_FETCHES, 1);
     enum err err = OK;
-    if (!partition->ready) {
+    if (shard->dead) {
+        err = ERR_IO;
+    } else if (!partition->ready) {
         err = ERR_NOT_READY;
     } else if (fetch_is_ahead(partition, fetch)) {
         err = ERR_EPOCH_UNKNOWN;

@@ -117,6 +117,10 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .frames_or_crc = crc32c(0, at + EXTENT_HEADER_BYTES, body),
     };
     extent_header_encode(&extent, at);
+    /* What failed before a rebuild was counted, and is not there. */
+    const struct writer *writer = &partition->writer;
+    uint64_t last_ms = writer->rebuilt ? writer->acked_ms : partition->last_ms;
+    uint64_t seq_next = writer->rebuilt ? writer->acked_seq_next : partition->seq_next;
     seal->row = (struct segment_seal){
         .segment_id = segment->info.id,
         .salt = segment->info.salt,
@@ -126,8 +130,8 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .trailer_bytes = body,
         .log_start = partition->log_start,
         .records = end->offset - segment->info.base_offset,
-        .last_ms = partition->last_ms,
-        .last_seq = partition->seq_next == 0 ? 0 : partition->seq_next - 1,
+        .last_ms = last_ms,
+        .last_seq = seq_next == 0 ? 0 : seq_next - 1,
         .timestamp_max = segment->timestamp_max,
         .sealed_ms = reactor->now_ms,
     };
