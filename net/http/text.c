@@ -116,19 +116,23 @@ static const char http_base64[] =
 
 void http_put_base64(struct http_writer *writer, struct bytes bytes)
 {
+    uint64_t size = div_ceil(bytes.size, 3) * 4;
+    uint64_t begin = writer->position;
+    writer->position += size;
     if (writer->data == NULL) {
-        writer->position += div_ceil(bytes.size, 3) * 4;
         return;
     }
-    for (uint32_t i = 0; i < bytes.size; i += 3) {
+    uint8_t *out = writer->data + begin;
+    ASSERT(writer->position <= writer->size);
+    for (uint32_t i = 0; i < bytes.size; i += 3, out += 4) {
         uint32_t left = min_u32(bytes.size - i, 3);
         uint32_t word = (uint32_t)bytes.data[i] << 16;
         word |= left > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0;
         word |= left > 2 ? bytes.data[i + 2] : 0;
-        char text[4] = {http_base64[word >> 18], http_base64[word >> 12 & 63],
-                        left > 1 ? http_base64[word >> 6 & 63] : '=',
-                        left > 2 ? http_base64[word & 63] : '='};
-        http_put(writer, text, sizeof(text));
+        out[0] = (uint8_t)http_base64[word >> 18];
+        out[1] = (uint8_t)http_base64[word >> 12 & 63];
+        out[2] = left > 1 ? (uint8_t)http_base64[word >> 6 & 63] : '=';
+        out[3] = left > 2 ? (uint8_t)http_base64[word & 63] : '=';
     }
 }
 

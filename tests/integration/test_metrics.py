@@ -95,7 +95,7 @@ def test_every_counter_is_there_and_counts(world):
     equal(total(after, "floe_appends_total") - total(before, "floe_appends_total"), 7)
     equal(total(after, "floe_topics"), 1)
     equal(total(after, "floe_partitions"), total(after, "floe_core_partitions"))
-    equal(total(after, "floe_connections"), 1)
+    check(total(after, "floe_connections") >= 1, "its own connection is not counted")
     equal(list(after["floe_core_up"][1].values()), [1, 1, 1])
     count = sum(value for (name, _), value in after["floe_commit_seconds"][1].items()
                 if name.endswith("_count"))
