@@ -92,10 +92,27 @@ void conn_start_held(struct conn *conn)
     }
 }
 
+/* A part of the first call's reply has left: it is as if the call were not answered yet. */
+static void conn_ask_part(struct conn *conn)
+{
+    struct call *call = conn->first;
+    ASSERT(call->more && conn->protocol->part != NULL);
+    conn->queued_bytes -= call->reply_bytes;
+    call->reply_bytes = 0;
+    call->vectors = NULL;
+    call->vector_count = call->vector_next = 0;
+    call->ready = call->more = false;
+    conn->protocol->part(call);
+}
+
 /* Pops the calls whose every byte has left. */
 static void conn_retire(struct conn *conn)
 {
     while (conn_flush_wanted(conn) && conn->first->vector_next == conn->first->vector_count) {
+        if (conn->first->more) {
+            conn_ask_part(conn);
+            return;
+        }
         bool last = conn->first->last;
         conn_finish_first(conn);
         if (last) {
@@ -153,7 +170,7 @@ static void conn_send_ready(struct conn *conn)
     ASSERT(send != NULL); /* One per connection, and as many as there are connections. */
     send->conn = conn;
     for (struct call *call = conn->first; call != NULL && call->ready; call = call->next) {
-        if (!conn_gather(send, call) || call->last) {
+        if (!conn_gather(send, call) || call->last || call->more) {
             break;
         }
     }

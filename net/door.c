@@ -11,9 +11,11 @@ static const struct {
     const char *name;
     const struct protocol *protocol; /* NULL: recognised, not served by this build. */
 } door_table[NET_PROTOCOL_COUNT] = {
-    [NET_ANY] = {"any", NULL},   [NET_KAFKA] = {"kafka", &protocol_kafka},
-    [NET_RESP] = {"resp", NULL}, [NET_WALRUS] = {"walrus", &protocol_walrus},
-    [NET_HTTP] = {"http", NULL},
+    [NET_ANY] = {"any", NULL},
+    [NET_KAFKA] = {"kafka", &protocol_kafka},
+    [NET_RESP] = {"resp", NULL},
+    [NET_WALRUS] = {"walrus", &protocol_walrus},
+    [NET_HTTP] = {"http", &protocol_http},
 };
 
 enum { DOOR_FIRST_BYTES = 5, DOOR_TLS_BYTES = 6 };
@@ -111,7 +113,6 @@ const char *door_refusal(enum door_guess guess)
     static const char *const unserved[NET_PROTOCOL_COUNT] = {
         [NET_RESP] = "it speaks RESP, which this build does not serve",
         [NET_WALRUS] = "it speaks Walrus, which this build does not serve",
-        [NET_HTTP] = "it speaks HTTP, which this build does not serve",
     };
     switch (guess) {
     case DOOR_TLS:

@@ -27,6 +27,13 @@ struct net_listen {
     struct io_address address;
 };
 
+/* Whom HTTP serves; all zero: who names an address of ours, administration from this machine. */
+struct net_http {
+    const char *host_name; /* The machine's; NULL or "": not known. */
+    const char *hosts;     /* Other names of this server, separated by commas, or "*". */
+    bool admin_any;        /* Topics are made and deleted from anywhere. */
+};
+
 struct net_options {
     struct agent *agent;
     uint32_t core_index, core_count; /* Data cores; their reactors are peers 0..count-1. */
@@ -42,6 +49,7 @@ struct net_options {
     uint64_t idle_timeout_ms;      /* Closes silent connections; 10 min. */
     uint64_t stall_timeout_ms;     /* Closes a peer that takes no reply bytes for so long; 30 s. */
     struct group_options groups;
+    struct net_http http;
     struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */
 };
 

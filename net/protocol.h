@@ -5,6 +5,8 @@
  *     frame() -> call -> start() ... call_reply() -> [sent in the order of arrival] -> sent()
  *                          |                                                            |
  *                          +-- ERR_NO_MEMORY, ERR_BUSY: again later    call_done() <----+
+ *
+ * A reply without an end comes in parts: call->more, and part() when one has left.
  */
 #pragma once
 
@@ -57,6 +59,10 @@ struct protocol {
      * call still ends with call_reply(). May be called more than once, and before start(). */
     void (*cancel)(struct call *call);
 
+    /* The part of a reply that goes on (call->more) has left: the next one is made, for another
+     * call_reply(). NULL: replies come in one. */
+    void (*part)(struct call *call);
+
     /* The reply has left, or never will: what was lent to make it is given back, then
      * call_done(). */
     void (*sent)(struct call *call);
@@ -82,6 +88,7 @@ struct call {
     uint64_t reply_bytes;
     bool started, ready, canceled;
     bool last; /* Close behind this one. */
+    bool more; /* The reply is a part: part() is asked for the next one. */
     struct memory_waiter waiter;
 };
 
@@ -98,11 +105,11 @@ NODISCARD enum err call_reply_room(struct call *call, uint64_t size, uint8_t **d
 /* `fn` fires (on call->waiter.done) when call->memory_wanted bytes can be tried again. */
 void call_await_memory(struct call *call, completion_fn *fn);
 
-/* The reply is call->vectors (none: nothing is sent). Once per started call. */
+/* The reply is call->vectors (none: nothing is sent). Once per started call, or per part of it. */
 void call_reply(struct call *call);
 void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
 
 /* From sent(): the call is over. */
 void call_done(struct call *call);
 
-extern const struct protocol protocol_kafka, protocol_walrus;
+extern const struct protocol protocol_http, protocol_kafka, protocol_walrus;

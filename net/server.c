@@ -8,6 +8,7 @@
 #include "core/assert.h"
 #include "net/door.h"
 #include "net/group/group.h"
+#include "net/http/http.h"
 #include "net/kafka/kafka.h"
 #include "net/walrus/walrus.h"
 
@@ -48,6 +49,9 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     uint32_t connections = options->connections_max;
     uint32_t calls = (uint32_t)min_u64((uint64_t)connections * NET_CALLS_PER_CONN, 1 << 20);
     enum err err = kafka_core_open(&made->kafka, made);
+    if (err == OK) {
+        err = http_core_open(&made->http, made);
+    }
     if (err == OK) {
         err = walrus_core_open(&made->walrus, made);
     }
@@ -97,8 +101,8 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index)
 void net_check_stopped(struct net *net)
 {
     if (net->stopped == NULL || net->conn_count > 0 || !list_empty(&net->refusals) ||
-        !listen_stopped(net) || kafka_core_busy(net->kafka) || walrus_core_busy(net->walrus) ||
-        group_core_busy(net->groups)) {
+        !listen_stopped(net) || kafka_core_busy(net->kafka) || http_core_busy(net->http) ||
+        walrus_core_busy(net->walrus) || group_core_busy(net->groups)) {
         return;
     }
     struct completion *done = net->stopped;
@@ -134,6 +138,9 @@ void net_close(struct net *net)
     }
     if (net->groups != NULL) {
         group_core_close(net->groups);
+    }
+    if (net->http != NULL) {
+        http_core_close(net->http);
     }
     if (net->walrus != NULL) {
         walrus_core_close(net->walrus);

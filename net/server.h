@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 struct group_core;
+struct http_core;
 struct kafka_core;
 struct walrus_core;
 
@@ -68,6 +69,7 @@ struct net {
     struct pool pool_refusal;
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
+    struct http_core *http;
     struct walrus_core *walrus;
     struct group_core *groups;
 };

@@ -183,6 +183,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .node_id = identity->node_id,
         .listen_count = node->options.listen_count,
         .advertise = node->options.advertise,
+        .http = node->options.http,
         .topic_auto_create = node->options.topic_auto_create,
         .partitions_default = node->options.partitions_default,
         .data_dir = node->options.data_dir,

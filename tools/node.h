@@ -40,6 +40,7 @@ struct node_options {
     const char *advertise;
     const struct config *settings; /* As in struct net_options. */
     struct group_options groups;
+    struct net_http http;
 };
 
 struct node;

@@ -61,6 +61,10 @@
       "client connections of a core; fewer where the limit of open files is low")                  \
     X("meta.log.bytes", CONFIG_BYTES, "16MiB", KIB(256), GIB(16), NULL,                            \
       "size of each of the two files that the map's log is written to")                            \
+    X("http.hosts", CONFIG_TEXT, "", 0, 0, NULL,                                                   \
+      "names, besides its addresses, that HTTP requests may call this server by; *: any")          \
+    X("http.admin", CONFIG_CHOICE, "loopback", 0, 0, "loopback|any",                               \
+      "from where topics may be made and deleted over HTTP")                                       \
     X("idle.poll.us", CONFIG_COUNT, "0", 0, 1000, NULL,                                            \
       "microseconds that an idle core looks for work before it sleeps; 0: chosen by the plan")     \
     X("log.level", CONFIG_CHOICE, "info", 0, 0, "error|warn|info|debug", "least level logged")

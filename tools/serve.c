@@ -142,6 +142,7 @@ static void serve_fill_options(struct serve *serve)
                 .retention_bytes = config_number(config, "retention.bytes"),
                 .deep_validation = true,
             },
+        .http = serve->settings.http,
         .topic_auto_create = serve->dev || config_bool(config, "topic.auto.create"),
         .partitions_default = (uint32_t)config_number(config, "partitions.default"),
         .settings = config,

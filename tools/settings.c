@@ -96,6 +96,11 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
                         "io.engine = uring: this build has none, give auto or posix");
     }
 #endif
+    if (gethostname(settings->host_name, sizeof(settings->host_name) - 1) == 0) {
+        settings->http.host_name = settings->host_name;
+    }
+    settings->http.hosts = config_text(config, "http.hosts");
+    settings->http.admin_any = strcmp(config_text(config, "http.admin"), "any") == 0;
     struct topology_options options = {
         .cores = config_text(config, "cpu.cores"),
         .smt = config_bool(config, "cpu.smt"),

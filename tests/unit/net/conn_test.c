@@ -231,6 +231,42 @@ static void check_no_reply(struct door *door)
     client_close(&client);
 }
 
+static void check_parts(struct door *door)
+{
+    struct client client;
+    door_connect(&client, door);
+    uint8_t frames[64];
+    uint32_t size = door_put_number(frames, 'p', 600);
+    size += door_put(frames + size, 'e', "behind");
+    client_send(&client, frames, size);
+    door_expect_pattern(&client, 600);
+    door_expect(&client, 'e', "behind");
+    assert_int_equal(door->spy.parts, 600);
+    assert_int_equal(door->spy.sent, 2);
+    /* One without an end ends with its connection, wherever it is. */
+    for (uint32_t i = 0; i < 3; i++) {
+        struct client other;
+        door_connect(&other, door);
+        client_send(&other, frames, door_put_number(frames, 'p', UINT32_MAX));
+        door_expect_pattern(&other, 100 * i + 1);
+        if (i == 0) {
+            client_end(&other);
+            door_settle(door);
+        }
+        client_close(&other);
+        door_settle(door);
+    }
+    assert_int_equal(net_connection_count(door->net), 1);
+    assert_int_equal(door->spy.sent, 5);
+    client_close(&client);
+}
+
+static void a_reply_may_come_in_parts(void **state)
+{
+    (void)state;
+    door_each_engine(check_parts);
+}
+
 static void calls_without_a_reply_hold_nothing_up(void **state)
 {
     (void)state;
@@ -561,6 +597,7 @@ int main(void)
         cmocka_unit_test(a_frame_that_grows_has_room_as_it_comes),
         cmocka_unit_test(a_frame_that_never_ends_is_refused_at_its_bound),
         cmocka_unit_test(a_reply_may_need_many_sends),
+        cmocka_unit_test(a_reply_may_come_in_parts),
         cmocka_unit_test(calls_without_a_reply_hold_nothing_up),
         cmocka_unit_test(what_is_no_frame_closes_behind_the_replies),
         cmocka_unit_test(nothing_follows_the_last_reply),

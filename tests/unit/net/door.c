@@ -3,7 +3,8 @@
  *
  *     e echo    h held until the test (or a cancel) answers    s the same, deaf to cancels
  *     a held, and wants to be alone    n no reply    l echo and close    x malformed
- *     b be32 n: a reply of n bytes     v be32 n: the same, each byte a vector of its own */
+ *     b be32 n: a reply of n bytes     v be32 n: the same, each byte a vector of its own
+ *     p be32 n: the same, each byte a part of its own */
 #include "tests/unit/net/door.h"
 
 #include "core/assert.h"
@@ -100,6 +101,27 @@ static enum err spy_fill(struct call *call, bool each)
     return OK;
 }
 
+/* One byte of a reply in parts; behind a cancel there is no other. */
+static void spy_part(struct call *call)
+{
+    uint32_t *sent = call->state;
+    uint8_t *byte = (uint8_t *)(sent + 1);
+    *byte = (uint8_t)((*sent)++ % 251);
+    call->more = *sent < load_be32(call->frame.data + PREFIX + 1) && !call->canceled;
+    bench.door->spy.parts++;
+    call_reply_bytes(call, byte, 1);
+}
+
+static enum err spy_parts(struct call *call)
+{
+    enum err err = call_arena(call, 2 * sizeof(uint32_t));
+    if (err == OK) {
+        call->state = call_take(call, 2 * sizeof(uint32_t));
+        spy_part(call);
+    }
+    return err;
+}
+
 static enum err spy_hold(struct call *call)
 {
     struct spy *spy = &bench.door->spy;
@@ -125,6 +147,8 @@ static enum err spy_begin(struct call *call)
     case 'b':
     case 'v':
         return spy_fill(call, spy_kind(call) == 'v');
+    case 'p':
+        return spy_parts(call);
     case 'n':
         call_reply(call);
         return OK;
@@ -192,6 +216,7 @@ const struct protocol protocol_kafka = {
     .frame = spy_frame,
     .start = spy_start,
     .cancel = spy_cancel,
+    .part = spy_part,
     .sent = spy_sent,
 };
 

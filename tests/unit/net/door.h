@@ -19,6 +19,7 @@ struct spy {
     struct call *held[DOOR_HELD_MAX];
     uint32_t held_count;
     uint32_t started, canceled, sent, starved;
+    uint32_t parts;          /* Of replies that come in them. */
     uint32_t opened, closed; /* Sessions. */
     uint64_t scanned;        /* Bytes of lines that were looked at. */
     bool busy;               /* As if a producer id was on its way. */

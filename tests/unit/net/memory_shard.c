@@ -295,3 +295,13 @@ void shard_cancel(struct shard *shard, struct request *fetch)
         }
     }
 }
+
+uint32_t shard_partition_count(const struct shard *shard)
+{
+    const struct memory_shard *self = (const struct memory_shard *)(const void *)shard;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < MEMORY_LOGS_MAX; i++) {
+        count += self->logs[i].used;
+    }
+    return count;
+}
