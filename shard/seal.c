@@ -126,8 +126,8 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .trailer_bytes = body,
         .log_start = partition->log_start,
         .records = end->offset - segment->info.base_offset,
-        .last_ms = partition->last_ms,
-        .last_seq = partition->seq_next == 0 ? 0 : partition->seq_next - 1,
+        .last_ms = partition->last_id.ms,
+        .last_seq = partition->last_id.seq,
         .timestamp_max = segment->timestamp_max,
         .sealed_ms = reactor->now_ms,
     };
