@@ -86,7 +86,7 @@ static void listen_mail_arrived(struct reactor *receiver, const struct mail *mai
 {
     struct net_handover *handover = mail->object;
     struct net *net = receiver->owner[REACTOR_NET];
-    enum err err = net == NULL ? ERR_CLOSED : conn_open(net, handover->fd);
+    enum err err = net == NULL ? ERR_CLOSED : conn_open(net, handover->fd, handover->protocol);
     struct net_shared *shared = handover->net->options.shared;
     if (err != OK) {
         atomic_fetch_sub_explicit(&shared->cores[mail->words[1]].connections, 1,
@@ -126,6 +126,7 @@ static void listen_hand_over(struct net_listener *listener, int fd)
     listener->handing = true;
     handover->net = net;
     handover->fd = fd;
+    handover->protocol = listener->listen.protocol;
     completion_init(&handover->home, listen_handed);
     atomic_fetch_add_explicit(&net->options.shared->cores[core].connections, 1,
                               memory_order_relaxed);

@@ -7,11 +7,18 @@
 
 enum { NET_LISTEN_MAX = 8, NET_MESSAGE_BYTES = 512 };
 
-/* "any://0.0.0.0:9092": which protocols a listener recognises. This release: any = kafka. */
+/* "any://0.0.0.0:9092": what a listener takes; any = whatever the first bytes say (door.h). */
 enum net_protocol {
     NET_ANY,
     NET_KAFKA,
+    NET_RESP,
+    NET_WALRUS,
+    NET_HTTP,
+    NET_PROTOCOL_COUNT,
 };
+
+/* "any", "kafka", ...: as in `listen`. */
+const char *net_protocol_name(enum net_protocol protocol);
 
 struct net_listen {
     enum net_protocol protocol;

@@ -18,13 +18,30 @@ struct call;
 struct conn;
 struct net;
 
+/* What frame() has found out about a frame that is still arriving: zero at its first byte, kept
+ * while it grows, so that no byte is looked at twice, and handed on as call->scan. */
+struct protocol_scan {
+    uint32_t position; /* So many bytes were looked at. */
+    uint32_t wanted;   /* The frame has at least as many: they get room at once. 0: not known. */
+    uint64_t words[3]; /* The protocol's own. */
+};
+
 struct protocol {
     const char *name;
 
-    /* How long the first frame of `input` is in all; 0: more input is needed to tell; < 0: this is
-     * not the protocol (or too large), close. Must decide within PROTOCOL_PREFIX_BYTES_MAX bytes.
-     */
-    int64_t (*frame)(struct bytes input);
+    /* What each connection keeps, at conn->session; zero when open() (or NULL) is told that it has
+     * begun. close() (or NULL): no call is left, the session goes. */
+    uint32_t session_bytes;
+    void (*open)(struct conn *conn);
+    void (*close)(struct conn *conn);
+
+    /* How long the first frame of `input` is in all, of which not every byte needs to be there;
+     * 0: more input is needed to tell; < 0: this is not the protocol (or too large), close without
+     * a word. To answer what is malformed, it is called a frame, and start() says so.
+     *
+     * While it says 0 the input grows, and `scan` is as the last call left it; but it may be called
+     * again with what it has seen. It bounds by itself how long that goes on. */
+    int64_t (*frame)(const struct conn *conn, struct bytes input, struct protocol_scan *scan);
 
     /* Begins `call`, whose frame is whole. ERR_NO_MEMORY: nothing was begun, start() is called
      * again when there is memory of call->memory_wanted bytes. ERR_BUSY: the call wants to be
@@ -41,14 +58,13 @@ struct protocol {
     void (*sent)(struct call *call);
 };
 
-enum { PROTOCOL_PREFIX_BYTES_MAX = 8 };
-
 /* One protocol request and its reply, in the order of its connection. */
 struct call {
     struct call *next;
     struct conn *conn;
     struct net *net;
     struct bytes frame;        /* Within frame_block; whole. */
+    struct protocol_scan scan; /* What frame() found out about it. */
     struct block *frame_block; /* A reference. */
     struct block *arena;       /* What the protocol remembers; see call_arena(). */
     struct block *reply_block; /* What it encodes. */

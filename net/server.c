@@ -6,6 +6,7 @@
 #include "net/server.h"
 
 #include "core/assert.h"
+#include "net/door.h"
 #include "net/kafka/kafka.h"
 
 #include <stdlib.h>
@@ -52,6 +53,10 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     }
     if (err == OK) {
         err = pool_open(&made->pool_send, reactor, sizeof(struct conn_send), connections);
+    }
+    uint32_t session = door_session_bytes();
+    if (err == OK && session > 0) {
+        err = pool_open(&made->pool_session, reactor, session, connections);
     }
     if (err != OK) {
         net_close(made);
@@ -111,7 +116,7 @@ void net_close(struct net *net)
     if (net->kafka != NULL) {
         kafka_core_close(net->kafka);
     }
-    struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send};
+    struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send, &net->pool_session};
     for (uint32_t i = 0; i < ARRAY_COUNT(pools); i++) {
         if (pools[i]->base != NULL) {
             pool_close(pools[i]);

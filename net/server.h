@@ -25,6 +25,7 @@ struct net_handover {
     struct mail mail;
     struct completion home; /* Result: OK, or the err with which it was refused. */
     struct net *net;
+    enum net_protocol protocol; /* The listener's. */
     int fd;
 };
 
@@ -52,6 +53,7 @@ struct net {
     struct list conns;
     uint32_t conn_count;
     struct pool pool_conn, pool_call, pool_send;
+    struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
 };
 

@@ -442,7 +442,7 @@ static void serve_say_ready(const struct serve *serve)
         const struct net_listen *at = node_listening(serve->node, i);
         size_t used = strlen(listen);
         snprintf(listen + used, sizeof(listen) - used, "%s%s://%s", i > 0 ? "," : "",
-                 at->protocol == NET_KAFKA ? "kafka" : "any", io_address_text(&at->address, text));
+                 net_protocol_name(at->protocol), io_address_text(&at->address, text));
     }
     LOG_INFO("profile %s pinned=%d idle_poll_us=%u", serve->threads[0].engine,
              serve->settings.plan.pinned, serve->reactors[0]->idle_poll_us);

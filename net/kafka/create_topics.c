@@ -224,13 +224,8 @@ static void create_answered(struct completion *completion)
 
 static void create_propose(struct create_topics *op, const struct create_topic *topic)
 {
-    struct reactor *reactor = op->request.net->reactor;
-    op->proposal = (struct proposal){.command.kind = COMMAND_TOPIC_CREATE};
+    log_propose_topic(op->request.net, &op->proposal, topic->name, create_partitions(op, topic));
     struct command *command = &op->proposal.command;
-    command->time_ms = reactor->now_ms;
-    kafka_draw_topic_id(reactor, &command->topic_create.id);
-    command->topic_create.name = topic->name;
-    command->topic_create.partition_count = create_partitions(op, topic);
     command->topic_create.replication_factor =
         topic->replication < 1 ? 0 : (uint32_t)topic->replication;
     for (uint32_t i = 0; i < topic->config_count; i++) {

@@ -32,8 +32,10 @@ const struct kafka_api *kafka_apis(uint32_t *count)
 
 /* A first frame of another protocol (TLS, HTTP, RESP) reads as a length above the limit, or as a
  * key that nobody has. */
-static int64_t kafka_frame(struct bytes input)
+static int64_t kafka_frame(const struct conn *conn, struct bytes input, struct protocol_scan *scan)
 {
+    (void)conn;
+    (void)scan;
     if (input.size < KAFKA_PREFIX_BYTES) {
         return 0;
     }
@@ -231,13 +233,6 @@ bool kafka_topic_name_valid(struct bytes name)
     return true;
 }
 
-void kafka_draw_topic_id(struct reactor *reactor, struct topic_id *id)
-{
-    prng_fill(&reactor->prng, id->bytes, sizeof(id->bytes));
-    id->bytes[6] = (uint8_t)((id->bytes[6] & 0x0f) | 0x40);
-    id->bytes[8] = (uint8_t)((id->bytes[8] & 0x3f) | 0x80);
-}
-
 const struct map *kafka_map(const struct kafka_request *request)
 {
     return agent_map(request->net->options.agent);
@@ -246,12 +241,5 @@ const struct map *kafka_map(const struct kafka_request *request)
 enum err kafka_find_partition(const struct net *net, const struct map_topic *topic,
                               int32_t partition, struct partition_id *id)
 {
-    if (topic == NULL || partition < 0 || (uint32_t)partition >= topic->partition_count) {
-        return ERR_TOPIC_UNKNOWN;
-    }
-    *id = (struct partition_id){.topic = topic->id, .partition = (uint32_t)partition};
-    if (topic->partitions[partition].leader_node != net->options.node_id) {
-        return ERR_NOT_LEADER;
-    }
-    return OK;
+    return log_find_partition(net, topic, partition, id);
 }

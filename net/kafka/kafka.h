@@ -7,7 +7,7 @@
 #pragma once
 
 #include "net/kafka/schema.h"
-#include "net/route.h"
+#include "net/log.h"
 
 enum kafka_key {
     KAFKA_PRODUCE = 0,
@@ -104,9 +104,6 @@ int16_t kafka_code_admin(enum err err); /* Of commands to the map. */
 
 /* [a-zA-Z0-9._-]{1,249}, not "." or "..". */
 bool kafka_topic_name_valid(struct bytes name);
-
-/* A random topic id, in the layout of a version 4 UUID. */
-void kafka_draw_topic_id(struct reactor *reactor, struct topic_id *id);
 
 /* Finds the partition for data: OK, ERR_TOPIC_UNKNOWN or ERR_NOT_LEADER. */
 NODISCARD enum err kafka_find_partition(const struct net *net, const struct map_topic *topic,

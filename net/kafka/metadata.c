@@ -306,13 +306,8 @@ static void metadata_created(struct completion *completion)
 
 static void metadata_create(struct metadata *op, struct bytes name)
 {
-    struct reactor *reactor = op->request.net->reactor;
-    op->proposal = (struct proposal){.command.kind = COMMAND_TOPIC_CREATE};
-    struct command *command = &op->proposal.command;
-    command->time_ms = reactor->now_ms;
-    kafka_draw_topic_id(reactor, &command->topic_create.id);
-    command->topic_create.name = name;
-    command->topic_create.partition_count = op->request.net->options.partitions_default;
+    log_propose_topic(op->request.net, &op->proposal, name,
+                      op->request.net->options.partitions_default);
     completion_init(&op->proposal.done, metadata_created);
     agent_propose(op->request.net->options.agent, &op->proposal);
 }

@@ -530,11 +530,51 @@ static void more_may_wait_than_a_block_of_producer_ids_serves(void **state)
     on_each_engine(check_more_than_a_block);
 }
 
+/* On a port for all: what speaks TLS, or nothing that is known, is closed; Kafka is served, also if
+ * its first bytes come one by one. */
+static void check_any(struct node *node)
+{
+    static const struct {
+        const char *bytes;
+        uint32_t size;
+    } rows[] = {
+        {"\x16\3\1\2\0\1\0\1\xfc\3\3", 11},
+        {"\xff\xff\xff\xff\0", 5},
+        {"\0\0\0\x10\1\0\0\0", 8},
+    };
+
+    static const char versions[] = "\0\0\0\x0e\0\x12\0\0\0\0\0\1\0\4test";
+
+    struct client client;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        client_open(&client, &node->reactor, node->port_any, 0);
+        client_send(&client, rows[i].bytes, rows[i].size);
+        assert_true(client_ended(&client));
+        client_close(&client);
+    }
+    client_open(&client, &node->reactor, node->port_any, 0);
+    for (uint32_t i = 0; i < sizeof(versions) - 1; i++) {
+        client_send(&client, versions + i, 1);
+        node_settle(node);
+    }
+    uint8_t answer[10];
+    assert_int_equal(client_receive(&client, answer, sizeof(answer)), sizeof(answer));
+    assert_memory_equal(answer + 4, "\0\0\0\1\0\0", 6);
+    client_close(&client);
+}
+
+static void the_first_bytes_tell_who_speaks(void **state)
+{
+    (void)state;
+    on_each_engine(check_any);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_keys_and_versions_close),
         cmocka_unit_test(other_protocols_and_frames_out_of_bounds_close),
+        cmocka_unit_test(the_first_bytes_tell_who_speaks),
         cmocka_unit_test(every_request_that_ends_early_or_late_closes),
         cmocka_unit_test(lengths_that_lie_close),
         cmocka_unit_test(a_refusal_leaves_behind_the_answers_before_it),

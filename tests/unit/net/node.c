@@ -107,14 +107,17 @@ static void node_open_net(struct node *node)
         .agent = node->agent,
         .core_count = 1,
         .node_id = NODE_ID,
-        .listen_count = 1,
+        .listen_count = 2,
         .advertise = "b.test:9092",
         .topic_auto_create = true,
         .partitions_default = 2,
         .connections_max = 64,
         .shared = node->shared,
     };
-    options.listen[0].address = (struct io_address){.bytes = {127, 0, 0, 1}, .family = 4};
+    options.listen[0] = (struct net_listen){.protocol = NET_KAFKA,
+                                            .address = {.bytes = {127, 0, 0, 1}, .family = 4}};
+    options.listen[1] = options.listen[0];
+    options.listen[1].protocol = NET_ANY;
     enum err err = net_open(&node->net, &node->reactor, &options);
     ASSERT(err == OK);
     struct net_start *start = calloc(1, sizeof(*start));
@@ -124,6 +127,7 @@ static void node_open_net(struct node *node)
     client_settle(&node->reactor);
     free(start);
     node->port = net_listening(node->net, 0)->address.port;
+    node->port_any = net_listening(node->net, 1)->address.port;
 }
 
 void node_open(struct node *node, const struct io_engine *engine)
