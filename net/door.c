@@ -11,8 +11,10 @@ static const struct {
     const char *name;
     const struct protocol *protocol; /* NULL: recognised, not served by this build. */
 } door_table[NET_PROTOCOL_COUNT] = {
-    [NET_ANY] = {"any", NULL},   [NET_KAFKA] = {"kafka", &protocol_kafka},
-    [NET_RESP] = {"resp", NULL}, [NET_WALRUS] = {"walrus", NULL},
+    [NET_ANY] = {"any", NULL},
+    [NET_KAFKA] = {"kafka", &protocol_kafka},
+    [NET_RESP] = {"resp", &protocol_resp},
+    [NET_WALRUS] = {"walrus", NULL},
     [NET_HTTP] = {"http", NULL},
 };
 

@@ -34,8 +34,9 @@ struct net_options {
     const char *advertise; /* "host:port" or NULL: the accepted socket's local address. */
     bool topic_auto_create;
     uint32_t partitions_default;
-    uint32_t connections_max;  /* Of this core. */
-    uint64_t idle_timeout_ms;  /* Closes silent connections; 10 min. */
+    bool resp_allow_delete, resp_allow_flush; /* DEL; FLUSHALL: delete topics. */
+    uint32_t connections_max;                 /* Of this core. */
+    uint64_t idle_timeout_ms;                 /* Closes silent connections; 10 min. */
     uint64_t stall_timeout_ms; /* Closes a peer that takes no reply bytes for so long; 30 s. */
     struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */
 };

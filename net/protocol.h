@@ -102,3 +102,4 @@ void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
 void call_done(struct call *call);
 
 extern const struct protocol protocol_kafka;
+extern const struct protocol protocol_resp;

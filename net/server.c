@@ -39,6 +39,7 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     }
     made->reactor = reactor;
     made->options = *options;
+    made->resp.node_entries = RESP_NODE_ENTRIES;
     list_init(&made->conns);
     timer_init(&made->grace, net_grace_over);
     uint32_t connections = options->connections_max;

@@ -40,6 +40,16 @@ struct net_listener {
     bool open, accepting, handing, closing;
 };
 
+enum { RESP_NODE_ENTRIES = 100 };
+
+/* Of RESP's connections on this core. */
+struct net_resp {
+    uint64_t clients; /* Ever: ids come from it. */
+    uint64_t commands, errors;
+    uint32_t blocked;      /* XREADs that wait. */
+    uint32_t node_entries; /* stream-node-max-entries: what `~` rounds to. */
+};
+
 struct net {
     struct reactor *reactor;
     struct net_options options;
@@ -55,6 +65,7 @@ struct net {
     struct pool pool_conn, pool_call, pool_send;
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
+    struct net_resp resp;
 };
 
 /* Accepts on all listeners; see listen.c. */

@@ -184,6 +184,8 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .listen_count = node->options.listen_count,
         .advertise = node->options.advertise,
         .topic_auto_create = node->options.topic_auto_create,
+        .resp_allow_delete = node->options.resp_allow_delete,
+        .resp_allow_flush = node->options.resp_allow_flush,
         .partitions_default = node->options.partitions_default,
         .connections_max = node->options.connections_max,
         .idle_timeout_ms = 600000,

@@ -1,6 +1,7 @@
 /* Settings, from words to a plan of cores. */
 #include "tools/settings.h"
 
+#include "tools/node.h"
 #include "tools/options.h"
 
 #include <stdio.h>
@@ -113,6 +114,16 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
         settings->plan.idle_poll_us = (uint32_t)idle_poll_us;
     }
     return CMD_OK;
+}
+
+void settings_read_door(const struct config *config, bool dev, struct node_options *node)
+{
+    const char *advertise = config_text(config, "advertise");
+    node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
+    node->topic_auto_create = dev || config_bool(config, "topic.auto.create");
+    node->resp_allow_delete = config_bool(config, "resp.allow.delete");
+    node->resp_allow_flush = dev || config_bool(config, "resp.allow.flush");
+    node->partitions_default = (uint32_t)config_number(config, "partitions.default");
 }
 
 void settings_close(struct settings *settings)

@@ -26,4 +26,9 @@ NODISCARD int settings_read(struct settings *settings, const struct cmd *cmd);
  * CMD_FAILED. */
 NODISCARD int settings_judge(struct settings *settings, const struct cmd *cmd);
 
+struct node_options;
+
+/* What clients may do, and what they are told. */
+void settings_read_door(const struct config *config, bool dev, struct node_options *node);
+
 void settings_close(struct settings *settings);
