@@ -132,12 +132,12 @@ static enum err read_room(struct read *read, uint64_t size, struct read_chunk **
     uint32_t bytes = READ_CHUNK_BYTES_MIN;
     if (read->chunk_count > 0) {
         struct read_chunk *last = &read->chunks[read->chunk_count - 1];
-        uint32_t room = read->reverse ? last->first : last->block->size - last->end;
+        uint32_t room = read->reverse ? last->first : last->size - last->end;
         if (last->item == read->item && room >= size) {
             *chunk = last;
             return OK;
         }
-        bytes = min_u32(last->block->size * 4, READ_CHUNK_BYTES_MAX);
+        bytes = min_u32(last->size * 4, READ_CHUNK_BYTES_MAX);
     }
     if (read->chunk_count == READ_CHUNKS_MAX || size > memory_block_max(memory)) {
         return ERR_LIMIT;
@@ -148,9 +148,10 @@ static enum err read_room(struct read *read, uint64_t size, struct read_chunk **
         call->memory_wanted = bytes;
         return ERR_NO_MEMORY;
     }
-    uint32_t at = read->reverse ? block->size : 0;
+    uint32_t at = read->reverse ? bytes : 0;
     *chunk = &read->chunks[read->chunk_count++];
-    **chunk = (struct read_chunk){.block = block, .first = at, .end = at, .item = read->item};
+    **chunk = (struct read_chunk){
+        .block = block, .size = bytes, .first = at, .end = at, .item = read->item};
     return OK;
 }
 

@@ -19,6 +19,7 @@ enum {
 /* Entries of one item, ready to be sent: within a block, from `first`. */
 struct read_chunk {
     struct block *block;
+    uint32_t size; /* As it was asked for. */
     uint32_t first, end;
     uint32_t item;
 };
