@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIELDS_NONE = UINT32_MAX };
+#define FIELDS_NONE UINT32_MAX
 
 static bool is_word(struct bytes text, const char *word)
 {

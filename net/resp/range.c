@@ -471,7 +471,7 @@ static bool xinfo_full(struct resp_op *op, struct range_state *range, int64_t *c
 void resp_xinfo(struct resp_op *op)
 {
     int64_t count;
-    if (resp_argument_is(op, 1, "HELP")) {
+    if (resp_argument_is(op, 1, "HELP") && op->count == 2) {
         resp_answer(op, encode_xinfo_help);
         return;
     }
@@ -480,11 +480,12 @@ void resp_xinfo(struct resp_op *op)
                   resp_argument_is(op, 1, "GROUPS") ? "GROUPS" : "CONSUMERS");
         return;
     }
-    if (!resp_argument_is(op, 1, "STREAM")) {
+    bool help = resp_argument_is(op, 1, "HELP");
+    if (!help && !resp_argument_is(op, 1, "STREAM")) {
         resp_fail_subcommand(op);
         return;
     }
-    if (op->count < 3) {
+    if (help || op->count < 3) {
         resp_fail_subcommand_arity(op);
         return;
     }
