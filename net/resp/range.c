@@ -278,6 +278,7 @@ static void xread_parked(struct resp_op *op)
         struct read_item *item = &range->read.items[i];
         item->count = range->count;
         item->at_end = item->at_end && item->placed; /* Not the end of another log. */
+        item->placed = item->at_end; /* What came may be below an ID that was not reached yet. */
     }
     read_start(&range->read);
 }

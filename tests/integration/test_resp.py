@@ -192,6 +192,13 @@ def test_a_blocked_xread_hears_of_a_kafka_produce(world):
     client(server).xadd("made", {"f": "v"}, id="7-7")
     made.join(30)
     equal(heard[1], [[b"made", [(b"7-7", {b"f": b"v"})]]])
+    late = threading.Thread(target=lambda: heard.append(r.xread({"made": "20-18446744073709551615"}, block=30000)))
+    late.start()
+    time.sleep(0.1)
+    for id in ("8-1", "20-18446744073709551615", "21-1"):  # Some are below what it waits for.
+        client(server).xadd("made", {"f": "v"}, id=id)
+    late.join(30)
+    equal(heard[2], [[b"made", [(b"21-1", {b"f": b"v"})]]])
     # Who leaves while it waits holds nothing.
     with server.connect() as connection:
         connection.sendall(command("XREAD", "BLOCK", 0, "STREAMS", "wait", "$"))
