@@ -75,12 +75,12 @@ static void park_timeout(struct completion *completion)
 /* How long until somebody looks again: keys that do not exist are made without a word to us. */
 static uint64_t park_delay_ns(const struct read *read, bool polls)
 {
-    const uint64_t poll_ns = 20 * NS_PER_MS;
+    const uint64_t poll_ns = polls ? 20 * NS_PER_MS : READ_PARK_NS_MAX;
     uint64_t now_ns = read->op->net->reactor->now_ns;
     uint64_t left_ns = read->deadline_ns == 0       ? UINT64_MAX / 2
                        : read->deadline_ns > now_ns ? read->deadline_ns - now_ns
                                                     : 0;
-    return polls ? min_u64(left_ns, poll_ns) : left_ns;
+    return min_u64(left_ns, poll_ns);
 }
 
 void read_park(struct read *read)
@@ -108,9 +108,6 @@ void read_park(struct read *read)
         resp_submit(read->op, &item->request, park_item_done);
     }
     timer_init(&read->timer, park_timeout);
-    uint64_t delay_ns = park_delay_ns(read, polls);
-    if (delay_ns < UINT64_MAX / 4) {
-        timer_start(reactor, &read->timer, delay_ns);
-    }
+    timer_start(reactor, &read->timer, park_delay_ns(read, polls));
     park_home(read);
 }

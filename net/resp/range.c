@@ -8,7 +8,7 @@
 /* The front of these commands' state is the read. */
 struct range_state {
     struct read read;
-    uint64_t count;
+    uint64_t count, begun_ns;
     uint64_t found; /* XREAD: streams with entries. */
     bool full;      /* XINFO STREAM FULL */
     /* The bytes before and between chunks. */
@@ -245,7 +245,9 @@ static void xread_done(struct resp_op *op)
         range_reply(op);
         return;
     }
-    bool over = read->deadline_ns != 0 && op->net->reactor->now_ns >= read->deadline_ns;
+    uint64_t now_ns = op->net->reactor->now_ns;
+    bool over = (read->deadline_ns != 0 && now_ns >= read->deadline_ns) ||
+                (op->call->conn->held && now_ns - range->begun_ns >= READ_PARK_NS_MAX);
     if (!read->blocks || read->canceled || over) {
         resp_answer_null_array(op);
         return;
@@ -354,6 +356,7 @@ void resp_xread(struct resp_op *op)
 {
     struct range_state *range = op->state;
     range->count = UINT64_MAX;
+    range->begun_ns = op->net->reactor->now_ns;
     uint32_t at = xread_options(op, range);
     if (at == 0) {
         return;

@@ -16,6 +16,10 @@ enum {
     READ_PRESSED_MS = 5,
 };
 
+/* Where more is sent behind an XREAD that waits, the connection may be unable to see its peer go:
+ * an answer does, so nobody waits longer then. */
+#define READ_PARK_NS_MAX (60 * NS_PER_S)
+
 /* Entries of one item, ready to be sent: within a block, from `first`. */
 struct read_chunk {
     struct block *block;
