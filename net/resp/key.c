@@ -1,12 +1,13 @@
 /* See the header. */
 #include "net/resp/key.h"
 
+#include "meta/map.h"
 #include "net/resp/text.h"
 #include "shard/request.h"
 
 #include <string.h>
 
-static const char prefix[] = "__resp.";
+static const char prefix[] = MAP_HIDDEN_PREFIX;
 
 enum { PREFIX_BYTES = sizeof(prefix) - 1 };
 
