@@ -99,6 +99,7 @@ void io_open(struct io *io, const char *path, uint32_t flags)
     io->flags = flags;
     io->open.path = path;
     io->open.direct = false;
+    io->open.flush_domain = 0;
 }
 
 void io_allocate(struct io *io, int fd, uint64_t position, uint64_t size)

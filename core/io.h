@@ -116,6 +116,9 @@ struct io {
             const char *path;
             bool direct; /* Out: O_DIRECT holds; buffers, sizes and positions are multiples of 4096.
                           */
+            uint64_t flush_domain; /* Out: a SYNC of any file of this domain makes durable what was
+                                      written, directly and onto durable blocks, to all of them.
+                                      0: of this file alone. */
         } open;
 
         struct {

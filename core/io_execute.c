@@ -36,8 +36,12 @@ static int32_t execute_open(struct io *io)
         fd = open(io->open.path, flags, 0644);
     } while (fd < 0 && errno == EINTR);
     io->open.direct = false;
+    io->open.flush_domain = 0;
     if (fd >= 0 && (io->flags & IO_OPEN_DIRECT) != 0) {
         io->open.direct = os_file_direct(fd);
+    }
+    if (io->open.direct && (io->flags & IO_OPEN_WRITE) != 0) {
+        io->open.flush_domain = os_file_flush_domain(fd);
     }
     if (fd >= 0 && (io->flags & IO_OPEN_MAPPED) != 0) {
         io_map_opened(fd);

@@ -39,18 +39,24 @@ static _Thread_local struct {
 static struct sigaction io_map_before; /* Who handled the signal, under the lock. */
 static pthread_mutex_t io_map_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void io_map_signal(int number, siginfo_t *info, void *context)
+/* The signal that this thread passed on last: what the kernel told of it, and how deep in the stack
+ * that was. Whoever got it may never return, but leave by siglongjmp(); so this says that a signal
+ * was passed on, not that one is. */
+static _Thread_local struct {
+    const siginfo_t *volatile info;
+    volatile uintptr_t frame;
+} io_map_passed;
+
+/* Does a handler that we passed this signal to pass it back? Then it stands above us in the stack,
+ * with the same message. The kernel puts a message of its own right above each signal that it
+ * delivers, so one that is deeper in the stack has another. */
+static bool io_map_came_back(const siginfo_t *info, uintptr_t frame)
 {
-    static _Thread_local volatile sig_atomic_t passed_on;
-    const uint8_t *at = info->si_addr;
-    if (io_map_copy.armed && at >= io_map_copy.from && at < io_map_copy.end) {
-        siglongjmp(io_map_copy.escape, 1);
-    }
-    if (passed_on) { /* It came back from a handler that knows ours. */
-        (void)signal(number, SIG_DFL);
-        return;
-    }
-    passed_on = 1;
+    return io_map_passed.info == info && frame < io_map_passed.frame;
+}
+
+static void io_map_pass_on(int number, siginfo_t *info, void *context)
+{
     if ((io_map_before.sa_flags & SA_SIGINFO) != 0) {
         io_map_before.sa_sigaction(number, info, context);
     } else if (io_map_before.sa_handler != SIG_DFL && io_map_before.sa_handler != SIG_IGN) {
@@ -58,7 +64,27 @@ static void io_map_signal(int number, siginfo_t *info, void *context)
     } else {
         (void)signal(number, SIG_DFL); /* The instruction runs again, and ends the process. */
     }
-    passed_on = 0;
+}
+
+static void io_map_signal(int number, siginfo_t *info, void *context)
+{
+    const uint8_t *at = info->si_addr;
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    sig_atomic_t armed = io_map_copy.armed;
+    if (armed && at >= io_map_copy.from && at < io_map_copy.end) {
+        siglongjmp(io_map_copy.escape, 1);
+    }
+    if (io_map_came_back(info, frame)) {
+        (void)signal(number, SIG_DFL);
+        return;
+    }
+    io_map_passed.info = info;
+    io_map_passed.frame = frame;
+    /* Should that never return, this thread is in no copy any more. */
+    io_map_copy.armed = 0;
+    io_map_pass_on(number, info, context);
+    io_map_copy.armed = armed;
+    io_map_passed.info = NULL;
 }
 
 /* Unless it is installed: whoever took the signal since the last file is asked next. */

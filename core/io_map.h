@@ -3,7 +3,9 @@
  *
  * A descriptor opened with IO_OPEN_MAPPED is noted here until it is closed, which nobody does in
  * the middle of a write. Where the kernel cannot find a page's bytes or a block for it, it raises
- * SIGBUS: in a copy that is ERR_IO, at any other time it goes to whoever handled it before. */
+ * SIGBUS: in a copy that is ERR_IO, at any other time it goes to whoever handled it before. He may
+ * return, or leave by siglongjmp() to where his own thread was before the fault, though not out of
+ * a copy; SIGBUS is not blocked meanwhile. A thread that copies must not block it. */
 #pragma once
 
 #include "core/base.h"

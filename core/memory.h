@@ -38,9 +38,11 @@ struct block {
     uint8_t *data;
     uint32_t size; /* A power of two, at least what was asked for. */
     uint32_t refs;
-    uint32_t lent; /* For whoever lends it out: to how many readers. */
+    uint32_t lent;  /* For whoever lends it out: to how many readers. */
+    uint32_t parts; /* For whoever cuts it up: how many parts are in use, */
     struct memory *memory;
-    uint8_t class; /* enum memory_class */
+    uint32_t parts_held; /* and how many of them must stay. */
+    uint8_t class;       /* enum memory_class */
 };
 
 /* One waiter for memory; embedded. Fires with OK when `size` bytes of `class` can be tried again.

@@ -13,6 +13,11 @@
 /* From here on reads and writes pass the page cache by; false: refused. */
 bool os_file_direct(int fd);
 
+/* Of a file for direct access. Not 0: a sync of any such file of the domain flushes the one drive
+ * cache that all of them are behind, and a write onto blocks that were durable before needs nothing
+ * but that. */
+uint64_t os_file_flush_domain(int fd);
+
 /* All completed writes are durable: they have left the drive's cache, too. */
 int os_file_sync(int fd);
 int os_directory_sync(int fd);

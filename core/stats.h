@@ -22,6 +22,7 @@
     X(FILE_WRITE_BYTES, "bytes written to files")                                                  \
     X(ZERO_BYTES, "bytes of zeros written ahead to files")                                         \
     X(FLUSHES, "durable writes and syncs")                                                         \
+    X(FLUSHES_SPARED, "writes to files that were made durable by the sync of another")             \
     X(CONNECTIONS_ACCEPTED, "connections accepted")                                                \
     X(CONNECTIONS_CLOSED, "connections closed")                                                    \
     X(RECV_BYTES, "bytes received")                                                                \
@@ -52,6 +53,7 @@
     X(FETCH_PARKED, "fetches that waited for data or for memory")                                  \
     X(FETCH_PRESSED, "fetches that found readers holding all the memory they may")                 \
     X(SEGMENT_ROLLS, "segments sealed and followed by another")                                    \
+    X(SEGMENTS_REBUILT, "segments whose file was made anew after a failed write")                  \
     X(SEGMENTS_REMOVED, "segments trimmed or no longer retained")                                  \
     X(SEGMENTS_RECYCLED, "segments whose file was one of a removed segment")                       \
     X(POOL_BYTES, "bytes of files of removed segments that wait to be used again")                 \

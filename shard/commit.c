@@ -19,7 +19,7 @@
 
 enum {
     SLAB_BYTES_MIN = 4 << 10,
-    SLAB_BYTES_MAX = 16 << 10, /* So much may a partition hold beyond what counts. */
+    SLAB_BYTES_MAX = 16 << 10, /* All of it counts as held, however little it has. */
 };
 
 static void commit_gather(struct partition *partition);
@@ -41,6 +41,7 @@ bool commit_idle(const struct partition *partition)
 static void commit_rest(struct partition *partition)
 {
     append_pump(partition);
+    rebuild_mend(partition);
     if (partition->roll.state == ROLL_DRAIN && commit_idle(partition) &&
         writeback_flush(partition)) {
         roll_drained(partition);
@@ -183,7 +184,7 @@ static void commit_settle_all(struct partition *partition)
         struct reactor *reactor = partition->shard->reactor;
         histogram_record(&reactor->stats.commit_ns, reactor->now_ns - commit->started_ns);
         bool early = commit->acked;
-        bool sound = commit->err == OK && !writer->broken;
+        bool sound = commit->err == OK && !writer->broken && !partition->shard->dead;
         if (!sound) {
             commit_fail(partition, commit);
         } else if (!early) {
@@ -341,9 +342,7 @@ static void commit_keep(struct commit *commit, struct block *block, uint32_t at,
 {
     struct partition *partition = commit->partition;
     uint32_t bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + body_bytes, 8);
-    bool shared = block == partition->writer.gather || block == partition->writer.slab;
-    struct tail_frame *frame =
-        tail_add(partition->shard, partition, block, shared ? bytes : block->size);
+    struct tail_frame *frame = tail_add(partition->shard, partition, block);
     commit->frame = frame;
     if (frame == NULL) {
         block_unref(block);
@@ -433,23 +432,32 @@ static void commit_submit(struct partition *partition, struct block *block,
 static void commit_memory(struct completion *done)
 {
     struct partition *partition = CONTAINER_OF(done, struct partition, commit_memory.done);
+    struct shard *shard = partition->shard;
     ASSERT(partition->commit_waits);
+    ASSERT(shard->commits_wait_bytes >= partition->commit_memory.size);
     partition->commit_waits = false;
+    shard->commits_wait_bytes -= partition->commit_memory.size;
     commit_gather(partition);
     commit_rest(partition);
-    shard_leave(partition->shard, partition);
+    shard_leave(shard, partition);
 }
 
+/* What is pinned may have all of it: some of that goes to the files, and then out of memory. */
 static void commit_await_memory(struct partition *partition, uint32_t size)
 {
-    struct reactor *reactor = partition->shard->reactor;
+    struct shard *shard = partition->shard;
+    struct reactor *reactor = shard->reactor;
     COVER("commit waits for memory");
     partition->commit_waits = true;
     partition->commit_memory.size = size;
     partition->commit_memory.class = MEMORY_APPEND;
     completion_init(&partition->commit_memory.done, commit_memory);
-    shard_enter(partition->shard, partition);
+    shard->commits_wait_bytes += size;
+    shard_enter(shard, partition);
     memory_await(reactor->memory, reactor, &partition->commit_memory);
+    if (shard->journal != NULL) {
+        writeback_kick(shard->journal);
+    }
 }
 
 /* Chooses the way of the next frame. False: it waits for a block of the journal, or for a write to
@@ -521,7 +529,7 @@ static void commit_gather(struct partition *partition)
     struct writer *writer = &partition->writer;
     struct reactor *reactor = partition->shard->reactor;
     while (commit_wanted(partition) && writer->tail - writer->head < COMMITS_MAX &&
-           !partition->commit_waits && !writer->failed) {
+           !partition->commit_waits && !writer->failed && !partition->shard->dead) {
         struct commit_plan plan = {0};
         plan.count = commit_measure(partition, &plan.body_bytes);
         plan.frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + plan.body_bytes, 8);

@@ -1,7 +1,8 @@
 /* Writes to the file of an open segment. Each adds one extent: frames in offset order, on fresh
  * blocks. A frame counts as being in the file only if every earlier write to that file has ended
  * well, so the ends of writes are taken in the order in which they began. After the first failure
- * the file takes nothing more: what was acked stays in memory, and in the journal. */
+ * the file takes nothing more: what was acked stays in memory, and in the journal, until the file
+ * is made anew (rebuild.c). */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -37,6 +38,7 @@ struct extent_write *extent_begin(struct partition *partition)
         .position = writer->position,
         .timestamp_max = INT64_MIN,
     };
+    list_init(&extent->group_node);
     return extent;
 }
 
@@ -165,6 +167,29 @@ static void extent_end(struct partition *partition, const struct extent_write *e
     }
 }
 
+/* Is a failed journal about to be followed by its spare? That needs every file. */
+static bool extent_is_needed(const struct shard *shard)
+{
+    const struct journal *journal = shard->journal;
+    return journal != NULL && journal->failed && (journal->spare_id != 0 || journal->replacing) &&
+           !shard->stopping;
+}
+
+/* The failures that nothing mends. */
+static void extent_judge(struct partition *partition, enum err err)
+{
+    char path[SHARD_PATH_BYTES];
+    segment_path(partition_open_segment(partition), path);
+    if (err == ERR_NO_SPACE) {
+        shard_fail(partition->shard, "blocks of a segment's file that exist have no space", path,
+                   err);
+    } else if (extent_is_needed(partition->shard)) {
+        COVER("a file fails while a spare journal takes over");
+        shard_fail(partition->shard, "a journal failed, and then a file that takes its records",
+                   path, err);
+    }
+}
+
 /* Whoever waited for this file alone has failed; what a block of the journal holds has not. */
 static void extent_fail(struct partition *partition, const struct extent_write *extent)
 {
@@ -175,6 +200,7 @@ static void extent_fail(struct partition *partition, const struct extent_write *
                   " err=%s",
                   partition->name, partition->id.partition, partition->high_watermark,
                   err_name(extent->err));
+        extent_judge(partition, extent->err);
     }
     writer->failed = true;
     for (uint32_t i = writer->head; i != writer->tail; i++) {
@@ -201,23 +227,20 @@ static void extent_settle(struct partition *partition)
             extent->err = extent->err == OK ? ERR_STORAGE : extent->err;
             extent_fail(partition, extent);
         }
-        block_unref(extent->block);
-        extent->block = NULL;
+        if (extent->block != NULL) {
+            block_unref(extent->block);
+            extent->block = NULL;
+        }
         writer->extent_head++;
     }
 }
 
-static void extent_written(struct completion *done)
+void extent_settled(struct extent_write *extent, enum err err)
 {
-    struct extent_write *extent = CONTAINER_OF(done, struct extent_write, io.done);
     struct partition *partition = extent->partition;
     struct shard *shard = partition->shard;
     extent->ended = true;
-    extent->err = done->result < 0 ? (enum err)done->result : OK;
-    if (extent->chunk) {
-        ASSERT(shard->journal->chunks > 0);
-        shard->journal->chunks--;
-    }
+    extent->err = err;
     extent_settle(partition);
     commit_settle(partition);
     if (shard->journal != NULL) {
@@ -226,6 +249,30 @@ static void extent_written(struct completion *done)
         writeback_kick(shard->journal);
     }
     shard_leave(shard, partition);
+}
+
+static void extent_written(struct completion *done)
+{
+    struct extent_write *extent = CONTAINER_OF(done, struct extent_write, io.done);
+    struct shard *shard = extent->partition->shard;
+    if (extent->chunk) {
+        ASSERT(shard->journal->chunks > 0);
+        shard->journal->chunks--;
+    }
+    if (extent->durable) {
+        ASSERT(shard->flush_group.flying > 0);
+        shard->flush_group.flying--;
+    }
+    if (done->result < 0 || !extent->grouped) {
+        extent_settled(extent, done->result < 0 ? (enum err)done->result : OK);
+        return;
+    }
+    block_unref(extent->block);
+    extent->block = NULL;
+    flush_group_add(extent);
+    if (shard->journal != NULL) {
+        writeback_kick(shard->journal);
+    }
 }
 
 void extent_submit(struct extent_write *extent, struct block *block, uint32_t used)
@@ -265,12 +312,17 @@ void extent_send(struct extent_write *extent, struct block *block)
     writer->position += extent->size - (rewrites ? DISK_BLOCK_BYTES : 0);
     writer->extent_tail++;
     pool_wrote(partition->shard, extent->size);
-    bool durable = segment->info.durability == DURABILITY_DISK &&
-                   !(extent->chunk && MUTANT("write-back-cached"));
-    uint32_t flags = durable ? IO_WRITE_DURABLE : 0U;
+    extent->durable = segment->info.durability == DURABILITY_DISK &&
+                      !(extent->chunk && MUTANT("write-back-cached"));
+    extent->grouped = extent->durable && flush_group_takes(extent);
+    partition->shard->flush_group.flying += extent->durable;
+    uint32_t flags = extent->durable && !extent->grouped ? IO_WRITE_DURABLE : 0U;
     completion_init(&extent->io.done, extent_written);
     io_write(&extent->io, segment->fd, block->data, extent->size, extent->position, flags);
     shard_enter(partition->shard, partition);
     io_submit(partition->shard->reactor, &extent->io);
+    if (!extent->chunk) {
+        flush_group_hurry(partition); /* It ends no sooner than those before it. */
+    }
     stats_add(&partition->shard->reactor->stats, STAT_SEGMENT_BYTES, extent->size);
 }

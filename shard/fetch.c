@@ -72,8 +72,7 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
 {
     struct shard *shard = partition->shard;
     uint64_t offset = fetch->offset;
-    bool room = true;
-    bool found = false;
+    bool room = true, found = false;
     struct tail_frame *frame = NULL;
     while (room && offset < partition->high_watermark) {
         frame = frame == NULL ? tail_find(partition, offset) : tail_next(partition, frame);
@@ -83,8 +82,7 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
         found = true;
         stats_add(&shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
         struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
-        struct fetch_source source = {.block = frame->block};
-        source.rows = frame->block->data + frame->frame_at + FRAME_HEADER_BYTES;
+        struct fetch_source source = {.block = frame->block, .rows = tail_rows(frame)};
         room = fetch_take(shard, fetch, &source, data, &offset);
     }
     return found;
@@ -126,7 +124,9 @@ void fetch_submit(struct partition *partition, struct request *request)
     fetch->pressed = false;
     stats_add(&shard->reactor->stats, STAT_FETCHES, 1);
     enum err err = OK;
-    if (!partition->ready) {
+    if (shard->dead) {
+        err = ERR_IO;
+    } else if (!partition->ready) {
         err = ERR_NOT_READY;
     } else if (fetch_is_ahead(partition, fetch)) {
         err = ERR_EPOCH_UNKNOWN;
@@ -362,11 +362,11 @@ static enum err fetch_frames(struct reader *reader, const uint8_t *at,
             return err;
         }
         uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
-        const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
         source.rows = header_at + FRAME_HEADER_BYTES;
         stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
-        *room = fetch_take(reader->shard, &reader->request->fetch, &source,
-                           bytes_of(batches, frame.body_bytes - table), &reader->offset);
+        *room =
+            fetch_take(reader->shard, &reader->request->fetch, &source,
+                       bytes_of(source.rows + table, frame.body_bytes - table), &reader->offset);
     }
     reader->chain = extent->chain; /* The next fetch begins in this extent. */
     reader->chained = true;

@@ -121,6 +121,21 @@ int face_enter(const void *name, enum name_kind kind, void **object)
     UNREACHABLE();
 }
 
+int face_use(const void *name, enum name_kind kind, void **object)
+{
+    int result = face_enter(name, kind, object);
+    if (result != FLOE_OK) {
+        return result;
+    }
+    struct library *library =
+        kind == NAME_HANDLE ? *object : ((struct library_object *)*object)->library;
+    if (library_is_dead(library)) {
+        name_leave(name);
+        return FLOE_ERR_IO;
+    }
+    return FLOE_OK;
+}
+
 int face_add(struct library *library, struct library_object *object, enum name_kind kind)
 {
     object->library = library;
@@ -285,7 +300,7 @@ int floe_close(struct floe *handle)
 int floe_poll(struct floe *handle)
 {
     void *object;
-    int result = face_enter(handle, NAME_HANDLE, &object);
+    int result = face_use(handle, NAME_HANDLE, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -301,7 +316,7 @@ int floe_list(struct floe *handle,
               int (*visit)(void *context, const char *topic, uint32_t partition), void *context)
 {
     void *object;
-    int result = visit == NULL ? FLOE_ERR_INVALID : face_enter(handle, NAME_HANDLE, &object);
+    int result = visit == NULL ? FLOE_ERR_INVALID : face_use(handle, NAME_HANDLE, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -339,7 +354,7 @@ int floe_get_stats(struct floe *handle, struct floe_stats *stats)
     if (stats == NULL || stats->struct_size != sizeof(*stats)) {
         return FLOE_ERR_INVALID;
     }
-    int result = face_enter(handle, NAME_HANDLE, &object);
+    int result = face_use(handle, NAME_HANDLE, &object);
     if (result != FLOE_OK) {
         return result;
     }

@@ -17,7 +17,8 @@
  * nothing is shared and nothing is locked; a call from another thread gets FLOE_ERR_THREAD. With
  * options.shared the handle has a thread of its own inside and may be used from any thread; what
  * several threads append at the same time is flushed together. A reader and a struct floe_pending
- * are used by one thread at a time in any case. The library's own threads take no signals. After
+ * are used by one thread at a time in any case. The library's own threads take no signals (but
+ * SIGBUS with options.buffered = 2; what a host's handler of it may do says floe(3)). After
  * fork() the child must not use a handle of its parent.
  *
  * ERRORS. Every function that can fail returns FLOE_OK (0), FLOE_END (1, where it says so) or one
@@ -25,6 +26,12 @@
  * where something is needed is FLOE_ERR_INVALID, a handle that was closed FLOE_ERR_CLOSED. (The
  * pointers to handles are names that the library looks up, never addresses that it follows; records
  * and outputs must be what they seem.) Outputs are set only with FLOE_OK, unless said.
+ *
+ * A file that failed is made anew, and a journal that failed is followed by its spare. When that
+ * fails, too, or the disk has no space for what it had promised to hold, the handle is dead: what
+ * was appended with FLOE_OK is safe, and every call answers FLOE_ERR_IO, floe_close() too, which
+ * closes it all the same. A log line says what failed (floe_set_log()). Opened again, once the disk
+ * is sound, the directory is put in order.
  *
  * SIZES are in bytes, times in milliseconds since 1970, UTC. */
 #pragma once

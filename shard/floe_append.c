@@ -226,7 +226,7 @@ static int append_wait(struct face_append *append, uint64_t *offset)
 static int append_enter(const struct floe_partition *name, struct library_partition **partition)
 {
     void *object;
-    int result = face_enter(name, NAME_PARTITION, &object);
+    int result = face_use(name, NAME_PARTITION, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -411,7 +411,7 @@ static void sync_start(struct library_call *call)
 int floe_sync(struct floe *handle)
 {
     void *object;
-    int result = face_enter(handle, NAME_HANDLE, &object);
+    int result = face_use(handle, NAME_HANDLE, &object);
     if (result != FLOE_OK) {
         return result;
     }

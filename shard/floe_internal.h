@@ -44,6 +44,10 @@ struct face_reader {
 /* The object behind a name; FLOE_OK: name_leave() it. */
 NODISCARD int face_enter(const void *name, enum name_kind kind, void **object);
 
+/* The same of a handle that is not dead, or what belongs to it; FLOE_ERR_IO. Whoever gives
+ * something back enters the other way. */
+NODISCARD int face_use(const void *name, enum name_kind kind, void **object);
+
 /* Gives `object` a name and a place in the library's list. LIMIT. */
 NODISCARD int face_add(struct library *library, struct library_object *object, enum name_kind kind);
 

@@ -84,7 +84,7 @@ int floe_partition_open(struct floe *handle, const char *topic, uint32_t number,
         !topic_name_is_allowed(bytes_text(topic))) {
         return FLOE_ERR_TOPIC_INVALID;
     }
-    int result = face_enter(handle, NAME_HANDLE, &object);
+    int result = face_use(handle, NAME_HANDLE, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -161,7 +161,7 @@ int face_offset(struct library_partition *partition, int64_t timestamp, uint64_t
 int floe_partition_offsets(struct floe_partition *partition, uint64_t *start, uint64_t *end)
 {
     void *object;
-    int result = face_enter(partition, NAME_PARTITION, &object);
+    int result = face_use(partition, NAME_PARTITION, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -204,7 +204,7 @@ static int face_truncate(struct library_partition *partition, uint64_t offset, u
 int floe_truncate_front(struct floe_partition *partition, uint64_t offset, uint64_t *start)
 {
     void *object;
-    int result = face_enter(partition, NAME_PARTITION, &object);
+    int result = face_use(partition, NAME_PARTITION, &object);
     if (result != FLOE_OK) {
         return result;
     }

@@ -210,7 +210,7 @@ static int reader_record(struct face_reader *reader, struct floe_view *view)
 int floe_reader_next(struct floe_reader *name, struct floe_view *view)
 {
     void *object;
-    int result = view == NULL ? FLOE_ERR_INVALID : face_enter(name, NAME_READER, &object);
+    int result = view == NULL ? FLOE_ERR_INVALID : face_use(name, NAME_READER, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -237,7 +237,7 @@ int floe_reader_next(struct floe_reader *name, struct floe_view *view)
 int floe_reader_header(struct floe_reader *name, size_t number, struct floe_header *header)
 {
     void *object;
-    int result = header == NULL ? FLOE_ERR_INVALID : face_enter(name, NAME_READER, &object);
+    int result = header == NULL ? FLOE_ERR_INVALID : face_use(name, NAME_READER, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -288,7 +288,7 @@ static int reader_move(struct face_reader *reader, uint64_t offset)
 int floe_reader_open(struct floe_partition *partition, uint64_t offset, struct floe_reader **reader)
 {
     void *object;
-    int result = reader == NULL ? FLOE_ERR_INVALID : face_enter(partition, NAME_PARTITION, &object);
+    int result = reader == NULL ? FLOE_ERR_INVALID : face_use(partition, NAME_PARTITION, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -348,7 +348,7 @@ int floe_reader_close(struct floe_reader *reader)
 int floe_reader_seek(struct floe_reader *name, uint64_t offset)
 {
     void *object;
-    int result = face_enter(name, NAME_READER, &object);
+    int result = face_use(name, NAME_READER, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -360,7 +360,7 @@ int floe_reader_seek(struct floe_reader *name, uint64_t offset)
 int floe_reader_seek_time(struct floe_reader *name, int64_t timestamp_ms)
 {
     void *object;
-    int result = timestamp_ms < 0 ? FLOE_ERR_INVALID : face_enter(name, NAME_READER, &object);
+    int result = timestamp_ms < 0 ? FLOE_ERR_INVALID : face_use(name, NAME_READER, &object);
     if (result != FLOE_OK) {
         return result;
     }
@@ -377,7 +377,7 @@ int floe_reader_seek_time(struct floe_reader *name, int64_t timestamp_ms)
 int floe_reader_offset(struct floe_reader *name, uint64_t *offset)
 {
     void *object;
-    int result = offset == NULL ? FLOE_ERR_INVALID : face_enter(name, NAME_READER, &object);
+    int result = offset == NULL ? FLOE_ERR_INVALID : face_use(name, NAME_READER, &object);
     if (result == FLOE_OK) {
         *offset = ((struct face_reader *)object)->offset;
         name_leave(name);
@@ -440,7 +440,7 @@ static int reader_wait(struct face_reader *reader, int64_t timeout_ms)
 int floe_reader_wait(struct floe_reader *name, int64_t timeout_ms)
 {
     void *object;
-    int result = face_enter(name, NAME_READER, &object);
+    int result = face_use(name, NAME_READER, &object);
     if (result == FLOE_OK) {
         result = reader_wait(object, timeout_ms);
         name_leave(name);

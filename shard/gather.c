@@ -6,8 +6,9 @@
  *     written  when it is full, when it is old, when memory is short, or when somebody waits for
  *              the disk: a sync, a roll, a stop, a frame that is too large to be gathered
  *
- * Neither the journal nor a copy is needed. What is not in the file yet is pinned, half of the tail
- * cache at most; then appends wait. A block's size follows what is appended. */
+ * Neither the journal nor a copy is needed. What is not in the file yet is pinned, and counts with
+ * all of its block: half of the tail cache at most, and a block more; then whoever needs another
+ * block waits. A block's size follows what is appended. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "shard/shard_internal.h"
@@ -41,7 +42,7 @@ uint32_t gather_pressure(const struct shard *shard)
     return (uint32_t)min_u64(JOURNAL_PRESSURE_FULL, max_u64(memory, frames));
 }
 
-/* The block takes nothing more. What is left of it counts with its last frame. */
+/* The block takes nothing more. */
 void gather_close(struct partition *partition)
 {
     struct writer *writer = &partition->writer;
@@ -49,14 +50,10 @@ void gather_close(struct partition *partition)
     if (block == NULL) {
         return;
     }
-    if (writer->gather_last != NULL) {
-        tail_charge(writer->gather_last, block->size - writer->gather_used);
-    }
     writer->gather_bytes = writer->gather_used < block->size / 2
                                ? max_u32(GATHER_BYTES_MIN, block->size / 2)
                                : min_u32(GATHER_BYTES_MAX, block->size * 2);
     writer->gather = NULL;
-    writer->gather_last = NULL;
     list_remove(&partition->gather_node);
     block_unref(block);
 }
@@ -119,12 +116,15 @@ enum gather_answer gather_offer(struct partition *partition, uint32_t frame_byte
     struct shard *shard = partition->shard;
     struct journal *journal = shard->journal;
     struct writer *writer = &partition->writer;
-    if (!tail_room(shard) || gather_pressure(shard) >= JOURNAL_PRESSURE_FULL) {
+    uint32_t free_bytes = writer->gather == NULL ? 0 : writer->gather->size - writer->gather_used;
+    bool full = gather_pressure(shard) >= JOURNAL_PRESSURE_FULL;
+    bool frames = journal->held_frames < TAIL_FRAMES_MAX / 2;
+    if (tail_room(shard) && frames && free_bytes >= frame_bytes) {
+        return GATHER_TAKE; /* It takes no memory that is not held already. */
+    }
+    if (full) {
         gather_await_disk(partition);
         return GATHER_WAIT;
-    }
-    if (writer->gather != NULL && writer->gather->size - writer->gather_used >= frame_bytes) {
-        return GATHER_TAKE;
     }
     gather_close(partition);
     gather_push(partition);
@@ -155,9 +155,8 @@ void gather_add(struct partition *partition, struct tail_frame *frame)
     ASSERT(frame->frame_at == writer->gather_used);
     frame->gathered = true;
     journal->held_frames++;
-    journal->held_bytes += frame->charge;
+    tail_hold(frame, &journal->held_bytes);
     writer->gather_used += frame->frame_bytes;
-    writer->gather_last = frame;
     writeback_add(partition, frame);
 }
 
@@ -165,12 +164,8 @@ void gather_release(struct tail_frame *frame)
 {
     struct journal *journal = frame->partition->shard->journal;
     ASSERT(journal->held_frames > 0);
-    ASSERT(journal->held_bytes >= frame->charge);
     journal->held_frames--;
-    journal->held_bytes -= frame->charge;
-    if (frame->partition->writer.gather_last == frame) {
-        frame->partition->writer.gather_last = NULL;
-    }
+    tail_let_go(frame, &journal->held_bytes);
 }
 
 /* The file takes nothing more, and nobody else has them: they may go when others need the place. */

@@ -23,7 +23,7 @@ enum err shard_hold(struct shard *shard, const struct partition_id *id, struct b
         return ERR_NO_MEMORY;
     }
     memcpy(block->data, bytes.data, bytes.size);
-    struct tail_frame *held = tail_add(shard, partition, block, block->size);
+    struct tail_frame *held = tail_add(shard, partition, block);
     ASSERT(held != NULL);
     uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
     held->offset_first = frame.offset_first;

@@ -56,11 +56,6 @@ bool identify_in_frame(const uint8_t *header_at, struct stream_id id, uint64_t *
     return false;
 }
 
-static const uint8_t *frame_in_memory(const struct tail_frame *frame)
-{
-    return frame->block->data + frame->frame_at;
-}
-
 /* The cache has the newest frame that begins at or below the ID. */
 static bool identify_in_memory(const struct partition *partition, struct stream_id id,
                                uint64_t *offset)
@@ -75,8 +70,8 @@ static bool identify_in_memory(const struct partition *partition, struct stream_
             return false; /* One is missing. */
         }
         end = frame->offset_first;
-        if (stream_id_compare(row_id(frame_in_memory(frame) + FRAME_HEADER_BYTES), id) <= 0) {
-            (void)identify_in_frame(frame_in_memory(frame), id, offset);
+        if (stream_id_compare(row_id(tail_rows(frame)), id) <= 0) {
+            (void)identify_in_frame(tail_rows(frame) - FRAME_HEADER_BYTES, id, offset);
             return true;
         }
     }
@@ -141,8 +136,7 @@ static bool identify_begins_below(const struct segment *segment, struct stream_i
         return stream_id_compare((struct stream_id){row->ms, row->seq}, id) <= 0;
     }
     const struct tail_frame *frame = tail_find(segment->partition, segment->info.base_offset);
-    return frame == NULL ||
-           stream_id_compare(row_id(frame_in_memory(frame) + FRAME_HEADER_BYTES), id) <= 0;
+    return frame == NULL || stream_id_compare(row_id(tail_rows(frame)), id) <= 0;
 }
 
 static bool identify_has_records(const struct segment *segment)

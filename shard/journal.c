@@ -258,6 +258,7 @@ static void journal_put_record(struct journal *journal, struct segment *segment)
         .durability = (uint8_t)segment->info.durability,
         .replication_factor = segment->info.replication_factor,
         .ack_quorum = segment->info.ack_quorum,
+        .file_generation = segment->file_generation,
         .boot = partition->shard->options.boot,
         .log_start = partition->log_start,
         .timestamp_max = segment->timestamp_max,
@@ -308,7 +309,7 @@ void journal_add(struct partition *partition, struct commit *commit)
     frame->journal_seq = write->seq;
     journal_live(journal, write->seq)->pins++;
     journal->pinned_bytes += frame->frame_bytes;
-    journal->pinned_memory += frame->charge;
+    tail_hold(frame, &journal->pinned_memory);
     commit->in_journal = true;
     shard_enter(partition->shard, partition);
     list_push_back(&write->commits, &commit->journal_node);
@@ -325,7 +326,7 @@ void journal_unpin(struct journal *journal, struct tail_frame *frame)
     live->pins--;
     frame->journal_seq = 0;
     journal->pinned_bytes -= frame->frame_bytes;
-    journal->pinned_memory -= frame->charge;
+    tail_let_go(frame, &journal->pinned_memory);
     journal_replace(journal);
 }
 

@@ -103,23 +103,24 @@ struct journal {
     struct io sync_io; /* Behind everybody's back: blocks that were written plainly. */
     uint64_t sync_seq, sync_tail_seq;
     bool syncing, sync_wanted;
-    bool replacing; /* The spare is on its way. */
+    bool replacing;   /* The spare is on its way. */
+    bool spare_taken; /* It has taken over. */
     struct journals_change change;
     uint64_t lap_started_ns;
     char path[512];
     /* Of writeback.c. */
     struct list behind; /* Partitions with frames that are not in their file; oldest first. */
     uint32_t behind_count;
-    uint64_t pinned_bytes, pinned_memory;
-    uint64_t allowance; /* Bytes that may be written back now. */
-    uint32_t chunks;    /* In flight. */
+    uint64_t pinned_bytes, pinned_memory; /* Of frames; of the blocks that have them. */
+    uint64_t allowance;                   /* Bytes that may be written back now. */
+    uint32_t chunks;                      /* In flight. */
     bool memory_waits;
     struct memory_waiter memory;
     struct completion writeback_work;
     /* Of gather.c. */
     struct list gathering; /* Partitions with a block that takes more frames. */
     struct timer gather_timer;
-    uint64_t held_bytes; /* Pinned, and not in the journal. */
+    uint64_t held_bytes; /* Of blocks with frames that are pinned, and not in the journal. */
     uint32_t held_frames;
 };
 

@@ -3,8 +3,9 @@
  *     failed -> acks only from files, where everything pinned goes now -> nothing is pinned
  *       -> the MANIFEST names the spare -> the old file is unlinked -> the spare is opened, written
  *
- * Not before all is in the files: what only the old journal has, of a file that failed, too, must
- * stay named for the next start. Until then, and without a spare, every commit is direct. */
+ * Not before all is in the files, those that are rebuilt (rebuild.c) included. Until then, and
+ * where a full disk left no room for a spare, every commit is direct. Whatever fails on the way, a
+ * file that takes what was pinned included, ends the node; so does the spare's own failure. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/limits.h"
@@ -21,12 +22,11 @@ static void spare_leave(struct journal *journal)
     shard_leave(journal->shard, NULL);
 }
 
-static void spare_give_up(struct journal *journal, enum err err)
+/* The second failure: there is no safe way on. */
+static void spare_give_up(struct journal *journal, const char *what, const char *file, enum err err)
 {
     COVER("the spare journal cannot take over");
-    LOG_ERROR("the spare journal cannot take over, small appends still go to their files core=%u "
-              "err=%s",
-              journal->shard->reactor->index, err_name(err));
+    shard_fail(journal->shard, what, file, err);
     spare_leave(journal);
 }
 
@@ -45,10 +45,13 @@ static void spare_forget_pins(struct journal *journal)
 {
     struct list *node;
     list_for_each (node, &journal->shard->tail_pinned) {
-        CONTAINER_OF(node, struct tail_frame, in_shard)->journal_seq = 0;
+        struct tail_frame *frame = CONTAINER_OF(node, struct tail_frame, in_shard);
+        if (frame->journal_seq != 0) {
+            tail_let_go(frame, &journal->pinned_memory);
+        }
+        frame->journal_seq = 0;
     }
     journal->pinned_bytes = 0;
-    journal->pinned_memory = 0;
 }
 
 static void spare_open_step(struct journal *journal, uint32_t flags);
@@ -59,7 +62,8 @@ static void spare_opened(struct completion *done)
     struct journal *journal = CONTAINER_OF(done, struct journal, io.done);
     struct shard *shard = journal->shard;
     if (done->result < 0) {
-        spare_give_up(journal, (enum err)done->result);
+        spare_give_up(journal, "the spare journal cannot take over from one that failed",
+                      journal->path, (enum err)done->result);
         return;
     }
     if (shard->options.direct && journal->fd_cached < 0) {
@@ -89,6 +93,7 @@ static void spare_opened(struct completion *done)
     journal->durable_tail_seq = 1;
     journal->lap_started_ns = shard->reactor->now_ns;
     journal->failed = false;
+    journal->spare_taken = true;
     stats_add(&shard->reactor->stats, STAT_JOURNALS_REPLACED, 1);
     LOG_WARN("the spare journal has taken over core=%u file=%s", shard->reactor->index,
              journal->path);
@@ -117,7 +122,10 @@ static void spare_named(struct completion *done)
     struct journals_change *change = CONTAINER_OF(done, struct journals_change, done);
     struct journal *journal = CONTAINER_OF(change, struct journal, change);
     if (done->result < 0) {
-        spare_give_up(journal, (enum err)done->result);
+        char path[SHARD_PATH_BYTES];
+        (void)snprintf(path, sizeof(path), "%s/MANIFEST", journal->shard->options.data_dir);
+        spare_give_up(journal, "the MANIFEST cannot name the spare of a journal that failed", path,
+                      (enum err)done->result);
         return;
     }
     journal_close_file(journal);
@@ -144,7 +152,7 @@ void journal_replace(struct journal *journal)
     struct shard *shard = journal->shard;
     const struct shard_options *options = &shard->options;
     if (!journal->failed || journal->replacing || journal->stopping || shard->stopping ||
-        journal->spare_id == 0 || !spare_may(journal)) {
+        shard->dead || journal->spare_id == 0 || !spare_may(journal)) {
         return;
     }
     journal->replacing = true;

@@ -15,10 +15,17 @@ enum {
     VIEW_TRIES = 8, /* A running node writes while it is read. */
 };
 
+/* One segment, to be found by its id. */
+struct view_row {
+    uint64_t segment_id;
+    uint32_t index;
+};
+
 struct journal_view {
     struct journal_view_io io;
     struct manifest manifest;
     struct replay replay;
+    struct view_row *rows; /* Of replay.segments, by id. */
     struct journal_view_problem problems[VIEW_PROBLEMS_MAX];
     uint32_t problem_count;
 };
@@ -195,16 +202,45 @@ static enum err view_read_journals(struct journal_view *view)
     return err == OK ? replay_merge(replay) : err;
 }
 
+static int view_compare(const void *left, const void *right)
+{
+    const struct view_row *a = left;
+    const struct view_row *b = right;
+    if (a->segment_id != b->segment_id) {
+        return a->segment_id < b->segment_id ? -1 : 1;
+    }
+    return (a->index > b->index) - (a->index < b->index);
+}
+
+static enum err view_sort(struct journal_view *view)
+{
+    uint32_t count = view->replay.segment_count;
+    view->rows = calloc(max_u32(1, count), sizeof(*view->rows));
+    if (view->rows == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        view->rows[i] = (struct view_row){view->replay.segments[i].record.segment_id, i};
+    }
+    if (count > 1) {
+        qsort(view->rows, count, sizeof(*view->rows), view_compare);
+    }
+    return OK;
+}
+
 static enum err view_read(struct journal_view *view)
 {
     enum err err = view_read_manifest(view);
-    return err == OK ? view_read_journals(view) : err;
+    err = err == OK ? view_read_journals(view) : err;
+    return err == OK ? view_sort(view) : err;
 }
 
 static void view_forget(struct journal_view *view)
 {
     manifest_deinit(&view->manifest);
     replay_deinit(&view->replay);
+    free(view->rows);
+    view->rows = NULL;
     view->problem_count = 0;
 }
 
@@ -264,12 +300,17 @@ bool journal_view_segment(const struct journal_view *view, uint32_t index,
 bool journal_view_find(const struct journal_view *view, uint64_t segment_id,
                        struct journal_view_segment *segment)
 {
-    for (uint32_t i = 0; i < view->replay.segment_count; i++) {
-        if (view->replay.segments[i].record.segment_id == segment_id) {
-            return journal_view_segment(view, i, segment);
+    uint32_t low = 0, high = view->replay.segment_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (view->rows[middle].segment_id < segment_id) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return false;
+    return low < view->replay.segment_count && view->rows[low].segment_id == segment_id &&
+           journal_view_segment(view, view->rows[low].index, segment);
 }
 
 const uint8_t *journal_view_next(const struct journal_view *view,

@@ -34,7 +34,7 @@ static void change_stored(struct completion *done)
     struct manifest_store *store = CONTAINER_OF(done, struct manifest_store, done);
     struct journals *journals = CONTAINER_OF(store, struct journals, store);
     if (done->result < 0) {
-        LOG_ERROR("cannot write the MANIFEST, the spare journal is not used dir=%s err=%s",
+        LOG_ERROR("cannot write the MANIFEST, the spare journal cannot be used dir=%s err=%s",
                   journals->options.data_dir, err_name((enum err)done->result));
     }
     change_finish(journals, done->result < 0 ? (enum err)done->result : OK);

@@ -7,6 +7,7 @@
 #include "shard/library.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/io.h"
 #include "core/log.h"
 #include "shard/journals.h"
@@ -194,11 +195,27 @@ static enum err library_open_journals(struct library *library)
     return err;
 }
 
+bool library_is_dead(struct library *library)
+{
+    return atomic_load(&library->dead);
+}
+
+static void library_died(void *context, const struct shard_failure *failure)
+{
+    struct library *library = context;
+    (void)failure; /* It was logged. */
+    COVER("a handle of the library is dead");
+    atomic_store(&library->dead, true);
+}
+
 static enum err library_open_shard(struct library *library)
 {
     struct shard_options options = {
         .data_dir = library->path,
-        .hooks = {.context = library, .roll = library_roll, .trim = library_trim},
+        .hooks = {.context = library,
+                  .roll = library_roll,
+                  .trim = library_trim,
+                  .fail = library_died},
         .node_id = library->identity.node_id,
         .boot = (uint32_t)library->identity.boot,
         .partitions_max = library->options.partitions_max,
@@ -239,7 +256,7 @@ static enum err library_bring_down(struct library *library)
     library_view_close(library);
     library_map_close(library);
     survey_free(&library->survey);
-    return err;
+    return library_is_dead(library) ? ERR_IO : err;
 }
 
 /* Each step needs the one before it. */
@@ -366,7 +383,8 @@ void library_call(struct library_call *call)
 void library_answer(struct library_call *call, int result)
 {
     ASSERT(!call->done);
-    call->result = result;
+    bool dead = result < 0 && library_is_dead(call->library);
+    call->result = dead ? FLOE_ERR_IO : result;
     call->done = true;
     if (call->library->options.shared) {
         gate_open(&call->gate); /* From here on it is the caller's. */

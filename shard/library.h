@@ -18,6 +18,8 @@
 #include "shard/shard.h"
 #include "shard/survey.h"
 
+#include <stdatomic.h>
+
 enum {
     LIBRARY_APPENDS_MAX = 65536,
     LIBRARY_SEGMENTS_RESERVED = 1024, /* Numbers per update of the superblock. */
@@ -123,6 +125,7 @@ struct library {
     struct list syncs;        /* Wait for some of them. */
     struct list parked;       /* Readers that wait for records. */
     bool closing;             /* No reader waits any more. */
+    atomic_bool dead;         /* Anybody's to read: the shard found no safe way on. */
     bool done;                /* What the bring-up awaits. */
     struct completion awaited;
     char message[FLOE_MESSAGE_BYTES];
@@ -147,6 +150,9 @@ void library_answer(struct library_call *call, int result);
 void library_submit(struct library_call *call, enum request_kind kind,
                     const struct partition_id *id, completion_fn *done);
 int library_result(enum err err); /* As the host is told. */
+
+/* Nothing is promised any more: what fails from here on is ERR_IO. */
+bool library_is_dead(struct library *library);
 
 /* library_map.c */
 NODISCARD enum err library_map_open(struct library *library); /* After the survey. */

@@ -24,12 +24,15 @@ enum err manifest_add_record(struct manifest *manifest, const struct segment_rec
     if (manifest->record_count == MANIFEST_RECORDS_MAX) {
         return ERR_LIMIT;
     }
-    size_t size = ((size_t)manifest->record_count + 1) * sizeof(*record);
-    struct segment_record *grown = realloc(manifest->records, size);
-    if (grown == NULL) {
-        return ERR_NO_MEMORY;
+    uint32_t count = manifest->record_count;
+    if ((count & (count - 1)) == 0) { /* 0 or a power of two: all the room there is. */
+        size_t size = max_u64(1, (uint64_t)count * 2) * sizeof(*record);
+        struct segment_record *grown = realloc(manifest->records, size);
+        if (grown == NULL) {
+            return ERR_NO_MEMORY;
+        }
+        manifest->records = grown;
     }
-    manifest->records = grown;
     manifest->records[manifest->record_count++] = *record;
     return OK;
 }

@@ -90,6 +90,7 @@ enum err partition_add_segment(struct partition *partition, const struct segment
     segment->partition = partition;
     segment->info = *info;
     segment->fd = -1;
+    segment->fd_before = -1;
     segment->timestamp_max = INT64_MIN;
     segment->file_end = UINT64_MAX;
     list_init(&segment->lru);

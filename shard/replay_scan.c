@@ -316,6 +316,22 @@ static void segment_take_entry(struct replay *replay, struct replay_segment *seg
     }
 }
 
+/* Those of the entries stand by id. NULL: none of them is it. */
+static struct replay_segment *merge_find(struct replay *replay, uint32_t found, uint64_t segment_id)
+{
+    uint32_t low = 0, high = found;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (replay->segments[middle].record.segment_id < segment_id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    bool same = low < found && replay->segments[low].record.segment_id == segment_id;
+    return same ? &replay->segments[low] : NULL;
+}
+
 /* The segments of the entries and of the MANIFEST. */
 enum err replay_merge(struct replay *replay)
 {
@@ -345,11 +361,7 @@ enum err replay_merge(struct replay *replay)
     uint32_t found = replay->segment_count;
     for (uint32_t i = 0; i < manifest->record_count; i++) {
         const struct segment_record *record = &manifest->records[i];
-        segment = NULL;
-        for (uint32_t j = 0; j < found && segment == NULL; j++) {
-            bool same = replay->segments[j].record.segment_id == record->segment_id;
-            segment = same ? &replay->segments[j] : NULL;
-        }
+        segment = merge_find(replay, found, record->segment_id);
         if (segment == NULL) {
             segment = &replay->segments[replay->segment_count++];
             segment->behind_hole = UINT64_MAX;

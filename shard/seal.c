@@ -117,6 +117,9 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .frames_or_crc = crc32c(0, at + EXTENT_HEADER_BYTES, body),
     };
     extent_header_encode(&extent, at);
+    /* What failed before a rebuild was counted, and is not there. */
+    const struct writer *writer = &partition->writer;
+    struct stream_id last = writer->rebuilt ? partition->acked_id : partition->last_id;
     seal->row = (struct segment_seal){
         .segment_id = segment->info.id,
         .salt = segment->info.salt,
@@ -126,8 +129,8 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .trailer_bytes = body,
         .log_start = partition->log_start,
         .records = end->offset - segment->info.base_offset,
-        .last_ms = partition->last_id.ms,
-        .last_seq = partition->last_id.seq,
+        .last_ms = last.ms,
+        .last_seq = last.seq,
         .timestamp_max = segment->timestamp_max,
         .sealed_ms = reactor->now_ms,
     };

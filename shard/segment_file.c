@@ -118,8 +118,17 @@ static void files_take(struct segment *segment)
     }
 }
 
+static void segment_close_before(struct segment *segment)
+{
+    if (segment->fd_before >= 0) {
+        descriptor_close(segment->partition->shard, segment->fd_before);
+        segment->fd_before = -1;
+    }
+}
+
 void segment_close(struct segment *segment)
 {
+    segment_close_before(segment);
     if (segment->fd < 0) {
         return;
     }
@@ -219,6 +228,9 @@ void segment_unpin(struct segment *segment)
 {
     ASSERT(segment->pins > 0);
     segment->pins--;
+    if (segment->pins == 0) {
+        segment_close_before(segment);
+    }
     files_give(segment);
     if (segment->doomed && segment->pins == 0) {
         removal_unpinned(segment);

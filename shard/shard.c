@@ -186,11 +186,12 @@ static void shard_stop_step(struct completion *work)
         return;
     }
     if (!shard->closing) {
-        if (!shard_flush(shard) || shard_seal_one(shard) || !pool_stop(shard)) {
+        bool open = !shard->dead && (!shard_flush(shard) || shard_seal_one(shard));
+        if (open || !pool_stop(shard)) {
             return;
         }
         shard->closing = true;
-        shard->clean = shard_all_written(shard);
+        shard->clean = !shard->dead && shard_all_written(shard);
         journal_stop(shard);
         for (uint32_t i = 0; i < SHARD_BUCKETS; i++) {
             for (struct partition *p = shard->buckets[i]; p != NULL; p = p->next) {
@@ -241,6 +242,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     tail_init(made);
     lend_init(made);
     pool_init(made);
+    flush_group_init(made);
     for (uint32_t i = 0; i < SHARD_READERS; i++) {
         made->readers[i].next = made->readers_free;
         made->readers_free = &made->readers[i];
@@ -342,8 +344,8 @@ void shard_submit(struct shard *shard, struct request *request)
         request->fetch.parked = false;
         request->fetch.pressed = false;
     }
-    if (shard->stopping) {
-        request_finish(shard->reactor, request, ERR_NOT_READY);
+    if (shard->stopping || shard->dead) {
+        request_finish(shard->reactor, request, shard->dead ? ERR_IO : ERR_NOT_READY);
         return;
     }
     struct partition **at = shard_find(shard, &request->partition);

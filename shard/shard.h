@@ -33,10 +33,21 @@ struct shard_trim {
     struct completion done;
 };
 
+/* Why a shard cannot go on. */
+struct shard_failure {
+    const char *what; /* A sentence. */
+    const char *file;
+    enum err err;
+};
+
 struct shard_hooks {
     void *context;
     void (*roll)(void *context, struct shard_roll *roll);
     void (*trim)(void *context, struct shard_trim *trim);
+    /* There is no safe way on: from now on nothing is acked, and every request but a RELEASE comes
+     * home with ERR_IO; the shard can be stopped and closed. NULL: the process ends, with a line
+     * for the operator. Does not call the shard. */
+    void (*fail)(void *context, const struct shard_failure *failure);
 };
 
 struct shard_options {

@@ -52,9 +52,9 @@ struct tail_frame {
     uint32_t frame_at, frame_bytes; /* The frame in the block, padded to 8. */
     uint32_t data_at, data_size;    /* Its batches in the block. */
     int64_t timestamp_max;
-    uint32_t charge;      /* What it counts for in the cache: a block may have several frames. */
     bool pinned;          /* Not in its file yet: the only copy in memory, served from here. */
     bool gathered;        /* See gather.c. */
+    bool counted;         /* Its block is, as held; see tail_hold(). */
     uint64_t journal_seq; /* The live block that holds it; 0: none. */
 };
 
@@ -85,9 +85,13 @@ struct extent_write {
     struct io io;
     struct partition *partition;
     bool ended;
-    bool chunk;            /* Written back. */
-    struct commit *commit; /* Else the one whose frame stands last. */
-    const uint8_t *last;   /* The frame that stands last, in `block`. */
+    bool chunk;             /* Written back. */
+    bool durable;           /* Is to be when it ends, */
+    bool grouped;           /* by a sync that it shares: see flush_group.c; */
+    bool hurried;           /* soon, for somebody waits. */
+    struct list group_node; /* Waits for that one. */
+    struct commit *commit;  /* Else the one whose frame stands last. */
+    const uint8_t *last;    /* The frame that stands last, in `block`. */
     enum err err;
     struct block *block;
     uint64_t position, offset_first, offset_end, chain, chain_end, ms, seq;
@@ -102,6 +106,9 @@ struct segment {
     struct segment_info info;
     struct list lru; /* In shard->files while open and unpinned. */
     int fd;          /* -1: not open. */
+    int fd_before;   /* Of the file before a rebuild, which readers may use; -1: none. */
+    uint32_t file_generation;
+    uint64_t flush_domain; /* While it is written: see io.open.flush_domain. */
     uint32_t pins;
     bool file_made; /* By this life's roll: the file is in place and durable, and has a writer. */
     bool loaded;    /* The index is complete, or reaches to valid_end. */
@@ -149,12 +156,11 @@ struct writer {
     struct commit commits[COMMITS_MAX];
     uint32_t extent_head, extent_tail; /* Writes to the file, modulo EXTENTS_MAX. */
     struct extent_write extents[EXTENTS_MAX];
-    struct tail_frame *pinned;      /* The first pinned frame; NULL: none. */
-    struct tail_frame *unwritten;   /* The first one that no write to the file holds; NULL: none. */
-    uint64_t unwritten_bytes;       /* Of it and all behind it. */
-    uint64_t unwritten_blocks;      /* What they take in the file if each is written alone. */
-    struct block *gather;           /* Takes the next frames, see gather.c; NULL: none. */
-    struct tail_frame *gather_last; /* The last one in it; NULL: it is written already. */
+    struct tail_frame *pinned;    /* The first pinned frame; NULL: none. */
+    struct tail_frame *unwritten; /* The first one that no write to the file holds; NULL: none. */
+    uint64_t unwritten_bytes;     /* Of it and all behind it. */
+    uint64_t unwritten_blocks;    /* What they take in the file if each is written alone. */
+    struct block *gather;         /* Takes the next frames, see gather.c; NULL: none. */
     uint32_t gather_used;
     uint32_t gather_bytes; /* Size of the next block. */
     bool gather_old;       /* The block was there at the last tick. */
@@ -165,6 +171,8 @@ struct writer {
     bool allocating;
     bool failed;    /* A write failed: this file takes nothing more. */
     bool broken;    /* So did a commit: those behind it fail, too. */
+    bool rebuilt;   /* It failed, and another file has all that was acked: see rebuild.c. */
+    bool mending;   /* It failed, and a roll was begun for that. */
     bool seal_done; /* Trailer and seal block were tried. */
 };
 
@@ -244,6 +252,20 @@ struct reader {
     uint64_t offset, offset_end;
 };
 
+/* Writes to files that one sync makes durable. */
+struct flush_group {
+    uint64_t domain;              /* Of the first file that had one; others write by themselves. */
+    struct list written, syncing; /* extent_write */
+    uint64_t bytes;               /* Of `written`. */
+    uint32_t count;               /* In both lists. */
+    uint32_t flying;              /* Writes that are to be durable, and have not come back. */
+    bool hurry;                   /* Somebody waits for one of them. */
+    struct io io;
+    bool running;
+    struct completion work;
+    struct timer timer;
+};
+
 struct shard {
     struct reactor *reactor;
     struct shard_options options;
@@ -253,9 +275,11 @@ struct shard {
     struct list tail_pinned; /* Those that may not. */
     struct list tail_free;
     struct tail_frame *tail_frames;
-    uint32_t tail_frames_used; /* Ever. */
-    uint64_t tail_bytes, tail_bytes_max;
-    struct journal *journal; /* NULL: there is none. */
+    uint32_t tail_frames_used;           /* Ever. */
+    uint64_t tail_bytes, tail_bytes_max; /* Whole blocks. */
+    uint64_t commits_wait_bytes;         /* Of memory that commits wait for. */
+    struct journal *journal;             /* NULL: there is none. */
+    struct flush_group flush_group;
     struct file_pool pool;
     struct list files; /* Open and not pinned, least recently used first. */
     uint32_t files_open, files_idle;
@@ -272,7 +296,10 @@ struct shard {
     uint32_t recovering;
     uint32_t active; /* As a partition's, and closes. */
     bool stopping, closing, stopped;
-    bool clean; /* At the end: see shard_is_clean(). */
+    bool clean;          /* At the end: see shard_is_clean(). */
+    bool dead;           /* See fail.c. */
+    uint32_t rebuilding; /* Files of segments. */
+    struct completion fail_work;
     struct completion *stop_done;
     struct completion stop_work;
 };
@@ -346,6 +373,18 @@ void extent_send(struct extent_write *extent, struct block *block);
 /* What it adds to the index of its segment. */
 NODISCARD enum err extent_index(const struct extent_write *extent, struct segment_index *index);
 
+/* The write has come back, and is durable as far as it was to be. */
+void extent_settled(struct extent_write *extent, enum err err);
+
+/* flush_group.c */
+void flush_group_init(struct shard *shard);
+void flush_group_join(struct shard *shard, uint64_t domain); /* Of a file that was opened. */
+/* Before it is sent: may its write be a plain one? */
+bool flush_group_takes(const struct extent_write *extent);
+void flush_group_add(struct extent_write *extent); /* It is written; ends by extent_settled(). */
+/* Writes of this partition are wanted soon. */
+void flush_group_hurry(struct partition *partition);
+
 /* milestone_write.c */
 void milestone_begin(struct partition *partition); /* A file was made. */
 void milestone_end(struct partition *partition);   /* Its writer is about to go. */
@@ -356,6 +395,11 @@ uint64_t milestone_reserve(const struct partition *partition);
 void milestone_pump(struct partition *partition, uint64_t after);
 /* No frame from this offset on may go to the file yet. */
 uint64_t milestone_limit(const struct partition *partition);
+
+/* fail.c */
+/* No safe way on: `what` failed, of `file`. Does not return where the process ends; elsewhere
+ * nothing is acked from here on, and the caller leaves its work undone. */
+void shard_fail(struct shard *shard, const char *what, const char *file, enum err err);
 
 /* writeback.c */
 void writeback_add(struct partition *partition, struct tail_frame *frame);
@@ -391,10 +435,11 @@ uint32_t gather_pressure(const struct shard *shard); /* Of what may be pinned, o
 
 /* tail.c */
 void tail_init(struct shard *shard);
-/* `charge`: of the block's bytes, those that go with this frame. */
-struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block,
-                            uint32_t charge);
-void tail_charge(struct tail_frame *frame, uint32_t more);
+struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block);
+/* The frame must stay until its file has it: its whole block counts in `*held`, once, until none of
+ * its frames must stay any more. */
+void tail_hold(struct tail_frame *frame, uint64_t *held);
+void tail_let_go(struct tail_frame *frame, uint64_t *held);
 void tail_unpin(struct tail_frame *frame); /* It is in its file. */
 bool tail_room(const struct shard *shard); /* tail_add() will not fail. */
 void tail_drop(struct tail_frame *frame);
@@ -402,6 +447,7 @@ void tail_drop_below(struct partition *partition, uint64_t offset);
 void tail_trim(struct shard *shard);
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset);
 struct tail_frame *tail_next(struct partition *partition, const struct tail_frame *frame);
+const uint8_t *tail_rows(const struct tail_frame *frame); /* The table behind its header. */
 bool tail_reclaim(struct shard *shard, uint64_t bytes);
 
 /* lend.c */
@@ -441,8 +487,15 @@ bool files_may_make(struct shard *shard); /* One more for an open segment. */
 void seal_start(struct seal *seal, struct segment *segment, const struct seal_end *end,
                 struct completion *done);
 
+/* rebuild.c */
+/* Has the file of the open segment failed, and acked records in it? */
+bool rebuild_wanted(const struct partition *partition);
+void rebuild_mend(struct partition *partition); /* Then it rolls, whether anybody appends or not. */
+void rebuild_start(struct partition *partition); /* Ends with roll_rebuilt(). */
+
 /* store.c */
 void roll_start(struct partition *partition);
+void roll_rebuilt(struct partition *partition, bool made);
 void roll_drained(struct partition *partition); /* Commits came to rest. */
 
 /* load.c */

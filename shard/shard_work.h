@@ -24,6 +24,7 @@ struct request_queue {
 enum roll_state {
     ROLL_IDLE,
     ROLL_DRAIN,
+    ROLL_REBUILDING,
     ROLL_SEALING,
     ROLL_ASKING,
     ROLL_CLEAN, /* From here on in the order in which they follow each other. */

@@ -8,8 +8,9 @@
  * TAKE: a file from the pool (pool.h), whose blocks exist; else a new one is made, and some blocks
  * are allocated. Either has its header, which says whose extents count, before it has its name.
  *
- * Without an open segment it begins at ASKING; after a failure behind ASKING at CLEAN. Whatever
- * fails, the appends that wait fail, and the next one tries again. */
+ * REBUILDING comes before SEALING where a write to the file failed, the seal's included: see
+ * rebuild.c. Without an open segment it begins at ASKING; after a failure behind ASKING at CLEAN.
+ * Whatever fails, the appends that wait fail, and the next one tries again. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/crc32c.h"
@@ -72,7 +73,8 @@ static void roll_mapped(struct completion *done)
     }
     struct segment *last = partition_open_segment(partition);
     if (last != NULL) {
-        last->spoiled = last->spoiled || partition->writer.failed || partition->sync_failed;
+        bool failed = partition->writer.failed && !partition->writer.rebuilt;
+        last->spoiled = last->spoiled || failed || partition->sync_failed;
         last->info.state = SEGMENT_SEALED;
         last->info.end_offset = roll->ask.end_offset;
         last->info.digest = roll->ask.digest;
@@ -134,9 +136,26 @@ static void roll_ask(struct partition *partition)
     hooks->roll(hooks->context, &roll->ask);
 }
 
+static void roll_rebuild(struct partition *partition)
+{
+    partition->roll.state = ROLL_REBUILDING;
+    rebuild_start(partition);
+}
+
 static void roll_sealed(struct completion *done)
 {
     struct partition *partition = CONTAINER_OF(done, struct partition, sealed);
+    const struct segment *segment = partition_open_segment(partition);
+    bool broken = done->result < 0 && done->result != ERR_NO_MEMORY &&
+                  done->result != ERR_NO_SPACE && segment->info.durability == DURABILITY_DISK;
+    if (broken && !partition->writer.failed) {
+        COVER("a seal fails");
+        partition->writer.failed = true;
+        if (rebuild_wanted(partition)) {
+            roll_rebuild(partition);
+            return;
+        }
+    }
     if (done->result < 0) {
         partition_open_segment(partition)->spoiled = true;
         LOG_WARN("segment sealed without a trailer topic=%s partition=%u err=%s", partition->name,
@@ -146,20 +165,42 @@ static void roll_sealed(struct completion *done)
     roll_ask(partition);
 }
 
-void roll_drained(struct partition *partition)
+static void roll_seal(struct partition *partition)
 {
-    struct writer *writer = &partition->writer;
-    ASSERT(partition->roll.state == ROLL_DRAIN);
+    const struct writer *writer = &partition->writer;
     partition->roll.state = ROLL_SEALING;
-    if (writer->failed || writer->seal_done) {
-        roll_ask(partition);
-        return;
-    }
     struct seal_end end = {.offset = partition->high_watermark,
                            .digest = writer->durable_chain,
                            .file_bytes = writer->allocated_end};
     completion_init(&partition->sealed, roll_sealed);
     seal_start(&partition->seal, partition_open_segment(partition), &end, &partition->sealed);
+}
+
+void roll_drained(struct partition *partition)
+{
+    struct writer *writer = &partition->writer;
+    ASSERT(partition->roll.state == ROLL_DRAIN);
+    if (rebuild_wanted(partition)) {
+        roll_rebuild(partition);
+        return;
+    }
+    if ((writer->failed && !writer->rebuilt) || writer->seal_done) {
+        roll_ask(partition);
+        return;
+    }
+    roll_seal(partition);
+}
+
+void roll_rebuilt(struct partition *partition, bool made)
+{
+    ASSERT(partition->roll.state == ROLL_REBUILDING);
+    if (made) {
+        roll_seal(partition);
+    } else if (partition->shard->dead) {
+        roll_end(partition, ERR_IO);
+    } else {
+        roll_ask(partition); /* Of a topic that is deleted. */
+    }
 }
 
 void roll_start(struct partition *partition)
@@ -360,6 +401,7 @@ static bool roll_next(struct partition *partition, enum roll_state done)
     case ROLL_ALLOCATE: /* roll_write() */
     case ROLL_IDLE:
     case ROLL_DRAIN:
+    case ROLL_REBUILDING:
     case ROLL_SEALING:
     case ROLL_ASKING:
         break;
@@ -459,6 +501,8 @@ static void roll_step(struct completion *done)
     }
     if (state == ROLL_OPEN) {
         roll->fd = done->result;
+        partition_open_segment(partition)->flush_domain = roll->io.open.flush_domain;
+        flush_group_join(partition->shard, roll->io.open.flush_domain);
     }
     if (state == roll->state) {
         state = roll_pass(partition, state, done->result);

@@ -38,29 +38,6 @@ const char *survey_fault_text(enum survey_fault_kind kind)
     UNREACHABLE();
 }
 
-void survey_free(struct survey *survey)
-{
-    for (uint32_t i = 0; i < survey->partition_count; i++) {
-        free(survey->partitions[i].segments);
-    }
-    free(survey->partitions);
-    free(survey->faults);
-    *survey = (struct survey){0};
-}
-
-const struct survey_partition *survey_find(const struct survey *survey,
-                                           const struct partition_id *id)
-{
-    for (uint32_t i = 0; i < survey->partition_count; i++) {
-        const struct survey_partition *partition = &survey->partitions[i];
-        if (partition->id.partition == id->partition &&
-            topic_id_equal(&partition->id.topic, &id->topic)) {
-            return partition;
-        }
-    }
-    return NULL;
-}
-
 /* Room for one more of `size` bytes each; false: no memory. */
 static bool survey_grow(void **rows, uint32_t count, uint32_t *capacity, size_t size)
 {
@@ -75,19 +52,6 @@ static bool survey_grow(void **rows, uint32_t count, uint32_t *capacity, size_t 
     *rows = at;
     *capacity = grown;
     return true;
-}
-
-struct survey_partition *survey_add_partition(struct survey *survey, const struct partition_id *id)
-{
-    void *rows = survey->partitions;
-    if (!survey_grow(&rows, survey->partition_count, &survey->partition_capacity,
-                     sizeof(*survey->partitions))) {
-        return NULL;
-    }
-    survey->partitions = rows;
-    struct survey_partition *partition = &survey->partitions[survey->partition_count++];
-    *partition = (struct survey_partition){.id = *id};
-    return partition;
 }
 
 static enum err survey_add_fault(struct survey *survey, struct survey_partition *partition,

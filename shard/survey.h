@@ -41,9 +41,16 @@ struct survey_partition {
     char name[TOPIC_NAME_BYTES_MAX + 1]; /* Of the topic; empty: no sound file. */
     uint32_t epoch;                      /* Greatest of any file, the dropped ones too. */
     uint32_t faults;
-    bool end_damaged; /* For whoever looks for the end: records behind it are lost. */
+    bool end_damaged;       /* For whoever looks for the end: records behind it are lost. */
+    uint32_t next_of_topic; /* Of survey_topic_next(). */
     struct survey_segment *segments; /* By base offset. */
     uint32_t segment_count, segment_capacity;
+};
+
+/* Of survey_rows.c. */
+struct survey_table {
+    uint32_t *slots;
+    uint32_t size, used;
 };
 
 struct survey {
@@ -52,6 +59,8 @@ struct survey {
     uint32_t partition_count, partition_capacity;
     uint32_t fault_count, fault_capacity;
     uint64_t files; /* That were looked at. */
+    struct survey_table by_id, by_topic;
+    uint64_t *steps; /* Counts the rows that look-ups come by; NULL: nobody asks. */
 };
 
 enum { SURVEY_DEPTH = 3, SURVEY_NAME_BYTES = 40, SURVEY_PATH_BYTES = 512 };
@@ -120,6 +129,12 @@ NODISCARD enum err survey_judge(struct survey *survey, struct survey_partition *
 /* A partition of that id; NULL: none. */
 const struct survey_partition *survey_find(const struct survey *survey,
                                            const struct partition_id *id);
+
+/* The partitions of a topic, the one that was added last first; NULL: there are no more. */
+const struct survey_partition *survey_topic(const struct survey *survey,
+                                            const struct topic_id *topic);
+const struct survey_partition *survey_topic_next(const struct survey *survey,
+                                                 const struct survey_partition *partition);
 
 const char *survey_fault_text(enum survey_fault_kind kind); /* "cannot be read" */
 

@@ -1,7 +1,10 @@
 /* The tail cache: the blocks of recent commits, as they were written. A frame is found by its
  * offset, newest first; the oldest goes first when the cache is full or the core's memory runs dry.
- * A frame that is not in its file yet is pinned: it is the only copy in memory. */
+ * A frame that is not in its file yet is pinned: it is the only copy in memory. What counts is
+ * whole blocks, from their first frame to the last one: a block of one frame takes as much memory
+ * as one that is full. */
 #include "core/assert.h"
+#include "core/cover.h"
 #include "shard/shard_internal.h"
 
 void tail_init(struct shard *shard)
@@ -33,17 +36,53 @@ static void tail_release(struct tail_frame *frame)
     frame->pinned = false;
 }
 
+void tail_hold(struct tail_frame *frame, uint64_t *held)
+{
+    ASSERT(!frame->counted);
+    frame->counted = true;
+    *held += frame->block->parts_held++ == 0 ? frame->block->size : 0;
+}
+
+void tail_let_go(struct tail_frame *frame, uint64_t *held)
+{
+    ASSERT(frame->counted);
+    ASSERT(frame->block->parts_held > 0);
+    frame->counted = false;
+    if (--frame->block->parts_held == 0) {
+        ASSERT(*held >= frame->block->size);
+        *held -= frame->block->size;
+    }
+}
+
+/* It has no frame any more. Whoever puts the next ones into it begins another: it would be held,
+ * and count nowhere. */
+static void tail_end_block(struct partition *partition, const struct block *block)
+{
+    struct shard *shard = partition->shard;
+    ASSERT(block->parts_held == 0);
+    ASSERT(shard->tail_bytes >= block->size);
+    shard->tail_bytes -= block->size;
+    if (partition->writer.slab == block) {
+        commit_end_slab(partition);
+    }
+    if (partition->writer.gather == block) {
+        gather_close(partition);
+    }
+}
+
 void tail_drop(struct tail_frame *frame)
 {
     struct shard *shard = frame->partition->shard;
-    ASSERT(frame->block != NULL);
-    ASSERT(shard->tail_bytes >= frame->charge);
+    struct block *block = frame->block;
+    ASSERT(block != NULL);
+    ASSERT(block->parts > 0);
     if (frame->pinned) {
         writeback_drop(frame->partition, frame);
         tail_release(frame);
     }
-    shard->tail_bytes -= frame->charge;
-    struct block *block = frame->block;
+    if (--block->parts == 0) {
+        tail_end_block(frame->partition, block);
+    }
     frame->block = NULL;
     list_remove(&frame->in_partition);
     list_remove(&frame->in_shard);
@@ -72,35 +111,32 @@ void tail_unpin(struct tail_frame *frame)
     list_push_back(&shard->tail, &frame->in_shard);
 }
 
-/* Drops the oldest frame that may go; its size, or 0 if there is none. */
-static uint64_t tail_drop_oldest(struct shard *shard)
+/* Drops the oldest frame that may go; false: there is none. */
+static bool tail_drop_oldest(struct shard *shard)
 {
     if (list_empty(&shard->tail)) {
-        return 0;
+        return false;
     }
-    struct tail_frame *frame = CONTAINER_OF(shard->tail.next, struct tail_frame, in_shard);
-    uint64_t size = frame->charge;
-    tail_drop(frame);
-    return size;
-}
-
-void tail_trim(struct shard *shard)
-{
-    while (shard->tail_bytes > shard->tail_bytes_max && tail_drop_oldest(shard) > 0) {
-    }
+    tail_drop(CONTAINER_OF(shard->tail.next, struct tail_frame, in_shard));
+    return true;
 }
 
 bool tail_reclaim(struct shard *shard, uint64_t bytes)
 {
-    uint64_t freed = 0;
-    while (freed < bytes) {
-        uint64_t size = tail_drop_oldest(shard);
-        if (size == 0) {
-            break;
-        }
-        freed += size;
+    uint64_t before = shard->tail_bytes;
+    while (before - shard->tail_bytes < bytes && tail_drop_oldest(shard)) {
     }
-    return freed > 0;
+    return shard->tail_bytes < before;
+}
+
+void tail_trim(struct shard *shard)
+{
+    while (shard->tail_bytes > shard->tail_bytes_max && tail_drop_oldest(shard)) {
+    }
+    if (shard->commits_wait_bytes > 0) {
+        COVER("what is written makes room for commits that wait for memory");
+        (void)tail_reclaim(shard, shard->commits_wait_bytes);
+    }
 }
 
 /* A frame that is not used; NULL: every one is pinned. */
@@ -109,7 +145,7 @@ static struct tail_frame *tail_take(struct shard *shard)
     if (list_empty(&shard->tail_free) && shard->tail_frames_used < TAIL_FRAMES_MAX) {
         return &shard->tail_frames[shard->tail_frames_used++];
     }
-    if (list_empty(&shard->tail_free) && tail_drop_oldest(shard) == 0) {
+    if (list_empty(&shard->tail_free) && !tail_drop_oldest(shard)) {
         return NULL;
     }
     return CONTAINER_OF(list_pop_front(&shard->tail_free), struct tail_frame, in_shard);
@@ -122,34 +158,22 @@ bool tail_room(const struct shard *shard)
 }
 
 /* Takes over a reference of `block`. The frame is pinned. NULL: every frame is. */
-struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block,
-                            uint32_t charge)
+struct tail_frame *tail_add(struct shard *shard, struct partition *partition, struct block *block)
 {
     struct tail_frame *frame = tail_take(shard);
     if (frame == NULL) {
         return NULL;
     }
-    *frame = (struct tail_frame){
-        .block = block, .partition = partition, .pinned = true, .charge = charge};
+    *frame = (struct tail_frame){.block = block, .partition = partition, .pinned = true};
     list_init(&frame->in_partition);
     list_init(&frame->in_shard);
     list_push_back(&shard->tail_pinned, &frame->in_shard);
     list_push_back(&partition->tail, &frame->in_partition);
-    shard->tail_bytes += charge;
+    shard->tail_bytes += block->parts++ == 0 ? block->size : 0;
     if (partition->writer.pinned == NULL) {
         partition->writer.pinned = frame;
     }
     return frame;
-}
-
-void tail_charge(struct tail_frame *frame, uint32_t more)
-{
-    struct shard *shard = frame->partition->shard;
-    frame->charge += more;
-    shard->tail_bytes += more;
-    if (frame->pinned && frame->gathered) {
-        shard->journal->held_bytes += more;
-    }
 }
 
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset)
@@ -172,4 +196,9 @@ struct tail_frame *tail_next(struct partition *partition, const struct tail_fram
         CONTAINER_OF(frame->in_partition.next, struct tail_frame, in_partition);
     /* A frame is missing when the cache was full. */
     return next->offset_first == frame->offset_end ? next : NULL;
+}
+
+const uint8_t *tail_rows(const struct tail_frame *frame)
+{
+    return frame->block->data + frame->frame_at + FRAME_HEADER_BYTES;
 }

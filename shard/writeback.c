@@ -5,7 +5,8 @@
  *     from there to 1/2    rising to two, and whatever is oldest
  *     above 3/4            no limit
  *
- * When the journal has failed everything goes at once, acked or not: acks come from the files. */
+ * Nor is there one while a commit waits for memory: what is pinned may be all that there is. When
+ * the journal has failed everything goes at once, acked or not: acks come from the files. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "shard/shard_internal.h"
@@ -191,7 +192,14 @@ bool writeback_flush(struct partition *partition)
 {
     while (writeback_wanted(partition) && writeback_chunk(partition, BLOCK_BYTES_MAX, 0)) {
     }
+    flush_group_hurry(partition);
     return extent_idle(partition) && !writeback_wanted(partition);
+}
+
+/* As much as can be, whatever it is. */
+static bool writeback_forced(const struct journal *journal, uint32_t pressure)
+{
+    return pressure > PRESSURE * 3 / 4 || journal->failed || journal->shard->commits_wait_bytes > 0;
 }
 
 /* The next partition to write back, oldest first; NULL: nobody may be. */
@@ -202,7 +210,7 @@ static struct partition *writeback_choose(const struct journal *journal, uint32_
     list_for_each (node, &journal->behind) {
         struct partition *partition = CONTAINER_OF(node, struct partition, behind_node);
         bool enough = partition->writer.unwritten_bytes >= chunk || pressure > PRESSURE / 4 ||
-                      journal->failed;
+                      writeback_forced(journal, pressure);
         if (enough && writeback_wanted(partition) && extent_room(partition) &&
             writeback_ready(partition, 1) > 0) {
             return partition;
@@ -216,7 +224,7 @@ void writeback_work(struct completion *work)
     struct journal *journal = CONTAINER_OF(work, struct journal, writeback_work);
     uint32_t pressure = max_u32(journal_pressure(journal), gather_pressure(journal->shard));
     uint64_t chunk = writeback_chunk_bytes(journal);
-    bool forced = pressure > PRESSURE * 3 / 4 || journal->failed;
+    bool forced = writeback_forced(journal, pressure);
     while (journal->chunks < writeback_chunks_max(journal, pressure) &&
            (forced || journal->allowance >= chunk)) {
         struct partition *partition = writeback_choose(journal, pressure);

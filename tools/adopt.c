@@ -53,11 +53,9 @@ static void adoption_proposed(struct completion *done)
 static uint32_t adoption_partitions(const struct survey *survey, const struct topic_id *topic)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < survey->partition_count; i++) {
-        const struct survey_partition *partition = &survey->partitions[i];
-        if (topic_id_equal(&partition->id.topic, topic)) {
-            count = max_u32(count, partition->id.partition + 1);
-        }
+    for (const struct survey_partition *partition = survey_topic(survey, topic); partition != NULL;
+         partition = survey_topic_next(survey, partition)) {
+        count = max_u32(count, partition->id.partition + 1);
     }
     return count;
 }
@@ -77,9 +75,9 @@ enum durability adoption_durability(const struct survey *survey, const struct to
                                     bool *differs)
 {
     enum durability strongest = DURABILITY_MEMORY, weakest = DURABILITY_DISK;
-    for (uint32_t i = 0; i < survey->partition_count; i++) {
-        const struct survey_partition *partition = &survey->partitions[i];
-        if (partition->segment_count == 0 || !topic_id_equal(&partition->id.topic, topic)) {
+    for (const struct survey_partition *partition = survey_topic(survey, topic); partition != NULL;
+         partition = survey_topic_next(survey, partition)) {
+        if (partition->segment_count == 0) {
             continue;
         }
         const struct segment_info *last = &partition->segments[partition->segment_count - 1].info;
@@ -90,10 +88,23 @@ enum durability adoption_durability(const struct survey *survey, const struct to
     return strongest;
 }
 
+/* Once for all partitions of a topic, which stand together. */
+static const struct adoption_topic *adoption_topic(struct adoption *adoption,
+                                                   const struct topic_id *id)
+{
+    struct adoption_topic *topic = &adoption->topic;
+    if (topic->partitions == 0 || !topic_id_equal(&topic->id, id)) {
+        topic->id = *id;
+        topic->partitions = adoption_partitions(&adoption->survey, id);
+        topic->durability = adoption_durability(&adoption->survey, id, &topic->differs);
+    }
+    return topic;
+}
+
 static void adoption_propose(struct adoption *adoption, const struct survey_partition *partition)
 {
+    const struct adoption_topic *topic = adoption_topic(adoption, &partition->id.topic);
     uint32_t left = partition->segment_count - adoption->segment;
-    bool differs;
     adoption->count = min_u32(left, COMMAND_ADOPT_SEGMENTS_MAX);
     for (uint32_t i = 0; i < adoption->count; i++) {
         const struct segment_info *info = &partition->segments[adoption->segment + i].info;
@@ -106,12 +117,11 @@ static void adoption_propose(struct adoption *adoption, const struct survey_part
     command->time_ms = adoption->reactor->now_ms;
     command->adopt.partition = partition->id;
     command->adopt.name = bytes_text(partition->name);
-    command->adopt.partition_count = adoption_partitions(&adoption->survey, &partition->id.topic);
+    command->adopt.partition_count = topic->partitions;
     command->adopt.epoch = partition->epoch;
     command->adopt.leader_node = adoption->node_id;
-    command->adopt.durability =
-        adoption_durability(&adoption->survey, &partition->id.topic, &differs);
-    if (differs && adoption->directory != NULL && adoption->segment == 0) {
+    command->adopt.durability = topic->durability;
+    if (topic->differs && adoption->directory != NULL && adoption->segment == 0) {
         LOG_WARN("partitions differ in durability, the topic gets the strongest topic=%s "
                  "partition=%u durability=%d of_topic=%d",
                  partition->name, partition->id.partition,
@@ -190,6 +200,7 @@ static bool adoption_prepare(struct adoption *adoption, struct meta *meta, struc
     adoption->segments = 0;
     adoption->partition = 0;
     adoption->segment = 0;
+    adoption->topic = (struct adoption_topic){0};
     adoption->rows = malloc((size_t)COMMAND_ADOPT_SEGMENTS_MAX * COMMAND_ADOPT_ROW_BYTES);
     adoption->kept = malloc((size_t)COMMAND_ADOPT_SEGMENTS_MAX * COMMAND_ADOPT_KEPT_BYTES);
     if (adoption->rows == NULL || adoption->kept == NULL) {

@@ -11,6 +11,14 @@
 
 enum { ADOPTION_MESSAGE_BYTES = 1024 };
 
+/* What all partitions of a topic are proposed with. */
+struct adoption_topic {
+    struct topic_id id;
+    uint32_t partitions; /* 0: nobody looked yet. */
+    enum durability durability;
+    bool differs;
+};
+
 struct adoption {
     struct completion done; /* Set fn before. OK, or an err that `message` explains. */
     char message[ADOPTION_MESSAGE_BYTES];
@@ -27,6 +35,7 @@ struct adoption {
     struct survey_walk walk;
     uint32_t partition, segment; /* The next one. */
     uint32_t count;              /* Segments of the command under way. */
+    struct adoption_topic topic; /* Of the last one. */
     struct proposal proposal;
     uint8_t *rows, *kept;
 };

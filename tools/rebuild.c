@@ -35,6 +35,7 @@ void rebuild_free(struct rebuild *rebuild)
     free(rebuild->files);
     free(rebuild->partitions);
     free(rebuild->topics);
+    free(rebuild->told);
     free(rebuild->missing);
     survey_free(&rebuild->survey);
 }
@@ -123,6 +124,7 @@ static const struct rebuild_partition *rebuild_partition_of(const struct rebuild
     size_t low = 0, high = rebuild->partition_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
+        rebuild_step(rebuild);
         if (rebuild_compare(&rebuild->partitions[middle], &id->topic, id->partition) < 0) {
             low = middle + 1;
         } else {
@@ -134,13 +136,6 @@ static const struct rebuild_partition *rebuild_partition_of(const struct rebuild
         low < rebuild->partition_count && topic_id_equal(&at->first->header.topic, &id->topic);
     *topic_known = here || (low > 0 && topic_id_equal(&at[-1].first->header.topic, &id->topic));
     return here && at->first->header.partition == id->partition ? at : NULL;
-}
-
-bool rebuild_missing(const struct rebuild *rebuild, uint32_t index,
-                     struct journal_view_segment *segment)
-{
-    return index < rebuild->missing_count &&
-           journal_view_segment(rebuild->list.journals, rebuild->missing[index], segment);
 }
 
 static bool rebuild_is_missing(const struct rebuild *rebuild,
@@ -158,21 +153,15 @@ static bool rebuild_is_missing(const struct rebuild *rebuild,
            (partition == NULL || partition->newest->header.base_offset < record->base_offset);
 }
 
-static enum err rebuild_find_missing(struct rebuild *rebuild)
+static void rebuild_find_missing(struct rebuild *rebuild)
 {
     struct journal_view_segment segment;
-    uint32_t count = 0;
-    while (journal_view_segment(rebuild->list.journals, count, &segment)) {
-        count++;
-    }
-    rebuild->missing = calloc((size_t)count + 1, sizeof(*rebuild->missing));
-    for (uint32_t i = 0; rebuild->missing != NULL && i < count; i++) {
-        if (journal_view_segment(rebuild->list.journals, i, &segment) &&
+    for (uint32_t i = 0; i < rebuild->told_count; i++) {
+        if (journal_view_segment(rebuild->list.journals, rebuild->told[i].index, &segment) &&
             rebuild_is_missing(rebuild, &segment)) {
-            rebuild->missing[rebuild->missing_count++] = i;
+            rebuild->missing[rebuild->missing_count++] = rebuild->told[i];
         }
     }
-    return rebuild->missing != NULL ? OK : ERR_NO_MEMORY;
 }
 
 /* --- Partitions: what is amiss. --- */
@@ -187,8 +176,7 @@ void rebuild_find(struct rebuild_partition *partition, const char *finding, cons
     partition->loss = partition->loss || loss;
 }
 
-/* Where a file says that its segment ends. */
-static uint64_t rebuild_end(const struct log_file *file)
+uint64_t rebuild_end(const struct log_file *file)
 {
     return file->sealed ? max_u64(file->seal.end_offset, file->header.base_offset)
                         : file->offset_end;
@@ -225,16 +213,15 @@ static void rebuild_judge(struct rebuild_partition *partition, const struct log_
 static void rebuild_judge_start(const struct rebuild *rebuild, struct rebuild_partition *partition)
 {
     const struct segment_header *header = &partition->first->header;
+    const struct partition_id id = {header->topic, header->partition};
     uint64_t log_start = partition->log_start;
     struct journal_view_segment segment;
-    for (uint32_t i = 0; log_start < header->base_offset &&
-                         journal_view_segment(rebuild->list.journals, i, &segment);
+    for (uint32_t i = rebuild_told_first(rebuild, rebuild->told, rebuild->told_count, &id);
+         i < rebuild->told_count && rebuild_id_equal(&rebuild->told[i].id, &id) &&
+         journal_view_segment(rebuild->list.journals, rebuild->told[i].index, &segment);
          i++) {
-        const struct segment_record *record = segment.record;
-        if (record != NULL && record->partition == header->partition &&
-            topic_id_equal(&record->topic, &header->topic)) {
-            log_start = max_u64(log_start, record->log_start);
-        }
+        rebuild_step(rebuild);
+        log_start = max_u64(log_start, segment.record->log_start);
     }
     partition->headless = log_start < header->base_offset;
 }
@@ -301,7 +288,7 @@ static void rebuild_find_topic(struct rebuild *rebuild, const struct rebuild_top
     }
 }
 
-/* One map cannot have two topics of one name, nor one that no client could ask for. */
+/* One map cannot have a topic that no client could ask for. */
 static void rebuild_judge_topic(struct rebuild *rebuild, size_t index)
 {
     const struct rebuild_topic *topic = &rebuild->topics[index];
@@ -314,15 +301,54 @@ static void rebuild_judge_topic(struct rebuild *rebuild, size_t index)
                          decision_names, true);
         }
     }
-    for (size_t i = 0; i < rebuild->topic_count; i++) {
-        const struct rebuild_topic *other = &rebuild->topics[i];
-        if (i != index && strcmp(topic->name, other->name) == 0) {
-            bool older = other->created_ms > topic->created_ms ||
-                         (other->created_ms == topic->created_ms && i < index);
-            rebuild_find_topic(rebuild, topic, "another topic has the same name", decision_taken,
-                               older);
+}
+
+struct rebuild_name {
+    const struct rebuild_topic *topic;
+    uint64_t *steps;
+};
+
+/* By name; of one name the topic that was written to last comes first. */
+static int rebuild_compare_names(const void *left, const void *right)
+{
+    const struct rebuild_name *a = left;
+    const struct rebuild_name *b = right;
+    if (a->steps != NULL) {
+        (*a->steps)++;
+    }
+    int order = strcmp(a->topic->name, b->topic->name);
+    if (order == 0) {
+        order = (a->topic->created_ms < b->topic->created_ms) -
+                (a->topic->created_ms > b->topic->created_ms);
+    }
+    return order != 0 ? order : (a->topic > b->topic) - (a->topic < b->topic);
+}
+
+/* Nor two topics of one name: one of them has it. */
+static enum err rebuild_judge_names(struct rebuild *rebuild)
+{
+    size_t count = rebuild->topic_count;
+    struct rebuild_name *names = calloc(count + 1, sizeof(*names));
+    if (names == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        names[i] = (struct rebuild_name){&rebuild->topics[i], rebuild->steps};
+    }
+    if (count > 1) {
+        qsort(names, count, sizeof(*names), rebuild_compare_names);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *name = names[i].topic->name;
+        bool older = i > 0 && strcmp(name, names[i - 1].topic->name) == 0;
+        bool newer = i + 1 < count && strcmp(name, names[i + 1].topic->name) == 0;
+        if (older || newer) {
+            rebuild_find_topic(rebuild, names[i].topic, "another topic has the same name",
+                               decision_taken, older);
         }
     }
+    free(names);
+    return OK;
 }
 
 /* --- The whole. --- */
@@ -399,8 +425,12 @@ enum err rebuild_plan(struct rebuild *rebuild)
     if (rebuild->files == NULL || rebuild->partitions == NULL || rebuild->topics == NULL) {
         return ERR_NO_MEMORY;
     }
+    rebuild->survey.steps = rebuild->steps;
     for (size_t i = 0; i < count; i++) {
         rebuild_place(rebuild, i);
+    }
+    if (rebuild_listen(rebuild) != OK) {
+        return ERR_NO_MEMORY;
     }
     for (size_t i = 0; i < count && rebuild->list.files[i].err == OK;) {
         struct rebuild_partition *partition = &rebuild->partitions[rebuild->partition_count];
@@ -415,8 +445,9 @@ enum err rebuild_plan(struct rebuild *rebuild)
     for (size_t i = 0; i < rebuild->topic_count; i++) {
         rebuild_judge_topic(rebuild, i);
     }
-    enum err err = rebuild_note_ids(rebuild);
-    err = err == OK ? rebuild_find_missing(rebuild) : err;
+    enum err err = rebuild_judge_names(rebuild);
+    err = err == OK ? rebuild_note_ids(rebuild) : err;
+    rebuild_find_missing(rebuild);
     err = err == OK ? rebuild_chains(rebuild) : err;
     rebuild_judge_strange(rebuild);
     rebuild_count(rebuild);

@@ -41,14 +41,23 @@ struct rebuild_file {
     bool left_out; /* The map does not name it, though its partition is there. */
 };
 
+/* A segment of which the journals have a record. */
+struct rebuild_told {
+    struct partition_id id;
+    uint32_t index; /* Of journal_view_segment(). */
+    uint64_t *steps;
+};
+
 struct rebuild {
     struct log_files list;
     struct rebuild_file *files;
     struct rebuild_partition *partitions;
     struct rebuild_topic *topics;
     size_t partition_count, topic_count;
-    uint32_t *missing; /* Segments of the journals' that have no sound file; see below. */
-    uint32_t missing_count;
+    struct rebuild_told *told;    /* In order of topic and number. */
+    struct rebuild_told *missing; /* Those of them that have no sound file; see below. */
+    uint32_t told_count, missing_count;
+    uint64_t *steps;      /* Counts what is compared and come by; NULL: nobody asks. */
     struct survey survey; /* What goes into the map. */
     uint64_t segments, findings;
     uint64_t losses;                      /* Of the findings: need --accept-loss. */

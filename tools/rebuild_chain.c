@@ -4,7 +4,7 @@
  *
  *     gap      a segment that has no file is put in its place: reads of the range are told that it
  *              is damaged, as they would be by the map that was lost
- *     overlap  the segment of the older epoch is left out
+ *     overlap  a segment without records is left out, else that of the older epoch
  *
  * The newest segment may have lost its file: the journals know that there was one, and so will the
  * map. */
@@ -19,7 +19,8 @@ const char rebuild_decision_gap[] =
     "put it back from a copy; with --accept-loss the map calls the range lost, and reads of it are "
     "told so";
 const char rebuild_decision_overlap[] =
-    "with --accept-loss the one of the older epoch is left out, and its file goes to quarantine/";
+    "with --accept-loss one without records, else that of the older epoch, is left out, and its "
+    "file goes to quarantine/";
 static const char decision_unnamed[] =
     "no offset is left for them; with --accept-loss it is left out, and goes to quarantine/";
 
@@ -58,11 +59,11 @@ static enum err rebuild_gather_missing(const struct rebuild *rebuild,
 {
     struct journal_view_segment missing;
     enum err err = OK;
-    for (uint32_t i = 0; err == OK && rebuild_missing(rebuild, i, &missing); i++) {
+    uint32_t i = rebuild_told_first(rebuild, rebuild->missing, rebuild->missing_count, &chain->id);
+    for (; err == OK && rebuild_missing(rebuild, i, &missing); i++) {
         const struct segment_record *record = missing.record;
-        if (record->partition != chain->id.partition ||
-            !topic_id_equal(&record->topic, &chain->id.topic)) {
-            continue;
+        if (!rebuild_id_equal(&rebuild->missing[i].id, &chain->id)) {
+            break;
         }
         struct survey_segment segment = {
             .info =
@@ -98,6 +99,25 @@ static enum err rebuild_gather(const struct rebuild *rebuild,
         }
     }
     return err == OK ? rebuild_gather_missing(rebuild, chain) : err;
+}
+
+/* Leaves out segments without records that begin where an older one has some. They may be what came
+ * behind it when nobody knew that it had any; what is there goes before what may come. */
+static void rebuild_drop_empty(struct rebuild *rebuild, struct rebuild_partition *partition)
+{
+    uint64_t end = 0;
+    for (size_t i = partition->at; i < partition->at + partition->count; i++) {
+        const struct log_file *file = &rebuild->list.files[i];
+        if (rebuild->files[i].strange || rebuild->files[i].left_out) {
+            continue;
+        }
+        if (rebuild_end(file) == file->header.base_offset && file->header.base_offset < end) {
+            rebuild->files[i].left_out = true;
+            rebuild_find(partition, "two segments have the same offsets", rebuild_decision_overlap,
+                         true);
+        }
+        end = max_u64(end, rebuild_end(file));
+    }
 }
 
 /* Leaves out the older of two segments that overlap; false: no two do. */
@@ -222,6 +242,7 @@ static enum err rebuild_chain(struct rebuild *rebuild, struct rebuild_partition 
     (void)snprintf(chain->name, sizeof(chain->name), "%s", name);
     uint32_t gathered;
     enum err err;
+    rebuild_drop_empty(rebuild, partition);
     do {
         err = rebuild_gather(rebuild, partition, chain);
         gathered = chain->segment_count;
@@ -234,7 +255,8 @@ static enum err rebuild_chain(struct rebuild *rebuild, struct rebuild_partition 
     err = err == OK ? survey_judge(&rebuild->survey, chain) : err;
     rebuild_measure(rebuild, partition, chain);
     rebuild->survey.fault_count = 0; /* All are decided. */
-    chain->epoch += REBUILD_EPOCHS_SPARE;
+    /* Of those that were left out, too. */
+    chain->epoch = max_u32(chain->epoch, partition->epoch) + REBUILD_EPOCHS_SPARE;
     return err;
 }
 
@@ -242,12 +264,16 @@ static enum err rebuild_chain(struct rebuild *rebuild, struct rebuild_partition 
 static enum err rebuild_chain_missing(struct rebuild *rebuild, const struct rebuild_topic *topic)
 {
     const struct rebuild_partition *first = &rebuild->partitions[topic->at];
-    struct journal_view_segment missing;
+    const struct partition_id from = {.topic = first->first->header.topic};
     enum err err = OK;
-    for (uint32_t i = 0; err == OK && rebuild_missing(rebuild, i, &missing); i++) {
-        const struct partition_id id = {missing.record->topic, missing.record->partition};
-        if (!first->left_out && topic_id_equal(&id.topic, &first->first->header.topic) &&
-            survey_find(&rebuild->survey, &id) == NULL) {
+    uint32_t i = rebuild_told_first(rebuild, rebuild->missing, rebuild->missing_count, &from);
+    for (; err == OK && i < rebuild->missing_count; i++) {
+        const struct partition_id id = rebuild->missing[i].id;
+        rebuild_step(rebuild);
+        if (!topic_id_equal(&id.topic, &from.topic)) {
+            break;
+        }
+        if (!first->left_out && survey_find(&rebuild->survey, &id) == NULL) {
             struct rebuild_partition none = {0};
             err = rebuild_chain(rebuild, &none, &id, topic->name);
         }

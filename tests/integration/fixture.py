@@ -10,6 +10,7 @@ import threading
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+BATCH_RECORDS, BATCH_BYTES = 10_000, 500_000  # So much goes into one batch of librdkafka's.
 START_SECONDS = 60  # Generous: a sanitizer's build on a busy machine.
 READY = re.compile(
     r"^floe ready listen=(?P<listen>\S+) node=(?P<node>\d+) cores=(?P<cores>\d+)"
@@ -185,9 +186,14 @@ def kcat(*words, input=None, timeout=60):
 
 
 def produce(server, topic, records, *words):
-    """Keys are not set; partition 0 keeps the order of one list."""
-    kcat("-P", "-b", server.address, "-t", topic, "-p", "0", *words,
-         input="".join(record + "\n" for record in records).encode())
+    """Keys are not set; partition 0 keeps the order of one list. What fits into a batch is one,
+    however slowly kcat gets its lines: it goes when all are there. `words` may say otherwise."""
+    data = "".join(record + "\n" for record in records).encode()
+    count = sum(1 for line in data.split(b"\n") if line)
+    told = any(word.startswith(("linger.ms", "batch.num.messages")) for word in words)
+    if 0 < count <= BATCH_RECORDS and len(data) < BATCH_BYTES and not told:
+        words += ("-X", f"batch.num.messages={count}", "-X", "linger.ms=60000")
+    kcat("-P", "-b", server.address, "-t", topic, "-p", "0", *words, input=data)
 
 
 def consume(server, topic, *words, partition="0"):

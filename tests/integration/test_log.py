@@ -60,9 +60,7 @@ def filled(world, **settings):
 def test_inspect_shows_segments_and_batches(world):
     server = world.server()
     for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
-        # One batch, however slowly kcat gets its lines: it goes when 20 are there.
-        produce(server, "codecs", ["x" * 2000] * 20, "-z", codec, "-X", "batch.num.messages=20",
-                "-X", "linger.ms=60000")
+        produce(server, "codecs", ["x" * 2000] * 20, "-z", codec)
     produce(server, "sure", lines(10), "-X", "enable.idempotence=true")
     running, warned = rows(world, "inspect", world.data)
     check("is in use" in warned, warned)

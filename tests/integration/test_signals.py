@@ -6,7 +6,7 @@ import socket
 import time
 
 import wire
-from fixture import START_SECONDS, check, consume, equal, lines, produce
+from fixture import START_SECONDS, check, consume, counters, equal, lines, produce
 
 
 def says(server, words):
@@ -73,6 +73,19 @@ def test_signals_in_the_middle_of_starts_lose_nothing(world):
     equal(server.stop(), 0)
 
 
+def filled(server):
+    """It sent what the sockets take of its answers, and has more."""
+    before = None
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        now = [sum(core[key] for core in counters(server)) for key in ("fetch_bytes", "send_bytes")]
+        if now == before and now[0] > now[1] > 0:
+            return
+        check(time.monotonic() < deadline, f"the sockets are never full: {now}")
+        before = now
+        time.sleep(0.2)
+
+
 def test_a_second_signal_ends_a_long_stop_at_once(world):
     server = world.server()
     produce(server, "held", ["x" * 100_000] * 100)
@@ -82,7 +95,7 @@ def test_a_second_signal_ends_a_long_stop_at_once(world):
         connection.connect(("127.0.0.1", server.port))
         for n in range(10):
             connection.sendall(wire.fetch_request("held", n, correlation=n))
-        time.sleep(1)  # Until they are full.
+        filled(server)
         server.process.send_signal(signal.SIGTERM)
         says(server, "stopping")
         server.process.send_signal(signal.SIGINT)

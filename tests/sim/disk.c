@@ -317,19 +317,15 @@ uint64_t disk_moment(const struct disk *disk)
     return disk->moment;
 }
 
-void disk_sync(struct disk *disk, int32_t index, uint64_t moment)
+/* Sectors up to `limit` that were dirty at that moment. */
+static void inode_sync(struct inode *inode, uint64_t moment, uint64_t limit)
 {
-    struct inode *inode = inode_of(disk, index);
-    if (inode->size_dirty != 0 && inode->size_dirty <= moment) {
-        inode->size_durable = inode->size;
-        inode->size_dirty = 0;
-    }
     for (uint64_t i = 0; i < inode->page_count; i++) {
         struct page *page = &inode->pages[i];
         for (uint32_t s = 0; s < PAGE_SECTORS && page->dirty_count > 0; s++) {
-            if (page->dirty[s] != 0 && page->dirty[s] <= moment) {
+            uint64_t end = i * DISK_PAGE_BYTES + (s + 1) * (uint64_t)DISK_SECTOR_BYTES;
+            if (page->dirty[s] != 0 && page->dirty[s] <= moment && end <= limit) {
                 sector_set_clean(page, s);
-                uint64_t end = i * DISK_PAGE_BYTES + (s + 1) * (uint64_t)DISK_SECTOR_BYTES;
                 inode->size_durable = max_u64(inode->size_durable, min_u64(end, inode->size));
             }
         }
@@ -337,6 +333,26 @@ void disk_sync(struct disk *disk, int32_t index, uint64_t moment)
             page_clean(page);
         }
     }
+}
+
+void disk_flush(struct disk *disk, uint64_t moment)
+{
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        struct inode *inode = disk->inodes[i];
+        if (inode != NULL && !inode->directory) {
+            inode_sync(inode, moment, inode->size_durable);
+        }
+    }
+}
+
+void disk_sync(struct disk *disk, int32_t index, uint64_t moment)
+{
+    struct inode *inode = inode_of(disk, index);
+    if (inode->size_dirty != 0 && inode->size_dirty <= moment) {
+        inode->size_durable = inode->size;
+        inode->size_dirty = 0;
+    }
+    inode_sync(inode, moment, UINT64_MAX);
     /* A file is never longer on the disk than it is, nor shorter than a durable sector. */
     ASSERT(inode->size_durable <= inode->size);
 }

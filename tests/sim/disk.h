@@ -79,6 +79,9 @@ void disk_write_torn(struct disk *disk, const struct disk_write *write);
 uint64_t disk_moment(const struct disk *disk);
 void disk_sync(struct disk *disk, int32_t inode, uint64_t moment);
 
+/* The drive flushes its cache: as disk_sync() of all files, but for what made one larger. */
+void disk_flush(struct disk *disk, uint64_t moment);
+
 /* A sync failed as it does on Linux: what is dirty in that file stays visible, and no later sync
  * writes it; only a new write does. A cut takes it. */
 void disk_lose(struct disk *disk, int32_t inode);

@@ -158,7 +158,11 @@ static void inside_file(struct inside *inside, struct partition *partition,
     inside_claim(inside, disk_name_is_durable(inside->disk, path),
                  "the name of an open segment's file is not durable");
     uint64_t durable = disk ? segment->position_end : SEGMENT_DATA_POSITION;
-    inside_claim(inside, disk_is_durable(inside->disk, inode, 0, (uint32_t)durable),
+    /* The seal block is written behind all else, and that may fail. */
+    inside_claim(inside,
+                 disk_is_durable(inside->disk, inode, 0, DISK_BLOCK_BYTES) &&
+                     disk_is_durable(inside->disk, inode, SEGMENT_DATA_POSITION,
+                                     (uint32_t)(durable - SEGMENT_DATA_POSITION)),
                  "what an open segment's file has is not durable");
     bool given_back = partition->roll.state == ROLL_SEALING; /* What is behind the trailer. */
     inside_claim(inside,

@@ -26,13 +26,19 @@ extern const struct io_engine io_engine_sim;
 
 #define SIM_SLOW_NS (5 * NS_PER_S)
 
+enum sim_files { SIM_FILES_ALL, SIM_FILES_SEGMENTS, SIM_FILES_JOURNALS, SIM_FILES_MANIFEST };
+
 /* Delays and faults of a node's disk. Zero: as little as possible, none. */
 struct sim_disk_manners {
     uint64_t delay_max_ns;  /* Of an operation; it is drawn below. */
     uint64_t write_fail_in; /* The n-th write from now ends with ERR_IO; any part may land. */
     uint64_t sync_fail_in;  /* The n-th sync ends with ERR_IO; dirty sectors are lost in part. */
-    bool sync_loses;        /* ... and these are never written, though a later sync says so. */
+    enum sim_files files;   /* Only operations on these count, and fail. */
+    uint64_t again_in;      /* After either of these, the n-th of its kind fails, too... */
+    enum sim_files again_files; /* ...on these. */
+    bool sync_loses;            /* ... and these are never written, though a later sync says so. */
     bool flush_whole;     /* A durable write is a write and a flush of its file, not that alone. */
+    bool flush_device;    /* A sync is a flush of what all files wrote over durable blocks, too. */
     uint32_t slow_chance; /* Of a flush, in percent: it takes up to SIM_SLOW_NS. */
     bool refuses_direct;  /* As tmpfs did. */
 };

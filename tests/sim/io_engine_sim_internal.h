@@ -28,6 +28,7 @@ struct sim_fd {
     enum sim_fd_kind kind;
     int32_t number; /* Inode or socket. */
     bool write, direct, locked, shared;
+    enum sim_files files; /* By the name under which it was opened. */
 };
 
 struct sim_io_list {

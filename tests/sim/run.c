@@ -66,7 +66,11 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->replaced += sign * cover_hits("the spare journal takes over");
     counts->sync_blocks += sign * cover_hits("a block of the journal waits for a sync");
     counts->carried += sign * cover_hits("a segment record is carried on");
-    counts->short_files += sign * cover_hits("a file ends before its segment");
+    counts->rebuilt += sign * cover_hits("a segment file is rebuilt");
+    counts->added += sign * cover_hits("a rebuild writes what only memory has");
+    counts->no_rebuilds += sign * cover_hits("a segment file cannot be rebuilt");
+    counts->no_spares += sign * cover_hits("the spare journal cannot take over");
+    counts->no_ways += sign * cover_hits("no safe way on for a shard");
     counts->pooled += sign * cover_hits("a file is in the pool");
     counts->recycled += sign * cover_hits("a segment file is made of a pooled one");
     counts->pools_emptied += sign * cover_hits("the disk is too full for a pool");

@@ -57,6 +57,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(doubles, "lives with two troubles")                                                          \
     X(jumps, "jumps of the clock")                                                                 \
     X(whole_flushes, "disks that flush whole files")                                               \
+    X(device_flushes, "disks that flush all files")                                                \
     X(slow, "slow flushes")                                                                        \
     X(syncs_lost, "failed syncs that lost what they should have kept")                             \
     X(rotten, "rotten segments")                                                                   \
@@ -76,7 +77,11 @@ enum { SIM_TEXT_BYTES = 600 };
     X(sync_blocks, "blocks of a journal that waited for a sync")                                   \
     X(journal_failures, "journals that failed")                                                    \
     X(carried, "segment records carried on")                                                       \
-    X(short_files, "files that end before their segment")                                          \
+    X(rebuilt, "segment files made anew")                                                          \
+    X(added, "extents of these that only memory had")                                              \
+    X(no_rebuilds, "segment files that could not be made anew")                                    \
+    X(no_spares, "spare journals that could not take over")                                        \
+    X(no_ways, "shards without a safe way on")                                                     \
     X(clean_stops, "stops that left nothing to replay")                                            \
     X(map_damaged, "damaged maps refused")                                                         \
     X(raft_files, "raft log files begun anew")                                                     \

@@ -29,11 +29,11 @@ enum trouble {
 
 /* What a seed's disks and clocks are like; chances in percent. */
 struct trouble_mix {
-    uint32_t chance, second_chance; /* Of trouble in a life; of two kinds of it. */
-    uint32_t power_chance;          /* That a life ends with a power cut, not a kill. */
-    uint32_t slow_chance;           /* Of each flush. */
-    bool jumps;                     /* Of the wall clock. */
-    bool flush_whole, sync_loses;   /* See struct sim_disk_manners. */
+    uint32_t chance, second_chance;             /* Of trouble in a life; of two kinds of it. */
+    uint32_t power_chance;                      /* That a life ends with a power cut, not a kill. */
+    uint32_t slow_chance;                       /* Of each flush. */
+    bool jumps;                                 /* Of the wall clock. */
+    bool flush_whole, flush_device, sync_loses; /* See struct sim_disk_manners. */
 };
 
 struct shard_stopping {

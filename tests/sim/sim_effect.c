@@ -34,6 +34,23 @@ int32_t sim_fd_add(struct sim_node *node, const struct sim_fd *entry)
     return (int32_t)(at + SIM_FD_FIRST);
 }
 
+static bool sim_ends_with(const char *path, const char *end)
+{
+    size_t size = strlen(path);
+    size_t tail = strlen(end);
+    return size >= tail && strcmp(path + size - tail, end) == 0;
+}
+
+static enum sim_files sim_files_of(const char *path)
+{
+    if (sim_ends_with(path, ".seg") || sim_ends_with(path, ".new")) {
+        return SIM_FILES_SEGMENTS;
+    }
+    return sim_ends_with(path, ".jnl")           ? SIM_FILES_JOURNALS
+           : sim_ends_with(path, "MANIFEST.tmp") ? SIM_FILES_MANIFEST
+                                                 : SIM_FILES_ALL;
+}
+
 static int32_t sim_open_file(struct sim_node *node, struct io *io)
 {
     int32_t inode = disk_open(node->disk, io->open.path, io->flags);
@@ -41,10 +58,12 @@ static int32_t sim_open_file(struct sim_node *node, struct io *io)
         return inode;
     }
     io->open.direct = (io->flags & IO_OPEN_DIRECT) != 0 && !node->manners.refuses_direct;
+    io->open.flush_domain = io->open.direct && node->manners.flush_device ? 1 : 0;
     struct sim_fd entry = {.kind = SIM_FD_FILE,
                            .number = inode,
                            .write = (io->flags & IO_OPEN_WRITE) != 0,
-                           .direct = io->open.direct};
+                           .direct = io->open.direct,
+                           .files = sim_files_of(io->open.path)};
     return sim_fd_add(node, &entry);
 }
 
@@ -70,9 +89,17 @@ static bool sim_aligned(const struct sim_fd *fd, const void *data, uint32_t size
             is_aligned(position, SIM_BLOCK_BYTES));
 }
 
-static bool sim_fault_hits(uint64_t *countdown)
+static bool sim_fault_hits(struct sim_node *node, const struct sim_fd *fd, uint64_t *countdown)
 {
-    return *countdown > 0 && --*countdown == 0;
+    struct sim_disk_manners *manners = &node->manners;
+    bool meant = manners->files == SIM_FILES_ALL || manners->files == fd->files;
+    if (!meant || *countdown == 0 || --*countdown > 0) {
+        return false;
+    }
+    *countdown = manners->again_in;
+    manners->files = manners->again_files;
+    manners->again_in = 0;
+    return true;
 }
 
 struct disk_write sim_disk_write(struct sim_node *node, const struct io *io)
@@ -94,7 +121,7 @@ static int32_t sim_write(struct sim_node *node, const struct io *io)
         return ERR_INVALID;
     }
     struct disk_write write = sim_disk_write(node, io);
-    if (sim_fault_hits(&node->manners.write_fail_in)) {
+    if (sim_fault_hits(node, fd, &node->manners.write_fail_in)) {
         disk_write_torn(node->disk, &write);
         node->faults++;
         return ERR_IO;
@@ -118,7 +145,7 @@ static int32_t sim_read(struct sim_node *node, const struct io *io)
 
 static int32_t sim_sync(struct sim_node *node, const struct io *io)
 {
-    if (sim_fault_hits(&node->manners.sync_fail_in)) {
+    if (sim_fault_hits(node, sim_fd(node, io->fd), &node->manners.sync_fail_in)) {
         node->faults++;
         if (node->manners.sync_loses) {
             disk_lose(node->disk, sim_fd(node, io->fd)->number);
@@ -126,6 +153,9 @@ static int32_t sim_sync(struct sim_node *node, const struct io *io)
         return ERR_IO; /* What was dirty stays so: lost at a cut, or written by luck. */
     }
     disk_sync(node->disk, sim_fd(node, io->fd)->number, io->engine[NOTE_MOMENT]);
+    if (node->manners.flush_device) {
+        disk_flush(node->disk, io->engine[NOTE_MOMENT]);
+    }
     return OK;
 }
 

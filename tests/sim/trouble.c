@@ -5,6 +5,11 @@
 
 enum {
     FULL_STEPS_MAX = 1500,
+    AGAIN_CHANCE = 60,
+    SOON_CHANCE = 70,
+    SOON = 4, /* Operations. */
+    WRITES_MAX = 60,
+    SYNCS_MAX = 8,
     JUMP_IN_STEPS = 300,       /* On average. */
     JUMP_MS_MAX = 3600 * 1000, /* Both ways; what is remembered of producers lasts a day. */
 };
@@ -24,8 +29,13 @@ void trouble_draw_mix(struct run *run)
         .jumps = prng_chance(prng, 30),
         .flush_whole = prng_chance(prng, 30),
         .sync_loses = prng_chance(prng, 85),
+        .flush_device = prng_chance(prng, 40),
     };
+    /* No page cache is between a direct write and the drive: what a failed flush leaves in its
+     * cache the next one finds there. */
+    mix->sync_loses = mix->sync_loses && !mix->flush_device;
     run->counts->whole_flushes += mix->flush_whole;
+    run->counts->device_flushes += mix->flush_device;
 }
 
 static void trouble_full(struct run *run)
@@ -40,15 +50,42 @@ static void trouble_full(struct run *run)
     run->counts->full++;
 }
 
+/* Of which files the n-th write or sync fails; and then, soon, where that is being mended, or
+ * later, another one, perhaps. */
+static uint64_t trouble_files(struct run *run, struct sim_disk_manners *manners, uint32_t most)
+{
+    struct prng *prng = run->prng;
+
+    static const enum sim_files firsts[] = {SIM_FILES_ALL, SIM_FILES_SEGMENTS, SIM_FILES_SEGMENTS,
+                                            SIM_FILES_JOURNALS};
+
+    static const enum sim_files seconds[] = {SIM_FILES_ALL, SIM_FILES_SEGMENTS, SIM_FILES_JOURNALS,
+                                             SIM_FILES_MANIFEST};
+
+    manners->files = firsts[prng_below(prng, ARRAY_COUNT(firsts))];
+    if (prng_chance(prng, AGAIN_CHANCE)) {
+        manners->again_files = manners->files;
+        if (manners->files == SIM_FILES_JOURNALS) {
+            manners->again_files = seconds[prng_below(prng, ARRAY_COUNT(seconds))];
+        }
+        bool soon = prng_chance(prng, SOON_CHANCE);
+        manners->again_in = 1 + prng_below(prng, soon ? SOON : most);
+        if (manners->again_files == SIM_FILES_MANIFEST) {
+            manners->again_in = 1;
+        }
+    }
+    return 1 + prng_below(prng, manners->files == SIM_FILES_ALL ? most : most / 4);
+}
+
 static void trouble_one(struct run *run, enum trouble_kind kind)
 {
     struct sim_disk_manners manners = run->manners;
     switch (kind) {
     case TROUBLE_WRITE:
-        manners.write_fail_in = 1 + prng_below(run->prng, 60);
+        manners.write_fail_in = trouble_files(run, &manners, WRITES_MAX);
         break;
     case TROUBLE_SYNC:
-        manners.sync_fail_in = 1 + prng_below(run->prng, 5);
+        manners.sync_fail_in = trouble_files(run, &manners, SYNCS_MAX);
         break;
     case TROUBLE_FULL:
         trouble_full(run);
@@ -95,6 +132,7 @@ void trouble_begin(struct run *run)
 {
     run->full_for = 0;
     run->manners.flush_whole = run->mix.flush_whole;
+    run->manners.flush_device = run->mix.flush_device;
     run->manners.sync_loses = run->mix.sync_loses;
     run->manners.slow_chance = run->life.quiet ? 0 : run->mix.slow_chance;
     if (run->mix.jumps && prng_chance(run->prng, 50)) {

@@ -3,7 +3,7 @@
 #include "core/crc32c.h"
 #include "core/limits.h"
 #include "core/prng.h"
-#include "meta/machine.h"
+#include "tests/unit/meta/machine_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,96 +13,14 @@
 
 #include <cmocka.h>
 
-struct fixture {
-    struct map *map;
-    uint64_t version, sequence;
-    uint64_t log_start; /* That a segment knows when it is sealed. */
-    struct command_result result;
-};
-
-static int setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    fixture->map = map_create();
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-    map_destroy(fixture->map);
-    free(fixture);
-    return 0;
-}
-
-/* Through bytes, as the log would. */
-static enum err apply(struct fixture *fixture, struct command *command)
-{
-    uint8_t bytes[4096];
-    struct command decoded;
-    command->origin = 1;
-    command->sequence = ++fixture->sequence;
-    command->time_ms = 1000;
-    uint32_t size = command_encode(command, bytes, sizeof(bytes));
-    assert_true(size > 0 && size % 8 == 0);
-    assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), OK);
-    machine_apply(fixture->map, ++fixture->version, &decoded, &fixture->result, NULL);
-    return fixture->result.err;
-}
-
-static struct topic_id id_of(uint8_t byte)
-{
-    struct topic_id id;
-    memset(id.bytes, byte, sizeof(id.bytes));
-    return id;
-}
-
-static enum err create(struct fixture *fixture, const char *name, uint8_t id, uint32_t partitions)
-{
-    struct command command = {.kind = COMMAND_TOPIC_CREATE};
-    command.topic_create.id = id_of(id);
-    command.topic_create.name = bytes_text(name);
-    command.topic_create.partition_count = partitions;
-    command.topic_create.config_count = 1;
-    command.topic_create.configs[0] =
-        (struct command_config){.key = bytes_text("retention.ms"), .value = bytes_text("5")};
-    return apply(fixture, &command);
-}
-
-static enum err roll(struct fixture *fixture, uint8_t id, uint64_t segment, uint64_t end, bool next)
-{
-    struct command command = {.kind = COMMAND_SEGMENT_ROLL};
-    command.segment_roll.partition.topic = id_of(id);
-    command.segment_roll.segment_id = segment;
-    command.segment_roll.end_offset = end;
-    command.segment_roll.digest = end * 3;
-    command.segment_roll.log_start = fixture->log_start;
-    command.segment_roll.timestamp_max = (int64_t)end * 5;
-    command.segment_roll.bytes = end * 7;
-    command.segment_roll.open_next = next;
-    command.segment_roll.salt = 77;
-    command.segment_roll.leader_node = 1;
-    return apply(fixture, &command);
-}
-
-static enum err trim(struct fixture *fixture, uint8_t id, uint64_t segment, uint64_t log_start)
-{
-    struct command command = {.kind = COMMAND_SEGMENT_TRIM};
-    command.segment_trim.partition.topic = id_of(id);
-    command.segment_trim.segment_id = segment;
-    command.segment_trim.log_start = log_start;
-    return apply(fixture, &command);
-}
-
 static void a_topic_is_found_by_name_and_by_id_until_it_is_deleted(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(create(fixture, "b", 2, 3), OK);
-    assert_int_equal(create(fixture, "a", 1, 1), OK);
-    assert_int_equal(create(fixture, "ab", 3, 1), OK);
+    assert_int_equal(fixture_create(fixture, "b", 2, 3), OK);
+    assert_int_equal(fixture_create(fixture, "a", 1, 1), OK);
+    assert_int_equal(fixture_create(fixture, "ab", 3, 1), OK);
     assert_string_equal(map_topic_at(fixture->map, 1)->name, "ab");
-    struct topic_id id = id_of(2);
+    struct topic_id id = fixture_id(2);
     const struct map_topic *topic = map_topic_by_name(fixture->map, bytes_text("b"));
     assert_ptr_equal(map_topic_by_id(fixture->map, &id), topic);
     assert_int_equal(topic->partition_count, 3);
@@ -110,9 +28,9 @@ static void a_topic_is_found_by_name_and_by_id_until_it_is_deleted(void **state)
     assert_null(map_topic_config(topic, "retention.bytes"));
     struct command command = {.kind = COMMAND_TOPIC_DELETE};
     command.topic_delete.id = id;
-    assert_int_equal(apply(fixture, &command), OK);
+    assert_int_equal(fixture_apply(fixture, &command), OK);
     assert_null(map_topic_by_name(fixture->map, bytes_text("b")));
-    assert_int_equal(apply(fixture, &command), ERR_TOPIC_ID_UNKNOWN);
+    assert_int_equal(fixture_apply(fixture, &command), ERR_TOPIC_ID_UNKNOWN);
     assert_int_equal(map_topic_count(fixture->map), 2);
 }
 
@@ -124,21 +42,22 @@ static void a_bad_topic_is_refused_with_its_reason(void **state)
     memset(longest, 'x', sizeof(longest));
     longest[TOPIC_NAME_BYTES_MAX + 1] = 0;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        assert_int_equal(create(fixture, names[i], 1, 1), ERR_TOPIC_INVALID);
+        assert_int_equal(fixture_create(fixture, names[i], 1, 1), ERR_TOPIC_INVALID);
     }
-    assert_int_equal(create(fixture, longest, 1, 1), ERR_TOPIC_INVALID);
-    assert_int_equal(create(fixture, longest + 1, 1, 1), OK);
-    assert_int_equal(create(fixture, longest + 1, 2, 1), ERR_EXISTS);
-    assert_int_equal(create(fixture, "t", 1, 1), ERR_INVALID);
-    assert_int_equal(create(fixture, "t", 0, 1), ERR_INVALID);
-    assert_int_equal(create(fixture, "t", 2, 0), ERR_PARTITIONS_INVALID);
-    assert_int_equal(create(fixture, "t", 2, TOPIC_PARTITIONS_MAX + 1), ERR_PARTITIONS_INVALID);
+    assert_int_equal(fixture_create(fixture, longest, 1, 1), ERR_TOPIC_INVALID);
+    assert_int_equal(fixture_create(fixture, longest + 1, 1, 1), OK);
+    assert_int_equal(fixture_create(fixture, longest + 1, 2, 1), ERR_EXISTS);
+    assert_int_equal(fixture_create(fixture, "t", 1, 1), ERR_INVALID);
+    assert_int_equal(fixture_create(fixture, "t", 0, 1), ERR_INVALID);
+    assert_int_equal(fixture_create(fixture, "t", 2, 0), ERR_PARTITIONS_INVALID);
+    assert_int_equal(fixture_create(fixture, "t", 2, TOPIC_PARTITIONS_MAX + 1),
+                     ERR_PARTITIONS_INVALID);
     struct command command = {.kind = COMMAND_TOPIC_CREATE};
-    command.topic_create.id = id_of(9);
+    command.topic_create.id = fixture_id(9);
     command.topic_create.name = bytes_text("t");
     command.topic_create.partition_count = 1;
     command.topic_create.replication_factor = 2;
-    assert_int_equal(apply(fixture, &command), ERR_REPLICATION_INVALID);
+    assert_int_equal(fixture_apply(fixture, &command), ERR_REPLICATION_INVALID);
     assert_int_equal(map_topic_count(fixture->map), 1);
 }
 
@@ -149,73 +68,74 @@ static void no_more_partitions_than_a_core_can_serve(void **state)
     uint8_t topics = PARTITIONS_MAX / TOPIC_PARTITIONS_MAX;
     for (uint8_t i = 1; i < topics; i++) {
         (void)snprintf(name, sizeof(name), "t%u", i);
-        assert_int_equal(create(fixture, name, i, TOPIC_PARTITIONS_MAX), OK);
+        assert_int_equal(fixture_create(fixture, name, i, TOPIC_PARTITIONS_MAX), OK);
     }
-    assert_int_equal(create(fixture, "t", topics, TOPIC_PARTITIONS_MAX - 1), OK);
-    assert_int_equal(create(fixture, "u", topics + 1, 2), ERR_PARTITIONS_INVALID);
-    assert_int_equal(create(fixture, "u", topics + 1, 1), OK);
+    assert_int_equal(fixture_create(fixture, "t", topics, TOPIC_PARTITIONS_MAX - 1), OK);
+    assert_int_equal(fixture_create(fixture, "u", topics + 1, 2), ERR_PARTITIONS_INVALID);
+    assert_int_equal(fixture_create(fixture, "u", topics + 1, 1), OK);
     struct command command = {.kind = COMMAND_TOPIC_DELETE};
-    command.topic_delete.id = id_of(1);
-    assert_int_equal(create(fixture, "v", topics + 2, 1), ERR_PARTITIONS_INVALID);
-    assert_int_equal(apply(fixture, &command), OK);
-    assert_int_equal(create(fixture, "v", topics + 2, TOPIC_PARTITIONS_MAX), OK);
+    command.topic_delete.id = fixture_id(1);
+    assert_int_equal(fixture_create(fixture, "v", topics + 2, 1), ERR_PARTITIONS_INVALID);
+    assert_int_equal(fixture_apply(fixture, &command), OK);
+    assert_int_equal(fixture_create(fixture, "v", topics + 2, TOPIC_PARTITIONS_MAX), OK);
 }
 
 static void segments_follow_each_other_and_a_late_roll_is_refused(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    assert_int_equal(fixture_create(fixture, "t", 1, 1), OK);
     const struct map_partition *partition =
         &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
-    assert_int_equal(roll(fixture, 1, 5, 0, true), ERR_NOT_LEADER);
-    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, 5, 0, true), ERR_NOT_LEADER);
+    assert_int_equal(fixture_roll(fixture, 1, 0, 0, true), OK);
     struct segment_info first = fixture->result.segment;
     assert_int_equal(first.base_offset, 0);
-    assert_int_equal(roll(fixture, 1, 0, 0, true), ERR_NOT_LEADER);
-    assert_int_equal(roll(fixture, 1, first.id, 100, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, 0, 0, true), ERR_NOT_LEADER);
+    assert_int_equal(fixture_roll(fixture, 1, first.id, 100, true), OK);
     struct segment_info second = fixture->result.segment;
     assert_int_equal(second.base_offset, 100);
     assert_true(second.epoch > first.epoch && second.id > first.id);
     assert_int_equal(partition->segment_count, 2);
     assert_int_equal(partition->segments[0].state, SEGMENT_SEALED);
     assert_int_equal(partition->segments[0].digest, 300);
-    assert_int_equal(roll(fixture, 1, second.id, 99, true), ERR_INVALID);
-    assert_int_equal(roll(fixture, 1, second.id, 100, false), OK);
+    assert_int_equal(fixture_roll(fixture, 1, second.id, 99, true), ERR_INVALID);
+    assert_int_equal(fixture_roll(fixture, 1, second.id, 100, false), OK);
     assert_int_equal(partition->segment_count, 1); /* The empty one left no trace ... */
-    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, 0, 0, true), OK);
     assert_true(fixture->result.segment.epoch > second.epoch); /* ... but its epoch. */
     assert_int_equal(fixture->result.segment.base_offset, 100);
-    assert_int_equal(roll(fixture, 2, 0, 0, true), ERR_TOPIC_ID_UNKNOWN);
+    assert_int_equal(fixture_roll(fixture, 2, 0, 0, true), ERR_TOPIC_ID_UNKNOWN);
 }
 
 static void a_trim_forgets_whole_segments_and_may_come_twice(void **state)
 {
     struct fixture *fixture = *state;
     uint64_t ids[4] = {0};
-    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    assert_int_equal(fixture_create(fixture, "t", 1, 1), OK);
     const struct map_partition *partition =
         &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
     for (uint32_t i = 0; i < 4; i++) { /* [0, 10) [10, 20) [20, 30) and an open one. */
-        assert_int_equal(roll(fixture, 1, i == 0 ? 0 : ids[i - 1], (uint64_t)i * 10, true), OK);
+        assert_int_equal(fixture_roll(fixture, 1, i == 0 ? 0 : ids[i - 1], (uint64_t)i * 10, true),
+                         OK);
         ids[i] = fixture->result.segment.id;
     }
     assert_int_equal(partition->segments[1].timestamp_max, 100);
     assert_int_equal(partition->segments[1].bytes, 140);
-    assert_int_equal(trim(fixture, 1, ids[1], 9), ERR_INVALID);  /* A part of what goes. */
-    assert_int_equal(trim(fixture, 1, ids[1], 21), ERR_INVALID); /* Of what stays all. */
-    assert_int_equal(trim(fixture, 1, 12345, 20), ERR_NOT_LEADER);
-    assert_int_equal(trim(fixture, 2, ids[1], 15), ERR_TOPIC_ID_UNKNOWN);
+    assert_int_equal(fixture_trim(fixture, 1, ids[1], 9), ERR_INVALID);  /* A part of what goes. */
+    assert_int_equal(fixture_trim(fixture, 1, ids[1], 21), ERR_INVALID); /* Of what stays all. */
+    assert_int_equal(fixture_trim(fixture, 1, 12345, 20), ERR_NOT_LEADER);
+    assert_int_equal(fixture_trim(fixture, 2, ids[1], 15), ERR_TOPIC_ID_UNKNOWN);
     assert_int_equal(partition->segment_count, 4);
     assert_int_equal(partition->log_start, 0);
-    assert_int_equal(trim(fixture, 1, ids[1], 15), OK);
-    assert_int_equal(trim(fixture, 1, ids[1], 15), OK);
+    assert_int_equal(fixture_trim(fixture, 1, ids[1], 15), OK);
+    assert_int_equal(fixture_trim(fixture, 1, ids[1], 15), OK);
     assert_int_equal(partition->segment_count, 3);
     assert_int_equal(partition->segments[0].id, ids[1]);
     assert_int_equal(partition->log_start, 15);
-    assert_int_equal(trim(fixture, 1, ids[1], 12), OK); /* Late: nothing comes back. */
+    assert_int_equal(fixture_trim(fixture, 1, ids[1], 12), OK); /* Late: nothing comes back. */
     assert_int_equal(partition->log_start, 15);
-    assert_int_equal(trim(fixture, 1, ids[0], 15), ERR_NOT_LEADER);
-    assert_int_equal(trim(fixture, 1, ids[3], 34), OK);
+    assert_int_equal(fixture_trim(fixture, 1, ids[0], 15), ERR_NOT_LEADER);
+    assert_int_equal(fixture_trim(fixture, 1, ids[3], 34), OK);
     assert_int_equal(partition->segment_count, 1);
     assert_int_equal(partition->log_start, 34);
     assert_int_equal(partition->end_offset, 30); /* Of the sealed ones. */
@@ -224,19 +144,19 @@ static void a_trim_forgets_whole_segments_and_may_come_twice(void **state)
 static void a_sealed_segment_tells_where_the_log_starts(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    assert_int_equal(fixture_create(fixture, "t", 1, 1), OK);
     const struct map_partition *partition =
         &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
-    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, 0, 0, true), OK);
     uint64_t first = fixture->result.segment.id;
     fixture->log_start = 40;
-    assert_int_equal(roll(fixture, 1, first, 100, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, first, 100, true), OK);
     uint64_t second = fixture->result.segment.id;
     assert_int_equal(partition->log_start, 40);
     assert_int_equal(partition->segment_count, 2); /* Whoever leads it trims. */
     /* The second one lost its end, and where it said that the log starts with it. */
-    assert_int_equal(trim(fixture, 1, second, 180), OK);
-    assert_int_equal(roll(fixture, 1, second, 150, true), OK);
+    assert_int_equal(fixture_trim(fixture, 1, second, 180), OK);
+    assert_int_equal(fixture_roll(fixture, 1, second, 150, true), OK);
     assert_int_equal(partition->log_start, 150);
     assert_int_equal(fixture->result.segment.base_offset, 150);
 }
@@ -244,22 +164,22 @@ static void a_sealed_segment_tells_where_the_log_starts(void **state)
 static void the_last_segment_of_a_log_stays_though_it_is_empty(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(create(fixture, "t", 1, 1), OK);
+    assert_int_equal(fixture_create(fixture, "t", 1, 1), OK);
     const struct map_partition *partition =
         &map_topic_by_name(fixture->map, bytes_text("t"))->partitions[0];
-    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
-    assert_int_equal(roll(fixture, 1, fixture->result.segment.id, 0, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, 0, 0, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, fixture->result.segment.id, 0, true), OK);
     assert_int_equal(partition->segment_count, 1); /* Nothing was ever there. */
-    assert_int_equal(roll(fixture, 1, fixture->result.segment.id, 10, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, fixture->result.segment.id, 10, true), OK);
     uint64_t second = fixture->result.segment.id;
-    assert_int_equal(trim(fixture, 1, second, 10), OK);
-    assert_int_equal(roll(fixture, 1, second, 10, false), OK);
+    assert_int_equal(fixture_trim(fixture, 1, second, 10), OK);
+    assert_int_equal(fixture_roll(fixture, 1, second, 10, false), OK);
     assert_int_equal(partition->segment_count, 1);
     assert_int_equal(partition->segments[0].id, second);
     assert_int_equal(partition->segments[0].state, SEGMENT_SEALED);
-    assert_int_equal(roll(fixture, 1, 0, 0, true), OK);
+    assert_int_equal(fixture_roll(fixture, 1, 0, 0, true), OK);
     assert_int_equal(fixture->result.segment.base_offset, 10);
-    assert_int_equal(trim(fixture, 1, fixture->result.segment.id, 10), OK);
+    assert_int_equal(fixture_trim(fixture, 1, fixture->result.segment.id, 10), OK);
     assert_int_equal(partition->segment_count, 1);
 }
 
@@ -290,203 +210,10 @@ static void the_cluster_id_is_set_once(void **state)
     struct fixture *fixture = *state;
     struct command command = {.kind = COMMAND_CLUSTER_INIT};
     memset(command.cluster_init.cluster_id, 5, 16);
-    assert_int_equal(apply(fixture, &command), OK);
+    assert_int_equal(fixture_apply(fixture, &command), OK);
     command.cluster_init.cluster_id[0] = 6;
-    assert_int_equal(apply(fixture, &command), ERR_EXISTS);
+    assert_int_equal(fixture_apply(fixture, &command), ERR_EXISTS);
     assert_int_equal(map_cluster_id(fixture->map)[0], 5);
-}
-
-static enum err adopt(struct fixture *fixture, uint8_t id, const char *name,
-                      const struct segment_info *segments, uint32_t count)
-{
-    uint8_t rows[8 * COMMAND_ADOPT_ROW_BYTES];
-    struct command command = {.kind = COMMAND_ADOPT};
-    assert_true(count <= 8);
-    for (uint32_t i = 0; i < count; i++) {
-        command_adopt_encode(&segments[i], rows + (size_t)i * COMMAND_ADOPT_ROW_BYTES);
-    }
-    command.adopt.partition = (struct partition_id){.topic = id_of(id), .partition = 1};
-    command.adopt.name = bytes_text(name);
-    command.adopt.partition_count = 2;
-    command.adopt.epoch = 9;
-    command.adopt.leader_node = 3;
-    command.adopt.durability = DURABILITY_OS;
-    command.adopt.segments = bytes_of(rows, count * (uint32_t)COMMAND_ADOPT_ROW_BYTES);
-    return apply(fixture, &command);
-}
-
-static struct segment_info library_segment(uint64_t id, uint64_t base, uint64_t end)
-{
-    return (struct segment_info){.id = id,
-                                 .epoch = (uint32_t)id,
-                                 .state = end > base ? SEGMENT_SEALED : SEGMENT_OPEN,
-                                 .base_offset = base,
-                                 .salt = id * 7,
-                                 .end_offset = end,
-                                 .digest = end * 3,
-                                 .replication_factor = 1,
-                                 .ack_quorum = 1,
-                                 .durability = DURABILITY_OS};
-}
-
-static void adopted_segments_keep_their_ids_and_the_log_goes_on_behind_them(void **state)
-{
-    struct fixture *fixture = *state;
-    const struct segment_info segments[] = {
-        library_segment(4, 100, 110), library_segment(5, 110, 130), library_segment(6, 130, 0)};
-    for (uint32_t i = 1; i <= 3; i++) { /* Cut off, begun again, and once more for nothing. */
-        assert_int_equal(adopt(fixture, 1, "t", segments, i), OK);
-    }
-    const struct map_topic *topic = map_topic_by_name(fixture->map, bytes_text("t"));
-    assert_non_null(topic);
-    assert_int_equal(topic->partition_count, 2);
-    assert_int_equal(topic->partitions[0].segment_count, 0);
-    assert_string_equal(map_topic_config(topic, "durability"), "os");
-    const struct map_partition *partition = &topic->partitions[1];
-    assert_int_equal(partition->segment_count, 3);
-    assert_int_equal(partition->segments[0].id, 4);
-    assert_int_equal(partition->segments[0].base_offset, 100);
-    assert_int_equal(partition->segments[1].digest, 390);
-    assert_int_equal(partition->segments[1].salt, 35);
-    assert_int_equal(partition->segments[2].state, SEGMENT_OPEN);
-    assert_int_equal(partition->segments[2].leader_node, 3);
-    assert_int_equal(partition->epoch, 9);
-    struct command command = {.kind = COMMAND_SEGMENT_ROLL};
-    command.segment_roll.partition = (struct partition_id){.topic = id_of(1), .partition = 1};
-    command.segment_roll.segment_id = 6;
-    command.segment_roll.end_offset = 140;
-    command.segment_roll.open_next = true;
-    assert_int_equal(apply(fixture, &command), OK);
-    assert_int_equal(fixture->result.segment.base_offset, 140);
-    assert_int_equal(fixture->result.segment.epoch, 10);
-    assert_true(fixture->result.segment.id >> 63 == 1);
-}
-
-static void what_cannot_be_adopted_leaves_the_map_as_it_was(void **state)
-{
-    struct fixture *fixture = *state;
-    const struct segment_info gap[] = {library_segment(4, 0, 10), library_segment(5, 11, 20)};
-    const struct segment_info open[] = {library_segment(4, 0, 0), library_segment(5, 10, 20)};
-    const struct segment_info next[] = {library_segment(8, 10, 20)};
-    assert_int_equal(adopt(fixture, 1, "t", gap, 2), ERR_INVALID);
-    assert_int_equal(adopt(fixture, 1, "t", open, 2), ERR_INVALID);
-    assert_int_equal(adopt(fixture, 1, "a b", gap, 1), ERR_TOPIC_INVALID);
-    assert_int_equal(map_topic_count(fixture->map), 0);
-    assert_int_equal(adopt(fixture, 1, "t", gap, 1), OK);
-    assert_int_equal(adopt(fixture, 2, "t", gap, 1), ERR_EXISTS); /* The name is another's. */
-    assert_int_equal(adopt(fixture, 1, "u", gap, 1), ERR_INVALID);
-    assert_int_equal(adopt(fixture, 1, "t", gap + 1, 1), ERR_INVALID);
-    assert_int_equal(map_topic_count(fixture->map), 1);
-    assert_int_equal(map_topic_at(fixture->map, 0)->partitions[1].segment_count, 1);
-    assert_int_equal(adopt(fixture, 1, "t", next, 1), OK);
-}
-
-static void an_adoption_that_is_no_row_of_segments_is_refused(void **state)
-{
-    (void)state;
-    uint8_t row[COMMAND_ADOPT_ROW_BYTES], bytes[512];
-    struct segment_info info = library_segment(4, 0, 10);
-    command_adopt_encode(&info, row);
-    struct command command = {.kind = COMMAND_ADOPT, .sequence = 1}, decoded;
-    command.adopt.name = bytes_text("t");
-    command.adopt.segments = bytes_of(row, sizeof(row));
-    for (uint32_t at = 44; at < 46; at++) { /* State, durability. */
-        row[at] ^= 0x40;
-        uint32_t size = command_encode(&command, bytes, sizeof(bytes));
-        assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), ERR_CORRUPT);
-        row[at] ^= 0x40;
-    }
-    uint32_t size = command_encode(&command, bytes, sizeof(bytes));
-    assert_int_equal(command_decode(bytes_of(bytes, size), &decoded), OK);
-    assert_int_equal(command_decode(bytes_of(bytes, size - 8), &decoded), OK); /* An older log. */
-    assert_int_equal(decoded.adopt.kept.size, 0);
-    for (uint32_t cut = 16; cut < size; cut += 8) {
-        assert_int_not_equal(command_decode(bytes_of(bytes, size - cut), &decoded), OK);
-    }
-}
-
-static void an_adopted_log_keeps_its_start_and_what_retention_needs(void **state)
-{
-    struct fixture *fixture = *state;
-    struct segment_info segments[] = {library_segment(4, 100, 110), library_segment(5, 110, 130)};
-    uint8_t rows[2 * COMMAND_ADOPT_ROW_BYTES], kept[2 * COMMAND_ADOPT_KEPT_BYTES];
-    assert_int_equal(adopt(fixture, 1, "older", segments, 2), OK);
-    const struct map_topic *topic = map_topic_by_name(fixture->map, bytes_text("older"));
-    /* A time that is not known is no time long ago: retention must not take it for old. */
-    assert_true(topic->partitions[1].segments[0].timestamp_max == INT64_MAX);
-    assert_true(topic->partitions[1].log_start == 0);
-    for (uint32_t i = 0; i < 2; i++) {
-        segments[i].timestamp_max = 1000 + i;
-        segments[i].bytes = 8192 * (i + 1);
-        command_adopt_encode(&segments[i], rows + (size_t)i * COMMAND_ADOPT_ROW_BYTES);
-        command_adopt_encode_kept(&segments[i], kept + (size_t)i * COMMAND_ADOPT_KEPT_BYTES);
-    }
-    struct command command = {.kind = COMMAND_ADOPT};
-    command.adopt.partition.topic = id_of(2);
-    command.adopt.name = bytes_text("t");
-    command.adopt.partition_count = 1;
-    command.adopt.segments = bytes_of(rows, sizeof(rows));
-    command.adopt.kept = bytes_of(kept, sizeof(kept));
-    command.adopt.log_start = 131;
-    assert_int_equal(apply(fixture, &command), ERR_INVALID); /* Behind the end of the log. */
-    assert_null(map_topic_by_name(fixture->map, bytes_text("t")));
-    command.adopt.log_start = 105;
-    assert_int_equal(apply(fixture, &command), OK);
-    topic = map_topic_by_name(fixture->map, bytes_text("t"));
-    const struct map_partition *partition = &topic->partitions[0];
-    assert_int_equal(partition->log_start, 105);
-    assert_int_equal(partition->segments[1].timestamp_max, 1001);
-    assert_int_equal(partition->segments[1].bytes, 16384);
-    command.adopt.log_start = 0;
-    assert_int_equal(apply(fixture, &command), OK); /* Once more, for nothing. */
-    assert_int_equal(partition->log_start, 105);
-}
-
-static uint64_t next_segment_id(struct fixture *fixture)
-{
-    struct command command = {.kind = COMMAND_SEGMENT_ROLL};
-    command.segment_roll.partition = (struct partition_id){.topic = id_of(1)};
-    const struct map_partition *partition = &map_topic_at(fixture->map, 0)->partitions[0];
-    uint32_t count = partition->segment_count;
-    command.segment_roll.segment_id = count > 0 ? partition->segments[count - 1].id : 0;
-    command.segment_roll.end_offset = partition->end_offset + 1;
-    command.segment_roll.open_next = true;
-    assert_int_equal(apply(fixture, &command), OK);
-    return fixture->result.segment.id & ~((uint64_t)1 << 63);
-}
-
-static uint64_t next_producer_id(struct fixture *fixture)
-{
-    struct command command = {.kind = COMMAND_PRODUCER_IDS};
-    command.producer_ids.count = 10;
-    assert_int_equal(apply(fixture, &command), OK);
-    return fixture->result.producer_id_first;
-}
-
-static void raised_ids_are_not_handed_out_again_and_nothing_falls(void **state)
-{
-    struct fixture *fixture = *state;
-    assert_int_equal(create(fixture, "t", 1, 1), OK);
-    uint64_t segment = next_segment_id(fixture);
-    uint64_t producer = next_producer_id(fixture);
-    struct command command = {.kind = COMMAND_RAISE};
-    command.raise.segment_next = segment + 500;
-    command.raise.producer_next = producer + 7000;
-    assert_int_equal(apply(fixture, &command), OK);
-    assert_true(next_segment_id(fixture) == segment + 500);
-    assert_true(next_producer_id(fixture) == producer + 7000);
-    command.raise.segment_next = segment + 1; /* Lower: both stay. */
-    command.raise.producer_next = 0;
-    assert_int_equal(apply(fixture, &command), OK);
-    assert_true(next_segment_id(fixture) == segment + 501);
-    assert_true(next_producer_id(fixture) == producer + 7010);
-    command.raise.segment_next = COMMAND_RAISE_MAX; /* Nothing would be left to hand out. */
-    assert_int_equal(apply(fixture, &command), ERR_INVALID);
-    command.raise.segment_next = 0;
-    command.raise.producer_next = UINT64_MAX;
-    assert_int_equal(apply(fixture, &command), ERR_INVALID);
-    assert_true(next_segment_id(fixture) == segment + 502);
-    assert_true(next_producer_id(fixture) == producer + 7020);
 }
 
 /* One of every kind, at random. */
@@ -494,18 +221,18 @@ static void random_command(struct fixture *fixture, struct prng *prng)
 {
     char name[16];
     uint8_t id = (uint8_t)(1 + prng_below(prng, 5));
-    struct topic_id topic = id_of(id);
+    struct topic_id topic = fixture_id(id);
     const struct map_topic *known = map_topic_by_id(fixture->map, &topic);
     struct command command = {0};
     switch (prng_below(prng, 6)) {
     case 0:
         snprintf(name, sizeof(name), "t%u", id);
-        (void)create(fixture, name, id, (uint32_t)(1 + prng_below(prng, 4)));
+        (void)fixture_create(fixture, name, id, (uint32_t)(1 + prng_below(prng, 4)));
         return;
     case 1:
         command.kind = COMMAND_TOPIC_DELETE;
         command.topic_delete.id = topic;
-        (void)apply(fixture, &command);
+        (void)fixture_apply(fixture, &command);
         return;
     case 2:
         command.kind = COMMAND_NODE_REGISTER;
@@ -513,7 +240,7 @@ static void random_command(struct fixture *fixture, struct prng *prng)
         command.node_register.boot = fixture->version;
         command.node_register.address_count = 1;
         command.node_register.addresses[0] = (struct io_address){.port = 9092, .family = 4};
-        (void)apply(fixture, &command);
+        (void)fixture_apply(fixture, &command);
         return;
     case 3:
         command.kind = COMMAND_TOPIC_CONFIGURE;
@@ -523,7 +250,7 @@ static void random_command(struct fixture *fixture, struct prng *prng)
         if (prng_chance(prng, 50)) {
             command.topic_configure.configs[0].value = bytes_text("1048576");
         }
-        (void)apply(fixture, &command);
+        (void)fixture_apply(fixture, &command);
         return;
     default:
         if (known != NULL) {
@@ -533,11 +260,12 @@ static void random_command(struct fixture *fixture, struct prng *prng)
             const struct segment_info *last = open ? &partition->segments[count - 1] : NULL;
             if (count > 0 && prng_chance(prng, 20)) {
                 const struct segment_info *kept = &partition->segments[prng_below(prng, count)];
-                (void)trim(fixture, id, kept->id, kept->base_offset + prng_below(prng, 2));
+                (void)fixture_trim(fixture, id, kept->id, kept->base_offset + prng_below(prng, 2));
                 return;
             }
-            (void)roll(fixture, id, open ? last->id : 0,
-                       open ? last->base_offset + prng_below(prng, 3) : 0, prng_chance(prng, 70));
+            (void)fixture_roll(fixture, id, open ? last->id : 0,
+                               open ? last->base_offset + prng_below(prng, 3) : 0,
+                               prng_chance(prng, 70));
         }
     }
 }
@@ -570,7 +298,7 @@ static void maps_with_one_history_are_equal_to_the_byte(void **state)
 static void a_damaged_snapshot_is_refused(void **state)
 {
     struct fixture *fixture = *state;
-    assert_int_equal(create(fixture, "t", 1, 2), OK);
+    assert_int_equal(fixture_create(fixture, "t", 1, 2), OK);
     uint64_t size = machine_encode(fixture->map, NULL, 0);
     uint8_t *bytes = malloc(size);
     machine_encode(fixture->map, bytes, size);
@@ -594,7 +322,7 @@ static void a_snapshot_of_the_first_version_is_read(void **state)
     }
     write_le32(&out, 0); /* Nodes. */
     write_le32(&out, 1);
-    write_bytes(&out, id_of(1).bytes, 16);
+    write_bytes(&out, fixture_id(1).bytes, 16);
     write_le16(&out, 1);
     write_bytes(&out, (const uint8_t *)"t", 1);
     write_le64(&out, 1000); /* Created, RF, configs, partitions. */
@@ -655,7 +383,7 @@ static void truncated_and_unknown_commands_are_refused(void **state)
     (void)state;
     uint8_t bytes[512];
     struct command command = {.kind = COMMAND_TOPIC_CREATE, .sequence = 1}, decoded;
-    command.topic_create.id = id_of(1);
+    command.topic_create.id = fixture_id(1);
     command.topic_create.name = bytes_text("orders");
     command.topic_create.partition_count = 1;
     uint32_t size = command_encode(&command, bytes, sizeof(bytes));
@@ -669,7 +397,7 @@ static void truncated_and_unknown_commands_are_refused(void **state)
     assert_int_equal(command_encode(&command, bytes, 20), 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {
@@ -683,11 +411,6 @@ int main(void)
         T(the_last_segment_of_a_log_stays_though_it_is_empty),
         T(a_command_that_arrives_twice_is_done_once),
         T(the_cluster_id_is_set_once),
-        T(adopted_segments_keep_their_ids_and_the_log_goes_on_behind_them),
-        T(what_cannot_be_adopted_leaves_the_map_as_it_was),
-        T(an_adoption_that_is_no_row_of_segments_is_refused),
-        T(an_adopted_log_keeps_its_start_and_what_retention_needs),
-        T(raised_ids_are_not_handed_out_again_and_nothing_falls),
         T(maps_with_one_history_are_equal_to_the_byte),
         T(a_damaged_snapshot_is_refused),
         T(a_snapshot_of_the_first_version_is_read),

@@ -1,7 +1,6 @@
 /* The metadata core and its agents: what was answered is in every core's map and survives a
  * restart; shards follow the map; a small log goes round. */
 #include "core/log.h"
-#include "meta/entry.h"
 #include "tests/unit/meta/cluster_fixture.h"
 #include "tests/unit/shard/engine_fixture.h"
 
@@ -531,96 +530,6 @@ static void test_a_directory_that_is_missing_is_an_error(void **state)
     cluster_stop(&cluster);
 }
 
-static enum err check_config(const char *key, const char *value)
-{
-    char message[256];
-    return agent_check_topic_config(bytes_text(key),
-                                    value != NULL ? bytes_text(value) : (struct bytes){0}, message);
-}
-
-static void test_topic_configs_are_checked(void **state)
-{
-    (void)state;
-    assert_int_equal(check_config("segment.bytes", "65536"), OK);
-    assert_int_equal(check_config("segment.bytes", "1MiB"), OK);
-    assert_int_equal(check_config("segment.bytes", "1"), ERR_CONFIG_INVALID);
-    assert_int_equal(check_config("segment.bytes", NULL), OK);
-    assert_int_equal(check_config("retention.ms", "-1"), OK);
-    assert_int_equal(check_config("retention.ms", "-2"), ERR_CONFIG_INVALID);
-    assert_int_equal(check_config("cleanup.policy", "compact,delete"), OK);
-    assert_int_equal(check_config("cleanup.policy", "keep"), ERR_CONFIG_INVALID);
-    assert_int_equal(check_config("durability", "os"), OK);
-    assert_int_equal(check_config("min.insync.replicas", "1"), OK);
-    assert_int_equal(check_config("compression.type", "gzip"), ERR_CONFIG_INVALID);
-    char message[256];
-    assert_int_equal(agent_check_topic_config(bytes_text("segment.byte"), bytes_text("1"), message),
-                     ERR_CONFIG_INVALID);
-    assert_non_null(strstr(message, "did you mean \"segment.bytes\"?"));
-    char huge[400];
-    memset(huge, 'k', sizeof(huge));
-    assert_int_equal(
-        agent_check_topic_config(bytes_of(huge, sizeof(huge)), bytes_text("1"), message),
-        ERR_CONFIG_INVALID);
-    assert_int_equal(agent_check_topic_config(bytes_of("a\0b", 3), bytes_text("1"), message),
-                     ERR_CONFIG_INVALID);
-}
-
-static void test_topic_configs_become_the_shards(void **state)
-{
-    (void)state;
-    struct partition_config fallback = {
-        .segment_records = 10, .segment_bytes = 20, .batch_bytes_max = 30};
-    struct map_config_entry configs[] = {
-        {(char[]){"cleanup.policy"}, (char[]){"compact"}},
-        {(char[]){"durability"}, (char[]){"memory"}},
-        {(char[]){"max.message.bytes"}, (char[]){"2048"}},
-        {(char[]){"message.timestamp.type"}, (char[]){"LogAppendTime"}},
-        {(char[]){"segment.records"}, (char[]){"77"}},
-    };
-    struct map_topic topic = {.config_count = ARRAY_COUNT(configs), .configs = configs};
-    struct partition_config config;
-    agent_partition_config(&fallback, &topic, &config);
-    assert_true(config.compacted);
-    assert_int_equal(config.durability, DURABILITY_MEMORY);
-    assert_int_equal(config.batch_bytes_max, 2048);
-    assert_int_equal(config.timestamp_type, TIMESTAMP_APPEND);
-    assert_int_equal(config.segment_records, 77);
-    assert_int_equal(config.segment_bytes, 20);
-}
-
-static void test_an_entry_holds_what_fits(void **state)
-{
-    (void)state;
-    uint8_t data[200];
-    struct bytes_writer writer = bytes_writer(data, sizeof(data));
-    struct command command = {
-        .kind = COMMAND_PRODUCER_IDS, .origin = 1, .producer_ids = {.count = 5}};
-    entry_begin(&writer);
-    uint32_t added = 0;
-    while (entry_add(&writer, &command)) {
-        command.sequence = ++added;
-    }
-    assert_in_range(added, 2, 8);
-    struct entry_reader entry;
-    assert_int_equal(entry_open(&entry, bytes_of(data, writer.position)), OK);
-    assert_int_equal(entry.left, added);
-    for (uint32_t i = 0; i < added; i++) {
-        assert_int_equal(entry_next(&entry, &command), OK);
-        assert_int_equal(command.sequence, i);
-    }
-    assert_int_equal(entry.left, 0);
-    assert_int_equal(writer.position % 8, 0);
-    assert_int_equal(entry_open(&entry, bytes_of(data, writer.position - 8)), OK);
-    enum err err = OK;
-    while (err == OK && entry.left > 0) {
-        err = entry_next(&entry, &command);
-    }
-    assert_int_equal(err, ERR_CORRUPT);
-    data[0] = 2;
-    assert_int_equal(entry_open(&entry, bytes_of(data, writer.position)), ERR_VERSION);
-    assert_int_equal(entry_open(&entry, bytes_of(data, 3)), ERR_CORRUPT);
-}
-
 int main(void)
 {
     log_set_level(LOG_LEVEL_ERROR);
@@ -636,9 +545,6 @@ int main(void)
         cmocka_unit_test(test_after_the_stop_nothing_is_proposed),
         cmocka_unit_test(test_another_nodes_metadata_is_refused),
         cmocka_unit_test(test_a_directory_that_is_missing_is_an_error),
-        cmocka_unit_test(test_topic_configs_are_checked),
-        cmocka_unit_test(test_topic_configs_become_the_shards),
-        cmocka_unit_test(test_an_entry_holds_what_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@ struct claim_start {
     uint32_t segment_records;
     enum durability durability;
     uint32_t appended; /* Small records, so that its file is made. */
+    bool unassigned;   /* The claim assigns, as it likes. */
 };
 
 /* Started and assigned; `start` may be NULL. */

@@ -1,5 +1,6 @@
 # The engine's tests share a shard on a directory of its own.
-set(SHARD_ENGINE_FIXTURE ${CMAKE_SOURCE_DIR}/tests/unit/shard/engine_fixture.c)
+set(SHARD_ENGINE_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/engine_fixture.c
+  ${CMAKE_CURRENT_LIST_DIR}/engine_calls.c)
 set(SHARD_CLAIM_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/claim_fixture.c ${SHARD_ENGINE_FIXTURE})
 unit_test(shard/append SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/cached SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
@@ -11,11 +12,12 @@ unit_test(shard/golden_directory SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shar
 target_compile_definitions(shard_golden_directory_test PRIVATE
   GOLDEN_DIRECTORY="${CMAKE_CURRENT_LIST_DIR}/golden")
 unit_test(shard/identify SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
-unit_test(shard/journal SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
+unit_test(shard/journal SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/journal_spare SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/pool SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/look SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/milestone SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
+unit_test(shard/rebuild SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/recovery SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/retention SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/trim SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)

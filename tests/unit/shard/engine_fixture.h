@@ -15,6 +15,7 @@ struct engine_journals {
     uint32_t core;
     uint64_t bytes, bytes_max;
     uint64_t milestone_bytes; /* How far apart they are; 0: as usual. */
+    bool still;               /* Nothing is done because time has passed: see engine_still(). */
 };
 
 struct engine {
@@ -47,6 +48,9 @@ struct engine {
     struct journals *journals;
     bool killed;
     struct journals_open journals_opened; /* What the last start took, or said. */
+    uint32_t failures;                    /* Shards that found no safe way on. */
+    enum err failure;                     /* The last one, and of which file. */
+    char failure_file[512];
 };
 
 /* One request and when it came home (1 = first). */
@@ -98,6 +102,9 @@ void engine_start_journaled(struct engine *engine, const struct io_engine *io,
                             const struct engine_journals *with);
 void engine_end(struct engine *engine); /* Stops if it runs; removes the directory. */
 void engine_open_shard(struct engine *engine);
+/* Puts the timers of journal and gathered appends far off, so that what is counted is the same
+ * however slowly the process runs. `still` does so from the start. */
+void engine_still(struct engine *engine);
 void engine_stop_shard(struct engine *engine); /* And writes the MANIFEST of an orderly stop. */
 /* Opens reactor and journals, no shard; OK, or what engine->journals_opened.message is about. */
 enum err engine_open_journals(struct engine *engine, const struct io_engine *io);
