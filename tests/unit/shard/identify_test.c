@@ -1,6 +1,7 @@
 /* Stream IDs: who says them, that they rise, and where in the log they stand. */
 #include "tests/unit/shard/claim_fixture.h"
 
+#include "core/prng.h"
 #include "shard/batch.h"
 #include "shard/frame.h"
 
@@ -199,6 +200,112 @@ static void an_empty_log_knows_its_last_id_after_a_start(void **state)
     claim_on_engines(check_trimmed_log);
 }
 
+/* --- Anything, beside a model. --- */
+
+enum { MODEL_RECORDS = 600, MODEL_STEPS = 260 };
+
+static struct model {
+    struct stream_id ids[MODEL_RECORDS];
+    uint32_t count, start;
+    struct prng prng;
+} model;
+
+static void model_append(struct engine *engine)
+{
+    static uint8_t batch[64 << 10];
+    uint32_t records = 1 + (uint32_t)prng_below(&model.prng, 5);
+    bool said = prng_chance(&model.prng, 60);
+    if (model.count + records > MODEL_RECORDS) {
+        return;
+    }
+    records = said ? 1 : records;
+    struct batch_spec spec = {.records = records,
+                              .value_bytes = 1 + (uint32_t)prng_below(&model.prng, 6000),
+                              .timestamp = 5000,
+                              .producer_id = -1,
+                              .producer_epoch = -1,
+                              .sequence = -1};
+    struct stream_id last =
+        model.count == 0 ? (struct stream_id){0, 0} : model.ids[model.count - 1];
+    struct stream_id id = {last.ms + prng_below(&model.prng, 3), prng_below(&model.prng, 9)};
+    enum err wanted = said && stream_id_compare(id, last) <= 0 ? ERR_STREAM_ID : OK;
+    struct call call;
+    uint32_t size = batch_make(&spec, batch, sizeof(batch));
+    call_append_as(&call, engine, bytes_of(batch, size), said ? PRODUCE_ID_EXACT : PRODUCE_ID_AUTO,
+                   id);
+    call_wait(&call);
+    assert_int_equal(call.err, wanted);
+    if (wanted != OK) {
+        return;
+    }
+    assert_int_equal(call.request.produce.base_offset, model.count);
+    id = call.request.produce.id;
+    assert_true(stream_id_compare(id, last) > 0);
+    for (uint32_t i = 0; i < records; i++) {
+        model.ids[model.count++] = (struct stream_id){id.ms, id.seq + i};
+    }
+}
+
+static void model_look(struct engine *engine)
+{
+    struct stream_id id = {prng_below(&model.prng, 40), prng_below(&model.prng, 9)};
+    if (model.count > 0 && prng_chance(&model.prng, 90)) {
+        id = model.ids[prng_below(&model.prng, model.count)];
+        id.seq += prng_below(&model.prng, 3);
+    }
+    uint64_t wanted = model.start;
+    while (wanted < model.count && stream_id_compare(model.ids[wanted], id) < 0) {
+        wanted++;
+    }
+    struct call call;
+    call_identify(&call, engine, id);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.identify.offset, wanted);
+    assert_int_equal(call.request.identify.log_start, model.start);
+    assert_int_equal(call.request.identify.high_watermark, model.count);
+    struct stream_id last =
+        model.count == 0 ? (struct stream_id){0, 0} : model.ids[model.count - 1];
+    assert_id(call.request.identify.last, last.ms, last.seq);
+}
+
+static void model_step(struct engine *engine, const struct io_engine *io)
+{
+    uint64_t what = prng_below(&model.prng, 100);
+    if (what < 60) {
+        model_append(engine);
+    } else if (what < 64) {
+        struct call call;
+        uint64_t room = model.count - model.start;
+        model.start += (uint32_t)prng_below(&model.prng, room / 3 + 1);
+        call_trim(&call, engine, model.start);
+        assert_int_equal(call.err, OK);
+    } else if (what < 66) {
+        claim_restart(engine);
+    } else if (what < 68) {
+        claim_crash(engine, io);
+    } else {
+        model_look(engine);
+    }
+}
+
+static void ids_are_found_where_a_model_has_them(void **state)
+{
+    (void)state;
+    uint32_t count;
+    const struct io_engine *const *list = engine_list(&count);
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        const struct io_engine *io = list[seed % count];
+        struct claim_start start = {.segment_records = 100};
+        struct engine *engine = claim_begin(io, &start);
+        model = (struct model){0};
+        prng_seed_one(&model.prng, seed);
+        for (uint32_t i = 0; i < MODEL_STEPS; i++) {
+            model_step(engine, io);
+        }
+        claim_end(engine);
+    }
+}
+
 static void check_rows(struct engine *engine, uint64_t offset)
 {
     struct call call;
@@ -243,6 +350,7 @@ int main(void)
         cmocka_unit_test(a_client_may_say_ids_that_rise),
         cmocka_unit_test(ids_that_are_said_wait_for_those_that_are_drawn),
         cmocka_unit_test(an_id_is_found_in_memory_and_in_files),
+        cmocka_unit_test(ids_are_found_where_a_model_has_them),
         cmocka_unit_test(an_empty_log_knows_its_last_id_after_a_start),
         cmocka_unit_test(what_is_fetched_brings_its_ids),
     };
