@@ -14,7 +14,7 @@ static const struct {
     [NET_ANY] = {"any", NULL},
     [NET_KAFKA] = {"kafka", &protocol_kafka},
     [NET_RESP] = {"resp", &protocol_resp},
-    [NET_WALRUS] = {"walrus", NULL},
+    [NET_WALRUS] = {"walrus", &protocol_walrus},
     [NET_HTTP] = {"http", NULL},
 };
 

@@ -53,11 +53,16 @@ static void listen_fd_closed(struct completion *completion)
     listen_next(listener);
 }
 
-/* Nobody takes the connection: close it, then go on. */
+/* Nobody takes the connection: it is told so or closed, then go on. */
 static void listen_refuse(struct net_listener *listener, int fd)
 {
     LOG_WARN("connection refused: too many on this core limit=%u",
              listener->net->options.connections_max);
+    if (refuse_begin(listener->net, fd, listener->listen.protocol)) {
+        listener->handing = false;
+        listen_next(listener);
+        return;
+    }
     completion_init(&listener->io.done, listen_fd_closed);
     io_close(&listener->io, fd);
     io_submit(listener->net->reactor, &listener->io);

@@ -29,6 +29,10 @@ struct protocol_scan {
 struct protocol {
     const char *name;
 
+    /* What a connection too many is told before it is closed; NULL: its clients expect no word. */
+    const char *refusal;
+    uint32_t refusal_bytes;
+
     /* What each connection keeps, at conn->session; zero when open() (or NULL) is told that it has
      * begun. close() (or NULL): no call is left, the session goes. */
     uint32_t session_bytes;
@@ -101,5 +105,4 @@ void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
 /* From sent(): the call is over. */
 void call_done(struct call *call);
 
-extern const struct protocol protocol_kafka;
-extern const struct protocol protocol_resp;
+extern const struct protocol protocol_kafka, protocol_resp, protocol_walrus;

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 struct kafka_core;
+struct walrus_core;
 
 /* One per process; written by all cores. */
 struct net_shared_core {
@@ -50,6 +51,16 @@ struct net_resp {
     uint32_t node_entries; /* stream-node-max-entries: what `~` rounds to. */
 };
 
+/* A connection too many, while it is told so (refuse.c). */
+struct net_refusal {
+    struct list node; /* Of net->refusals. */
+    struct net *net;
+    struct io io;
+    struct iovec vector;
+    struct timer timer;
+    int fd;
+};
+
 struct net {
     struct reactor *reactor;
     struct net_options options;
@@ -60,18 +71,24 @@ struct net {
     bool stopping;
     struct completion *stopped;
     struct timer grace;
-    struct list conns;
+    struct list conns, refusals;
     uint32_t conn_count;
     struct pool pool_conn, pool_call, pool_send;
+    struct pool pool_refusal;
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
     struct net_resp resp;
+    struct walrus_core *walrus;
 };
 
 /* Accepts on all listeners; see listen.c. */
 void listen_start(struct net *net);
 void listen_stop(struct net *net);
 bool listen_stopped(const struct net *net);
+
+/* Tells a connection too many, and closes it; false: it is the caller's, to be just closed. */
+bool refuse_begin(struct net *net, int fd, enum net_protocol protocol);
+void refuse_stop(struct net *net);
 
 /* A connection or listener is gone: a stopping net may be done. */
 void net_check_stopped(struct net *net);

@@ -455,8 +455,13 @@ static void resp_sent(struct call *call)
     call_done(call);
 }
 
+/* The words after which clients try again. */
+static const char resp_too_many[] = "-ERR max number of clients reached\r\n";
+
 const struct protocol protocol_resp = {
     .name = "resp",
+    .refusal = resp_too_many,
+    .refusal_bytes = sizeof(resp_too_many) - 1,
     .session_bytes = sizeof(struct resp_client),
     .open = resp_open,
     .frame = resp_frame,

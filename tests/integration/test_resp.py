@@ -370,3 +370,12 @@ def test_node_clients(world):
                           env={**os.environ, "NODE_PATH": modules}, check=False)
     equal(done.returncode, 0, done.stderr.decode())
     equal(server.stop(), 0, "exit code")
+
+
+def test_a_connection_too_many_is_told_so(world):
+    server = start(world, connections_max="1", cpu_cores="1")
+    with server.connect() as connection:
+        connection.sendall(b"PING\r\n")
+        equal(connection.recv(100), b"+PONG\r\n")
+        equal(raw(server, b"*1\r\n$4\r\nPING\r\n"), b"-ERR max number of clients reached\r\n")
+    equal(server.stop(), 0, "exit code")
