@@ -26,10 +26,7 @@ struct resp_client {
     uint8_t protocol;   /* 2 or 3. */
     bool silent;        /* CLIENT REPLY OFF. */
     uint8_t skip;       /* CLIENT REPLY SKIP: of so many commands. */
-    bool named;         /* It said HELLO or has a name: shown by CLIENT INFO. */
-    bool blocked;       /* Its XREAD waits. */
-    uint32_t appending; /* Plain XADDs under way. */
-    uint32_t exclusive; /* Other commands that look at data. */
+    uint32_t exclusive; /* Commands under way that look at data, but plain XADDs. */
     uint64_t commands;
     char name[RESP_NAME_BYTES], library[RESP_NAME_BYTES], version[RESP_NAME_BYTES];
     char last[RESP_NAME_BYTES]; /* The newest command. */
@@ -144,7 +141,7 @@ struct resp_proposal {
  * can be none, which op->error explains. */
 NODISCARD enum err resp_find_key(struct resp_op *op, struct bytes key, struct partition_id *id);
 
-/* What anybody can have as a key. */
+/* This core's; its pointers are valid until control returns to the reactor. */
 const struct map *resp_map(const struct resp_op *op);
 
 /* The keys of the map, one after the other from 0; false: no more. `key` has room for
