@@ -334,6 +334,12 @@ uint64_t map_version(const struct map *map)
     return map->version;
 }
 
+bool map_topic_is_hidden(const struct map_topic *topic)
+{
+    static const char prefix[] = MAP_HIDDEN_PREFIX;
+    return strncmp(topic->name, prefix, sizeof(prefix) - 1) == 0;
+}
+
 const char *map_topic_config(const struct map_topic *topic, const char *key)
 {
     for (uint32_t i = 0; i < topic->config_count; i++) {

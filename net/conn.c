@@ -178,6 +178,9 @@ static void conn_send_ready(struct conn *conn)
         pool_release(&conn->net->pool_send, send);
         conn_retire(conn);
         conn_pump(conn);
+        if (conn_flush_wanted(conn)) { /* Room for more was made: it was answered behind these. */
+            conn_schedule_flush(conn);
+        }
         return;
     }
     conn->send = send;

@@ -13,7 +13,7 @@ static const struct {
 } door_table[NET_PROTOCOL_COUNT] = {
     [NET_ANY] = {"any", NULL},
     [NET_KAFKA] = {"kafka", &protocol_kafka},
-    [NET_RESP] = {"resp", NULL},
+    [NET_RESP] = {"resp", &protocol_resp},
     [NET_WALRUS] = {"walrus", &protocol_walrus},
     [NET_HTTP] = {"http", &protocol_http},
 };

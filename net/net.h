@@ -43,6 +43,7 @@ struct net_options {
     const char *advertise; /* "host:port" or NULL: the accepted socket's local address. */
     bool topic_auto_create;
     uint32_t partitions_default;
+    bool resp_allow_delete, resp_allow_flush; /* DEL; FLUSHALL: delete topics. */
     const char *data_dir;          /* As clients are told it; NULL: they are told none. */
     const struct config *settings; /* The node's, for those who ask; NULL: they are not told. */
     uint32_t connections_max;      /* Of this core. */

@@ -112,4 +112,4 @@ void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
 /* From sent(): the call is over. */
 void call_done(struct call *call);
 
-extern const struct protocol protocol_http, protocol_kafka, protocol_walrus;
+extern const struct protocol protocol_http, protocol_kafka, protocol_resp, protocol_walrus;

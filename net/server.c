@@ -43,6 +43,7 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     }
     made->reactor = reactor;
     made->options = *options;
+    made->resp.node_entries = RESP_NODE_ENTRIES;
     list_init(&made->conns);
     list_init(&made->refusals);
     timer_init(&made->grace, net_grace_over);

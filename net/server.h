@@ -43,6 +43,16 @@ struct net_listener {
     bool open, accepting, handing, closing;
 };
 
+enum { RESP_NODE_ENTRIES = 100 };
+
+/* Of RESP's connections on this core. */
+struct net_resp {
+    uint64_t clients; /* Ever: ids come from it. */
+    uint64_t commands, errors;
+    uint32_t blocked;      /* XREADs that wait. */
+    uint32_t node_entries; /* stream-node-max-entries: what `~` rounds to. */
+};
+
 /* A connection too many, while it is told so (refuse.c). */
 struct net_refusal {
     struct list node; /* Of net->refusals. */
@@ -70,6 +80,7 @@ struct net {
     struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
     struct http_core *http;
+    struct net_resp resp;
     struct walrus_core *walrus;
     struct group_core *groups;
 };

@@ -306,6 +306,9 @@ static void shard_dispatch(struct shard *shard, struct partition *partition,
     case REQUEST_OFFSETS:
         offsets_submit(partition, request);
         return;
+    case REQUEST_IDENTIFY:
+        identify_submit(partition, request);
+        return;
     case REQUEST_CONFIGURE:
         partition->config = *request->configure;
         request_finish(shard->reactor, request, OK);
@@ -397,6 +400,7 @@ void shard_stop(struct shard *shard, struct completion *done)
             p->stopped = true;
             request_queue_fail(shard, &p->parked, ERR_CANCELED);
             append_fail_waiting(p, ERR_NOT_READY);
+            request_queue_fail(shard, &p->identify, ERR_NOT_READY);
             trim_fail(p, ERR_NOT_READY);
         }
     }

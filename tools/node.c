@@ -185,6 +185,8 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .advertise = node->options.advertise,
         .http = node->options.http,
         .topic_auto_create = node->options.topic_auto_create,
+        .resp_allow_delete = node->options.resp_allow_delete,
+        .resp_allow_flush = node->options.resp_allow_flush,
         .partitions_default = node->options.partitions_default,
         .data_dir = node->options.data_dir,
         .settings = node->options.settings,

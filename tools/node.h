@@ -34,6 +34,7 @@ struct node_options {
     int32_t (*execute)(struct reactor *, struct io *); /* For meta; NULL: the operating system. */
     struct partition_config config_default;
     bool topic_auto_create;
+    bool resp_allow_delete, resp_allow_flush;
     uint32_t partitions_default;
     uint32_t listen_count;
     struct net_listen listen[NET_LISTEN_MAX];

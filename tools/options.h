@@ -44,6 +44,10 @@
       "how often a core looks for segments that go; 0: never")                                     \
     X("topic.auto.create", CONFIG_BOOL, "false", 0, 1, NULL,                                       \
       "make a topic when a client first names it; always on with --dev")                           \
+    X("resp.allow.delete", CONFIG_BOOL, "true", 0, 1, NULL,                                        \
+      "let clients of Redis delete topics by DEL and UNLINK")                                      \
+    X("resp.allow.flush", CONFIG_BOOL, "false", 0, 1, NULL,                                        \
+      "let FLUSHALL and FLUSHDB delete every topic; always on with --dev")                         \
     X("partitions.default", CONFIG_COUNT, "1", 1, TOPIC_PARTITIONS_MAX, NULL,                      \
       "partitions of a topic whose maker does not say how many")                                   \
     X("group.initial.rebalance.delay.ms", CONFIG_DURATION, "3s", 0, 3600000, NULL,                 \

@@ -142,14 +142,9 @@ static void serve_fill_options(struct serve *serve)
                 .retention_bytes = config_number(config, "retention.bytes"),
                 .deep_validation = true,
             },
-        .http = serve->settings.http,
-        .topic_auto_create = serve->dev || config_bool(config, "topic.auto.create"),
-        .partitions_default = (uint32_t)config_number(config, "partitions.default"),
         .settings = config,
     };
-    settings_groups(&serve->settings, serve->dev, &node->groups);
-    const char *advertise = config_text(config, "advertise");
-    node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
+    settings_read_door(&serve->settings, serve->dev, node);
     serve_read_boot_id(node->boot_id);
     node->listen_count = serve->settings.listen_count;
     memcpy(node->listen, serve->settings.listen, sizeof(node->listen));

@@ -1,6 +1,7 @@
 /* Settings, from words to a plan of cores. */
 #include "tools/settings.h"
 
+#include "tools/node.h"
 #include "tools/options.h"
 
 #include <stdio.h>
@@ -120,13 +121,8 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
     return CMD_OK;
 }
 
-void settings_close(struct settings *settings)
-{
-    config_destroy(settings->config);
-    settings->config = NULL;
-}
-
-void settings_groups(const struct settings *settings, bool dev, struct group_options *groups)
+/* `dev`: the first member of a group waits for nobody, unless a source says otherwise. */
+static void settings_groups(const struct settings *settings, bool dev, struct group_options *groups)
 {
     static const char delay[] = "group.initial.rebalance.delay.ms";
     const struct config *config = settings->config;
@@ -142,4 +138,23 @@ void settings_groups(const struct settings *settings, bool dev, struct group_opt
         .offsets_retention_ms = (uint64_t)config_number(config, "offsets.retention.ms"),
         .partitions = (uint32_t)config_number(config, "offsets.partitions"),
     };
+}
+
+void settings_read_door(const struct settings *settings, bool dev, struct node_options *node)
+{
+    const struct config *config = settings->config;
+    const char *advertise = config_text(config, "advertise");
+    node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
+    node->topic_auto_create = dev || config_bool(config, "topic.auto.create");
+    node->resp_allow_delete = config_bool(config, "resp.allow.delete");
+    node->resp_allow_flush = dev || config_bool(config, "resp.allow.flush");
+    node->partitions_default = (uint32_t)config_number(config, "partitions.default");
+    node->http = settings->http;
+    settings_groups(settings, dev, &node->groups);
+}
+
+void settings_close(struct settings *settings)
+{
+    config_destroy(settings->config);
+    settings->config = NULL;
 }

@@ -28,8 +28,9 @@ NODISCARD int settings_read(struct settings *settings, const struct cmd *cmd);
  * CMD_FAILED. */
 NODISCARD int settings_judge(struct settings *settings, const struct cmd *cmd);
 
-/* What the engine of groups is told. `dev`: the first member of a group waits for nobody, unless a
- * source says otherwise. */
-void settings_groups(const struct settings *settings, bool dev, struct group_options *groups);
+struct node_options;
+
+/* What clients may do, and what they are told. */
+void settings_read_door(const struct settings *settings, bool dev, struct node_options *node);
 
 void settings_close(struct settings *settings);

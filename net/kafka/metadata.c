@@ -139,9 +139,15 @@ static void metadata_write_topics(const struct metadata *op, const struct map *m
 {
     if (op->all) {
         uint32_t count = map_topic_count(map);
-        kafka_write_count(writer, count);
+        uint32_t hidden = 0;
         for (uint32_t i = 0; i < count; i++) {
-            metadata_write_topic(op, NULL, map_topic_at(map, i), writer);
+            hidden += map_topic_is_hidden(map_topic_at(map, i)) ? 1 : 0;
+        }
+        kafka_write_count(writer, count - hidden);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!map_topic_is_hidden(map_topic_at(map, i))) {
+                metadata_write_topic(op, NULL, map_topic_at(map, i), writer);
+            }
         }
         return;
     }

@@ -223,6 +223,8 @@ void fuzz_net_begin(void)
         .core_count = 1,
         .node_id = 1,
         .topic_auto_create = true,
+        .resp_allow_delete = true,
+        .resp_allow_flush = true,
         .partitions_default = 1,
         .connections_max = 1,
         .shared = fuzz.shared,

@@ -267,10 +267,27 @@ static void a_reply_may_come_in_parts(void **state)
     door_each_engine(check_parts);
 }
 
+/* All in one piece: more than there may be at once, and what has a reply comes in with the rest. */
+static void check_no_reply_at_once(struct door *door)
+{
+    struct client client;
+    door_connect(&client, door);
+    static uint8_t frames[16 * CONN_CALLS_MAX];
+    uint32_t size = 0;
+    for (uint32_t i = 0; i < CONN_CALLS_MAX + CONN_CALLS_MAX / 2; i++) {
+        size += door_put(frames + size, 'n', "");
+    }
+    size += door_put(frames + size, 'e', "seen");
+    client_send(&client, frames, size);
+    door_expect(&client, 'e', "seen");
+    client_close(&client);
+}
+
 static void calls_without_a_reply_hold_nothing_up(void **state)
 {
     (void)state;
     door_each_engine(check_no_reply);
+    door_each_engine(check_no_reply_at_once);
 }
 
 /* --- Refusals. --- */
