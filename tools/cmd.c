@@ -8,6 +8,7 @@
 #include "core/assert.h"
 #include "core/config.h"
 #include "tools/cmd_verbs.h"
+#include "tools/errors.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,15 +29,24 @@ static void cmd_name(const struct cmd_verb *verb, FILE *out)
 
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...)
 {
+    const struct error_kind *kind = errors_kind(code);
+    char text[ERROR_TEXT_BYTES];
     va_list arguments;
     (void)fflush(stdout);
-    cmd_name(cmd->verb, stderr);
+    if (cmd != NULL) {
+        cmd_name(cmd->verb, stderr);
+    } else {
+        fputs("floe", stderr);
+    }
     fputs(": ", stderr);
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
+    if (kind != NULL) {
+        fprintf(stderr, " [%s]", errors_text(kind->number, text));
+    }
     fputc('\n', stderr);
-    return code;
+    return errors_exit(code);
 }
 
 static void cmd_help_flag(const struct cmd_flag *flag)
@@ -123,18 +133,20 @@ static const struct cmd_verb *cmd_find(int argc, char **argv, int *used)
     }
     ASSERT(noun_count <= CMD_NAMES_MAX && verb_count <= CMD_NAMES_MAX);
     if (noun_known && second == NULL) {
-        fprintf(stderr, "floe %s: what shall be done? See floe %s --help\n", argv[0], argv[0]);
+        (void)cmd_fail(NULL, ERROR_VERB, "%s: what shall be done? See floe %s --help", argv[0],
+                       argv[0]);
         return NULL;
     }
     const char *wrong = noun_known ? second : argv[0];
     const char *nearest = config_suggest(wrong, names, noun_known ? verb_count : noun_count);
-    fprintf(stderr, "floe: unknown verb \"%s%s%s\"", noun_known ? argv[0] : "",
-            noun_known ? " " : "", wrong);
+    const char *noun = noun_known ? argv[0] : "", *space = noun_known ? " " : "";
     if (nearest != NULL) {
-        fprintf(stderr, ": did you mean \"%s%s%s\"?\n", noun_known ? argv[0] : "",
-                noun_known ? " " : "", nearest);
+        (void)cmd_fail(NULL, ERROR_VERB, "unknown verb \"%s%s%s\": did you mean \"%s%s%s\"?", noun,
+                       space, wrong, noun, space, nearest);
     } else {
-        fputs(": see floe --help for all there are\n", stderr);
+        (void)cmd_fail(NULL, ERROR_VERB,
+                       "unknown verb \"%s%s%s\": see floe %s%s--help for all there are", noun,
+                       space, wrong, noun, space);
     }
     return NULL;
 }
@@ -175,9 +187,9 @@ static const struct cmd_flag *cmd_find_flag(const struct cmd *cmd, const char *w
     (void)snprintf(wrong, sizeof(wrong), "%.*s", (int)(size < 60 ? size : 60), word);
     const char *nearest = size > 2 ? config_suggest(wrong, names, count) : NULL;
     if (nearest != NULL) {
-        (void)cmd_fail(cmd, CMD_USAGE, "unknown flag %s: did you mean %s?", wrong, nearest);
+        (void)cmd_fail(cmd, ERROR_FLAG, "unknown flag %s: did you mean %s?", wrong, nearest);
     } else {
-        (void)cmd_fail(cmd, CMD_USAGE, "unknown flag %s: see --help for those there are", wrong);
+        (void)cmd_fail(cmd, ERROR_FLAG, "unknown flag %s: see --help for those there are", wrong);
     }
     return NULL;
 }
@@ -196,17 +208,18 @@ static int cmd_read_flag(struct cmd *cmd, int argc, char **argv, int *at)
     const char *value = "";
     if (flag->value == NULL) {
         if (equals != NULL) {
-            return cmd_fail(cmd, CMD_USAGE, "%s takes no value: remove \"%s\"", flag->name, equals);
+            return cmd_fail(cmd, ERROR_FLAG, "%s takes no value: remove \"%s\"", flag->name,
+                            equals);
         }
     } else if (equals != NULL) {
         value = equals + 1;
     } else if (*at < argc) {
         value = argv[(*at)++];
     } else {
-        return cmd_fail(cmd, CMD_USAGE, "%s needs a value: %s %s", word, word, flag->value);
+        return cmd_fail(cmd, ERROR_FLAG, "%s needs a value: %s %s", word, word, flag->value);
     }
     if (cmd->given_count == CMD_WORDS_MAX) {
-        return cmd_fail(cmd, CMD_USAGE, "more than %d flags: give fewer", CMD_WORDS_MAX);
+        return cmd_fail(cmd, ERROR_FLAG, "more than %d flags: give fewer", CMD_WORDS_MAX);
     }
     cmd->given[cmd->given_count++] = (struct cmd_given){flag, value};
     return CMD_OK;
@@ -222,7 +235,7 @@ static int cmd_read_output(struct cmd *cmd)
     } else if (strcmp(output, "jsonl") == 0) {
         cmd->output = CMD_JSONL;
     } else {
-        return cmd_fail(cmd, CMD_USAGE, "-o %s: give table, json or jsonl", output);
+        return cmd_fail(cmd, ERROR_VALUE, "-o %s: give table, json or jsonl", output);
     }
     return CMD_OK;
 }
@@ -241,7 +254,7 @@ static int cmd_read(struct cmd *cmd, int argc, char **argv)
                 return code;
             }
         } else if (cmd->operand_count == min_u32(cmd->verb->operand_max, CMD_OPERANDS_MAX)) {
-            return cmd_fail(cmd, CMD_USAGE, "\"%s\" is one word too many: see --help", word);
+            return cmd_fail(cmd, ERROR_OPERAND, "\"%s\" is one word too many: see --help", word);
         } else {
             cmd->operands[cmd->operand_count++] = word;
             at++;
@@ -294,7 +307,7 @@ int cmd_number(const struct cmd *cmd, const char *name, int64_t min, int64_t max
         return CMD_OK;
     }
     if (!cmd_parse_number(text, &value) || value < min || value > max) {
-        return cmd_fail(cmd, CMD_USAGE,
+        return cmd_fail(cmd, ERROR_VALUE,
                         "%s \"%s\": give a whole number from %" PRId64 " to %" PRId64, name, text,
                         min, max);
     }
@@ -318,11 +331,11 @@ static int cmd_run(struct cmd *cmd, int argc, char **argv)
     }
     if (cmd->verb->run == NULL) {
         const char *later = cmd->verb->later;
-        return cmd_fail(cmd, CMD_FAILED, "not available yet in floe %s%s%s", FLOE_VERSION,
+        return cmd_fail(cmd, ERROR_LATER, "not available yet in floe %s%s%s", FLOE_VERSION,
                         later != NULL ? ": it comes with " : "", later != NULL ? later : "");
     }
     if (cmd->operand_count < cmd->verb->operand_min) {
-        return cmd_fail(cmd, CMD_USAGE, "%s is missing: see --help", cmd->verb->operands);
+        return cmd_fail(cmd, ERROR_OPERAND, "%s is missing: see --help", cmd->verb->operands);
     }
     return cmd->verb->run(cmd);
 }
@@ -330,8 +343,7 @@ static int cmd_run(struct cmd *cmd, int argc, char **argv)
 int cmd_main(int argc, char **argv)
 {
     if (argc == 0) {
-        fputs("floe: what shall be done? See floe --help\n", stderr);
-        return CMD_USAGE;
+        return cmd_fail(NULL, ERROR_VERB, "what shall be done? See floe --help");
     }
     static char version[] = "version";
     char *versions[] = {version, NULL};
@@ -366,8 +378,7 @@ int cmd_main(int argc, char **argv)
     }
     struct cmd *cmd = calloc(1, sizeof(*cmd));
     if (cmd == NULL) {
-        fputs("floe: out of memory\n", stderr);
-        return CMD_FAILED;
+        return cmd_fail(NULL, ERROR_MEMORY, "out of memory");
     }
     cmd->verb = verb;
     int code = cmd_run(cmd, argc - used, argv + used);

@@ -84,7 +84,9 @@ NODISCARD int cmd_number(const struct cmd *cmd, const char *name, int64_t min, i
 /* Parses all of `text`; false = not a whole number. */
 NODISCARD bool cmd_parse_number(const char *text, int64_t *number);
 
-/* "floe topic create: ..." on stderr; returns `code`. */
+/* "floe topic create: ... [FLOE-1403]" on stderr. `code`: an error of tools/errors.h; CMD_OK, a
+ * remark without a code; or a bare exit code, for what has no kind of its own. `cmd` NULL: no verb
+ * is known. Returns the exit code. */
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Rows of one answer. Cells come in the order of the columns; the last one of a row ends it. */
@@ -135,3 +137,4 @@ int cmd_cluster_rebuild_map(const struct cmd *cmd);
 int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
+int cmd_explain(const struct cmd *cmd);

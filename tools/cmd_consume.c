@@ -6,6 +6,7 @@
 #include "core/assert.h"
 #include "tools/cmd_client.h"
 #include "tools/cmd_record.h"
+#include "tools/errors.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -134,7 +135,7 @@ static int consume_set_from(struct consume *consume)
         /* Of -N: RD_KAFKA_OFFSET_TAIL() begins there. */
         from = text[0] == '-' ? RD_KAFKA_OFFSET_TAIL(-from) : from;
     } else {
-        return cmd_fail(cmd, CMD_USAGE,
+        return cmd_fail(cmd, ERROR_VALUE,
                         "--from %s: give start, end, an offset, -N for the last N, or @TIME", text);
     }
     for (uint32_t i = 0; i < consume->partition_count; i++) {
@@ -151,7 +152,7 @@ static int consume_set_until(struct consume *consume)
     int64_t until = INT64_MAX;
     bool end = text != NULL && strcmp(text, "end") == 0;
     if (text != NULL && !end && (!cmd_parse_number(text, &until) || until < 0)) {
-        return cmd_fail(cmd, CMD_USAGE, "--until %s: give end or an offset", text);
+        return cmd_fail(cmd, ERROR_VALUE, "--until %s: give end or an offset", text);
     }
     for (uint32_t i = 0; i < consume->partition_count; i++) {
         struct consume_partition *partition = &consume->partitions[i];
@@ -194,7 +195,7 @@ static int consume_choose(struct consume *consume)
     int count = topic->partition_cnt;
     rd_kafka_metadata_destroy(metadata);
     if (consume->partition_count == 0) {
-        return cmd_fail(consume->client.cmd, CMD_NOT_FOUND,
+        return cmd_fail(consume->client.cmd, ERROR_PARTITION_UNKNOWN,
                         "topic \"%s\" has no partition %" PRId64 ": it has %d, from 0",
                         consume->topic, only, count);
     }
@@ -334,7 +335,7 @@ static int consume_run(struct consume *consume)
         printed = cmd_rows_end(&consume->rows, cmd);
     } else if (fflush(stdout) != 0 || ferror(stdout)) {
         printed =
-            cmd_fail(cmd, CMD_FAILED, "standard output took not everything: %s", strerror(errno));
+            cmd_fail(cmd, ERROR_OUTPUT, "standard output took not everything: %s", strerror(errno));
     }
     return code != CMD_OK ? code : printed;
 }

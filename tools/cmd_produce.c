@@ -6,6 +6,7 @@
  * begins none. */
 #include "core/assert.h"
 #include "tools/cmd_client.h"
+#include "tools/errors.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -139,7 +140,7 @@ static int produce_stream(struct produce *produce, int fd, const char *name, con
     int code = CMD_OK;
     if (!good) {
         code =
-            cmd_fail(produce->client.cmd, CMD_FAILED, "cannot read %s: %s", name, strerror(errno));
+            cmd_fail(produce->client.cmd, ERROR_INPUT, "cannot read %s: %s", name, strerror(errno));
     }
     free(input.data);
     return code;
@@ -152,8 +153,8 @@ static int produce_files(struct produce *produce)
     for (uint32_t i = 1; i < cmd->operand_count; i++) {
         FILE *file = fopen(cmd->operands[i], "re");
         if (file == NULL) {
-            int code = errno == ENOENT ? CMD_NOT_FOUND : errno == EACCES ? CMD_DENIED : CMD_FAILED;
-            return cmd_fail(cmd, code, "cannot read %s: %s", cmd->operands[i], strerror(errno));
+            return cmd_fail(cmd, errors_of_path(errno), "cannot read %s: %s", cmd->operands[i],
+                            strerror(errno));
         }
         int code = produce_stream(produce, fileno(file), cmd->operands[i], "", 0);
         (void)fclose(file);
@@ -173,7 +174,7 @@ static int produce_set_delimiter(struct produce *produce, const struct cmd *cmd)
     for (const char *c = given != NULL ? given : "\\n"; *c != '\0'; c++) {
         const char *found = c[0] == '\\' && c[1] != '\0' ? strchr(from, c[1]) : NULL;
         if (produce->delimiter_size == sizeof(produce->delimiter)) {
-            return cmd_fail(cmd, CMD_USAGE, "-D %s: give at most %zu bytes", given,
+            return cmd_fail(cmd, ERROR_VALUE, "-D %s: give at most %zu bytes", given,
                             sizeof(produce->delimiter));
         }
         produce->delimiter[produce->delimiter_size++] = found != NULL ? to[found - from] : *c;
@@ -193,7 +194,7 @@ static int produce_set_headers(struct produce *produce, const struct cmd *cmd)
     for (uint32_t i = 0; i < count; i++) {
         const char *equals = strchr(pairs[i], '=');
         if (equals == NULL || equals == pairs[i]) {
-            return cmd_fail(cmd, CMD_USAGE, "-H %s: write it as name=value", pairs[i]);
+            return cmd_fail(cmd, ERROR_VALUE, "-H %s: write it as name=value", pairs[i]);
         }
         (void)rd_kafka_header_add(produce->headers, pairs[i], equals - pairs[i], equals + 1, -1);
     }
@@ -235,7 +236,7 @@ static int produce_run(struct produce *produce)
     int partition_count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
     if (produce->partition >= partition_count) {
-        return cmd_fail(cmd, CMD_NOT_FOUND,
+        return cmd_fail(cmd, ERROR_PARTITION_UNKNOWN,
                         "topic \"%s\" has no partition %" PRId32 ": it has %d, from 0",
                         produce->topic, produce->partition, partition_count);
     }
@@ -260,7 +261,7 @@ int cmd_produce(const struct cmd *cmd)
     acks = acks != NULL ? acks : "all";
     codec = codec != NULL ? codec : "none";
     if (strcmp(acks, "all") != 0 && strcmp(acks, "1") != 0 && strcmp(acks, "0") != 0) {
-        return cmd_fail(cmd, CMD_USAGE, "--acks %s: give all, 1 or 0", acks);
+        return cmd_fail(cmd, ERROR_VALUE, "--acks %s: give all, 1 or 0", acks);
     }
     int code = cmd_number(cmd, "--partition", 0, INT32_MAX, &partition);
     if (code != CMD_OK) {

@@ -2,6 +2,7 @@
 #include "core/assert.h"
 #include "core/limits.h"
 #include "tools/cmd_client.h"
+#include "tools/errors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,7 +60,7 @@ static int topic_answered(struct topic_admin *admin, const rd_kafka_topic_result
     const struct cmd *cmd = admin->client.cmd;
     char sentence[400];
     if (count != 1) {
-        return cmd_fail(cmd, CMD_FAILED, "the server answered for %zu topics instead of one",
+        return cmd_fail(cmd, ERROR_REFUSED, "the server answered for %zu topics instead of one",
                         count);
     }
     rd_kafka_resp_err_t err = rd_kafka_topic_result_error(topics[0]);
@@ -102,11 +103,11 @@ static int topic_set_configs(const struct cmd *cmd, rd_kafka_NewTopic_t *topic)
         char key[128];
         const char *equals = strchr(pairs[i], '=');
         if (equals == NULL || equals == pairs[i] || (size_t)(equals - pairs[i]) >= sizeof(key)) {
-            return cmd_fail(cmd, CMD_USAGE, "--config %s: write it as key=value", pairs[i]);
+            return cmd_fail(cmd, ERROR_VALUE, "--config %s: write it as key=value", pairs[i]);
         }
         (void)snprintf(key, sizeof(key), "%.*s", (int)(equals - pairs[i]), pairs[i]);
         if (rd_kafka_NewTopic_set_config(topic, key, equals + 1) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return cmd_fail(cmd, CMD_USAGE, "--config %s: not accepted", pairs[i]);
+            return cmd_fail(cmd, ERROR_VALUE, "--config %s: not accepted", pairs[i]);
         }
     }
     return CMD_OK;
@@ -142,7 +143,7 @@ int cmd_topic_create(const struct cmd *cmd)
     rd_kafka_NewTopic_t *topic =
         rd_kafka_NewTopic_new(cmd->operands[0], (int)partitions, (int)replicas, text, sizeof(text));
     if (topic == NULL) {
-        return cmd_fail(cmd, CMD_USAGE, "topic \"%s\": %s", cmd->operands[0], text);
+        return cmd_fail(cmd, ERROR_CLIENT, "topic \"%s\": %s", cmd->operands[0], text);
     }
     code = topic_set_configs(cmd, topic);
     if (code == CMD_OK) {
@@ -245,7 +246,7 @@ static int topic_describe_partitions(struct client *client,
             cmd_rows_text(&rows, NULL);
             cmd_rows_text(&rows, NULL);
             cmd_rows_text(&rows, NULL);
-            failed = cmd_fail(cmd, CMD_PARTLY, "offsets of partition %" PRId32 ": %s",
+            failed = cmd_fail(cmd, ERROR_PARTLY, "offsets of partition %" PRId32 ": %s",
                               partition->id, rd_kafka_err2str(err));
         }
     }

@@ -211,6 +211,14 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe config check -c /etc/floe/floe.ini\n"
                  "  floe config check --set segment.bytes=64MiB\n"
                  "  FLOE_IO_ENGINE=posix floe config check\n"},
+    {.noun = "explain",
+     OPERANDS("[CODE]", 0, 1),
+     .rows = true,
+     .run = cmd_explain,
+     .sentence = "say what the code at the end of an error message stands for, or list all codes",
+     .examples = "  floe explain FLOE-1401\n"
+                 "  floe explain 1207 -o json\n"
+                 "  floe explain\n"},
     {.noun = "version",
      .rows = true,
      .run = cmd_version,
