@@ -17,24 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CMD_NAMES_MAX = 32 };
-
-static void cmd_name(const struct cmd_verb *verb, FILE *out)
-{
-    fprintf(out, "floe %s", verb->noun);
-    if (verb->verb != NULL) {
-        fprintf(out, " %s", verb->verb);
-    }
-}
-
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...)
 {
     const struct error_kind *kind = errors_kind(code);
-    char text[ERROR_TEXT_BYTES];
+    char text[ERROR_TEXT_BYTES], name[CMD_NAME_BYTES];
     va_list arguments;
     (void)fflush(stdout);
     if (cmd != NULL) {
-        cmd_name(cmd->verb, stderr);
+        fprintf(stderr, "%s", cmd_verb_name(cmd->verb, name));
     } else {
         fputs("floe", stderr);
     }
@@ -47,64 +37,6 @@ int cmd_fail(const struct cmd *cmd, int code, const char *format, ...)
     }
     fputc('\n', stderr);
     return errors_exit(code);
-}
-
-static void cmd_help_flag(const struct cmd_flag *flag)
-{
-    char text[64];
-    (void)snprintf(text, sizeof(text), "%s%s%s%s%s", flag->letter != NULL ? flag->letter : "",
-                   flag->letter != NULL ? ", " : "    ", flag->name, flag->value != NULL ? " " : "",
-                   flag->value != NULL ? flag->value : "");
-    printf("  %-26s %s\n", text, flag->sentence);
-}
-
-static int cmd_help_verb(const struct cmd_verb *verb)
-{
-    cmd_name(verb, stdout);
-    printf(": %s\n\n", verb->sentence);
-    if (verb->examples != NULL) {
-        printf("Examples:\n%s\n", verb->examples);
-    }
-    fputs("Usage: ", stdout);
-    cmd_name(verb, stdout);
-    printf(" %s%s[flags]\n\nFlags:\n", verb->operands != NULL ? verb->operands : "",
-           verb->operands != NULL ? " " : "");
-    for (uint32_t i = 0; i < verb->flag_count; i++) {
-        cmd_help_flag(&verb->flags[i]);
-    }
-    if (verb->client) {
-        cmd_help_flag(&cmd_flag_broker);
-    }
-    if (verb->rows) {
-        cmd_help_flag(&cmd_flag_output);
-    }
-    cmd_help_flag(&cmd_flag_help);
-    fputs("\nExit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 denied, 5 unavailable (retry), "
-          "6 partly, 7 exists\n",
-          stdout);
-    return CMD_OK;
-}
-
-/* All verbs, or those of one noun. */
-static int cmd_help(const char *noun)
-{
-    fputs("floe: a message streaming engine\n\nExamples:\n"
-          "  floe serve --dev\n"
-          "  echo hello | floe produce greetings\n"
-          "  floe consume greetings --until end\n\nVerbs:\n",
-          stdout);
-    for (uint32_t i = 0; i < cmd_verb_count; i++) {
-        const struct cmd_verb *verb = &cmd_verbs[i];
-        if (noun != NULL && strcmp(verb->noun, noun) != 0) {
-            continue;
-        }
-        char text[64];
-        (void)snprintf(text, sizeof(text), "%s %s", verb->noun,
-                       verb->verb != NULL ? verb->verb : "");
-        printf("  %-20s %s\n", text, verb->sentence);
-    }
-    fputs("\nfloe VERB --help tells more.\n", stdout);
-    return CMD_OK;
 }
 
 /* The verb that the first words name; NULL after it has said what is wrong. `*used`: how many. */
@@ -151,30 +83,12 @@ static const struct cmd_verb *cmd_find(int argc, char **argv, int *used)
     return NULL;
 }
 
-/* The flags of a verb, the shared ones included; how many. */
-static uint32_t cmd_flags(const struct cmd_verb *verb, const struct cmd_flag **flags)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < verb->flag_count; i++) {
-        flags[count++] = &verb->flags[i];
-    }
-    if (verb->client) {
-        flags[count++] = &cmd_flag_broker;
-    }
-    if (verb->rows) {
-        flags[count++] = &cmd_flag_output;
-    }
-    flags[count++] = &cmd_flag_help;
-    ASSERT(count <= CMD_NAMES_MAX);
-    return count;
-}
-
 /* "--partitions=4" is the flag of its first `size` bytes; the value follows the '='. */
 static const struct cmd_flag *cmd_find_flag(const struct cmd *cmd, const char *word, size_t size)
 {
     const struct cmd_flag *flags[CMD_NAMES_MAX];
     const char *names[CMD_NAMES_MAX];
-    uint32_t count = cmd_flags(cmd->verb, flags);
+    uint32_t count = cmd_verb_flags(cmd->verb, flags);
     for (uint32_t i = 0; i < count; i++) {
         const char *letter = flags[i]->letter;
         if ((strlen(flags[i]->name) == size && memcmp(flags[i]->name, word, size) == 0) ||
@@ -344,6 +258,9 @@ int cmd_main(int argc, char **argv)
 {
     if (argc == 0) {
         return cmd_fail(NULL, ERROR_VERB, "what shall be done? See floe --help");
+    }
+    if (strcmp(argv[0], "__complete") == 0) {
+        return cmd_complete(argc - 1, argv + 1);
     }
     static char version[] = "version";
     char *versions[] = {version, NULL};

@@ -138,3 +138,5 @@ int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
 int cmd_explain(const struct cmd *cmd);
+int cmd_completion(const struct cmd *cmd);
+int cmd_man(const struct cmd *cmd);

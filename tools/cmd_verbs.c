@@ -6,8 +6,8 @@
 
 const struct cmd_flag cmd_flag_broker = {"--broker", "-b", "HOST:PORT",
                                          "the server (default localhost:9092)"};
-const struct cmd_flag cmd_flag_output = {"--output", "-o", "FORMAT",
-                                         "table, json or jsonl (default table)"};
+const struct cmd_flag cmd_flag_output = {"--output", "-o", "table|json|jsonl",
+                                         "how the answer is printed (default table)"};
 const struct cmd_flag cmd_flag_help = {"--help", "-h", NULL, "this text"};
 
 static const struct cmd_flag serve_flags[] = {
@@ -38,15 +38,15 @@ static const struct cmd_flag produce_flags[] = {
     {"--partition", "-p", "P", "the partition (default: by key, else any)"},
     {"--acks", NULL, "all|1|0", "who must have it before it counts as written (default all)"},
     {"--delimiter", "-D", "TEXT", "what ends a record (default \\n); '' takes stdin as one record"},
-    {"--codec", "-z", "CODEC", "none, gzip, snappy, lz4 or zstd (default none)"},
+    {"--codec", "-z", "none|gzip|snappy|lz4|zstd", "compression (default none)"},
 };
 
 static const struct cmd_flag consume_flags[] = {
     {"--partition", "-p", "P", "only this one (default: all)"},
-    {"--from", NULL, "WHERE",
-     "start, end, an offset, -N for the last N of each partition, or @TIME in ms since 1970 or "
-     "as 2026-11-24T10:00:00 UTC (default: end; start if --until is given)"},
-    {"--until", NULL, "WHERE", "end: what is there now; or the first offset not to print"},
+    {"--from", NULL, "start|end|OFFSET|-N|@TIME",
+     "where to begin; -N: the last N of each partition; @TIME: in ms since 1970 or as "
+     "2026-11-24T10:00:00 UTC (default: end; start if --until is given)"},
+    {"--until", NULL, "end|OFFSET", "end: what is there now; or the first offset not to print"},
     {"--count", "-n", "N", "stop after N records"},
     {"--format", "-f", "FORMAT", CMD_RECORD_FORMAT_HELP},
 };
@@ -74,6 +74,10 @@ static const struct cmd_flag rebuild_flags[] = {
 static const struct cmd_flag config_flags[] = {
     {"--config", "-c", "FILE", "settings file (INI)"},
     {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
+};
+
+static const struct cmd_flag man_flags[] = {
+    {"--dir", NULL, "DIR", "write every page into this directory, as floe.1, floe-topic.1 ..."},
 };
 
 #define FLAGS(table)             .flags = (table), .flag_count = ARRAY_COUNT(table)
@@ -219,6 +223,21 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe explain FLOE-1401\n"
                  "  floe explain 1207 -o json\n"
                  "  floe explain\n"},
+    {.noun = "completion",
+     OPERANDS("bash|zsh|fish", 1, 1),
+     .run = cmd_completion,
+     .sentence = "print the script that completes floe's words in a shell",
+     .examples = "  source <(floe completion bash)\n"
+                 "  floe completion zsh > ~/.zfunc/_floe\n"
+                 "  floe completion fish > ~/.config/fish/completions/floe.fish\n"},
+    {.noun = "man",
+     OPERANDS("[NOUN]", 0, 1),
+     FLAGS(man_flags),
+     .run = cmd_man,
+     .sentence = "print a manual page, or write all of them",
+     .examples = "  floe man | man -l -\n"
+                 "  floe man topic | man -l -\n"
+                 "  floe man --dir /usr/local/share/man/man1\n"},
     {.noun = "version",
      .rows = true,
      .run = cmd_version,
