@@ -128,6 +128,8 @@ int cmd_topic_create(const struct cmd *cmd);
 int cmd_topic_list(const struct cmd *cmd);
 int cmd_topic_describe(const struct cmd *cmd);
 int cmd_topic_delete(const struct cmd *cmd);
+int cmd_topic_trim(const struct cmd *cmd);
+int cmd_topic_usage(const struct cmd *cmd);
 int cmd_produce(const struct cmd *cmd);
 int cmd_consume(const struct cmd *cmd);
 int cmd_log_inspect(const struct cmd *cmd);

@@ -6,6 +6,7 @@
 #include "core/assert.h"
 #include "tools/cmd_client.h"
 #include "tools/cmd_record.h"
+#include "tools/cmd_where.h"
 #include "tools/errors.h"
 
 #include <errno.h>
@@ -36,6 +37,9 @@ struct consume {
     rd_kafka_queue_t *queue;
     struct consume_partition *partitions;
     uint32_t partition_count, reading;
+    struct cmd_where where;
+    int64_t until; /* First offset not to print; INT64_MAX: none. */
+    bool until_end;
     int64_t left; /* Records to print. */
     struct cmd_rows rows;
     sigset_t signals;
@@ -76,24 +80,6 @@ static void consume_print(struct consume *consume, rd_kafka_message_t *message)
     }
 }
 
-/* Milliseconds since 1970, or "2026-11-24T10:00:00" (UTC; "Z" or a date alone will do). */
-static bool consume_parse_time(const char *text, int64_t *time_ms)
-{
-    struct tm tm = {0};
-    if (cmd_parse_number(text, time_ms)) {
-        return *time_ms >= 0;
-    }
-    const char *rest = strptime(text, "%Y-%m-%d", &tm);
-    if (rest != NULL && (*rest == 'T' || *rest == ' ')) {
-        rest = strptime(rest + 1, "%H:%M:%S", &tm);
-    }
-    if (rest == NULL || (*rest != '\0' && strcmp(rest, "Z") != 0)) {
-        return false;
-    }
-    *time_ms = (int64_t)timegm(&tm) * 1000;
-    return true;
-}
-
 /* Turns a time into an offset of each partition; one without a later record begins at its end. */
 static int consume_find_time(struct consume *consume, int64_t time_ms)
 {
@@ -117,26 +103,39 @@ static int consume_find_time(struct consume *consume, int64_t time_ms)
     return CMD_OK;
 }
 
+/* The last `count` records of each partition, or all where there are fewer. RD_KAFKA_OFFSET_TAIL()
+ * would ask for offsets that were trimmed. */
+static int consume_find_last(struct consume *consume, int64_t count)
+{
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        struct consume_partition *partition = &consume->partitions[i];
+        int64_t first = 0, next = 0;
+        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
+            consume->client.rk, consume->topic, partition->id, &first, &next, CONSUME_QUERY_MS);
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return client_fail(&consume->client, err, "cannot ask for the end", NULL);
+        }
+        partition->from = count < next - first ? next - count : first;
+    }
+    return CMD_OK;
+}
+
 static int consume_set_from(struct consume *consume)
 {
-    const struct cmd *cmd = consume->client.cmd;
-    const char *text = cmd_value(cmd, "--from");
-    int64_t from, time_ms;
-    if (text == NULL) {
-        text = cmd_value(cmd, "--until") != NULL ? "start" : "end";
-    }
-    if (strcmp(text, "start") == 0) {
-        from = RD_KAFKA_OFFSET_BEGINNING;
-    } else if (strcmp(text, "end") == 0) {
+    int64_t from = RD_KAFKA_OFFSET_BEGINNING;
+    switch (consume->where.kind) {
+    case CMD_WHERE_START:
+        break;
+    case CMD_WHERE_END:
         from = RD_KAFKA_OFFSET_END;
-    } else if (text[0] == '@' && consume_parse_time(text + 1, &time_ms)) {
-        return consume_find_time(consume, time_ms);
-    } else if (cmd_parse_number(text, &from)) {
-        /* Of -N: RD_KAFKA_OFFSET_TAIL() begins there. */
-        from = text[0] == '-' ? RD_KAFKA_OFFSET_TAIL(-from) : from;
-    } else {
-        return cmd_fail(cmd, ERROR_VALUE,
-                        "--from %s: give start, end, an offset, -N for the last N, or @TIME", text);
+        break;
+    case CMD_WHERE_OFFSET:
+        from = consume->where.number;
+        break;
+    case CMD_WHERE_LAST:
+        return consume_find_last(consume, consume->where.number);
+    case CMD_WHERE_TIME:
+        return consume_find_time(consume, consume->where.number);
     }
     for (uint32_t i = 0; i < consume->partition_count; i++) {
         consume->partitions[i].from = from;
@@ -147,17 +146,11 @@ static int consume_set_from(struct consume *consume)
 /* --until, and which partitions hold nothing in between. */
 static int consume_set_until(struct consume *consume)
 {
-    const struct cmd *cmd = consume->client.cmd;
-    const char *text = cmd_value(cmd, "--until");
-    int64_t until = INT64_MAX;
-    bool end = text != NULL && strcmp(text, "end") == 0;
-    if (text != NULL && !end && (!cmd_parse_number(text, &until) || until < 0)) {
-        return cmd_fail(cmd, ERROR_VALUE, "--until %s: give end or an offset", text);
-    }
+    bool end = consume->until_end;
     for (uint32_t i = 0; i < consume->partition_count; i++) {
         struct consume_partition *partition = &consume->partitions[i];
         int64_t first = 0, next = 0;
-        partition->until = until;
+        partition->until = consume->until;
         if (end) {
             rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
                 consume->client.rk, consume->topic, partition->id, &first, &next, CONSUME_QUERY_MS);
@@ -340,6 +333,31 @@ static int consume_run(struct consume *consume)
     return code != CMD_OK ? code : printed;
 }
 
+/* The flags, before anybody is asked. */
+static int consume_read_flags(struct consume *consume, const struct cmd *cmd)
+{
+    const char *from = cmd_value(cmd, "--from"), *until = cmd_value(cmd, "--until");
+    const char *format = cmd_value(cmd, "--format");
+    consume->topic = cmd->operands[0];
+    consume->format = format != NULL ? format : CMD_RECORD_FORMAT;
+    consume->left = INT64_MAX;
+    consume->until = INT64_MAX;
+    consume->until_end = until != NULL && strcmp(until, "end") == 0;
+    from = from != NULL ? from : until != NULL ? "start" : "end";
+    if (!cmd_where_parse(from, cmd_now_ms(), &consume->where)) {
+        return cmd_fail(
+            cmd, ERROR_VALUE,
+            "--from %s: give start, end, an offset, -N for the last N, or @TIME such as "
+            "@2026-11-24T10:00:00 or @-10m",
+            from);
+    }
+    if (until != NULL && !consume->until_end &&
+        (!cmd_parse_number(until, &consume->until) || consume->until < 0)) {
+        return cmd_fail(cmd, ERROR_VALUE, "--until %s: give end or an offset", until);
+    }
+    return cmd_number(cmd, "--count", 1, INT64_MAX, &consume->left);
+}
+
 int cmd_consume(const struct cmd *cmd)
 {
     static const struct client_setting settings[] = {
@@ -351,10 +369,8 @@ int cmd_consume(const struct cmd *cmd)
     };
     const struct client_options options = {
         .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
-    struct consume consume = {.topic = cmd->operands[0], .left = INT64_MAX};
-    const char *format = cmd_value(cmd, "--format");
-    consume.format = format != NULL ? format : CMD_RECORD_FORMAT;
-    int code = cmd_number(cmd, "--count", 1, INT64_MAX, &consume.left);
+    struct consume consume = {0};
+    int code = consume_read_flags(&consume, cmd);
     if (code != CMD_OK) {
         return code;
     }

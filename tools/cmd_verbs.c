@@ -3,6 +3,7 @@
 #include "tools/cmd_verbs.h"
 
 #include "tools/cmd_record.h"
+#include "tools/cmd_where.h"
 
 const struct cmd_flag cmd_flag_broker = {"--broker", "-b", "HOST:PORT",
                                          "the server (default localhost:9092)"};
@@ -32,6 +33,14 @@ static const struct cmd_flag alter_flags[] = {
     {"--config", "-c", "KEY=VALUE", "a setting of the topic; may be repeated"},
 };
 
+static const struct cmd_flag trim_flags[] = {
+    {"--to", NULL, "OFFSET|end|-N|@TIME",
+     "the first offset to keep; end: keep none; -N: keep the last N of each "
+     "partition; " CMD_WHERE_TIME_HELP},
+    {"--partition", "-p", "P", "only this one (default: all)"},
+    {"--yes", NULL, NULL, "delete them: nobody can bring them back"},
+};
+
 static const struct cmd_flag produce_flags[] = {
     {"--key", "-k", "KEY", "the key of every record"},
     {"--header", "-H", "NAME=VALUE", "a header of every record; may be repeated"},
@@ -44,8 +53,8 @@ static const struct cmd_flag produce_flags[] = {
 static const struct cmd_flag consume_flags[] = {
     {"--partition", "-p", "P", "only this one (default: all)"},
     {"--from", NULL, "start|end|OFFSET|-N|@TIME",
-     "where to begin; -N: the last N of each partition; @TIME: in ms since 1970 or as "
-     "2026-11-24T10:00:00 UTC (default: end; start if --until is given)"},
+     "where to begin; -N: the last N of each partition; " CMD_WHERE_TIME_HELP
+     " (default: end; start if --until is given)"},
     {"--until", NULL, "end|OFFSET", "end: what is there now; or the first offset not to print"},
     {"--count", "-n", "N", "stop after N records"},
     {"--format", "-f", "FORMAT", CMD_RECORD_FORMAT_HELP},
@@ -139,6 +148,27 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe topic delete orders\n"
                  "  floe topic delete orders -b broker-1:9092\n"
                  "  floe topic delete orders -o json\n"},
+    {.noun = "topic",
+     .verb = "trim",
+     OPERANDS("NAME", 1, 1),
+     FLAGS(trim_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_trim,
+     .sentence = "show which records of a topic would go, and delete them with --yes",
+     .examples = "  floe topic trim orders --to 1000 --partition 0\n"
+                 "  floe topic trim events --to @-30d\n"
+                 "  floe topic trim scratch --to end --yes\n"},
+    {.noun = "topic",
+     .verb = "usage",
+     OPERANDS("[NAME]", 0, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_usage,
+     .sentence = "count the records of each partition, with the times of its first and last one",
+     .examples = "  floe topic usage\n"
+                 "  floe topic usage orders\n"
+                 "  floe topic usage orders -o json\n"},
     {.noun = "produce",
      OPERANDS("TOPIC [FILE]...", 1, CMD_OPERANDS_MAX),
      FLAGS(produce_flags),

@@ -12,7 +12,7 @@ from fixture import Skip, check, equal, need
 
 def output(world, *words):
     done = world.floe(*words)
-    equal((done.returncode, done.stderr), (0, b""), words)
+    equal((done.returncode, done.stderr), (0, b""), str(words))
     return done.stdout.decode()
 
 
@@ -101,7 +101,7 @@ def test_values_and_operands_are_completed(world):
     check("--key" not in complete(world, "produce", "t", "-k", "x", "--k"), "-k is given")
     equal(complete(world, "produce", "t", "--", "--"), [":files"])
     for words in (("nothing", ""), ("nothing", "at", "all", ""), ("topic", "nothing", ""), ()):
-        equal(complete(world, *words), [], words)
+        equal(complete(world, *words), [], str(words))
 
 
 def test_bash_takes_the_script(world):
