@@ -32,7 +32,10 @@ struct consume_partition {
 
 struct consume {
     struct client client;
-    const char *topic, *format;
+    const char *topic;
+    struct cmd_format format;
+    const char *filters[CMD_WORDS_MAX]; /* All are in the key or the value. */
+    uint32_t filter_count;
     rd_kafka_topic_t *handle;
     rd_kafka_queue_t *queue;
     struct consume_partition *partitions;
@@ -59,6 +62,22 @@ static bool consume_header(const struct cmd_record *record, size_t index,
     return true;
 }
 
+static bool consume_wants(const struct consume *consume, const rd_kafka_message_t *message)
+{
+    for (uint32_t i = 0; i < consume->filter_count; i++) {
+        const char *text = consume->filters[i];
+        size_t size = strlen(text);
+        bool in_key =
+            message->key != NULL && memmem(message->key, message->key_len, text, size) != NULL;
+        bool in_value =
+            message->payload != NULL && memmem(message->payload, message->len, text, size) != NULL;
+        if (!in_key && !in_value) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void consume_print(struct consume *consume, rd_kafka_message_t *message)
 {
     const struct cmd_record record = {
@@ -74,7 +93,7 @@ static void consume_print(struct consume *consume, rd_kafka_message_t *message)
         .context = message,
     };
     if (consume->client.cmd->output == CMD_TABLE) {
-        cmd_record_print(&record, consume->format);
+        cmd_record_print(&record, &consume->format);
     } else {
         cmd_record_row(&record, &consume->rows);
     }
@@ -255,7 +274,7 @@ static int consume_take(struct consume *consume, rd_kafka_message_t *message)
     if (partition == NULL || partition->done) {
         return CMD_OK; /* Was on its way when the partition was stopped. */
     }
-    if (message->offset < partition->until) {
+    if (message->offset < partition->until && consume_wants(consume, message)) {
         consume_print(consume, message);
         consume->left--;
     }
@@ -337,9 +356,8 @@ static int consume_run(struct consume *consume)
 static int consume_read_flags(struct consume *consume, const struct cmd *cmd)
 {
     const char *from = cmd_value(cmd, "--from"), *until = cmd_value(cmd, "--until");
-    const char *format = cmd_value(cmd, "--format");
     consume->topic = cmd->operands[0];
-    consume->format = format != NULL ? format : CMD_RECORD_FORMAT;
+    consume->filter_count = cmd_values(cmd, "--filter", consume->filters);
     consume->left = INT64_MAX;
     consume->until = INT64_MAX;
     consume->until_end = until != NULL && strcmp(until, "end") == 0;
@@ -355,7 +373,8 @@ static int consume_read_flags(struct consume *consume, const struct cmd *cmd)
         (!cmd_parse_number(until, &consume->until) || consume->until < 0)) {
         return cmd_fail(cmd, ERROR_VALUE, "--until %s: give end or an offset", until);
     }
-    return cmd_number(cmd, "--count", 1, INT64_MAX, &consume->left);
+    int code = cmd_number(cmd, "--count", 1, INT64_MAX, &consume->left);
+    return code == CMD_OK ? cmd_record_format(&consume->format, cmd) : code;
 }
 
 int cmd_consume(const struct cmd *cmd)
@@ -372,6 +391,7 @@ int cmd_consume(const struct cmd *cmd)
     struct consume consume = {0};
     int code = consume_read_flags(&consume, cmd);
     if (code != CMD_OK) {
+        cmd_format_free(&consume.format);
         return code;
     }
     sigemptyset(&consume.signals);
@@ -390,6 +410,7 @@ int cmd_consume(const struct cmd *cmd)
         rd_kafka_topic_destroy(consume.handle);
     }
     free(consume.partitions);
+    cmd_format_free(&consume.format);
     client_close(&consume.client);
     return code;
 }

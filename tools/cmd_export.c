@@ -20,7 +20,7 @@
 
 struct log_export {
     struct log_files list;
-    const char *format;
+    struct cmd_format format;
     int64_t partition; /* -1: all. */
     int64_t from, until, left;
     struct cmd_rows rows;
@@ -88,7 +88,7 @@ static void export_record(struct log_export *out, const struct record *read, uin
         .context = &headers,
     };
     if (out->list.cmd->output == CMD_TABLE) {
-        cmd_record_print(&record, out->format);
+        cmd_record_print(&record, &out->format);
     } else {
         cmd_record_row(&record, &out->rows);
     }
@@ -288,13 +288,13 @@ int cmd_log_export(const struct cmd *cmd)
     struct log_export out = {
         .list.cmd = cmd, .partition = -1, .until = INT64_MAX, .left = INT64_MAX};
     const char *topic = cmd->operand_count > 1 ? cmd->operands[1] : NULL;
-    const char *format = cmd_value(cmd, "--format");
-    out.format = format != NULL ? format : CMD_RECORD_FORMAT;
     int code = cmd_number(cmd, "--partition", 0, INT32_MAX, &out.partition);
     code = code == CMD_OK ? cmd_number(cmd, "--from", 0, INT64_MAX, &out.from) : code;
     code = code == CMD_OK ? cmd_number(cmd, "--until", 0, INT64_MAX, &out.until) : code;
     code = code == CMD_OK ? cmd_number(cmd, "--count", 1, INT64_MAX, &out.left) : code;
+    code = code == CMD_OK ? cmd_record_format(&out.format, cmd) : code;
     if (code != CMD_OK) {
+        cmd_format_free(&out.format);
         return code;
     }
     code = log_files_find(&out.list, cmd->operands[0]);
@@ -307,5 +307,6 @@ int cmd_log_export(const struct cmd *cmd)
     }
     code = code == CMD_OK ? export_run(&out, topic) : code;
     log_files_free(&out.list);
+    cmd_format_free(&out.format);
     return code;
 }

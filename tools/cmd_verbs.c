@@ -47,6 +47,9 @@ static const struct cmd_flag produce_flags[] = {
     {"--partition", "-p", "P", "the partition (default: by key, else any)"},
     {"--acks", NULL, "all|1|0", "who must have it before it counts as written (default all)"},
     {"--delimiter", "-D", "TEXT", "what ends a record (default \\n); '' takes stdin as one record"},
+    {"--format", "-f", "FORMAT",
+     "what the input is made of: %k key %v value %p partition %h headers as a=1,b=2 %d or %T time "
+     "in ms, with text between them; " CMD_FORMAT_ESCAPES "; without %v a record is a null"},
     {"--codec", "-z", "none|gzip|snappy|lz4|zstd", "compression (default none)"},
 };
 
@@ -55,6 +58,7 @@ static const struct cmd_flag consume_flags[] = {
     {"--from", NULL, "start|end|OFFSET|-N|@TIME",
      "where to begin; -N: the last N of each partition; " CMD_WHERE_TIME_HELP
      " (default: end; start if --until is given)"},
+    {"--filter", NULL, "TEXT", "only records with TEXT in key or value; if repeated, with all"},
     {"--until", NULL, "end|OFFSET", "end: what is there now; or the first offset not to print"},
     {"--count", "-n", "N", "stop after N records"},
     {"--format", "-f", "FORMAT", CMD_RECORD_FORMAT_HELP},

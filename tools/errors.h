@@ -28,6 +28,10 @@
     X(ERROR_OPERAND, 1004, CMD_USAGE, "an operand is missing or too many",                         \
       "The verb needs a name, a file or a directory that was not given, or was given too much.",   \
       "See the usage line of --help. A name that begins with - goes behind --.")                   \
+    X(ERROR_FORMAT, 1005, CMD_USAGE, "a format of records is wrong",                               \
+      "A % is followed by a letter that stands for no part of a record, or a \\ by one that "      \
+      "stands for no character.",                                                                  \
+      "The message points at the place. %% is a percent sign, \\\\ a backslash; see --help.")      \
     X(ERROR_LATER, 1006, CMD_FAILED, "not in this release",                                        \
       "The words are known, but what they ask for is not built yet.",                              \
       "See \"What does not work yet\" in README.md for what to do instead.")                       \
@@ -147,6 +151,9 @@
     X(ERROR_PARTLY, 1407, CMD_PARTLY, "done for a part only",                                      \
       "Some records, or some partitions, were done, and some were not.",                           \
       "The message counts them. What succeeded needs no second time.")                             \
+    X(ERROR_RECORD, 1408, CMD_USAGE, "the input does not have the form of --format",               \
+      "A record of the input lacks what stands between the fields, or a field is no number.",      \
+      "The message counts to the record. What came before it is written.")                         \
     X(ERROR_NOT_DATA, 1501, CMD_NOT_FOUND, "not a data directory of floe",                         \
       "The directory has no topics/ in it.",                                                       \
       "Give the directory that data.dir names; floe config show tells.")                           \
