@@ -22,6 +22,16 @@ int cmd_fail(const struct cmd *cmd, int code, const char *format, ...)
     const struct error_kind *kind = errors_kind(code);
     char text[ERROR_TEXT_BYTES], name[CMD_NAME_BYTES];
     va_list arguments;
+    if (cmd != NULL && cmd->said != NULL) {
+        va_start(arguments, format);
+        int size = vsnprintf(cmd->said, cmd->said_size, format, arguments);
+        va_end(arguments);
+        if (kind != NULL && size >= 0 && (size_t)size < cmd->said_size) {
+            (void)snprintf(cmd->said + size, cmd->said_size - (size_t)size, " [%s]",
+                           errors_text(kind->number, text));
+        }
+        return errors_exit(code);
+    }
     (void)fflush(stdout);
     if (cmd != NULL) {
         fprintf(stderr, "%s", cmd_verb_name(cmd->verb, name));

@@ -65,6 +65,8 @@ struct cmd {
     struct cmd_given given[CMD_WORDS_MAX];
     uint32_t given_count;
     enum cmd_output output;
+    char *said; /* Not NULL: what cmd_fail() would say goes here, cut to `said_size`. */
+    size_t said_size;
 };
 
 /* Reads the words behind "floe", runs the verb, returns the exit code. */
@@ -139,6 +141,7 @@ int cmd_cluster_rebuild_map(const struct cmd *cmd);
 int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
+int cmd_doctor(const struct cmd *cmd);
 int cmd_explain(const struct cmd *cmd);
 int cmd_completion(const struct cmd *cmd);
 int cmd_man(const struct cmd *cmd);

@@ -89,6 +89,14 @@ static const struct cmd_flag config_flags[] = {
     {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
 };
 
+static const struct cmd_flag doctor_flags[] = {
+    {"--config", "-c", "FILE", "settings file (INI)"},
+    {"--data", NULL, "DIR", "data.dir"},
+    {"--listen", NULL, "URL[,URL]", "listen, such as kafka://127.0.0.1:9092"},
+    {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
+    {"--from-client", NULL, "HOST", "whether a client on HOST would come in and be told well"},
+};
+
 static const struct cmd_flag man_flags[] = {
     {"--dir", NULL, "DIR", "write every page into this directory, as floe.1, floe-topic.1 ..."},
 };
@@ -249,6 +257,15 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe config check -c /etc/floe/floe.ini\n"
                  "  floe config check --set segment.bytes=64MiB\n"
                  "  FLOE_IO_ENGINE=posix floe config check\n"},
+    {.noun = "doctor",
+     FLAGS(doctor_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_doctor,
+     .sentence = "look for what stands in the way of a server or its clients; changes nothing",
+     .examples = "  floe doctor\n"
+                 "  floe doctor -c /etc/floe/floe.ini -o json\n"
+                 "  floe doctor -b broker-1:9092\n"},
     {.noun = "explain",
      OPERANDS("[CODE]", 0, 1),
      .rows = true,

@@ -188,6 +188,9 @@
     X(ERROR_REBUILD, 1511, CMD_FAILED, "the new map cannot be made",                               \
       "A step of it failed, for the reason in the message; the old map is kept.",                  \
       "Mend the reason and run the same command again: it begins anew.")                           \
+    X(ERROR_DOCTOR, 1601, CMD_FAILED, "floe doctor found what does not work",                      \
+      "At least one check failed; a server or its clients would fail there.",                      \
+      "Follow the remedy beside each row that says fail.")                                         \
     X(ERROR_OTHER, 1901, CMD_FAILED, "failed",                                                     \
       "What was asked for was not done, for the reason in the message.",                           \
       "Mend the reason and try again.")                                                            \
