@@ -76,13 +76,47 @@ int client_exit(rd_kafka_resp_err_t err)
     return err == RD_KAFKA_RESP_ERR_NO_ERROR ? CMD_OK : errors_exit(client_kind(err));
 }
 
-/* Runs in rd_kafka_poll(), on our thread. */
+int client_check_brokers(const struct cmd *cmd, const char *brokers)
+{
+    if (brokers[0] == '\0') {
+        return cmd_fail(cmd, ERROR_VALUE, "-b is empty: give HOST:PORT");
+    }
+    if (strstr(brokers, "://") != NULL) {
+        return cmd_fail(cmd, ERROR_VALUE, "-b %s: write it as HOST:PORT, without a protocol",
+                        brokers);
+    }
+    for (const char *at = brokers; *at != '\0';) {
+        char port[8] = "9092";
+        int64_t number = 0;
+        size_t size = strcspn(at, ",");
+        const char *colon = memrchr(at, ':', size), *bracket = memrchr(at, ']', size);
+        if (colon != NULL && (bracket == NULL || bracket < colon)) {
+            (void)snprintf(port, sizeof(port), "%.*s", (int)((size_t)(at - colon) + size) - 1,
+                           colon + 1);
+        }
+        if (size == 0 || colon == at || !cmd_parse_number(port, &number) || number < 1 ||
+            number > UINT16_MAX) {
+            return cmd_fail(cmd, ERROR_VALUE, "-b %s: give HOST:PORT, with a port from 1 to %d",
+                            brokers, UINT16_MAX);
+        }
+        at += size + (at[size] == ',');
+    }
+    return CMD_OK;
+}
+
+/* Runs in rd_kafka_poll(), on our thread; what librdkafka says around the reason is left out. */
 static void client_hears_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct client *client = opaque;
     (void)rk;
     if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        const char *bootstrap = strstr(reason, "/bootstrap: ");
+        reason = bootstrap != NULL ? bootstrap + strlen("/bootstrap: ") : reason;
         (void)snprintf(client->reason, sizeof(client->reason), "%s", reason);
+        char *after = strstr(client->reason, " (after ");
+        if (after != NULL) {
+            *after = '\0';
+        }
     }
 }
 
@@ -121,11 +155,12 @@ int client_open(struct client *client, const struct cmd *cmd, const struct clien
     char text[512];
     const char *brokers = cmd_value(cmd, "--broker");
     *client = (struct client){.cmd = cmd, .brokers = brokers != NULL ? brokers : "localhost:9092"};
-    if (client->brokers[0] == '\0') {
-        return cmd_fail(cmd, ERROR_VALUE, "-b is empty: give HOST:PORT");
+    int code = client_check_brokers(cmd, client->brokers);
+    if (code != CMD_OK) {
+        return code;
     }
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    int code = client_configure(client, conf, options);
+    code = client_configure(client, conf, options);
     if (code != CMD_OK) {
         rd_kafka_conf_destroy(conf);
         return code;
@@ -164,8 +199,15 @@ int client_fail(struct client *client, rd_kafka_resp_err_t err, const char *what
                         what, client->brokers, client->reason);
     }
     const char *advice = unavailable ? ". Try again later" : "";
-    return cmd_fail(client->cmd, error, "%s: %s%s", what,
-                    detail != NULL ? detail : rd_kafka_err2str(err), advice);
+    const char *words = rd_kafka_err2str(err);
+    if (detail == NULL || strcmp(detail, words) == 0) {
+        detail = err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                     ? "it does not exist; floe topic list names what does"
+                 : err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION
+                     ? "a name is 1 to 249 of A-Z a-z 0-9 . _ -, and not . or .."
+                     : words;
+    }
+    return cmd_fail(client->cmd, error, "%s: %s%s", what, detail, advice);
 }
 
 /* Whether the answer is worth another look: the topic is being made. */

@@ -157,21 +157,6 @@ static void complete_operand(const struct complete *complete)
     complete_kind(complete, kind, strcspn(kind, " ]"));
 }
 
-static const struct cmd_flag *complete_find(const struct complete *complete, const char *word,
-                                            size_t size)
-{
-    const struct cmd_flag *flags[CMD_NAMES_MAX];
-    uint32_t count = cmd_verb_flags(complete->cmd.verb, flags);
-    for (uint32_t i = 0; i < count; i++) {
-        const char *letter = flags[i]->letter;
-        if ((strlen(flags[i]->name) == size && memcmp(flags[i]->name, word, size) == 0) ||
-            (letter != NULL && strlen(letter) == size && memcmp(letter, word, size) == 0)) {
-            return flags[i];
-        }
-    }
-    return NULL;
-}
-
 /* Behind a verb. `argv` has at least the unfinished word, at its end. */
 static void complete_behind(struct complete *complete, int argc, char **argv)
 {
@@ -184,7 +169,7 @@ static void complete_behind(struct complete *complete, int argc, char **argv)
         const char *equals = strchr(word, '=');
         size_t size = equals != NULL ? (size_t)(equals - word) : strlen(word);
         const struct cmd_flag *flag =
-            flags_end || open != NULL ? NULL : complete_find(complete, word, size);
+            flags_end || open != NULL ? NULL : cmd_verb_flag(cmd->verb, word, size);
         if (open != NULL || flag != NULL) {
             const char *value = flag == NULL ? word : equals != NULL ? equals + 1 : "";
             flag = flag == NULL ? open : flag;
@@ -199,8 +184,9 @@ static void complete_behind(struct complete *complete, int argc, char **argv)
         }
     }
     const char *equals = strchr(last, '=');
-    const struct cmd_flag *flag =
-        equals == NULL || flags_end ? NULL : complete_find(complete, last, (size_t)(equals - last));
+    const struct cmd_flag *flag = equals == NULL || flags_end
+                                      ? NULL
+                                      : cmd_verb_flag(cmd->verb, last, (size_t)(equals - last));
     if (open != NULL) {
         complete_value(complete, open, last);
     } else if (flag != NULL && flag->value != NULL) {

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     CONSUME_QUERY_MS = 10000,
@@ -291,9 +292,22 @@ static bool consume_interrupted(const struct consume *consume)
     return sigtimedwait(&consume->signals, NULL, &now) > 0;
 }
 
+/* Somebody who sees nothing happen may not know that this is right. */
+static void consume_hint(const struct consume *consume)
+{
+    const struct cmd *cmd = consume->client.cmd;
+    if (isatty(STDERR_FILENO) == 1 && cmd_value(cmd, "--from") == NULL &&
+        cmd_value(cmd, "--until") == NULL) {
+        (void)fputs(
+            "waiting for new records; --from start prints those that are there, Ctrl-C ends\n",
+            stderr);
+    }
+}
+
 static int consume_loop(struct consume *consume)
 {
     int code = CMD_OK;
+    consume_hint(consume);
     for (uint64_t taken = 1; code == CMD_OK && consume->reading > 0 && consume->left > 0; taken++) {
         rd_kafka_message_t *message = rd_kafka_consume_queue(consume->queue, 0);
         bool waited = message == NULL;

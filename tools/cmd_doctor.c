@@ -3,6 +3,7 @@
  *
  *     settings -> machine -> disk -> network        a row each; 1 if one of them fails
  */
+#include "tools/cmd_client.h"
 #include "tools/doctor.h"
 #include "tools/errors.h"
 
@@ -55,6 +56,10 @@ int cmd_doctor(const struct cmd *cmd)
 {
     static const char *const columns[] = {"check", "result", "found", "remedy"};
     struct doctor doctor = {.cmd = cmd};
+    const char *broker = cmd_value(cmd, "--broker");
+    if (broker != NULL && client_check_brokers(cmd, broker) != CMD_OK) {
+        return CMD_USAGE;
+    }
     cmd_rows_begin(&doctor.rows, cmd, columns, ARRAY_COUNT(columns));
     doctor_check_settings(&doctor);
     if (doctor.settings.config != NULL) {

@@ -35,6 +35,20 @@ uint32_t cmd_verb_flags(const struct cmd_verb *verb, const struct cmd_flag *flag
     return count;
 }
 
+const struct cmd_flag *cmd_verb_flag(const struct cmd_verb *verb, const char *word, size_t size)
+{
+    const struct cmd_flag *flags[CMD_NAMES_MAX];
+    uint32_t count = cmd_verb_flags(verb, flags);
+    for (uint32_t i = 0; i < count; i++) {
+        const char *letter = flags[i]->letter;
+        if ((strlen(flags[i]->name) == size && memcmp(flags[i]->name, word, size) == 0) ||
+            (letter != NULL && strlen(letter) == size && memcmp(letter, word, size) == 0)) {
+            return flags[i];
+        }
+    }
+    return NULL;
+}
+
 bool cmd_noun_known(const char *noun)
 {
     for (uint32_t i = 0; i < cmd_verb_count; i++) {

@@ -292,6 +292,15 @@ int cmd_man(const struct cmd *cmd)
         return cmd_fail(cmd, ERROR_OPERAND,
                         "%s: there is no such page; floe --help names the verbs", noun);
     }
+    int used;
+    if (cmd->operand_count > 1) {
+        char *words[2] = {(char *)(uintptr_t)noun, (char *)(uintptr_t)cmd->operands[1]};
+        const struct cmd_verb *verb = cmd_verb_of(2, words, &used);
+        if (verb == NULL || verb->verb == NULL) {
+            return cmd_fail(cmd, ERROR_OPERAND, "%s %s: there is no such verb; see floe %s --help",
+                            noun, cmd->operands[1], noun);
+        }
+    }
     if (dir != NULL && noun != NULL) {
         return cmd_fail(cmd, ERROR_FLAG, "--dir writes all pages: leave %s out", noun);
     }

@@ -429,6 +429,9 @@ static int produce_run(struct produce *produce)
     if (cmd->operand_count > 1) {
         code = produce_files(produce);
     } else {
+        if (isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1) {
+            (void)fputs("a record per line; Ctrl-D ends\n", stderr);
+        }
         code = produce_stream(produce, STDIN_FILENO, "standard input", produce->delimiter,
                               produce->delimiter_size);
     }
@@ -446,9 +449,6 @@ int cmd_produce(const struct cmd *cmd)
     int64_t partition = RD_KAFKA_PARTITION_UA;
     acks = acks != NULL ? acks : "all";
     codec = codec != NULL ? codec : "none";
-    if (strcmp(acks, "all") != 0 && strcmp(acks, "1") != 0 && strcmp(acks, "0") != 0) {
-        return cmd_fail(cmd, ERROR_VALUE, "--acks %s: give all, 1 or 0", acks);
-    }
     int code = cmd_number(cmd, "--partition", 0, INT32_MAX, &partition);
     if (code != CMD_OK) {
         return code;

@@ -282,7 +282,7 @@ const struct cmd_verb cmd_verbs[] = {
                  "  floe completion zsh > ~/.zfunc/_floe\n"
                  "  floe completion fish > ~/.config/fish/completions/floe.fish\n"},
     {.noun = "man",
-     OPERANDS("[NOUN]", 0, 1),
+     OPERANDS("[NOUN [VERB]]", 0, 2),
      FLAGS(man_flags),
      .run = cmd_man,
      .sentence = "print a manual page, or write all of them",

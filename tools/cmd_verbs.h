@@ -21,6 +21,9 @@ const char *cmd_verb_name(const struct cmd_verb *verb, char name[CMD_NAME_BYTES]
 /* The flags of a verb, the shared ones behind its own; how many. */
 uint32_t cmd_verb_flags(const struct cmd_verb *verb, const struct cmd_flag *flags[CMD_NAMES_MAX]);
 
+/* The flag that the first `size` bytes of a word name; NULL: the verb has none. */
+const struct cmd_flag *cmd_verb_flag(const struct cmd_verb *verb, const char *word, size_t size);
+
 /* Whether the table has `noun`, and verbs below it. */
 bool cmd_noun_known(const char *noun);
 bool cmd_noun_grouped(const char *noun);

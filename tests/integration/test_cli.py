@@ -136,6 +136,55 @@ def test_usage_errors(world):
         ends(done, 2, hint)
 
 
+def test_wrong_words_are_told_what_would_be_right(world):
+    for words, hint in ((("list",), b'"topic list"'), (("create", "topic", "t"), b'"topic create"'),
+                        (("show",), b'"config show"'), (("hepl",), b'"help"'), (("--hepl",), b'"--help"'),
+                        (("-x",), b"behind a verb"), (("topic",), b"create, list, describe"),
+                        (("topic", "nothing"), b"topic has create"), (("topic", "--all"), b"topic has create"),
+                        (("topic", "create", "a", "b"), b"floe topic create NAME"),
+                        (("topic", "list", "x"), b"takes none"),
+                        (("produce",), b"TOPIC is missing: floe produce TOPIC [FILE]..."),
+                        (("topic", "create", "t", "--config", "-b", "x:1"), b"--config=-b"),
+                        (("produce", "t", "-D"), b"-D TEXT"), (("produce", "t", "--acks="), b"all, 1 or 0"),
+                        (("produce", "t", "-z", "LZ4"), b"lz4 or zstd"),
+                        (("produce", "t", "-z", "lz"), b"lz4 or zstd"),
+                        (("topic", "list", "-b", ""), b"-b is empty"),
+                        (("topic", "list", "-b", "kafka://x:1"), b"without a protocol"),
+                        (("topic", "list", "-b", "x:99999"), b"1 to 65535"),
+                        (("topic", "list", "-b", "x:0"), b"1 to 65535"),
+                        (("topic", "list", "-b", "x:port"), b"1 to 65535"),
+                        (("topic", "list", "-b", ":9092"), b"HOST:PORT"),
+                        (("topic", "list", "-b", "x:1,,y:2"), b"HOST:PORT"),
+                        (("doctor", "-b", "x:y"), b"HOST:PORT"), (("man", "topic", "lst"), b"no such verb")):
+        ends(world.floe(*words), 2, hint)
+
+
+def test_a_flag_may_be_a_value_behind_an_equals_sign(world):
+    server = world.server()
+    at = ("-b", server.address)
+    ends(world.floe("produce", "t", "--key=-b", "--delimiter=-p", *at, input=b"x-py"), 0)
+    equal(ends(world.floe("consume", "t", "--until", "end", "-f", "%k %v;", *at), 0), b"-b x;-b y;")
+
+
+def test_brokers_may_be_several_or_lack_their_port(world):
+    server = world.server()
+    for brokers in (f"127.0.0.1:1,{server.address}", f"{server.address},", f"[::1]:1,{server.address}"):
+        ends(world.floe("topic", "list", "-b", brokers), 0)
+    ends(world.floe("topic", "list", "-b", "floe.invalid"), 5, b"floe.invalid:9092")
+
+
+def test_topics_that_cannot_be_are_told_why(world):
+    server = world.server(settings={"topic.auto.create": "false"})
+    at = ("-b", server.address)
+    for words, code, hint in ((("topic", "describe", "a b"), 1, b"249"), (("consume", "a/b"), 1, b"249"),
+                              (("topic", "delete", "nope"), 3, b"floe topic list")):
+        done = world.floe(*words, *at)
+        ends(done, code, hint)
+        check(b"Broker:" not in done.stderr, done.stderr)
+    done = world.floe("topic", "list", "-b", "127.0.0.1:1")
+    check(b"bootstrap" not in done.stderr and b"state CONNECT" not in done.stderr, done.stderr)
+
+
 def test_help_of_every_verb(world):
     for verb in ("serve", "topic create", "topic list", "topic describe", "topic delete", "produce",
                  "consume", "config show", "config check", "version"):

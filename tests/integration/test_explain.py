@@ -76,7 +76,7 @@ def test_what_fails_prints_its_code(world):
             ("1203", ("config", "check", "--set", "cpu.cores=9000")),
             ("1211", ("cluster", "rebuild-map", world.data, "--write")),
             ("1301", ("topic", "list", "-b", "127.0.0.1:1")),
-            ("1304", ("produce", "t", "-z", "zip", *at)),
+            ("1003", ("produce", "t", "-z", "zip", *at)),
             ("1401", ("consume", "nope", *at)), ("1402", ("consume", "t", "-p", "1", *at)),
             ("1403", ("topic", "create", "t", *at)), ("1404", ("topic", "create", "a b", *at)),
             ("1404", ("topic", "create", "u", "--rf", "3", *at)),
