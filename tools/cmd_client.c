@@ -109,6 +109,7 @@ static void client_hears_error(rd_kafka_t *rk, int err, const char *reason, void
 {
     struct client *client = opaque;
     (void)rk;
+    client->down = client->down || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
     if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         const char *bootstrap = strstr(reason, "/bootstrap: ");
         reason = bootstrap != NULL ? bootstrap + strlen("/bootstrap: ") : reason;

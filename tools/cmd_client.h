@@ -23,6 +23,7 @@ struct client {
     const struct cmd *cmd;
     rd_kafka_t *rk;
     const char *brokers;
+    bool down;                        /* No server was reached, since it was set to false. */
     char reason[CLIENT_REASON_BYTES]; /* Of the last connection error; empty: none yet. */
 };
 

@@ -43,7 +43,7 @@ struct consume {
     uint32_t partition_count, reading;
     struct cmd_where where;
     int64_t until; /* First offset not to print; INT64_MAX: none. */
-    bool until_end;
+    bool until_end, told_down;
     int64_t left; /* Records to print. */
     struct cmd_rows rows;
     sigset_t signals;
@@ -270,6 +270,13 @@ static int consume_take(struct consume *consume, rd_kafka_message_t *message)
         if (code == CMD_UNAVAILABLE) {
             return CMD_OK; /* librdkafka goes on by itself when the server is back. */
         }
+        if (partition != NULL && (message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE ||
+                                  message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)) {
+            return cmd_fail(consume->client.cmd, ERROR_OFFSET,
+                            "%s: there is no offset %" PRId64
+                            "; floe topic describe %s shows the first and the next one",
+                            what, partition->from, consume->topic);
+        }
         return client_fail(&consume->client, message->err, what, rd_kafka_message_errstr(message));
     }
     if (partition == NULL || partition->done) {
@@ -304,6 +311,20 @@ static void consume_hint(const struct consume *consume)
     }
 }
 
+/* Once for each time that the server goes away; it is waited for. */
+static void consume_say_down(struct consume *consume, bool heard)
+{
+    struct client *client = &consume->client;
+    if (client->down && !consume->told_down) {
+        (void)cmd_fail(client->cmd, CMD_OK, "%s does not answer any more; waiting for it",
+                       client->brokers);
+        consume->told_down = true;
+    } else if (heard) {
+        client->down = false;
+        consume->told_down = false;
+    }
+}
+
 static int consume_loop(struct consume *consume)
 {
     int code = CMD_OK;
@@ -318,6 +339,7 @@ static int consume_loop(struct consume *consume)
             }
             message = rd_kafka_consume_queue(consume->queue, CONSUME_POLL_MS);
             (void)rd_kafka_poll(consume->client.rk, 0);
+            consume_say_down(consume, message != NULL);
         }
         if ((waited || taken % CONSUME_SIGNAL_RECORDS == 0) && consume_interrupted(consume)) {
             code = CMD_INTERRUPTED;

@@ -252,6 +252,7 @@ const struct cmd_verb cmd_verbs[] = {
     {.noun = "config",
      .verb = "check",
      FLAGS(config_flags),
+     .rows = true,
      .run = cmd_config_check,
      .sentence = "check settings as serve on this machine would; touches no data",
      .examples = "  floe config check -c /etc/floe/floe.ini\n"

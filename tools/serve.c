@@ -16,11 +16,11 @@
 #include "tools/descriptors.h"
 #include "tools/errors.h"
 #include "tools/node.h"
+#include "tools/serve_dev.h"
 #include "tools/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -76,10 +76,7 @@ static bool serve_choose_data(struct serve *serve)
     const char *dir = config_text(serve->settings.config, "data.dir");
     bool given = config_source(serve->settings.config, "data.dir") != CONFIG_FROM_DEFAULT;
     if (!given && serve->dev) {
-        const char *tmp = getenv("TMPDIR");
-        snprintf(serve->data_dir, sizeof(serve->data_dir), "%s/floe-dev-XXXXXX",
-                 tmp != NULL ? tmp : "/tmp");
-        if (mkdtemp(serve->data_dir) == NULL) {
+        if (!serve_dev_make_directory(serve->data_dir, sizeof(serve->data_dir))) {
             (void)cmd_fail(serve->cmd, errors_of_path(errno),
                            "cannot make a temporary directory %s: %s", serve->data_dir,
                            strerror(errno));
@@ -437,6 +434,7 @@ static void serve_say_ready(const struct serve *serve)
     if (serve->dev) {
         fprintf(stderr, "data in %s%s\n", serve->data_dir,
                 serve->data_temporary ? " (temporary: removed at a clean stop)" : "");
+        serve_dev_say_first_steps(node_listening(serve->node, 0)->address.port);
     }
 }
 
@@ -471,14 +469,6 @@ static void serve_dump(struct serve *serve)
         reactor_post(serve->reactors[i], &dump.done, OK);
         serve_wait(serve);
     }
-}
-
-static int serve_remove_entry(const char *path, const struct stat *stat, int type, struct FTW *walk)
-{
-    (void)stat;
-    (void)type;
-    (void)walk;
-    return remove(path);
 }
 
 static void serve_until_ending(struct serve *serve)
@@ -556,7 +546,7 @@ static int serve_with(struct serve *serve)
     node_destroy(serve->node);
     sem_destroy(&serve->event);
     if (serve->data_temporary) {
-        (void)nftw(serve->data_dir, serve_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        serve_dev_remove_directory(serve->data_dir);
     }
     return code;
 }

@@ -1,6 +1,7 @@
 """floe's own verbs against its own server: what they print and the codes they end with."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -217,6 +218,41 @@ def test_config_show_names_the_source(world):
 def test_version(world):
     check(ends(world.floe("version"), 0).startswith(b"floe "), "floe version")
     check("version" in json.loads(ends(world.floe("version", "-o", "json"), 0))["rows"][0], "json")
+
+
+def test_config_check_counts_as_json(world):
+    out = ends(world.floe("config", "check", "--set", "cpu.cores=1", "-o", "json"), 0)
+    row, = json.loads(out)["rows"]
+    equal(row["given"], 1)
+    check(row["defaults"] > 10, row)
+
+
+def test_a_server_for_trying_out_says_what_to_try(world):
+    server = world.server("--dev")
+    deadline = time.monotonic() + 60
+    while "topic usage" not in server.text and time.monotonic() < deadline:
+        time.sleep(0.02)  # The lines behind "floe ready".
+    steps = re.findall(r"(?:^try:|^     ) (.*floe .*)$", server.text, re.M)
+    equal(len(steps), 3, server.text)
+    for step, wanted in zip(steps, (b"", b"hello\n", b"greetings")):
+        done = subprocess.run(step.replace("floe ", world.client + " "), shell=True, capture_output=True,
+                              timeout=60, check=True)
+        check(wanted in done.stdout and done.stderr == b"", done)
+
+
+def test_consume_waits_for_a_server_that_comes_back(world):
+    server = world.server()
+    ends(world.floe("produce", "t", "-b", server.address, input=b"one\n"), 0)
+    with subprocess.Popen([world.client, "consume", "t", "--from", "start", "-n", "2", "-b", server.address],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        equal(process.stdout.readline(), b"one\n")
+        server.kill()
+        said = process.stderr.readline()
+        check(b"waiting for it" in said and b"FLOE-" not in said, said)
+        again = world.server(port=server.port)
+        ends(world.floe("produce", "t", "-b", again.address, input=b"two\n"), 0)
+        equal(process.stdout.readline(), b"two\n")
+        equal(process.wait(60), 0)
 
 
 def test_a_closed_pipe_ends_consume(world):

@@ -138,6 +138,7 @@ def test_consume_begins_and_ends_where_it_is_told(world):
     equal(consume("--from", "@2020-01-01T00:00:00.5+02:00", "--until", "end"), whole)
     equal(consume("--from", "@-1h", "--until", "end"), whole)
     equal(consume("--from", "1", "--until", "5", code=1), [])  # Was trimmed.
+    check(b"there is no offset 1;" in world.floe("consume", "t", "--from", "1", *at).stderr, "no offset")
     equal(consume("--from", "11", "--until", "20", code=1), [])  # Was never written.
     for words in (("--from", "later"), ("--from", "@noon"), ("--from", "@2026-02-30"), ("--until", "-1"),
                   ("--until", "@-1h"), ("--until", "start"), ("-n", "0"), ("-n", "-1"), ("-p", "-1")):
