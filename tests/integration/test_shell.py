@@ -34,7 +34,7 @@ def bash(world, line):
     """The same by the script, as bash would call it."""
     script = ('source <("$0" completion bash); COMP_LINE="$1" COMP_POINT=${#1}; read -ra COMP_WORDS <<<"$1"; '
               '_floe "$0"; printf "%s\\n" "${COMPREPLY[@]}"')
-    done = subprocess.run(["bash", "--norc", "-c", script, world.binary, line], capture_output=True,
+    done = subprocess.run(["bash", "--norc", "-c", script, world.client, line], capture_output=True,
                           timeout=60, check=True, cwd=world.dir)
     equal(done.stderr, b"")
     return done.stdout.decode().split("\n")[:-1]
@@ -125,7 +125,7 @@ def test_a_tab_in_bash_completes(world):
     need("bash")
     bin_dir = os.path.join(world.dir, "bin")
     os.mkdir(bin_dir)
-    os.symlink(world.binary, os.path.join(bin_dir, "floe"))
+    os.symlink(world.client, os.path.join(bin_dir, "floe"))
     env = {**os.environ, "PATH": bin_dir + ":" + os.environ["PATH"], "PS1": "$ ", "TERM": "dumb",
            "INPUTRC": "/dev/null"}
     master, slave = pty.openpty()
@@ -162,7 +162,7 @@ def test_zsh_and_fish_take_their_scripts(world):
     if "fish" in found:
         bin_dir = os.path.join(world.dir, "bin")
         os.mkdir(bin_dir)
-        os.symlink(world.binary, os.path.join(bin_dir, "floe"))
+        os.symlink(world.client, os.path.join(bin_dir, "floe"))
         done = subprocess.run(
             ["fish", "--no-config", "-c", f"source {world.dir}/script.fish; complete -C 'floe topic cr'"],
             capture_output=True, timeout=60, check=False,
