@@ -123,22 +123,32 @@ def test_bash_takes_the_script(world):
 
 def test_a_tab_in_bash_completes(world):
     need("bash")
+    tab(world, ["bash", "--norc", "--noprofile", "-i"], "source <(floe completion bash)")
+
+
+def test_a_tab_in_zsh_completes(world):
+    need("zsh")
+    tab(world, ["zsh", "-f", "-i"], "autoload -U compinit; compinit -u -D; source <(floe completion zsh)")
+
+
+def tab(world, shell_words, setup):
+    """A terminal, a shell in it, and somebody who presses tab."""
     bin_dir = os.path.join(world.dir, "bin")
     os.mkdir(bin_dir)
     os.symlink(world.client, os.path.join(bin_dir, "floe"))
     env = {**os.environ, "PATH": bin_dir + ":" + os.environ["PATH"], "PS1": "$ ", "TERM": "dumb",
-           "INPUTRC": "/dev/null"}
+           "INPUTRC": "/dev/null", "ZDOTDIR": world.dir}
     master, slave = pty.openpty()
-    with subprocess.Popen(["bash", "--norc", "--noprofile", "-i"], stdin=slave, stdout=slave,
-                          stderr=slave, env=env, start_new_session=True) as shell:
+    with subprocess.Popen(shell_words, stdin=slave, stdout=slave, stderr=slave, env=env,
+                          start_new_session=True) as shell:
         os.close(slave)
-        os.write(master, b"source <(floe completion bash); echo read''y\n")
-        read_until(master, b"ready")
-        os.write(master, b"floe conf\tche\t--set cpu.sm\tfalse\n")
-        text = read_until(master, b"settings given")
-        check(b"ok: 1 settings given" in text, text)
-        os.write(master, b"exit\n")
-        shell.wait(30)
+        try:
+            os.write(master, setup.encode() + b"; echo read''y\n")
+            read_until(master, b"ready")
+            os.write(master, b"floe conf\tche\t--set cpu.sm\tfalse\n")
+            read_until(master, b"ok: 1 settings given")
+        finally:
+            shell.kill()
     os.close(master)
 
 
