@@ -1,5 +1,6 @@
 /* Administration requests of the topic verbs, by librdkafka: asked, awaited, judged. */
 #include "tools/cmd_admin.h"
+#include "tools/errors.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +45,7 @@ int admin_judge(struct admin *admin, const rd_kafka_topic_result_t *const *topic
     const struct cmd *cmd = admin->client.cmd;
     char sentence[400];
     if (count != 1) {
-        return cmd_fail(cmd, CMD_FAILED, "the server answered for %zu topics instead of one",
+        return cmd_fail(cmd, ERROR_REFUSED, "the server answered for %zu topics instead of one",
                         count);
     }
     rd_kafka_resp_err_t err = rd_kafka_topic_result_error(topics[0]);
@@ -94,7 +95,7 @@ int admin_read_config(const struct cmd *cmd, const char *pair, char key[ADMIN_KE
 {
     const char *equals = strchr(pair, '=');
     if (equals == NULL || equals == pair || equals - pair >= ADMIN_KEY_BYTES) {
-        return cmd_fail(cmd, CMD_USAGE, "--config %s: write it as key=value", pair);
+        return cmd_fail(cmd, ERROR_VALUE, "--config %s: write it as key=value", pair);
     }
     (void)snprintf(key, ADMIN_KEY_BYTES, "%.*s", (int)(equals - pair), pair);
     *value = equals + 1;
@@ -152,7 +153,7 @@ int admin_judge_resource(struct client *client, const rd_kafka_ConfigResource_t 
     const struct cmd *cmd = client->cmd;
     char sentence[400];
     if (count != 1) {
-        return cmd_fail(cmd, CMD_FAILED, "the server answered for %zu topics instead of one",
+        return cmd_fail(cmd, ERROR_REFUSED, "the server answered for %zu topics instead of one",
                         count);
     }
     rd_kafka_resp_err_t err = rd_kafka_ConfigResource_error(resources[0]);

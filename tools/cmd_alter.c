@@ -6,6 +6,7 @@
  */
 #include "core/limits.h"
 #include "tools/cmd_admin.h"
+#include "tools/errors.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,11 +30,11 @@ static int alter_read_flags(struct alter *alter)
         return code;
     }
     if (cmd_value(cmd, "--rf") != NULL) {
-        return cmd_fail(cmd, CMD_FAILED,
+        return cmd_fail(cmd, ERROR_LATER,
                         "--rf is not available yet: it comes with more than one node");
     }
     if (alter->partitions < 0 && alter->pair_count == 0 && alter->deleted_count == 0) {
-        return cmd_fail(cmd, CMD_USAGE,
+        return cmd_fail(cmd, ERROR_FLAG,
                         "nothing to change: give --partitions N, --config KEY=VALUE or "
                         "--delete-config KEY");
     }
@@ -43,7 +44,7 @@ static int alter_read_flags(struct alter *alter)
         code = admin_read_config(cmd, alter->pairs[i], key, &value);
         for (uint32_t j = 0; j < alter->deleted_count && code == CMD_OK; j++) {
             if (strcmp(alter->deleted[j], key) == 0) {
-                code = cmd_fail(cmd, CMD_USAGE, "%s is both set and deleted", key);
+                code = cmd_fail(cmd, ERROR_FLAG, "%s is both set and deleted", key);
             }
         }
         if (code != CMD_OK) {
@@ -79,7 +80,7 @@ static int alter_check_deleted(const struct alter *alter, const struct admin_con
             known = strcmp(rd_kafka_ConfigEntry_name(configs->entries[j]), alter->deleted[i]) == 0;
         }
         if (!known) {
-            return cmd_fail(alter->cmd, CMD_FAILED,
+            return cmd_fail(alter->cmd, ERROR_REFUSED,
                             "--delete-config %s: topics have no such config; see floe topic "
                             "describe --configs",
                             alter->deleted[i]);
@@ -108,7 +109,7 @@ static int alter_fill(const struct alter *alter, const struct admin_configs *con
         }
         if (rd_kafka_ConfigResource_set_config(resource, key, value) !=
             RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return cmd_fail(alter->cmd, CMD_USAGE, "--config %s: not accepted", alter->pairs[i]);
+            return cmd_fail(alter->cmd, ERROR_VALUE, "--config %s: not accepted", alter->pairs[i]);
         }
     }
     return CMD_OK;
@@ -155,7 +156,7 @@ static int alter_partitions(struct alter *alter, bool only_look)
     rd_kafka_NewPartitions_t *more = rd_kafka_NewPartitions_new(
         alter->cmd->operands[0], (size_t)alter->partitions, text, sizeof(text));
     if (more == NULL) {
-        return cmd_fail(alter->cmd, CMD_USAGE, "topic \"%s\": %s", alter->cmd->operands[0], text);
+        return cmd_fail(alter->cmd, ERROR_CLIENT, "topic \"%s\": %s", alter->cmd->operands[0], text);
     }
     rd_kafka_AdminOptions_t *options =
         alter_options(alter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, only_look);

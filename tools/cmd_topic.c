@@ -2,6 +2,7 @@
 #include "core/assert.h"
 #include "core/limits.h"
 #include "tools/cmd_admin.h"
+#include "tools/errors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static int topic_set_configs(const struct cmd *cmd, rd_kafka_NewTopic_t *topic)
             return code;
         }
         if (rd_kafka_NewTopic_set_config(topic, key, value) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return cmd_fail(cmd, CMD_USAGE, "--config %s: not accepted", pairs[i]);
+            return cmd_fail(cmd, ERROR_VALUE, "--config %s: not accepted", pairs[i]);
         }
     }
     return CMD_OK;
@@ -58,7 +59,7 @@ int cmd_topic_create(const struct cmd *cmd)
     rd_kafka_NewTopic_t *topic =
         rd_kafka_NewTopic_new(cmd->operands[0], (int)partitions, (int)replicas, text, sizeof(text));
     if (topic == NULL) {
-        return cmd_fail(cmd, CMD_USAGE, "topic \"%s\": %s", cmd->operands[0], text);
+        return cmd_fail(cmd, ERROR_CLIENT, "topic \"%s\": %s", cmd->operands[0], text);
     }
     code = topic_set_configs(cmd, topic);
     if (code == CMD_OK) {
@@ -161,7 +162,7 @@ static int topic_describe_partitions(struct client *client,
             cmd_rows_text(&rows, NULL);
             cmd_rows_text(&rows, NULL);
             cmd_rows_text(&rows, NULL);
-            failed = cmd_fail(cmd, CMD_PARTLY, "offsets of partition %" PRId32 ": %s",
+            failed = cmd_fail(cmd, ERROR_PARTLY, "offsets of partition %" PRId32 ": %s",
                               partition->id, rd_kafka_err2str(err));
         }
     }

@@ -1,6 +1,7 @@
 /* Settings, from words to a plan of cores. */
 #include "tools/settings.h"
 
+#include "tools/errors.h"
 #include "tools/node.h"
 #include "tools/options.h"
 
@@ -16,7 +17,7 @@ static int settings_set(const struct settings *settings, const struct cmd *cmd, 
     char message[CONFIG_MESSAGE_BYTES];
     enum err err = config_set(settings->config, key, value, CONFIG_FROM_FLAG, flag, message);
     if (err != OK) {
-        return cmd_fail(cmd, err == ERR_INVALID ? CMD_USAGE : CMD_FAILED, "%s", message);
+        return cmd_fail(cmd, err == ERR_INVALID ? ERROR_SETTING : ERROR_MEMORY, "%s", message);
     }
     return CMD_OK;
 }
@@ -28,7 +29,7 @@ static int settings_set_pair(const struct settings *settings, const struct cmd *
     char key[SETTINGS_KEY_BYTES];
     const char *equals = strchr(pair, '=');
     if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key)) {
-        return cmd_fail(cmd, CMD_USAGE, "--set %s: write it as key=value", pair);
+        return cmd_fail(cmd, ERROR_SETTING, "--set %s: write it as key=value", pair);
     }
     (void)snprintf(key, sizeof(key), "%.*s", (int)(equals - pair), pair);
     return settings_set(settings, cmd, key, equals + 1, "--set");
@@ -58,7 +59,7 @@ int settings_read(struct settings *settings, const struct cmd *cmd)
 {
     *settings = (struct settings){.config = config_create(options_table, options_count)};
     if (settings->config == NULL) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+        return cmd_fail(cmd, ERROR_MEMORY, "out of memory");
     }
     for (uint32_t i = 0; i < cmd->given_count; i++) {
         int code = settings_take(settings, cmd, &cmd->given[i]);
@@ -73,13 +74,27 @@ int settings_read(struct settings *settings, const struct cmd *cmd)
         err = config_read_environment(settings->config, environ, message);
     }
     if (err != OK) {
-        int code = err == ERR_NOT_FOUND ? CMD_NOT_FOUND
-                   : err == ERR_DENIED  ? CMD_DENIED
-                   : err == ERR_INVALID ? CMD_USAGE
-                                        : CMD_FAILED;
-        return cmd_fail(cmd, code, "%s", message);
+        return cmd_fail(cmd, err == ERR_INVALID ? ERROR_SETTING : errors_of(err), "%s", message);
     }
     return CMD_OK;
+}
+
+void settings_read_boot_id(uint8_t boot_id[16])
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file == NULL) {
+        return;
+    }
+    uint32_t digits = 0;
+    int c;
+    while (digits < 32 && (c = fgetc(file)) != EOF) {
+        int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (value >= 0) {
+            boot_id[digits / 2] = (uint8_t)(boot_id[digits / 2] << 4 | value);
+            digits++;
+        }
+    }
+    fclose(file);
 }
 
 int settings_judge(struct settings *settings, const struct cmd *cmd)
@@ -89,11 +104,11 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
     char cpuset[1024] = "";
     if (net_parse_listen(config_text(config, "listen"), settings->listen, &settings->listen_count,
                          message) != OK) {
-        return cmd_fail(cmd, CMD_USAGE, "%s", message);
+        return cmd_fail(cmd, ERROR_LISTEN, "%s", message);
     }
 #ifndef FLOE_HAS_URING
     if (strcmp(config_text(config, "io.engine"), "uring") == 0) {
-        return cmd_fail(cmd, CMD_USAGE,
+        return cmd_fail(cmd, ERROR_PLAN,
                         "io.engine = uring: this build has none, give auto or posix");
     }
 #endif
@@ -112,7 +127,7 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
     topology_read_machine(&options, cpuset, sizeof(cpuset));
     enum err err = topology_plan(&options, NULL, &settings->plan, message);
     if (err != OK) {
-        return cmd_fail(cmd, err == ERR_INVALID ? CMD_USAGE : CMD_FAILED, "%s", message);
+        return cmd_fail(cmd, err == ERR_INVALID ? ERROR_PLAN : ERROR_OTHER, "%s", message);
     }
     int64_t idle_poll_us = config_number(config, "idle.poll.us");
     if (idle_poll_us > 0) {

@@ -24,6 +24,9 @@ struct settings {
  * after it has said what is wrong. settings_close() in any case. */
 NODISCARD int settings_read(struct settings *settings, const struct cmd *cmd);
 
+/* The kernel's id of this boot; stays as it is where there is none. */
+void settings_read_boot_id(uint8_t boot_id[16]);
+
 /* Fills listen, plan and http. CMD_OK; CMD_USAGE after it has said which value is wrong here; or
  * CMD_FAILED. */
 NODISCARD int settings_judge(struct settings *settings, const struct cmd *cmd);

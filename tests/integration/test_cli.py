@@ -1,6 +1,7 @@
 """floe's own verbs against its own server: what they print and the codes they end with."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -205,6 +206,55 @@ def test_usage_errors(world):
         ends(done, 2, hint)
 
 
+def test_wrong_words_are_told_what_would_be_right(world):
+    for words, hint in ((("list",), b'"topic list"'), (("create", "topic", "t"), b'"topic create"'),
+                        (("show",), b'"config show"'), (("hepl",), b'"help"'), (("--hepl",), b'"--help"'),
+                        (("-x",), b"behind a verb"), (("topic",), b"create, list, describe"),
+                        (("topic", "nothing"), b"topic has create"), (("topic", "--all"), b"topic has create"),
+                        (("topic", "create", "a", "b"), b"floe topic create NAME"),
+                        (("topic", "list", "x"), b"takes none"),
+                        (("produce",), b"TOPIC is missing: floe produce TOPIC [FILE]..."),
+                        (("topic", "create", "t", "--config", "-b", "x:1"), b"--config=-b"),
+                        (("produce", "t", "-D"), b"-D TEXT"), (("produce", "t", "--acks="), b"all, 1 or 0"),
+                        (("produce", "t", "-z", "LZ4"), b"lz4 or zstd"),
+                        (("produce", "t", "-z", "lz"), b"lz4 or zstd"),
+                        (("topic", "list", "-b", ""), b"-b is empty"),
+                        (("topic", "list", "-b", "kafka://x:1"), b"without a protocol"),
+                        (("topic", "list", "-b", "x:99999"), b"1 to 65535"),
+                        (("topic", "list", "-b", "x:0"), b"1 to 65535"),
+                        (("topic", "list", "-b", "x:port"), b"1 to 65535"),
+                        (("topic", "list", "-b", ":9092"), b"HOST:PORT"),
+                        (("topic", "list", "-b", "x:1,,y:2"), b"HOST:PORT"),
+                        (("doctor", "-b", "x:y"), b"HOST:PORT"), (("man", "topic", "lst"), b"no such verb")):
+        ends(world.floe(*words), 2, hint)
+
+
+def test_a_flag_may_be_a_value_behind_an_equals_sign(world):
+    server = world.server()
+    at = ("-b", server.address)
+    ends(world.floe("produce", "t", "--key=-b", "--delimiter=-p", *at, input=b"x-py"), 0)
+    equal(ends(world.floe("consume", "t", "--until", "end", "-f", "%k %v;", *at), 0), b"-b x;-b y;")
+
+
+def test_brokers_may_be_several_or_lack_their_port(world):
+    server = world.server()
+    for brokers in (f"127.0.0.1:1,{server.address}", f"{server.address},", f"[::1]:1,{server.address}"):
+        ends(world.floe("topic", "list", "-b", brokers), 0)
+    ends(world.floe("topic", "list", "-b", "floe.invalid"), 5, b"floe.invalid:9092")
+
+
+def test_topics_that_cannot_be_are_told_why(world):
+    server = world.server(settings={"topic.auto.create": "false"})
+    at = ("-b", server.address)
+    for words, code, hint in ((("topic", "describe", "a b"), 1, b"249"), (("consume", "a/b"), 1, b"249"),
+                              (("topic", "delete", "nope"), 3, b"floe topic list")):
+        done = world.floe(*words, *at)
+        ends(done, code, hint)
+        check(b"Broker:" not in done.stderr, done.stderr)
+    done = world.floe("topic", "list", "-b", "127.0.0.1:1")
+    check(b"bootstrap" not in done.stderr and b"state CONNECT" not in done.stderr, done.stderr)
+
+
 def test_help_of_every_verb(world):
     for verb in ("serve", "topic create", "topic list", "topic describe", "topic alter",
                  "topic delete", "produce",
@@ -238,6 +288,41 @@ def test_config_show_names_the_source(world):
 def test_version(world):
     check(ends(world.floe("version"), 0).startswith(b"floe "), "floe version")
     check("version" in json.loads(ends(world.floe("version", "-o", "json"), 0))["rows"][0], "json")
+
+
+def test_config_check_counts_as_json(world):
+    out = ends(world.floe("config", "check", "--set", "cpu.cores=1", "-o", "json"), 0)
+    row, = json.loads(out)["rows"]
+    equal(row["given"], 1)
+    check(row["defaults"] > 10, row)
+
+
+def test_a_server_for_trying_out_says_what_to_try(world):
+    server = world.server("--dev")
+    deadline = time.monotonic() + 60
+    while "topic usage" not in server.text and time.monotonic() < deadline:
+        time.sleep(0.02)  # The lines behind "floe ready".
+    steps = re.findall(r"(?:^try:|^     ) (.*floe .*)$", server.text, re.M)
+    equal(len(steps), 3, server.text)
+    for step, wanted in zip(steps, (b"", b"hello\n", b"greetings")):
+        done = subprocess.run(step.replace("floe ", world.client + " "), shell=True, capture_output=True,
+                              timeout=60, check=True)
+        check(wanted in done.stdout and done.stderr == b"", done)
+
+
+def test_consume_waits_for_a_server_that_comes_back(world):
+    server = world.server()
+    ends(world.floe("produce", "t", "-b", server.address, input=b"one\n"), 0)
+    with subprocess.Popen([world.client, "consume", "t", "--from", "start", "-n", "2", "-b", server.address],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        equal(process.stdout.readline(), b"one\n")
+        server.kill()
+        said = process.stderr.readline()
+        check(b"waiting for it" in said and b"FLOE-" not in said, said)
+        again = world.server(port=server.port)
+        ends(world.floe("produce", "t", "-b", again.address, input=b"two\n"), 0)
+        equal(process.stdout.readline(), b"two\n")
+        equal(process.wait(60), 0)
 
 
 def test_a_closed_pipe_ends_consume(world):
