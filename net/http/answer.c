@@ -53,6 +53,7 @@ uint16_t http_status(enum err err)
     case OK:
         return 200;
     case ERR_EXISTS:
+    case ERR_STREAM_ID:
         return 409;
     case ERR_NOT_FOUND:
     case ERR_TOPIC_UNKNOWN:

@@ -486,7 +486,7 @@ static void encode_config(struct resp_op *op, struct resp_writer *writer)
     }
 }
 
-static void config_set(struct resp_op *op)
+static void config_change(struct resp_op *op)
 {
     uint64_t value;
     if (op->count != 4 || !resp_argument_is(op, 2, config_table[0].name)) {
@@ -507,7 +507,7 @@ void resp_config(struct resp_op *op)
     if (resp_argument_is(op, 1, "GET") && op->count > 2) {
         resp_answer(op, encode_config);
     } else if (resp_argument_is(op, 1, "SET") && op->count > 3) {
-        config_set(op);
+        config_change(op);
     } else if (resp_argument_is(op, 1, "RESETSTAT") && op->count == 2) {
         op->net->resp.commands = 0;
         op->net->resp.errors = 0;
