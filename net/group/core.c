@@ -156,9 +156,19 @@ void group_delete(struct group *group)
 
 /* --- Time. --- */
 
+static bool group_is_own(const struct group *group)
+{
+    struct bytes prefix = bytes_text(GROUP_OWN_PREFIX);
+    return group->id.size >= prefix.size &&
+           bytes_equal(bytes_of(group->id.data, prefix.size), prefix);
+}
+
 /* When an empty group may go. */
 static uint64_t group_expiry_ms(const struct group *group)
 {
+    if (group_is_own(group)) {
+        return UINT64_MAX;
+    }
     const struct group_options *options = &group->log->core->options;
     uint64_t since_ms = max_u64(group->classic.empty_ms, group->touched_ms);
     return since_ms +

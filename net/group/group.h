@@ -19,6 +19,9 @@ struct net;
 /* Its partitions are the homes of groups. Clients read it as any topic, and never write to it. */
 #define GROUP_TOPIC TOPIC_OF_OFFSETS
 
+/* A group whose name begins so is the server's own: it does not go for being silent. */
+#define GROUP_OWN_PREFIX "__"
+
 enum {
     GROUP_PARTITIONS_MAX = 256,       /* Of that topic. */
     GROUP_OFFSETS_MAX = 100000,       /* Of one group. */

@@ -2,6 +2,7 @@
 #include "net/walrus/walrus.h"
 
 #include "core/assert.h"
+#include "net/group/group.h"
 #include "shard/record.h"
 
 #include <stdarg.h>
@@ -114,6 +115,13 @@ static int32_t walrus_take_partition(struct bytes *name)
     return partition;
 }
 
+/* Named alone or with a partition. */
+static bool walrus_is_internal(struct bytes name)
+{
+    (void)walrus_take_partition(&name);
+    return group_topic_is_internal(name);
+}
+
 bool walrus_find(struct call *call, struct bytes name, struct partition_id *id, enum err *answered)
 {
     name = walrus_trim(name);
@@ -167,6 +175,9 @@ enum err walrus_register(struct call *call, const struct walrus_request *request
     if (map_topic_by_name(log_map(call->net), name) != NULL) {
         return walrus_answer(call, bytes_text("OK"));
     }
+    if (walrus_is_internal(name)) {
+        return walrus_answer_error(call, GROUP_TOPIC " is the server's own; it makes it itself");
+    }
     if (!topic_name_is_allowed(name)) {
         return walrus_answer_error(
             call, "a topic cannot be named so: names are 1 to 249 of [a-zA-Z0-9._-]");
@@ -210,6 +221,9 @@ enum err walrus_put(struct call *call, const struct walrus_request *request)
     };
     if (request->payload.size == 0) {
         return walrus_answer_error(call, "PUT requires a payload");
+    }
+    if (walrus_is_internal(request->topic)) {
+        return walrus_answer_error(call, GROUP_TOPIC " is the server's own; nobody writes to it");
     }
     if (!walrus_find(call, request->topic, &id, &err)) {
         return err;

@@ -3,9 +3,10 @@ import json
 import os
 import socket
 import struct
+import time
 
 import wire
-from fixture import READY, check, consume, equal, lines, produce
+from fixture import READY, check, consume, equal, lines, need_module, produce
 from walrus import Walrus, frame
 
 
@@ -202,3 +203,115 @@ def test_a_port_for_walrus_alone(world):
     with server.connect(5) as connection:
         connection.sendall(wire.request(wire.API_VERSIONS, 0))
         check(b"ERR invalid frame length" in connection.recv(100), "Kafka on a port for Walrus")
+
+
+def test_the_cursor_survives_a_kill(world):
+    server = start(world)
+    with Walrus(server.port) as client:
+        for topic in (b"one", b"two"):
+            client.ask(b"REGISTER " + topic)
+            for n in range(20):
+                client.put(topic, b"%d" % n)
+        equal([client.get(b"one") for _ in range(7)], [b"%d" % n for n in range(7)])
+        equal(client.get(b"two"), b"0")
+    for count in (7, 12):
+        server.kill()
+        server.start()
+        with Walrus(server.port) as client:
+            equal([client.get(b"one") for _ in range(5)], [b"%d" % n for n in range(count, count + 5)])
+    equal(server.stop(), 0, "exit code")
+    server.start()
+    with Walrus(server.port) as client:
+        equal(client.get_all(b"one"), [b"17", b"18", b"19"])
+        equal(client.get_all(b"two"), [b"%d" % n for n in range(1, 20)])
+        equal(client.put(b"one", b"late"), b"OK")
+        equal(client.get(b"one"), b"late")
+
+
+def test_a_kill_under_load_gives_no_record_twice(world):
+    """What a GET answered is passed by; of what it was about to answer one record may be missing."""
+    server = start(world)
+    with Walrus(server.port) as client:
+        client.ask(b"REGISTER logs")
+        client.socket.sendall(b"".join(frame(b"PUT logs %d" % n) for n in range(400)))
+        equal([client.receive() for _ in range(400)], [b"OK"] * 400)
+    got, kills = [], 0
+    while not got or got[-1] != 399:
+        client = Walrus(server.port)
+        client.socket.sendall(frame(b"GET logs") * 60)
+        for _ in range(50):  # The other answers are on their way when it dies.
+            answer = client.receive()
+            if answer == b"EMPTY":
+                break
+            got.append(int(answer[3:]))
+        server.kill()
+        kills += 1
+        rest = b""
+        try:
+            while more := client.socket.recv(65536):
+                rest += more
+        except OSError:
+            pass
+        got += [int(text) for text in whole_payloads(rest)]
+        client.socket.close()
+        if got[-1] == 399 or kills > 20:
+            break
+        server.start()
+    equal(got, sorted(set(got)), "in order, each once")
+    missing = 400 - len(got)
+    check(missing <= kills, f"{missing} of 400 are missing after {kills} kills")
+
+
+def whole_payloads(data):
+    found = []
+    while len(data) >= 4 and len(data) >= 4 + struct.unpack("<I", data[:4])[0]:
+        size = struct.unpack("<I", data[:4])[0]
+        if data[4:7] == b"OK ":
+            found.append(data[7:4 + size])
+        data = data[4 + size:]
+    return found
+
+
+def test_a_topic_of_the_same_name_begins_anew(world):
+    server = start(world)
+    for _ in range(2):
+        with Walrus(server.port) as client:
+            client.ask(b"REGISTER logs")
+            client.put(b"logs", b"first")
+            equal(client.get_all(b"logs"), [b"first"])
+        equal(world.floe("topic", "delete", "logs", "-b", server.address).returncode, 0)
+
+
+def test_the_servers_own_topic_is_not_written(world):
+    server = start(world)
+    with Walrus(server.port) as client:
+        for text in (b"REGISTER __consumer_offsets", b"PUT __consumer_offsets x",
+                     b"PUT __consumer_offsets/0 x"):
+            check(client.ask(text).startswith(b"ERR __consumer_offsets is the server's own"), text)
+        client.ask(b"REGISTER logs")
+        client.put(b"logs", b"x")
+        client.get(b"logs")  # Now it is there.
+        check(client.ask(b"PUT __consumer_offsets/0 x").startswith(b"ERR __consumer"), "when it is")
+
+
+def test_the_cursor_outlives_the_retention_of_offsets(world):
+    confluent = need_module("confluent_kafka")
+    server = start(world, offsets_retention_ms="1s")
+    with Walrus(server.port) as client:
+        client.ask(b"REGISTER logs")
+        for n in range(5):
+            client.put(b"logs", b"%d" % n)
+        equal([client.get(b"logs") for _ in range(3)], [b"0", b"1", b"2"])
+    other = confluent.Consumer({"bootstrap.servers": server.address, "group.id": "other",
+                                "broker.address.family": "v4"})
+    at = confluent.TopicPartition("logs", 0, 4)
+    other.commit(offsets=[at], asynchronous=False)
+    equal(other.committed([at], 30)[0].offset, 4)
+    deadline = time.monotonic() + 60
+    while other.committed([at], 30)[0].offset == 4:
+        check(time.monotonic() < deadline, "another group's offset does not go")
+        time.sleep(0.1)
+    server.kill()
+    server.start()
+    with Walrus(server.port) as client:
+        equal(client.get_all(b"logs"), [b"3", b"4"])
