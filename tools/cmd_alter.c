@@ -156,7 +156,8 @@ static int alter_partitions(struct alter *alter, bool only_look)
     rd_kafka_NewPartitions_t *more = rd_kafka_NewPartitions_new(
         alter->cmd->operands[0], (size_t)alter->partitions, text, sizeof(text));
     if (more == NULL) {
-        return cmd_fail(alter->cmd, ERROR_CLIENT, "topic \"%s\": %s", alter->cmd->operands[0], text);
+        return cmd_fail(alter->cmd, ERROR_CLIENT, "topic \"%s\": %s", alter->cmd->operands[0],
+                        text);
     }
     rd_kafka_AdminOptions_t *options =
         alter_options(alter, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, only_look);
