@@ -148,8 +148,7 @@ const struct cmd_verb cmd_verbs[] = {
                  "table also what it sets",
      .examples = "  floe topic describe orders\n"
                  "  floe topic describe orders --configs\n"
-                 "  floe topic describe orders -o json\n"
-                 "  floe topic describe orders -b broker-1:9092\n"},
+                 "  floe topic describe orders -b broker-1:9092 -o json\n"},
     {.noun = "topic",
      .verb = "alter",
      OPERANDS("NAME", 1, 1),
