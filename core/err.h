@@ -51,7 +51,8 @@
     X(ERR_STORAGE, -68, "the log cannot be written now")                                           \
     X(ERR_EPOCH_UNKNOWN, -69, "leader epoch is newer than this node knows")                        \
     X(ERR_EPOCH_FENCED, -70, "leader epoch is too old")                                            \
-    X(ERR_NOT_READY, -71, "not ready yet, retry")
+    X(ERR_NOT_READY, -71, "not ready yet, retry")                                                  \
+    X(ERR_STREAM_ID, -72, "stream ID is not above the last one")
 
 enum err {
     OK = 0,

@@ -30,6 +30,11 @@ enum { TOPIC_NAME_BYTES_MAX = 249 };
 /* librdkafka refuses more than 100 k partitions of a topic. */
 enum { TOPIC_PARTITIONS_MAX = 10000 };
 
+/* Where groups of consumers are kept; one record of it may be as large as all that the members of a
+ * group bring and get. */
+#define TOPIC_OF_OFFSETS             "__consumer_offsets"
+#define TOPIC_OF_OFFSETS_BATCH_BYTES ((uint32_t)MIB(2))
+
 /* Of all topics together: what one core can serve, so that any number of cores can. */
 enum { PARTITIONS_MAX = 100000 };
 

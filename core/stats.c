@@ -95,6 +95,17 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
     }
 }
 
+uint64_t histogram_count_until(const struct histogram *histogram, uint64_t value)
+{
+    uint32_t last = histogram_bucket(value);
+    uint64_t count = 0;
+    ASSERT(histogram_upper(last) == value);
+    for (uint32_t i = 0; i <= last; i++) {
+        count += histogram->buckets[i];
+    }
+    return count;
+}
+
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile)
 {
     ASSERT(quantile >= 0.0 && quantile <= 1.0);

@@ -87,6 +87,9 @@ const char *stat_help(enum stat_id stat);
 
 void histogram_record(struct histogram *histogram, uint64_t value);
 void histogram_merge(struct histogram *into, const struct histogram *from);
+
+/* How many values are at most `value`, the last one of its bucket (2^n - 1 is). */
+uint64_t histogram_count_until(const struct histogram *histogram, uint64_t value);
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile); /* 0 when empty. */
 
 /* Adds to a counter of the core: stats_add(&reactor->stats, STAT_TURNS, 1). */

@@ -60,21 +60,28 @@ const struct map *agent_map(const struct agent *agent)
     return agent->map;
 }
 
+const struct partition_config *agent_config_default(const struct agent *agent)
+{
+    return &agent->options.config_default;
+}
+
 static void agent_changed(void *context, enum machine_change change, const struct map_topic *topic,
                           uint32_t partition)
 {
-    (void)partition;
     struct map_update *update = context;
     struct agent *agent = reactor_self()->owner[REACTOR_META];
     switch (change) {
     case MACHINE_TOPIC_CREATED:
-        agent_work_add(agent, update, REQUEST_ASSIGN, topic);
+        agent_work_add(agent, update, REQUEST_ASSIGN, topic, 0);
         return;
     case MACHINE_TOPIC_DELETED:
-        agent_work_add(agent, update, REQUEST_DROP, topic);
+        agent_work_add(agent, update, REQUEST_DROP, topic, 0);
         return;
     case MACHINE_TOPIC_CONFIGURED:
-        agent_work_add(agent, update, REQUEST_CONFIGURE, topic);
+        agent_work_add(agent, update, REQUEST_CONFIGURE, topic, 0);
+        return;
+    case MACHINE_TOPIC_GROWN:
+        agent_work_add(agent, update, REQUEST_ASSIGN, topic, partition);
         return;
     case MACHINE_SEGMENT_ROLLED:
     case MACHINE_SEGMENTS_TRIMMED:
@@ -110,7 +117,7 @@ static void agent_take(struct agent *agent, struct map_update *update)
         return;
     }
     for (uint32_t i = 0; i < map_topic_count(agent->map); i++) {
-        agent_work_add(agent, NULL, REQUEST_ASSIGN, map_topic_at(agent->map, i));
+        agent_work_add(agent, NULL, REQUEST_ASSIGN, map_topic_at(agent->map, i), 0);
     }
 }
 

@@ -3,6 +3,7 @@
  * answers back. No answer comes before every core's map contains the change. */
 #pragma once
 
+#include "core/config.h"
 #include "core/reactor.h"
 #include "meta/command.h"
 #include "meta/map.h"
@@ -58,8 +59,26 @@ void agent_trim(void *context, struct shard_trim *trim);
 void agent_partition_config(const struct partition_config *fallback, const struct map_topic *topic,
                             struct partition_config *config);
 
-/* Checks one topic config as CreateTopics gives it: ERR_CONFIG_INVALID with `message` (256 bytes).
- */
+const struct partition_config *agent_config_default(const struct agent *agent);
+
+enum { AGENT_VALUE_BYTES = 256, AGENT_MESSAGE_BYTES = 256 };
+
+#define AGENT_TIMESTAMP_BEFORE "message.timestamp.before.max.ms"
+#define AGENT_TIMESTAMP_AFTER  "message.timestamp.after.max.ms"
+
+/* Every setting that a topic may have, in order of its key; by key, NULL: there is none. */
+const struct config_option *agent_topic_options(uint32_t *count);
+const struct config_option *agent_topic_option(const char *key);
+
+/* A value as tools read it, into `text` (AGENT_VALUE_BYTES): sizes and durations are plain numbers,
+ * booleans are true or false. What it is for a topic that does not set it; of a number. */
+void agent_value_text(const struct config_option *option, const char *value, char *text);
+void agent_topic_default(const struct partition_config *fallback,
+                         const struct config_option *option, char *text);
+void agent_number_text(const struct config_option *option, int64_t number, char *text);
+
+/* Checks one topic config as CreateTopics gives it: ERR_CONFIG_INVALID with `message`
+ * (AGENT_MESSAGE_BYTES) that names the key, the value and what is allowed. */
 NODISCARD enum err agent_check_topic_config(struct bytes key, struct bytes value, char *message);
 
 void agent_stop(struct agent *agent, struct completion *done);

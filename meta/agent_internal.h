@@ -5,7 +5,7 @@
 
 enum { AGENT_REQUESTS_MAX = 16 };
 
-/* One command to the shard for all partitions of a topic that this core owns. */
+/* One command to the shard for partitions of a topic, those that this core owns. */
 struct agent_work {
     struct agent_work *next;
     struct map_update *update; /* Goes home when its last work is done; NULL: agent_start(). */
@@ -51,9 +51,9 @@ void agent_deliver_waiting(struct agent *agent);
 
 void agent_work_init(struct agent *agent);
 
-/* Queues `kind` for `topic`; counted in `update`, if there is one. */
+/* Queues `kind` for partitions `first` and up of `topic`; counted in `update`, if there is one. */
 void agent_work_add(struct agent *agent, struct map_update *update, enum request_kind kind,
-                    const struct map_topic *topic);
+                    const struct map_topic *topic, uint32_t first);
 
 /* Sends what may be sent now. */
 void agent_work_issue(struct agent *agent);

@@ -16,7 +16,7 @@ void agent_work_init(struct agent *agent)
 }
 
 void agent_work_add(struct agent *agent, struct map_update *update, enum request_kind kind,
-                    const struct map_topic *topic)
+                    const struct map_topic *topic, uint32_t first)
 {
     struct agent_work *work = calloc(1, sizeof(*work));
     if (work == NULL) {
@@ -27,6 +27,7 @@ void agent_work_add(struct agent *agent, struct map_update *update, enum request
     work->version = map_version(agent->map);
     work->topic = topic->id;
     memcpy(work->name, topic->name, sizeof(work->name));
+    work->partition_next = first;
     work->partition_count = topic->partition_count;
     agent_partition_config(&agent->options.config_default, topic, &work->config);
     if (update != NULL) {

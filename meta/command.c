@@ -17,6 +17,7 @@
  *                      salt u64, end u64, digest u64, epoch u32, state u8, durability u8, RF u8,
  *                      Qa u8}, then log start u64 and for each {greatest time i64, bytes u64}:
  *                      these are not in older logs
+ *     TOPIC_GROW       id 16, partitions u32
  *     RAISE            next segment u64, next producer id u64
  *     configs          u32 count, each {key u16 + bytes, value u32 + bytes, UINT32_MAX = null} */
 #include "meta/command.h"
@@ -178,6 +179,10 @@ static void write_body(struct bytes_writer *writer, const struct command *comman
         write_bytes(writer, command->topic_configure.id.bytes, 16);
         write_configs(writer, command->topic_configure.configs,
                       command->topic_configure.config_count);
+        return;
+    case COMMAND_TOPIC_GROW:
+        write_bytes(writer, command->topic_grow.id.bytes, 16);
+        write_le32(writer, command->topic_grow.partition_count);
         return;
     case COMMAND_SEGMENT_ROLL:
         write_roll(writer, command);
@@ -342,6 +347,10 @@ static bool read_body(struct bytes_reader *reader, struct command *command)
         read_id(reader, command->topic_configure.id.bytes);
         command->topic_configure.config_count =
             read_configs(reader, command->topic_configure.configs);
+        return true;
+    case COMMAND_TOPIC_GROW:
+        read_id(reader, command->topic_grow.id.bytes);
+        command->topic_grow.partition_count = read_le32(reader);
         return true;
     case COMMAND_SEGMENT_ROLL:
         read_roll(reader, command);

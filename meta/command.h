@@ -19,6 +19,7 @@ enum command_kind {
     COMMAND_SEGMENT_ROLL = 6,
     COMMAND_PRODUCER_IDS = 7, /* Hands out a block of 1000 producer ids. */
     COMMAND_SEGMENT_TRIM = 8, /* The log of a partition starts later; segments below it go. */
+    COMMAND_TOPIC_GROW = 9,   /* More partitions, behind those that are there. */
     COMMAND_ADOPT = 16,       /* Segments that are there already, of one partition. */
     COMMAND_RAISE = 17,       /* Ids below these were handed out by a map that was lost. */
 };
@@ -75,6 +76,11 @@ struct command {
             uint32_t config_count;
             struct command_config configs[COMMAND_CONFIGS_MAX];
         } topic_configure;
+
+        struct {
+            struct topic_id id;
+            uint32_t partition_count; /* From now on, in all: more than the map's. */
+        } topic_grow;
 
         struct {
             struct partition_id partition;

@@ -113,6 +113,27 @@ static enum err apply_topic_configure(struct map *map, const struct command *com
     return OK;
 }
 
+static enum err apply_topic_grow(struct map *map, const struct command *command,
+                                 const struct machine_watch *watch)
+{
+    struct map_topic *topic = map_find_by_id(map, &command->topic_grow.id);
+    if (topic == NULL) {
+        return ERR_TOPIC_ID_UNKNOWN;
+    }
+    uint32_t first = topic->partition_count;
+    uint32_t count = command->topic_grow.partition_count;
+    if (count <= first || count > TOPIC_PARTITIONS_MAX ||
+        map->partition_count + (count - first) > PARTITIONS_MAX) {
+        return ERR_PARTITIONS_INVALID;
+    }
+    machine_need(map_grow_topic(map, topic, count));
+    for (uint32_t i = first; i < count; i++) {
+        topic->partitions[i].leader_node = first_leader(map, command->origin, i);
+    }
+    machine_tell(watch, MACHINE_TOPIC_GROWN, topic, first);
+    return OK;
+}
+
 /* The open segment, which is always the last one; NULL: there is none. */
 static struct segment_info *open_segment(const struct map_partition *partition)
 {
@@ -390,6 +411,8 @@ static enum err machine_dispatch(struct map *map, const struct command *command,
         return apply_topic_delete(map, command, watch);
     case COMMAND_TOPIC_CONFIGURE:
         return apply_topic_configure(map, command, watch);
+    case COMMAND_TOPIC_GROW:
+        return apply_topic_grow(map, command, watch);
     case COMMAND_SEGMENT_ROLL:
         return apply_segment_roll(map, command, result, watch);
     case COMMAND_SEGMENT_TRIM:

@@ -11,6 +11,7 @@ enum machine_change {
     MACHINE_TOPIC_CREATED,
     MACHINE_TOPIC_DELETED, /* `topic` is as it was; gone after the call. */
     MACHINE_TOPIC_CONFIGURED,
+    MACHINE_TOPIC_GROWN, /* `partition` is the first new one. */
     MACHINE_SEGMENT_ROLLED,
     MACHINE_SEGMENTS_TRIMMED,
 };

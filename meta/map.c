@@ -162,6 +162,22 @@ void map_free_topic(struct map_topic *topic)
     free(topic);
 }
 
+bool map_grow_topic(struct map *map, struct map_topic *topic, uint32_t count)
+{
+    ASSERT(count > topic->partition_count);
+    struct map_partition *partitions =
+        realloc(topic->partitions, count * sizeof(*topic->partitions));
+    if (partitions == NULL) {
+        return false;
+    }
+    uint32_t more = count - topic->partition_count;
+    memset(partitions + topic->partition_count, 0, more * sizeof(*partitions));
+    topic->partitions = partitions;
+    topic->partition_count = count;
+    map->partition_count += more;
+    return true;
+}
+
 bool map_add_segment(struct map_partition *partition, const struct segment_info *info)
 {
     struct segment_info *segments = grow(partition->segments, partition->segment_count,
@@ -316,6 +332,12 @@ const uint8_t *map_cluster_id(const struct map *map)
 uint64_t map_version(const struct map *map)
 {
     return map->version;
+}
+
+bool map_topic_is_hidden(const struct map_topic *topic)
+{
+    static const char prefix[] = MAP_HIDDEN_PREFIX;
+    return strncmp(topic->name, prefix, sizeof(prefix) - 1) == 0;
 }
 
 const char *map_topic_config(const struct map_topic *topic, const char *key)

@@ -58,5 +58,11 @@ const struct map_node *map_node_at(const struct map *map, uint32_t index);
 const uint8_t *map_cluster_id(const struct map *map); /* 16 bytes; zero before CLUSTER_INIT. */
 uint64_t map_version(const struct map *map);          /* How many commands were applied, ever. */
 
+/* Made by a client of Redis under a key that is no name for Kafka (net/resp/key.h): its clients are
+ * not shown it among all topics. */
+#define MAP_HIDDEN_PREFIX "__resp."
+
+bool map_topic_is_hidden(const struct map_topic *topic);
+
 /* The value that was set for `key`, or NULL. */
 const char *map_topic_config(const struct map_topic *topic, const char *key);

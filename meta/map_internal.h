@@ -43,6 +43,9 @@ NODISCARD bool map_insert_topic(struct map *map, struct map_topic *topic);
 void map_remove_topic(struct map *map, struct map_topic *topic); /* Does not free it. */
 void map_free_topic(struct map_topic *topic);
 
+/* Adds partitions without segments, so that there are `count`. */
+NODISCARD bool map_grow_topic(struct map *map, struct map_topic *topic, uint32_t count);
+
 NODISCARD bool map_add_segment(struct map_partition *partition, const struct segment_info *info);
 
 /* Sets, or with a NULL value removes, one config. */

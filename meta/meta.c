@@ -262,6 +262,7 @@ static bool meta_is_work(const struct proposal *proposal)
     case COMMAND_TOPIC_CREATE:
     case COMMAND_TOPIC_DELETE:
     case COMMAND_TOPIC_CONFIGURE:
+    case COMMAND_TOPIC_GROW:
         return true;
     case COMMAND_CLUSTER_INIT:
     case COMMAND_NODE_REGISTER:

@@ -1,34 +1,15 @@
-/* Bytes in, calls, bytes out.
- *
- *     recv (lent buffer) -> copied into one block -> frames point into it -> calls, in FIFO order
- *     recv (block of its own) <- a frame longer than what has arrived, or a peer in full flow
+/* Calls and the bytes that leave: finished calls, in the order of their arrival, become one send
+ * per turn. conn_input.c makes calls of what arrives; conn_life.c begins and ends it all.
  *
  *     OPEN --- the peer's end, a malformed frame, stop ---> ENDING --- all answered ---> DEAD
  *       +----- send failed, stalled, silent --------------------------------------------> DEAD
  *     DEAD --- recv, send, waits and all calls are home ---> CLOSING ---> gone
- *
- * Reading stops (nothing is received, so TCP slows the peer) while CONN_CALLS_MAX calls are alive,
- * CONN_QUEUED_BYTES_MAX wait to be sent, memory is out, or a call waits to be alone: a Fetch does,
- * so that a peer which sends many and reads nothing holds the memory of one. Out of memory for a
- * lent buffer is the one case in which it is kept over a wait: the bytes have nowhere else to be.
- * What frees memory (calls that finish, frames received into blocks of their own) needs no lent
- * buffer, so this ends.
  */
 #include "net/conn.h"
 
 #include "core/assert.h"
-#include "core/log.h"
 #include "net/conn_internal.h"
 #include "net/server.h"
-
-#include <string.h>
-
-static void conn_pump(struct conn *conn);
-
-static struct stats *conn_stats(struct conn *conn)
-{
-    return &conn->net->reactor->stats;
-}
 
 /* --- Sending. --- */
 
@@ -67,7 +48,7 @@ static bool conn_flush_wanted(const struct conn *conn)
     return conn->first != NULL && conn->first->ready;
 }
 
-static void conn_schedule_flush(struct conn *conn)
+void conn_schedule_flush(struct conn *conn)
 {
     if (!conn->flush_pending) {
         conn->flush_pending = true;
@@ -100,10 +81,8 @@ static bool conn_gather(struct conn_send *send, struct call *call)
     return true;
 }
 
-static bool conn_start_call(struct conn *conn, struct call *call);
-
 /* Every reply before the call that wants to be alone has left. */
-static void conn_start_held(struct conn *conn)
+void conn_start_held(struct conn *conn)
 {
     struct call *call = conn->starting;
     if (conn->held && !conn->waiting && conn->first == call) {
@@ -113,10 +92,27 @@ static void conn_start_held(struct conn *conn)
     }
 }
 
+/* A part of the first call's reply has left: it is as if the call were not answered yet. */
+static void conn_ask_part(struct conn *conn)
+{
+    struct call *call = conn->first;
+    ASSERT(call->more && conn->protocol->part != NULL);
+    conn->queued_bytes -= call->reply_bytes;
+    call->reply_bytes = 0;
+    call->vectors = NULL;
+    call->vector_count = call->vector_next = 0;
+    call->ready = call->more = false;
+    conn->protocol->part(call);
+}
+
 /* Pops the calls whose every byte has left. */
 static void conn_retire(struct conn *conn)
 {
     while (conn_flush_wanted(conn) && conn->first->vector_next == conn->first->vector_count) {
+        if (conn->first->more) {
+            conn_ask_part(conn);
+            return;
+        }
         bool last = conn->first->last;
         conn_finish_first(conn);
         if (last) {
@@ -155,7 +151,7 @@ static void conn_sent(struct completion *completion)
 
 /* A peer that takes nothing is told by a send that does not end, one that stopped in the middle of
  * a request by its silence. */
-static void conn_watch(struct conn *conn)
+void conn_watch(struct conn *conn)
 {
     struct reactor *reactor = conn->net->reactor;
     uint64_t stall_ns = conn->net->options.stall_timeout_ms * NS_PER_MS;
@@ -174,7 +170,7 @@ static void conn_send_ready(struct conn *conn)
     ASSERT(send != NULL); /* One per connection, and as many as there are connections. */
     send->conn = conn;
     for (struct call *call = conn->first; call != NULL && call->ready; call = call->next) {
-        if (!conn_gather(send, call) || call->last) {
+        if (!conn_gather(send, call) || call->last || call->more) {
             break;
         }
     }
@@ -182,6 +178,9 @@ static void conn_send_ready(struct conn *conn)
         pool_release(&conn->net->pool_send, send);
         conn_retire(conn);
         conn_pump(conn);
+        if (conn_flush_wanted(conn)) { /* Room for more was made: it was answered behind these. */
+            conn_schedule_flush(conn);
+        }
         return;
     }
     conn->send = send;
@@ -256,106 +255,12 @@ void call_done(struct call *call)
     conn_pump(conn);
 }
 
-/* --- Receiving. --- */
-
-static bool conn_has_room(const struct conn *conn)
-{
-    return conn->call_count < CONN_CALLS_MAX && conn->queued_bytes < CONN_QUEUED_BYTES_MAX;
-}
-
-void conn_input_drop(struct conn *conn)
-{
-    if (conn->input != NULL) {
-        block_unref(conn->input);
-        conn->input = NULL;
-    }
-}
-
-static void conn_refuse(struct conn *conn, const char *why)
-{
-    char peer[IO_ADDRESS_TEXT_BYTES];
-    stats_add(conn_stats(conn), STAT_REQUESTS_REFUSED, 1);
-    LOG_WARN("connection refused a request: %s peer=%s", why, io_address_text(&conn->peer, peer));
-    conn_input_drop(conn);
-    conn->head_size = 0;
-    conn_end(conn);
-}
-
-static void conn_memory_back(struct completion *completion);
-
-static void conn_await_memory(struct conn *conn, uint32_t size)
-{
-    ASSERT(!conn->waiting);
-    conn->waiting = true;
-    completion_init(&conn->waiter.done, conn_memory_back);
-    conn->waiter.size = size;
-    conn->waiter.class = MEMORY_RECEIVE;
-    conn_watch(conn);
-    memory_await(conn->net->reactor->memory, conn->net->reactor, &conn->waiter);
-}
-
-/* Copies a lent buffer, behind the bytes of a frame's beginning, into a block of ours. */
-static void conn_take_lent(struct conn *conn)
-{
-    uint32_t size = (uint32_t)conn->recv.done.result;
-    uint32_t total = conn->head_size + size;
-    ASSERT(conn->input == NULL && size > 0);
-    struct block *block = block_acquire(conn->net->reactor->memory, MEMORY_RECEIVE, total);
-    conn->lent_held = block == NULL;
-    if (block == NULL) {
-        conn_await_memory(conn, total);
-        return;
-    }
-    memcpy(block->data, conn->head, conn->head_size);
-    memcpy(block->data + conn->head_size, conn->recv.recv.data, size);
-    io_recv_release(conn->net->reactor, &conn->recv);
-    conn->head_size = 0;
-    conn->input = block;
-    conn->input_size = conn->input_filled = total;
-    conn->input_position = 0;
-}
-
-static bool conn_memory_low(const struct conn *conn)
-{
-    struct memory_stats stats;
-    memory_stats(conn->net->reactor->memory, &stats);
-    return stats.used_bytes[MEMORY_RECEIVE] >= stats.limit_bytes / 8;
-}
-
-/* A frame that has not arrived whole gets a block of its own, at once as large as it will be: were
- * it to grow, a crowd of half frames could hold all memory and each wait for more. Who waits holds
- * what one receive brought. False: closed or waits. */
-static bool conn_take_long(struct conn *conn, uint64_t total)
-{
-    struct memory *memory = conn->net->reactor->memory;
-    uint32_t have = conn->input_filled - conn->input_position;
-    if (total > memory_block_max(memory)) {
-        conn_refuse(conn, "the frame is larger than the largest block of memory");
-        return false;
-    }
-    if (conn->input_position + total <= conn->input_size) {
-        return true; /* It has one already. */
-    }
-    bool burst = conn->burst && !conn_memory_low(conn);
-    uint32_t size = (uint32_t)(burst ? max_u64(total, CONN_BURST_BYTES) : total);
-    struct block *block = block_acquire(memory, MEMORY_RECEIVE, size);
-    if (block == NULL) {
-        conn_await_memory(conn, size);
-        return false;
-    }
-    memcpy(block->data, conn->input->data + conn->input_position, have);
-    block_unref(conn->input);
-    conn->input = block;
-    conn->input_size = size;
-    conn->input_filled = have;
-    conn->input_position = 0;
-    return true;
-}
+/* --- Beginning. --- */
 
 static void conn_call_again(struct completion *completion);
 
 /* Begins the call; false: it waits for memory or to be alone, or was malformed. */
-static bool conn_start_call(struct conn *conn, struct call *call)
+bool conn_start_call(struct conn *conn, struct call *call)
 {
     call->started = true;
     enum err err = conn->protocol->start(call);
@@ -406,181 +311,4 @@ static void conn_call_again(struct completion *completion)
     if (conn_start_call(conn, call)) {
         conn_pump(conn);
     }
-}
-
-/* What the connection itself waited for may be there. */
-static void conn_waited(struct conn *conn)
-{
-    conn->waiting = false;
-    conn->waiter.size = 0;
-    if (conn->state == CONN_DEAD) {
-        conn_schedule_flush(conn);
-        return;
-    }
-    conn_start_held(conn);
-    conn_pump(conn);
-}
-
-static void conn_pool_back(struct completion *completion)
-{
-    struct conn *conn = CONTAINER_OF(completion, struct conn, pool_wait);
-    conn_waited(conn);
-}
-
-/* Makes the next `size` bytes of input a call; false: it must wait. */
-static bool conn_make_call(struct conn *conn, uint32_t size)
-{
-    struct call *call = pool_acquire(&conn->net->pool_call);
-    if (call == NULL) {
-        conn->waiting = true;
-        completion_init(&conn->pool_wait, conn_pool_back);
-        pool_await(&conn->net->pool_call, &conn->pool_wait);
-        return false;
-    }
-    call->conn = conn;
-    call->net = conn->net;
-    call->frame = bytes_of(conn->input->data + conn->input_position, size);
-    call->frame_block = block_ref(conn->input);
-    conn->input_position += size;
-    if (conn->tail == NULL) {
-        conn->first = call;
-    } else {
-        conn->tail->next = call;
-    }
-    conn->tail = call;
-    conn->call_count++;
-    stats_add(conn_stats(conn), STAT_REQUESTS, 1);
-    return conn_start_call(conn, call);
-}
-
-/* Cuts one frame from the input; false: there is nothing more to do now. */
-static bool conn_cut(struct conn *conn)
-{
-    uint32_t left = conn->input_filled - conn->input_position;
-    struct bytes rest = bytes_of(conn->input->data + conn->input_position, left);
-    int64_t total = left == 0 ? 0 : conn->protocol->frame(rest);
-    if (total < 0) {
-        conn_refuse(conn, "not a request of this protocol, or too large");
-        return false;
-    }
-    if (total == 0) {
-        ASSERT(left < PROTOCOL_PREFIX_BYTES_MAX);
-        memcpy(conn->head, rest.data, left);
-        conn->head_size = left;
-        conn_input_drop(conn);
-        return false;
-    }
-    if (total > left) {
-        (void)conn_take_long(conn, (uint64_t)total);
-        return false;
-    }
-    return conn_make_call(conn, (uint32_t)total);
-}
-
-static void conn_received(struct completion *completion);
-
-/* A peer in full flow is received into a block in which its frames stay, without a copy. */
-static void conn_begin_burst(struct conn *conn)
-{
-    struct memory *memory = conn->net->reactor->memory;
-    if (!conn->burst || conn_memory_low(conn)) {
-        return;
-    }
-    struct block *block = block_acquire(memory, MEMORY_RECEIVE, CONN_BURST_BYTES);
-    if (block == NULL) {
-        return; /* A lent buffer does as well. */
-    }
-    memcpy(block->data, conn->head, conn->head_size);
-    conn->input = block;
-    conn->input_size = CONN_BURST_BYTES;
-    conn->input_filled = conn->head_size;
-    conn->input_position = 0;
-    conn->head_size = 0;
-}
-
-void conn_read(struct conn *conn)
-{
-    ASSERT(!conn->recv_pending && !conn->lent_held);
-    if (conn->input == NULL) {
-        conn_begin_burst(conn);
-    }
-    conn->recv_pending = true;
-    completion_init(&conn->recv.done, conn_received);
-    if (conn->input == NULL) {
-        io_recv(&conn->recv, conn->fd, NULL, 0);
-    } else {
-        io_recv(&conn->recv, conn->fd, conn->input->data + conn->input_filled,
-                conn->input_size - conn->input_filled);
-        conn_watch(conn);
-    }
-    io_submit(conn->net->reactor, &conn->recv);
-}
-
-static bool conn_may_read(const struct conn *conn)
-{
-    return conn->state == CONN_OPEN && !conn->waiting && conn_has_room(conn);
-}
-
-/* Nothing more is begun behind a call that waits to be alone. One buffer is read all the same: the
- * peer's end is seen, and ends the wait. */
-static bool conn_may_cut(const struct conn *conn)
-{
-    return conn->input != NULL && !conn->held;
-}
-
-/* Makes calls of what has arrived while there is room, then reads on. */
-static void conn_pump(struct conn *conn)
-{
-    if (conn->pumping || conn->recv_pending) {
-        return;
-    }
-    conn->pumping = true;
-    bool more = true;
-    while (more && conn_may_read(conn)) {
-        if (conn->lent_held) {
-            conn_take_lent(conn);
-        } else {
-            more = conn_may_cut(conn) && conn_cut(conn);
-        }
-    }
-    conn->pumping = false;
-    if (conn->held && conn->input != NULL && conn->input_position == conn->input_filled) {
-        conn_input_drop(conn);
-    }
-    if (!more && conn_may_read(conn) && (!conn->held || conn->input == NULL)) {
-        conn_read(conn);
-    }
-}
-
-static void conn_memory_back(struct completion *completion)
-{
-    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
-    conn_waited(CONTAINER_OF(waiter, struct conn, waiter));
-}
-
-static void conn_received(struct completion *completion)
-{
-    struct io *io = CONTAINER_OF(completion, struct io, done);
-    struct conn *conn = CONTAINER_OF(io, struct conn, recv);
-    int32_t result = completion->result;
-    conn->recv_pending = false;
-    conn->burst = io->recv.more;
-    conn->active_ns = conn->net->reactor->now_ns;
-    if (result <= 0 || conn->state != CONN_OPEN) {
-        io_recv_release(conn->net->reactor, io);
-        conn_input_drop(conn); /* The beginning of a request without its end. */
-        if (result < 0) {
-            conn_kill(conn);
-        }
-        conn_end(conn);
-        conn_check_gone(conn);
-        return;
-    }
-    if (conn->input == NULL) {
-        conn->lent_held = true;
-    } else {
-        conn->input_filled += (uint32_t)result;
-        ASSERT(conn->input_filled <= conn->input_size);
-    }
-    conn_pump(conn);
 }

@@ -4,9 +4,11 @@
 #include "core/io.h"
 #include "core/list.h"
 #include "core/timer.h"
+#include "net/net.h"
 #include "net/protocol.h"
 
 enum {
+    CONN_HEAD_BYTES = 8,             /* Of a frame: as many are kept without a block of memory. */
     CONN_CALLS_MAX = 64,             /* In flight; then reading stops. */
     CONN_QUEUED_BYTES_MAX = 4 << 20, /* Replies that wait to be sent; then reading stops. */
     CONN_SEND_BYTES_MAX = 1 << 20,   /* Of one send: its end is what the peer's stall is told by. */
@@ -33,7 +35,8 @@ struct conn_send {
 struct conn {
     struct list node; /* Of net->conns. */
     struct net *net;
-    const struct protocol *protocol;
+    const struct protocol *protocol; /* NULL: the first bytes have not told yet. */
+    void *session;                   /* The protocol's, of session_bytes. */
     int fd;
     enum conn_state state;
     struct io recv; /* At the end: the close as well. */
@@ -44,8 +47,9 @@ struct conn {
     bool held;          /* `starting` wants to be alone: until it is the first. */
     bool burst;         /* More is at hand than the last receive took. */
     bool lent_held;     /* Memory ran out: the lent buffer is kept until it can be copied. */
-    uint8_t head[PROTOCOL_PREFIX_BYTES_MAX];
-    uint32_t head_size; /* Bytes of a frame too short to tell its length. */
+    uint8_t head[CONN_HEAD_BYTES];
+    uint32_t head_size;        /* Bytes of a frame too short to tell its length. */
+    struct protocol_scan scan; /* Of the frame that is arriving, or of the first bytes. */
     struct block *input;
     uint32_t input_size, input_filled, input_position;
     struct call *first, *tail; /* In order of arrival; the first is sent next. */
@@ -60,8 +64,9 @@ struct conn {
     struct io_address local, peer;
 };
 
-/* Takes over the connected descriptor. ERR_LIMIT: no room; the descriptor stays the caller's. */
-NODISCARD enum err conn_open(struct net *net, int fd);
+/* Takes over the connected descriptor, of a listener for `protocol`. ERR_LIMIT: no room; the
+ * descriptor stays the caller's. */
+NODISCARD enum err conn_open(struct net *net, int fd, enum net_protocol protocol);
 
 /* Reads no more, answers what was begun (parked calls at once), then closes. */
 void conn_end(struct conn *conn);

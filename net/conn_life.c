@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "net/conn.h"
 #include "net/conn_internal.h"
+#include "net/door.h"
 #include "net/server.h"
 
 static void conn_closed(struct completion *completion)
@@ -11,6 +12,12 @@ static void conn_closed(struct completion *completion)
     struct conn *conn = CONTAINER_OF(io, struct conn, recv);
     struct net *net = conn->net;
     ASSERT(conn->state == CONN_CLOSING);
+    if (conn->protocol != NULL && conn->protocol->close != NULL) {
+        conn->protocol->close(conn);
+    }
+    if (conn->session != NULL) {
+        pool_release(&net->pool_session, conn->session);
+    }
     list_remove(&conn->node);
     net->conn_count--;
     atomic_fetch_sub_explicit(&net->options.shared->cores[net->options.core_index].connections, 1,
@@ -135,7 +142,20 @@ static void conn_tick(struct completion *completion)
     }
 }
 
-enum err conn_open(struct net *net, int fd)
+void conn_speak(struct conn *conn, const struct protocol *protocol)
+{
+    ASSERT(conn->protocol == NULL && conn->call_count == 0);
+    conn->protocol = protocol;
+    if (protocol->session_bytes > 0) {
+        conn->session = pool_acquire(&conn->net->pool_session);
+        ASSERT(conn->session != NULL); /* As many as there are connections. */
+    }
+    if (protocol->open != NULL) {
+        protocol->open(conn);
+    }
+}
+
+enum err conn_open(struct net *net, int fd, enum net_protocol protocol)
 {
     ASSERT(fd >= 0);
     struct conn *conn = net->stopping ? NULL : pool_acquire(&net->pool_conn);
@@ -143,7 +163,6 @@ enum err conn_open(struct net *net, int fd)
         return ERR_LIMIT;
     }
     conn->net = net;
-    conn->protocol = &protocol_kafka;
     conn->fd = fd;
     conn->state = CONN_OPEN;
     conn->active_ns = net->reactor->now_ns;
@@ -156,6 +175,9 @@ enum err conn_open(struct net *net, int fd)
         io_socket_peer(net->reactor, fd, &conn->peer) != OK) {
         conn_kill(conn); /* The peer has left already. */
         return OK;
+    }
+    if (protocol != NET_ANY) {
+        conn_speak(conn, door_protocol(protocol));
     }
     if (net->options.idle_timeout_ms > 0) {
         timer_start(net->reactor, &conn->timer, net->options.idle_timeout_ms * NS_PER_MS);

@@ -53,11 +53,16 @@ static void listen_fd_closed(struct completion *completion)
     listen_next(listener);
 }
 
-/* Nobody takes the connection: close it, then go on. */
+/* Nobody takes the connection: it is told so or closed, then go on. */
 static void listen_refuse(struct net_listener *listener, int fd)
 {
     LOG_WARN("connection refused: too many on this core limit=%u",
              listener->net->options.connections_max);
+    if (refuse_begin(listener->net, fd, listener->listen.protocol)) {
+        listener->handing = false;
+        listen_next(listener);
+        return;
+    }
     completion_init(&listener->io.done, listen_fd_closed);
     io_close(&listener->io, fd);
     io_submit(listener->net->reactor, &listener->io);
@@ -86,7 +91,7 @@ static void listen_mail_arrived(struct reactor *receiver, const struct mail *mai
 {
     struct net_handover *handover = mail->object;
     struct net *net = receiver->owner[REACTOR_NET];
-    enum err err = net == NULL ? ERR_CLOSED : conn_open(net, handover->fd);
+    enum err err = net == NULL ? ERR_CLOSED : conn_open(net, handover->fd, handover->protocol);
     struct net_shared *shared = handover->net->options.shared;
     if (err != OK) {
         atomic_fetch_sub_explicit(&shared->cores[mail->words[1]].connections, 1,
@@ -126,6 +131,7 @@ static void listen_hand_over(struct net_listener *listener, int fd)
     listener->handing = true;
     handover->net = net;
     handover->fd = fd;
+    handover->protocol = listener->listen.protocol;
     completion_init(&handover->home, listen_handed);
     atomic_fetch_add_explicit(&net->options.shared->cores[core].connections, 1,
                               memory_order_relaxed);

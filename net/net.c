@@ -1,5 +1,6 @@
 /* What has no connection yet: the texts of addresses, and what the cores of a process share. */
 #include "core/assert.h"
+#include "net/door.h"
 #include "net/server.h"
 
 #include <stdio.h>
@@ -36,23 +37,46 @@ void net_shared_destroy(struct net_shared *shared)
     }
 }
 
+/* Those that can be served, as in "any://, kafka:// or walrus://". */
+static void net_list_protocols(char *text, uint32_t size)
+{
+    enum net_protocol last = NET_ANY;
+    for (uint32_t i = 0; i < NET_PROTOCOL_COUNT; i++) {
+        last = door_serves((enum net_protocol)i) ? (enum net_protocol)i : last;
+    }
+    uint32_t used = 0;
+    for (uint32_t i = 0; i <= last && used < size; i++) {
+        if (door_serves((enum net_protocol)i)) {
+            const char *link = i == NET_ANY ? "" : i == last ? " or " : ", ";
+            int added = snprintf(text + used, size - used, "%s%s://", link,
+                                 net_protocol_name((enum net_protocol)i));
+            used += (uint32_t)added;
+        }
+    }
+}
+
 static bool net_parse_one(const char *item, struct net_listen *listen, char *message)
 {
     const char *address = strstr(item, "://");
+    listen->protocol = NET_ANY;
     if (address == NULL) {
         address = item;
-        listen->protocol = NET_ANY;
     } else {
-        size_t size = (size_t)(address - item);
-        if (size == 3 && strncmp(item, "any", size) == 0) {
-            listen->protocol = NET_ANY;
-        } else if (size == 5 && strncmp(item, "kafka", size) == 0) {
-            listen->protocol = NET_KAFKA;
-        } else {
-            snprintf(message, NET_MESSAGE_BYTES,
-                     "listen: '%.100s': unknown protocol; use any:// or kafka://", item);
+        uint32_t i = 0;
+        struct bytes name = bytes_of(item, (uint32_t)(address - item));
+        while (i < NET_PROTOCOL_COUNT &&
+               (!bytes_equal(name, bytes_text(net_protocol_name((enum net_protocol)i))) ||
+                !door_serves((enum net_protocol)i))) {
+            i++;
+        }
+        if (i == NET_PROTOCOL_COUNT) {
+            char known[128];
+            net_list_protocols(known, sizeof(known));
+            snprintf(message, NET_MESSAGE_BYTES, "listen: '%.100s': unknown protocol; use %s", item,
+                     known);
             return false;
         }
+        listen->protocol = (enum net_protocol)i;
         address += 3;
     }
     if (io_address_parse(address, &listen->address) != OK) {

@@ -2,20 +2,36 @@
  */
 #pragma once
 
+#include "core/config.h"
 #include "core/reactor.h"
 #include "meta/agent.h"
+#include "net/group/group.h"
 
 enum { NET_LISTEN_MAX = 8, NET_MESSAGE_BYTES = 512 };
 
-/* "any://0.0.0.0:9092": which protocols a listener recognises. This release: any = kafka. */
+/* "any://0.0.0.0:9092": what a listener takes; any = whatever the first bytes say (door.h). */
 enum net_protocol {
     NET_ANY,
     NET_KAFKA,
+    NET_RESP,
+    NET_WALRUS,
+    NET_HTTP,
+    NET_PROTOCOL_COUNT,
 };
+
+/* "any", "kafka", ...: as in `listen`. */
+const char *net_protocol_name(enum net_protocol protocol);
 
 struct net_listen {
     enum net_protocol protocol;
     struct io_address address;
+};
+
+/* Whom HTTP serves; all zero: who names an address of ours, administration from this machine. */
+struct net_http {
+    const char *host_name; /* The machine's; NULL or "": not known. */
+    const char *hosts;     /* Other names of this server, separated by commas, or "*". */
+    bool admin_any;        /* Topics are made and deleted from anywhere. */
 };
 
 struct net_options {
@@ -27,9 +43,14 @@ struct net_options {
     const char *advertise; /* "host:port" or NULL: the accepted socket's local address. */
     bool topic_auto_create;
     uint32_t partitions_default;
-    uint32_t connections_max;  /* Of this core. */
-    uint64_t idle_timeout_ms;  /* Closes silent connections; 10 min. */
-    uint64_t stall_timeout_ms; /* Closes a peer that takes no reply bytes for so long; 30 s. */
+    bool resp_allow_delete, resp_allow_flush; /* DEL; FLUSHALL: delete topics. */
+    const char *data_dir;          /* As clients are told it; NULL: they are told none. */
+    const struct config *settings; /* The node's, for those who ask; NULL: they are not told. */
+    uint32_t connections_max;      /* Of this core. */
+    uint64_t idle_timeout_ms;      /* Closes silent connections; 10 min. */
+    uint64_t stall_timeout_ms;     /* Closes a peer that takes no reply bytes for so long; 30 s. */
+    struct group_options groups;
+    struct net_http http;
     struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */
 };
 

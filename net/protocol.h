@@ -5,6 +5,8 @@
  *     frame() -> call -> start() ... call_reply() -> [sent in the order of arrival] -> sent()
  *                          |                                                            |
  *                          +-- ERR_NO_MEMORY, ERR_BUSY: again later    call_done() <----+
+ *
+ * A reply without an end comes in parts: call->more, and part() when one has left.
  */
 #pragma once
 
@@ -18,13 +20,34 @@ struct call;
 struct conn;
 struct net;
 
+/* What frame() has found out about a frame that is still arriving: zero at its first byte, kept
+ * while it grows, so that no byte is looked at twice, and handed on as call->scan. */
+struct protocol_scan {
+    uint32_t position; /* So many bytes were looked at. */
+    uint32_t wanted;   /* The frame has at least as many: they get room at once. 0: not known. */
+    uint64_t words[3]; /* The protocol's own. */
+};
+
 struct protocol {
     const char *name;
 
-    /* How long the first frame of `input` is in all; 0: more input is needed to tell; < 0: this is
-     * not the protocol (or too large), close. Must decide within PROTOCOL_PREFIX_BYTES_MAX bytes.
-     */
-    int64_t (*frame)(struct bytes input);
+    /* What a connection too many is told before it is closed; NULL: its clients expect no word. */
+    const char *refusal;
+    uint32_t refusal_bytes;
+
+    /* What each connection keeps, at conn->session; zero when open() (or NULL) is told that it has
+     * begun. close() (or NULL): no call is left, the session goes. */
+    uint32_t session_bytes;
+    void (*open)(struct conn *conn);
+    void (*close)(struct conn *conn);
+
+    /* How long the first frame of `input` is in all, of which not every byte needs to be there;
+     * 0: more input is needed to tell; < 0: this is not the protocol (or too large), close without
+     * a word. To answer what is malformed, it is called a frame, and start() says so.
+     *
+     * While it says 0 the input grows, and `scan` is as the last call left it; but it may be called
+     * again with what it has seen. It bounds by itself how long that goes on. */
+    int64_t (*frame)(const struct conn *conn, struct bytes input, struct protocol_scan *scan);
 
     /* Begins `call`, whose frame is whole. ERR_NO_MEMORY: nothing was begun, start() is called
      * again when there is memory of call->memory_wanted bytes. ERR_BUSY: the call wants to be
@@ -36,12 +59,14 @@ struct protocol {
      * call still ends with call_reply(). May be called more than once, and before start(). */
     void (*cancel)(struct call *call);
 
+    /* The part of a reply that goes on (call->more) has left: the next one is made, for another
+     * call_reply(). NULL: replies come in one. */
+    void (*part)(struct call *call);
+
     /* The reply has left, or never will: what was lent to make it is given back, then
      * call_done(). */
     void (*sent)(struct call *call);
 };
-
-enum { PROTOCOL_PREFIX_BYTES_MAX = 8 };
 
 /* One protocol request and its reply, in the order of its connection. */
 struct call {
@@ -49,6 +74,7 @@ struct call {
     struct conn *conn;
     struct net *net;
     struct bytes frame;        /* Within frame_block; whole. */
+    struct protocol_scan scan; /* What frame() found out about it. */
     struct block *frame_block; /* A reference. */
     struct block *arena;       /* What the protocol remembers; see call_arena(). */
     struct block *reply_block; /* What it encodes. */
@@ -62,6 +88,7 @@ struct call {
     uint64_t reply_bytes;
     bool started, ready, canceled;
     bool last; /* Close behind this one. */
+    bool more; /* The reply is a part: part() is asked for the next one. */
     struct memory_waiter waiter;
 };
 
@@ -78,11 +105,11 @@ NODISCARD enum err call_reply_room(struct call *call, uint64_t size, uint8_t **d
 /* `fn` fires (on call->waiter.done) when call->memory_wanted bytes can be tried again. */
 void call_await_memory(struct call *call, completion_fn *fn);
 
-/* The reply is call->vectors (none: nothing is sent). Once per started call. */
+/* The reply is call->vectors (none: nothing is sent). Once per started call, or per part of it. */
 void call_reply(struct call *call);
 void call_reply_bytes(struct call *call, uint8_t *data, uint32_t size);
 
 /* From sent(): the call is over. */
 void call_done(struct call *call);
 
-extern const struct protocol protocol_kafka;
+extern const struct protocol protocol_http, protocol_kafka, protocol_resp, protocol_walrus;

@@ -6,7 +6,11 @@
 #include "net/server.h"
 
 #include "core/assert.h"
+#include "net/door.h"
+#include "net/group/group.h"
+#include "net/http/http.h"
 #include "net/kafka/kafka.h"
+#include "net/walrus/walrus.h"
 
 #include <stdlib.h>
 
@@ -14,6 +18,7 @@
 
 enum {
     NET_CALLS_PER_CONN = 16, /* On average; one connection may have CONN_CALLS_MAX. */
+    NET_REFUSALS_MAX = 16,   /* Told at once; a descriptor each, for at most a second. */
 };
 
 static void net_grace_over(struct completion *completion)
@@ -38,11 +43,22 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     }
     made->reactor = reactor;
     made->options = *options;
+    made->resp.node_entries = RESP_NODE_ENTRIES;
     list_init(&made->conns);
+    list_init(&made->refusals);
     timer_init(&made->grace, net_grace_over);
     uint32_t connections = options->connections_max;
     uint32_t calls = (uint32_t)min_u64((uint64_t)connections * NET_CALLS_PER_CONN, 1 << 20);
     enum err err = kafka_core_open(&made->kafka, made);
+    if (err == OK) {
+        err = http_core_open(&made->http, made);
+    }
+    if (err == OK) {
+        err = walrus_core_open(&made->walrus, made);
+    }
+    if (err == OK) {
+        err = group_core_open(&made->groups, made, &options->groups);
+    }
     if (err == OK) {
         err = pool_open(&made->pool_conn, reactor, sizeof(struct conn), connections);
     }
@@ -52,6 +68,13 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     }
     if (err == OK) {
         err = pool_open(&made->pool_send, reactor, sizeof(struct conn_send), connections);
+    }
+    if (err == OK) {
+        err = pool_open(&made->pool_refusal, reactor, sizeof(struct net_refusal), NET_REFUSALS_MAX);
+    }
+    uint32_t session = door_session_bytes();
+    if (err == OK && session > 0) {
+        err = pool_open(&made->pool_session, reactor, session, connections);
     }
     if (err != OK) {
         net_close(made);
@@ -78,8 +101,9 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index)
 
 void net_check_stopped(struct net *net)
 {
-    if (net->stopped == NULL || net->conn_count > 0 || !listen_stopped(net) ||
-        kafka_core_busy(net->kafka)) {
+    if (net->stopped == NULL || net->conn_count > 0 || !list_empty(&net->refusals) ||
+        !listen_stopped(net) || kafka_core_busy(net->kafka) || http_core_busy(net->http) ||
+        walrus_core_busy(net->walrus) || group_core_busy(net->groups)) {
         return;
     }
     struct completion *done = net->stopped;
@@ -95,6 +119,8 @@ void net_stop(struct net *net, struct completion *done)
     net->stopped = done;
     timer_start(net->reactor, &net->grace, NET_GRACE_NS);
     listen_stop(net);
+    refuse_stop(net);
+    group_core_stop(net->groups);
     struct list *entry;
     list_for_each (entry, &net->conns) {
         conn_end(CONTAINER_OF(entry, struct conn, node));
@@ -111,7 +137,17 @@ void net_close(struct net *net)
     if (net->kafka != NULL) {
         kafka_core_close(net->kafka);
     }
-    struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send};
+    if (net->groups != NULL) {
+        group_core_close(net->groups);
+    }
+    if (net->http != NULL) {
+        http_core_close(net->http);
+    }
+    if (net->walrus != NULL) {
+        walrus_core_close(net->walrus);
+    }
+    struct pool *pools[] = {&net->pool_conn, &net->pool_call, &net->pool_send, &net->pool_refusal,
+                            &net->pool_session};
     for (uint32_t i = 0; i < ARRAY_COUNT(pools); i++) {
         if (pools[i]->base != NULL) {
             pool_close(pools[i]);

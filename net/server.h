@@ -7,7 +7,10 @@
 
 #include <stdatomic.h>
 
+struct group_core;
+struct http_core;
 struct kafka_core;
+struct walrus_core;
 
 /* One per process; written by all cores. */
 struct net_shared_core {
@@ -25,6 +28,7 @@ struct net_handover {
     struct mail mail;
     struct completion home; /* Result: OK, or the err with which it was refused. */
     struct net *net;
+    enum net_protocol protocol; /* The listener's. */
     int fd;
 };
 
@@ -39,6 +43,26 @@ struct net_listener {
     bool open, accepting, handing, closing;
 };
 
+enum { RESP_NODE_ENTRIES = 100 };
+
+/* Of RESP's connections on this core. */
+struct net_resp {
+    uint64_t clients; /* Ever: ids come from it. */
+    uint64_t commands, errors;
+    uint32_t blocked;      /* XREADs that wait. */
+    uint32_t node_entries; /* stream-node-max-entries: what `~` rounds to. */
+};
+
+/* A connection too many, while it is told so (refuse.c). */
+struct net_refusal {
+    struct list node; /* Of net->refusals. */
+    struct net *net;
+    struct io io;
+    struct iovec vector;
+    struct timer timer;
+    int fd;
+};
+
 struct net {
     struct reactor *reactor;
     struct net_options options;
@@ -49,16 +73,26 @@ struct net {
     bool stopping;
     struct completion *stopped;
     struct timer grace;
-    struct list conns;
+    struct list conns, refusals;
     uint32_t conn_count;
     struct pool pool_conn, pool_call, pool_send;
+    struct pool pool_refusal;
+    struct pool pool_session; /* Of the largest that a protocol wants; none wants one: closed. */
     struct kafka_core *kafka;
+    struct http_core *http;
+    struct net_resp resp;
+    struct walrus_core *walrus;
+    struct group_core *groups;
 };
 
 /* Accepts on all listeners; see listen.c. */
 void listen_start(struct net *net);
 void listen_stop(struct net *net);
 bool listen_stopped(const struct net *net);
+
+/* Tells a connection too many, and closes it; false: it is the caller's, to be just closed. */
+bool refuse_begin(struct net *net, int fd, enum net_protocol protocol);
+void refuse_stop(struct net *net);
 
 /* A connection or listener is gone: a stopping net may be done. */
 void net_check_stopped(struct net *net);

@@ -2,8 +2,10 @@
  *
  *     waiting -> CHECK -> STAGE -> staged -> (commit.c) -> acked       any error: home at once
  *      |           |        ^
- *      |           |        +-- no open segment, or full: everybody waits for the roll
+ *      |           |        +-- no open segment, full, or of another durability: everybody waits
+ *      |           |            for the roll
  *      |           +-- duplicate of a batch that is not durable yet: duplicates -> acked with it
+ *      |           +-- its stream ID is the client's, and what is staged has none yet
  *      +-- the first since a start: the newest file is read before, see recovery.c
  *
  * The queue is FIFO and only its head is looked at, so nothing overtakes. The producer's state is
@@ -93,7 +95,9 @@ static bool append_must_roll(const struct partition *partition, const struct bat
     uint64_t bytes = writer->bytes + batch->length;
     bool many = records > partition->config.segment_records && !MUTANT("no-records-limit");
     bool large = bytes > partition->config.segment_bytes && !MUTANT("no-bytes-limit");
-    return writer->records > 0 && (many || large);
+    /* What an ack means is fixed for the life of a segment: a change begins the next one. */
+    bool otherwise = segment->info.durability != partition->config.durability;
+    return otherwise || (writer->records > 0 && (many || large));
 }
 
 static enum err append_record_producer(struct partition *partition, const struct batch *batch)
@@ -154,6 +158,60 @@ static enum err append_check(struct partition *partition, struct request *reques
     return err;
 }
 
+/* The stream ID behind which the next one comes; false: what is staged gets its own when it becomes
+ * a frame. */
+static bool append_last_id(const struct partition *partition, struct stream_id *last)
+{
+    const struct request *newest = partition->staged.tail;
+    *last = newest == NULL ? partition->last_id : newest->produce.id;
+    return newest == NULL || newest->produce.id_kind != PRODUCE_ID_AUTO;
+}
+
+/* Whether the batch can have an ID, and if the client says which, this one. ERR_BUSY: not known
+ * yet. */
+static enum err append_choose_id(const struct partition *partition, struct request *request,
+                                 const struct batch *batch)
+{
+    enum { RESERVE_BITS = 40 }; /* More records than are ever staged. */
+
+    struct request_produce *produce = &request->produce;
+    struct stream_id last;
+    bool known = append_last_id(partition, &last);
+    if (produce->id_kind == PRODUCE_ID_AUTO) {
+        bool none = last.ms == UINT64_MAX && last.seq >> RESERVE_BITS == UINT64_MAX >> RESERVE_BITS;
+        return none ? ERR_STREAM_ID : OK;
+    }
+    if (batch->last_offset_delta != 0) {
+        return ERR_INVALID;
+    }
+    if (!known) {
+        COVER("a stream ID of a client waits for those before it");
+        return ERR_BUSY;
+    }
+    if (produce->id_kind == PRODUCE_ID_MS) {
+        produce->id.seq = produce->id.ms == last.ms ? last.seq + 1 : 0;
+    }
+    return stream_id_compare(produce->id, last) > 0 ? OK : ERR_STREAM_ID;
+}
+
+struct stream_id append_draw_id(struct partition *partition, const struct request *request,
+                                uint64_t now_ms, uint32_t records)
+{
+    struct stream_id last = partition->last_id;
+    struct stream_id id = {now_ms, 0};
+    if (request->produce.id_kind != PRODUCE_ID_AUTO) {
+        id = request->produce.id; /* As append_choose_id() found it. */
+    } else if (now_ms <= last.ms && last.seq <= UINT64_MAX - records) {
+        id = (struct stream_id){last.ms, last.seq + 1};
+    } else if (now_ms <= last.ms) {
+        COVER("a millisecond has no stream IDs left");
+        id.ms = last.ms + 1;
+    }
+    partition->last_id = (struct stream_id){id.ms, id.seq + records - 1};
+    ASSERT(stream_id_compare(last, partition->last_id) < 0);
+    return id;
+}
+
 /* Looks at the head of the queue; false when it has to wait. */
 static bool append_pump_one(struct partition *partition)
 {
@@ -169,6 +227,12 @@ static bool append_pump_one(struct partition *partition)
         COVER("append waits for a roll");
         roll_start(partition);
         return false;
+    }
+    if (err == OK) {
+        err = append_choose_id(partition, request, &batch);
+        if (err == ERR_BUSY) {
+            return false; /* The end of a commit looks again. */
+        }
     }
     if (err == OK) {
         err = append_record_producer(partition, &batch);

@@ -1,5 +1,6 @@
 /* Each codec appends to a growing output; growth stops at the bound. The output is kept whole: the
- * records are parsed from it, and the bound is what a core can spare. */
+ * records are parsed from it, and the bound is what a core can spare. A caller's own room is an
+ * output that has grown to its bound already. */
 #include "shard/codec.h"
 
 #include "core/assert.h"
@@ -46,6 +47,13 @@ static bool grow(struct growing *out, size_t room)
     return true;
 }
 
+/* At least one free byte, and `room` if the bound leaves so many. */
+static bool grow_some(struct growing *out, size_t room)
+{
+    size_t left = out->max - out->size;
+    return grow(out, left > 0 && left < room ? left : room);
+}
+
 static bool open_gzip(struct bytes input, struct growing *out)
 {
     z_stream stream = {0};
@@ -58,7 +66,7 @@ static bool open_gzip(struct bytes input, struct growing *out)
         if (rc == Z_STREAM_END && inflateReset(&stream) != Z_OK) {
             break;
         }
-        ok = grow(out, 4096);
+        ok = grow_some(out, 4096);
         if (ok) {
             stream.next_out = out->data + out->size;
             stream.avail_out = (uInt)(out->capacity - out->size);
@@ -121,7 +129,7 @@ static bool open_lz4(struct bytes input, struct growing *out)
     size_t used = 0, hint = 1;
     bool ok = true;
     while (ok && used < input.size && hint != 0) {
-        ok = grow(out, 65536);
+        ok = grow_some(out, 65536);
         if (ok) {
             size_t source = input.size - used, target = out->capacity - out->size;
             hint = LZ4F_decompress(context, out->data + out->size, &target, input.data + used,
@@ -159,7 +167,7 @@ static bool open_zstd(struct bytes input, struct growing *out)
                                                                       ZSTD_WINDOW_LOG_MAX));
     out->err = ok ? OK : ERR_NO_MEMORY;
     while (ok && (source.pos < source.size || hint != 0)) {
-        ok = grow(out, 65536);
+        ok = grow_some(out, 65536);
         if (ok) {
             ZSTD_outBuffer target = {.dst = out->data, .size = out->capacity, .pos = out->size};
             size_t before = source.pos;
@@ -186,35 +194,54 @@ enum err codec_open(enum codec codec, struct bytes input, struct codec_output *o
     return codec_open_within(codec, input, CODEC_OUTPUT_BYTES_MAX, output);
 }
 
+static bool open_any(enum codec codec, struct bytes input, struct growing *out)
+{
+    switch (codec) {
+    case CODEC_NONE:
+        return false;
+    case CODEC_GZIP:
+        return open_gzip(input, out);
+    case CODEC_SNAPPY:
+        return open_snappy(input, out);
+    case CODEC_LZ4:
+        return open_lz4(input, out);
+    case CODEC_ZSTD:
+        return open_zstd(input, out);
+    }
+    return false; /* Not one that we know. */
+}
+
 enum err codec_open_within(enum codec codec, struct bytes input, uint32_t output_max,
                            struct codec_output *output)
 {
     struct growing out = {.max = output_max};
-    bool ok = false;
     *output = (struct codec_output){0};
-    switch (codec) {
-    case CODEC_NONE:
+    if (codec == CODEC_NONE) {
         output->bytes = input;
         return OK;
-    case CODEC_GZIP:
-        ok = open_gzip(input, &out);
-        break;
-    case CODEC_SNAPPY:
-        ok = open_snappy(input, &out);
-        break;
-    case CODEC_LZ4:
-        ok = open_lz4(input, &out);
-        break;
-    case CODEC_ZSTD:
-        ok = open_zstd(input, &out);
-        break;
     }
-    if (!ok) {
+    if (!open_any(codec, input, &out)) {
         free(out.data);
         return out.err != OK ? out.err : ERR_BATCH_INVALID;
     }
     output->owned = out.data;
     output->bytes = bytes_of(out.data, (uint32_t)out.size);
+    return OK;
+}
+
+enum err codec_open_into(enum codec codec, struct bytes input, uint8_t *room, uint32_t size,
+                         struct bytes *plain)
+{
+    struct growing out = {.data = room, .capacity = size, .max = size};
+    if (codec == CODEC_NONE) {
+        *plain = input;
+        return OK;
+    }
+    if (!open_any(codec, input, &out)) {
+        return out.err != OK ? out.err : ERR_BATCH_INVALID;
+    }
+    ASSERT(out.data == room && out.size <= size);
+    *plain = bytes_of(room, (uint32_t)out.size);
     return OK;
 }
 

@@ -40,3 +40,8 @@ NODISCARD enum err codec_open_within(enum codec codec, struct bytes input, uint3
 /* Of a batch that was judged when it came: within what any batch may hold. */
 NODISCARD enum err codec_open(enum codec codec, struct bytes input, struct codec_output *output);
 void codec_free(struct codec_output *output);
+
+/* As codec_open_within(), into `size` bytes of the caller's, which must be one more than come out:
+ * else it may be ERR_BATCH_TOO_LARGE. *plain is within them; for CODEC_NONE it is `input`. */
+NODISCARD enum err codec_open_into(enum codec codec, struct bytes input, uint8_t *room,
+                                   uint32_t size, struct bytes *plain);

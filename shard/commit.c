@@ -112,9 +112,8 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     ASSERT(commit->offset_first == partition->high_watermark);
     commit->acked = true;
     partition->high_watermark = commit->offset_end;
+    partition->acked_id = commit->last_id;
     partition->writer.durable_chain = commit->chain_end;
-    partition->writer.acked_ms = commit->last_ms;
-    partition->writer.acked_seq_next = commit->seq_next;
     if (partition->producers != NULL) {
         producer_commit(partition->producers, commit->offset_end);
     }
@@ -282,22 +281,17 @@ static uint64_t commit_fill(struct partition *partition, struct commit *commit, 
         if (batch.max_timestamp > commit->timestamp_max) {
             commit->timestamp_max = batch.max_timestamp;
         }
-        if (now_ms > partition->last_ms) {
-            partition->last_ms = now_ms;
-            partition->seq_next = 0;
-        }
+        struct stream_id id = append_draw_id(partition, request, now_ms, records);
+        request->produce.id = id;
         struct frame_row row = {.length = size,
                                 .records = records,
-                                .ms = partition->last_ms + (MUTANT("stream-ms-off") ? 1 : 0),
-                                .seq = partition->seq_next + (MUTANT("stream-seq-off") ? 1 : 0)};
+                                .ms = id.ms + (MUTANT("stream-ms-off") ? 1 : 0),
+                                .seq = id.seq + (MUTANT("stream-seq-off") ? 1 : 0)};
         frame_row_encode(&row, body + i * FRAME_ROW_BYTES);
-        partition->seq_next += records;
         offset += records;
         at += size;
         request_queue_push(&commit->requests, request);
     }
-    commit->last_ms = partition->last_ms;
-    commit->seq_next = partition->seq_next;
     return offset;
 }
 
@@ -320,6 +314,7 @@ static void commit_encode(struct partition *partition, struct commit *commit, ui
     commit->log_start = trim_frame_log_start(partition);
     uint8_t *body = at + FRAME_HEADER_BYTES;
     commit->offset_end = commit_fill(partition, commit, body, count);
+    commit->last_id = partition->last_id;
     struct frame_header frame = {
         .flags = count == 0 ? FRAME_CONTROL : 0,
         .salt = segment->info.salt,

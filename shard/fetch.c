@@ -26,13 +26,14 @@ static void fetch_finish(struct partition *partition, struct request *request, e
 /* What batches lie in. */
 struct fetch_source {
     struct block *block;
-    struct look *look; /* NULL: the tail cache has the block. */
+    struct look *look;   /* NULL: the tail cache has the block. */
+    const uint8_t *rows; /* The table of the frame; then, of the next batch. */
 };
 
 /* Adds from the batches at `data` those that hold or follow *offset, within the limits. False when
  * the request takes no more. */
 static bool fetch_take(struct shard *shard, struct request_fetch *fetch,
-                       const struct fetch_source *source, struct bytes data, uint64_t *offset)
+                       struct fetch_source *source, struct bytes data, uint64_t *offset)
 {
     const uint8_t *first = NULL;
     uint32_t taken = 0;
@@ -56,12 +57,13 @@ static bool fetch_take(struct shard *shard, struct request_fetch *fetch,
             taken += batch.length;
             *offset = end;
         }
+        source->rows += first == NULL ? FRAME_ROW_BYTES : 0;
         at += batch.length;
     }
     if (first != NULL && source->look != NULL) {
-        lend_look(fetch, bytes_of(first, taken), source->look);
+        lend_look(fetch, bytes_of(first, taken), source->rows, source->look);
     } else if (first != NULL) {
-        lend_block(shard, fetch, bytes_of(first, taken), source->block);
+        lend_block(shard, fetch, bytes_of(first, taken), source->rows, source->block);
     }
     return room;
 }
@@ -70,8 +72,7 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
 {
     struct shard *shard = partition->shard;
     uint64_t offset = fetch->offset;
-    bool room = true;
-    bool found = false;
+    bool room = true, found = false;
     struct tail_frame *frame = NULL;
     while (room && offset < partition->high_watermark) {
         frame = frame == NULL ? tail_find(partition, offset) : tail_next(partition, frame);
@@ -81,7 +82,7 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
         found = true;
         stats_add(&shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
         struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
-        struct fetch_source source = {.block = frame->block};
+        struct fetch_source source = {.block = frame->block, .rows = tail_rows(frame)};
         room = fetch_take(shard, fetch, &source, data, &offset);
     }
     return found;
@@ -361,10 +362,11 @@ static enum err fetch_frames(struct reader *reader, const uint8_t *at,
             return err;
         }
         uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
-        const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
+        source.rows = header_at + FRAME_HEADER_BYTES;
         stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
-        *room = fetch_take(reader->shard, &reader->request->fetch, &source,
-                           bytes_of(batches, frame.body_bytes - table), &reader->offset);
+        *room =
+            fetch_take(reader->shard, &reader->request->fetch, &source,
+                       bytes_of(source.rows + table, frame.body_bytes - table), &reader->offset);
     }
     reader->chain = extent->chain; /* The next fetch begins in this extent. */
     reader->chained = true;

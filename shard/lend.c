@@ -34,22 +34,26 @@ bool lend_full(const struct shard *shard)
 }
 
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
-                struct block *block)
+                const uint8_t *rows, struct block *block)
 {
     ASSERT(fetch->piece_count < fetch->piece_capacity);
     if (block->lent++ == 0) {
         shard->lent_bytes += block->size;
     }
-    fetch->pieces[fetch->piece_count++] =
-        (struct fetch_piece){.data = data.data, .size = data.size, .block = block_ref(block)};
+    fetch->pieces[fetch->piece_count++] = (struct fetch_piece){
+        .data = data.data, .size = data.size, .rows = rows, .block = block_ref(block)};
     fetch->size_bytes += data.size;
 }
 
-void lend_look(struct request_fetch *fetch, struct bytes data, struct look *look)
+void lend_look(struct request_fetch *fetch, struct bytes data, const uint8_t *rows,
+               struct look *look)
 {
     ASSERT(fetch->piece_count < fetch->piece_capacity);
-    fetch->pieces[fetch->piece_count++] = (struct fetch_piece){
-        .data = data.data, .size = data.size, .block = look->block, .look = look_ref(look)};
+    fetch->pieces[fetch->piece_count++] = (struct fetch_piece){.data = data.data,
+                                                               .size = data.size,
+                                                               .rows = rows,
+                                                               .block = look->block,
+                                                               .look = look_ref(look)};
     fetch->size_bytes += data.size;
 }
 

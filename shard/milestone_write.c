@@ -28,8 +28,8 @@ void milestone_begin(struct partition *partition)
     writer->milestone = (struct milestone_plan){
         .due = writer->position + milestone_interval(partition),
         .log_start = partition->log_start,
-        .last_ms = partition->last_ms,
-        .last_seq = partition->seq_next == 0 ? 0 : partition->seq_next - 1,
+        .last_ms = partition->last_id.ms,
+        .last_seq = partition->last_id.seq,
     };
 }
 

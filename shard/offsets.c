@@ -93,7 +93,7 @@ static bool offsets_are_lost(const struct segment *segment)
            (segment->valid_end < segment_end(segment) || segment->partition->end_lost);
 }
 
-static void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes)
+void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes)
 {
     reader->offset_end = segment_file_end(reader->segment);
     if (!reader_read(reader, position, bytes)) {
@@ -102,17 +102,16 @@ static void offsets_read(struct reader *reader, uint64_t position, uint32_t byte
 }
 
 static void offsets_choose(struct reader *reader);
-static bool offsets_in_frame(struct reader *reader, struct bytes data);
+static bool offsets_in_frame(struct reader *reader, const uint8_t *header_at);
 
 /* Behind what the file has, the frames in memory. */
-static void offsets_search_memory(struct reader *reader)
+void offsets_search_memory(struct reader *reader)
 {
     struct partition *partition = reader->partition;
     const struct tail_frame *frame = tail_find(partition, reader->offset);
     uint64_t end = segment_end(reader->segment);
     while (frame != NULL && frame->offset_first < end) {
-        const uint8_t *data = frame->block->data + frame->data_at;
-        if (offsets_in_frame(reader, bytes_of(data, frame->data_size))) {
+        if (offsets_in_frame(reader, frame->block->data + frame->frame_at)) {
             return;
         }
         reader->offset = frame->offset_end;
@@ -124,6 +123,10 @@ static void offsets_search_memory(struct reader *reader)
     }
     if (offsets_are_lost(reader->segment)) {
         reader_finish(reader, ERR_DAMAGED); /* What was found there was trimmed. */
+        return;
+    }
+    if (reader->request->kind == REQUEST_IDENTIFY) {
+        identify_found(reader, end); /* Between two segments. */
         return;
     }
     reader->searching = false;
@@ -192,8 +195,7 @@ static void offsets_choose(struct reader *reader)
     offsets_found(reader, -1, -1);
 }
 
-/* True when the frame holds it, and the request went home. */
-static bool offsets_in_frame(struct reader *reader, struct bytes data)
+static bool offsets_in_batches(struct reader *reader, struct bytes data)
 {
     uint64_t log_start = reader->partition->log_start;
     for (uint32_t at = 0; at < data.size;) {
@@ -228,6 +230,25 @@ static bool offsets_in_frame(struct reader *reader, struct bytes data)
     return false;
 }
 
+/* True when the frame holds it, and the request went home. */
+static bool offsets_in_frame(struct reader *reader, const uint8_t *header_at)
+{
+    if (reader->request->kind == REQUEST_IDENTIFY) {
+        uint64_t offset;
+        bool found = identify_in_frame(header_at, reader->request->identify.id, &offset);
+        if (found) {
+            identify_found(reader, offset);
+        }
+        return found;
+    }
+    struct frame_header frame;
+    enum err err = frame_header_decode(header_at, &frame);
+    ASSERT(err == OK);
+    uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
+    const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
+    return offsets_in_batches(reader, bytes_of(batches, frame.body_bytes - table));
+}
+
 /* One extent at `at`, of which `left` bytes were read. ERR_TRUNCATED: read more of it;
  * ERR_CANCELED: the request went home. */
 static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_t position,
@@ -251,9 +272,7 @@ static enum err offsets_extent(struct reader *reader, const uint8_t *at, uint64_
     frame_cursor_init(&cursor, at, &extent, reader->segment->info.id);
     while ((err = frame_cursor_next(&cursor, &frame, &header_at)) == OK &&
            frame.offset_first < reader->offset_end) {
-        uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
-        const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
-        if (offsets_in_frame(reader, bytes_of(batches, frame.body_bytes - table))) {
+        if (offsets_in_frame(reader, header_at)) {
             return ERR_CANCELED;
         }
         reader->offset = frame.offset_first + frame.records;
@@ -272,7 +291,7 @@ uint64_t reader_pass(const struct reader *reader, uint64_t position)
     return row->position;
 }
 
-static void offsets_parse(struct reader *reader, uint32_t size)
+void offsets_parse(struct reader *reader, uint32_t size)
 {
     uint64_t end = reader->offset_end;
     uint64_t at = 0;
@@ -353,6 +372,10 @@ void offsets_step(struct reader *reader, enum err err)
     }
     if (reader->searching) {
         offsets_parse(reader, (uint32_t)reader->io.done.result);
+        return;
+    }
+    if (reader->request->kind == REQUEST_IDENTIFY) {
+        identify_choose(reader);
         return;
     }
     if (reader->request->offsets.timestamp != OFFSETS_MAX_TIMESTAMP) {

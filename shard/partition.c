@@ -125,7 +125,7 @@ uint64_t segment_file_end(const struct segment *segment)
 
 int64_t segment_time_max(const struct partition *partition, const struct segment *segment)
 {
-    return segment->timestamp_max >= 0 ? segment->timestamp_max : (int64_t)partition->last_ms;
+    return segment->timestamp_max >= 0 ? segment->timestamp_max : (int64_t)partition->last_id.ms;
 }
 
 struct segment *partition_segment_of(const struct partition *partition, uint64_t offset)
@@ -249,6 +249,7 @@ void partition_drop(struct partition *partition, struct request *request)
     request_queue_fail(partition->shard, &partition->parked, ERR_TOPIC_UNKNOWN);
     partition_fail_pressed(partition, ERR_TOPIC_UNKNOWN);
     append_fail_waiting(partition, ERR_TOPIC_UNKNOWN);
+    request_queue_fail(partition->shard, &partition->identify, ERR_TOPIC_UNKNOWN);
     append_fail_staged(partition, ERR_TOPIC_UNKNOWN);
     list_remove(&partition->journal_wait_node);
     trim_fail(partition, ERR_TOPIC_UNKNOWN);

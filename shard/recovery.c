@@ -34,8 +34,10 @@ static void recover_finish(struct partition *partition, enum err err)
         partition->unread = partition->unread && !recover->reading;
         recover->reading = false;
         append_pump(partition);
+        identify_pump(partition);
     } else {
         recover->reading = false;
+        request_queue_fail(shard, &partition->identify, ERR_NOT_READY);
         append_fail_waiting(partition, ERR_NOT_READY);
     }
     if (request != NULL) {
@@ -161,8 +163,8 @@ static void recover_loaded(struct partition *partition, enum err err)
         recover_finish(partition, OK);
         return;
     }
-    partition->last_ms = recover->load.last_ms;
-    partition->seq_next = recover->load.last_seq + 1;
+    partition->last_id = (struct stream_id){recover->load.last_ms, recover->load.last_seq};
+    partition->acked_id = partition->last_id;
     if (!is_open) {
         if (is_last) {
             recover_finish(partition, OK);

@@ -45,6 +45,14 @@ bool topic_name_is_allowed(struct bytes name)
     return !(name.size <= 2 && name.data[0] == '.' && name.data[name.size - 1] == '.');
 }
 
+int stream_id_compare(struct stream_id a, struct stream_id b)
+{
+    if (a.ms != b.ms) {
+        return a.ms < b.ms ? -1 : 1;
+    }
+    return (a.seq > b.seq) - (a.seq < b.seq);
+}
+
 uint32_t partition_core(const struct partition_id *id, uint32_t core_count)
 {
     ASSERT(core_count > 0);

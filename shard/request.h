@@ -54,7 +54,7 @@ enum timestamp_type {
 struct partition_config {
     uint64_t segment_records, segment_bytes;
     uint32_t batch_bytes_max;   /* max.message.bytes */
-    enum durability durability; /* Of the next segment. */
+    enum durability durability; /* Of the next segment; another one ends the open one. */
     enum timestamp_type timestamp_type;
     int64_t timestamp_before_max_ms; /* INT64_MAX = unlimited. */
     int64_t timestamp_after_max_ms;
@@ -93,11 +93,13 @@ enum request_kind {
     REQUEST_FETCH,
     REQUEST_RELEASE, /* A finished FETCH gives its blocks back. */
     REQUEST_OFFSETS,
-    REQUEST_ASSIGN, /* The map says: this core owns the partition; recovers it. */
+    REQUEST_IDENTIFY, /* Where in the log a stream ID stands. */
+    REQUEST_ASSIGN,   /* The map says: this core owns the partition; recovers it. */
     REQUEST_CONFIGURE,
     REQUEST_SYNC, /* What was acked so far is durable then, whatever its durability. */
     REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
     REQUEST_TRIM, /* The log starts later: what is below can no longer be read, and goes. */
+    REQUEST_SIZE, /* How many bytes its files have. */
 };
 
 struct look;
@@ -106,17 +108,36 @@ struct look;
 struct fetch_piece {
     const uint8_t *data;
     uint32_t size;
+    const uint8_t *rows; /* Of these batches, one each: see frame.h. */
     struct block *block; /* The owner's reference, */
     struct look *look;   /* or it has one on this, which has the block. */
 };
 
+/* The name of a record, also after others are gone: ms when it was appended, and which it was then.
+ * Each record of a partition has a greater one than the record before it; 0-0 is nobody's. */
+struct stream_id {
+    uint64_t ms, seq;
+};
+
+/* < 0, 0, > 0: as `a` is less than `b`, equal, greater. */
+int stream_id_compare(struct stream_id a, struct stream_id b);
+
+/* Who says what stream ID a batch gets. */
+enum produce_id {
+    PRODUCE_ID_AUTO,  /* The log. */
+    PRODUCE_ID_MS,    /* The client, but for seq. */
+    PRODUCE_ID_EXACT, /* The client. */
+};
+
 struct request_produce {
-    struct bytes batch;     /* Exactly one RecordBatch v2; borrowed until the request is home. */
-    bool zstd_allowed;      /* Produce >= 7. */
-    bool crc_known;         /* Whoever submits it has just computed it, or checked it. */
-    uint64_t base_offset;   /* Out. */
-    int64_t append_time_ms; /* Out: -1 with CreateTime. */
-    uint64_t log_start;     /* Out. */
+    struct bytes batch;      /* Exactly one RecordBatch v2; borrowed until the request is home. */
+    bool zstd_allowed;       /* Produce >= 7. */
+    bool crc_known;          /* Whoever submits it has just computed it, or checked it. */
+    enum produce_id id_kind; /* Not AUTO: a batch of one record. ERR_STREAM_ID: it is too small. */
+    struct stream_id id;     /* In, and out: of its first record. A duplicate's is not known. */
+    uint64_t base_offset;    /* Out. */
+    int64_t append_time_ms;  /* Out: -1 with CreateTime. */
+    uint64_t log_start;      /* Out. */
 };
 
 struct request_fetch {
@@ -146,6 +167,15 @@ struct request_offsets {
     int64_t offset;          /* Out: -1 = none. */
     int64_t timestamp_found; /* Out: -1 for latest, earliest and none. */
     int32_t epoch_found;     /* Out: the leader epoch of the offset. */
+};
+
+/* The first record whose stream ID is at or above `id`, durable and not trimmed. */
+struct request_identify {
+    struct stream_id id;
+    bool ends_only;                     /* `id` and `offset` do not matter. */
+    uint64_t offset;                    /* Out: the high watermark: none. */
+    struct stream_id last;              /* Out: of the newest record that was ever acked. */
+    uint64_t log_start, high_watermark; /* Out. */
 };
 
 enum { TRIM_ALL = -1 };
@@ -181,8 +211,10 @@ struct request {
         struct request_produce produce;
         struct request_fetch fetch;
         struct request_offsets offsets;
+        struct request_identify identify;
         struct request_assign assign;
         struct request_trim trim;
         const struct partition_config *configure;
+        uint64_t size_bytes; /* SIZE, out: what retention.bytes is compared with. */
     };
 };

@@ -42,14 +42,20 @@ static uint64_t retention_bytes(const struct partition *partition, const struct 
                               : segment->position_end;
 }
 
-static struct retention_plan retention_plan(const struct partition *partition, uint64_t now_ms)
+uint64_t partition_bytes(const struct partition *partition)
 {
-    const struct partition_config *config = &partition->config;
-    struct retention_plan plan = {.log_start = partition->log_start};
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         bytes += retention_bytes(partition, partition->segments[i]);
     }
+    return bytes;
+}
+
+static struct retention_plan retention_plan(const struct partition *partition, uint64_t now_ms)
+{
+    const struct partition_config *config = &partition->config;
+    struct retention_plan plan = {.log_start = partition->log_start};
+    uint64_t bytes = partition_bytes(partition);
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         const struct segment *segment = partition->segments[i];
         uint64_t size = retention_bytes(partition, segment);

@@ -119,8 +119,7 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
     extent_header_encode(&extent, at);
     /* What failed before a rebuild was counted, and is not there. */
     const struct writer *writer = &partition->writer;
-    uint64_t last_ms = writer->rebuilt ? writer->acked_ms : partition->last_ms;
-    uint64_t seq_next = writer->rebuilt ? writer->acked_seq_next : partition->seq_next;
+    struct stream_id last = writer->rebuilt ? partition->acked_id : partition->last_id;
     seal->row = (struct segment_seal){
         .segment_id = segment->info.id,
         .salt = segment->info.salt,
@@ -130,8 +129,8 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
         .trailer_bytes = body,
         .log_start = partition->log_start,
         .records = end->offset - segment->info.base_offset,
-        .last_ms = last_ms,
-        .last_seq = seq_next == 0 ? 0 : seq_next - 1,
+        .last_ms = last.ms,
+        .last_seq = last.seq,
         .timestamp_max = segment->timestamp_max,
         .sealed_ms = reactor->now_ms,
     };

@@ -306,9 +306,16 @@ static void shard_dispatch(struct shard *shard, struct partition *partition,
     case REQUEST_OFFSETS:
         offsets_submit(partition, request);
         return;
+    case REQUEST_IDENTIFY:
+        identify_submit(partition, request);
+        return;
     case REQUEST_CONFIGURE:
         partition->config = *request->configure;
         request_finish(shard->reactor, request, OK);
+        return;
+    case REQUEST_SIZE:
+        request->size_bytes = partition->ready ? partition_bytes(partition) : 0;
+        request_finish(shard->reactor, request, partition->ready ? OK : ERR_NOT_READY);
         return;
     case REQUEST_SYNC:
         sync_submit(partition, request);
@@ -393,6 +400,7 @@ void shard_stop(struct shard *shard, struct completion *done)
             p->stopped = true;
             request_queue_fail(shard, &p->parked, ERR_CANCELED);
             append_fail_waiting(p, ERR_NOT_READY);
+            request_queue_fail(shard, &p->identify, ERR_NOT_READY);
             trim_fail(p, ERR_NOT_READY);
         }
     }

@@ -75,9 +75,9 @@ struct commit {
     struct request_queue requests;
     uint64_t offset_first, offset_end, chain_end, started_ns;
     int64_t timestamp_max;
-    uint64_t last_ms, seq_next; /* As the partition's, behind it. */
-    uint64_t log_start;         /* As its frame says. */
-    bool acked;                 /* When it was submitted. */
+    uint64_t log_start;       /* As its frame says. */
+    struct stream_id last_id; /* Of its newest record. */
+    bool acked;               /* When it was submitted. */
 };
 
 /* One write to the file of a segment: frames in offset order, on fresh blocks. */
@@ -147,13 +147,12 @@ struct writer {
     uint64_t position;      /* Where the next extent goes. */
     uint64_t allocated_end; /* Blocks below exist. */
     uint64_t allocate_step;
-    uint64_t submitted_end;            /* Offset behind the last commit submitted. */
-    uint64_t journaled_end;            /* Offset behind the last one that the journal took. */
-    uint64_t chain;                    /* Behind the last commit submitted. */
-    uint64_t durable_chain;            /* Behind the last one acked. */
-    uint64_t acked_ms, acked_seq_next; /* As the partition's, behind the last one acked. */
-    uint64_t records, bytes;           /* Staged since the segment began. */
-    uint32_t head, tail;               /* Commits [head, tail) are in flight, modulo COMMITS_MAX. */
+    uint64_t submitted_end;  /* Offset behind the last commit submitted. */
+    uint64_t journaled_end;  /* Offset behind the last one that the journal took. */
+    uint64_t chain;          /* Behind the last commit submitted. */
+    uint64_t durable_chain;  /* Behind the last one acked. */
+    uint64_t records, bytes; /* Staged since the segment began. */
+    uint32_t head, tail;     /* Commits [head, tail) are in flight, modulo COMMITS_MAX. */
     struct commit commits[COMMITS_MAX];
     uint32_t extent_head, extent_tail; /* Writes to the file, modulo EXTENTS_MAX. */
     struct extent_write extents[EXTENTS_MAX];
@@ -187,10 +186,12 @@ struct partition {
     struct segment **segments;
     uint32_t segment_count, segment_capacity;
     uint64_t log_start, high_watermark, offset_next;
-    uint64_t last_ms, seq_next;       /* Stream ID of the newest record staged. */
+    struct stream_id last_id;         /* Of the newest record in a frame; 0-0: none yet. */
+    struct stream_id acked_id;        /* And of the newest that was acked. */
     struct producer_table *producers; /* NULL until the first one. */
     struct request_queue waiting, staged, parked, duplicates;
-    struct list tail; /* tail_frame, by offset. */
+    struct request_queue identify; /* Until the newest file is read. */
+    struct list tail;              /* tail_frame, by offset. */
     struct completion commit_work;
     struct memory_waiter commit_memory;
     bool commit_waits;             /* For memory. */
@@ -322,6 +323,8 @@ struct segment *partition_open_segment(const struct partition *partition); /* NU
 struct segment *partition_segment_of(const struct partition *partition, uint64_t offset);
 uint64_t segment_end(const struct segment *segment);      /* Of what may be read. */
 uint64_t segment_file_end(const struct segment *segment); /* And of it, what the file has. */
+/* What retention.bytes is compared with. */
+uint64_t partition_bytes(const struct partition *partition);
 /* What retention.ms counts from: of the newest or open segment. */
 int64_t segment_time_max(const struct partition *partition, const struct segment *segment);
 uint32_t partition_epoch(const struct partition *partition);
@@ -335,6 +338,10 @@ void append_pump(struct partition *partition);
 void append_fail_waiting(struct partition *partition, enum err err);
 void append_fail_staged(struct partition *partition, enum err err);
 void append_wake_duplicates(struct partition *partition);
+/* The stream ID of a batch that becomes part of a frame: greater than all before, of this moment if
+ * it can be. */
+struct stream_id append_draw_id(struct partition *partition, const struct request *request,
+                                uint64_t now_ms, uint32_t records);
 int32_t batch_sequence_last(const struct batch *batch);
 
 /* commit.c */
@@ -442,6 +449,7 @@ void tail_drop_below(struct partition *partition, uint64_t offset);
 void tail_trim(struct shard *shard);
 struct tail_frame *tail_find(struct partition *partition, uint64_t offset);
 struct tail_frame *tail_next(struct partition *partition, const struct tail_frame *frame);
+const uint8_t *tail_rows(const struct tail_frame *frame); /* The table behind its header. */
 bool tail_reclaim(struct shard *shard, uint64_t bytes);
 
 /* lend.c */
@@ -449,8 +457,9 @@ void lend_init(struct shard *shard);
 uint64_t lend_bytes(const struct shard *shard); /* What readers hold, or are promised. */
 bool lend_full(const struct shard *shard);
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
-                struct block *block);
-void lend_look(struct request_fetch *fetch, struct bytes data, struct look *look);
+                const uint8_t *rows, struct block *block);
+void lend_look(struct request_fetch *fetch, struct bytes data, const uint8_t *rows,
+               struct look *look);
 void lend_return(struct shard *shard, struct request_fetch *fetch);
 void lend_wake(struct shard *shard); /* Looks whether those who are pressed can go on. */
 
@@ -549,4 +558,17 @@ void sync_submit(struct partition *partition, struct request *request);
 
 /* offsets.c */
 void offsets_submit(struct partition *partition, struct request *request);
+/* The frames of a segment that was chosen, from reader->offset on: of the file, then in memory. */
+void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes);
+void offsets_parse(struct reader *reader, uint32_t size);
+void offsets_search_memory(struct reader *reader);
+
+/* identify.c */
+void identify_submit(struct partition *partition, struct request *request);
+void identify_pump(struct partition *partition); /* The newest file was read. */
+void identify_choose(struct reader *reader);     /* The segment, and begins to search it. */
+void identify_found(struct reader *reader, uint64_t offset);
+/* Where in the frame the first record at or above `id` stands; false: none is there, and `offset`
+ * is behind it. */
+bool identify_in_frame(const uint8_t *header_at, struct stream_id id, uint64_t *offset);
 void offsets_step(struct reader *reader, enum err err);

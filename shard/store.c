@@ -289,8 +289,8 @@ static enum err roll_write(struct partition *partition)
         .leader_node = segment->info.leader_node,
         .member_count = 1,
         .log_start = partition->log_start,
-        .last_ms = partition->last_ms,
-        .last_seq = partition->seq_next == 0 ? 0 : partition->seq_next - 1,
+        .last_ms = partition->last_id.ms,
+        .last_seq = partition->last_id.seq,
     };
     memcpy(header.cluster_id, shard->options.cluster_id, sizeof(header.cluster_id));
     memcpy(header.disk_id, shard->options.disk_id, sizeof(header.disk_id));

@@ -197,3 +197,8 @@ struct tail_frame *tail_next(struct partition *partition, const struct tail_fram
     /* A frame is missing when the cache was full. */
     return next->offset_first == frame->offset_end ? next : NULL;
 }
+
+const uint8_t *tail_rows(const struct tail_frame *frame)
+{
+    return frame->block->data + frame->frame_at + FRAME_HEADER_BYTES;
+}

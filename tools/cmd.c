@@ -8,6 +8,7 @@
 #include "core/assert.h"
 #include "core/config.h"
 #include "tools/cmd_verbs.h"
+#include "tools/errors.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,170 +17,166 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CMD_NAMES_MAX = 32 };
-
-static void cmd_name(const struct cmd_verb *verb, FILE *out)
-{
-    fprintf(out, "floe %s", verb->noun);
-    if (verb->verb != NULL) {
-        fprintf(out, " %s", verb->verb);
-    }
-}
-
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...)
 {
+    const struct error_kind *kind = errors_kind(code);
+    char text[ERROR_TEXT_BYTES], name[CMD_NAME_BYTES];
     va_list arguments;
+    if (cmd != NULL && cmd->said != NULL) {
+        va_start(arguments, format);
+        int size = vsnprintf(cmd->said, cmd->said_size, format, arguments);
+        va_end(arguments);
+        if (kind != NULL && size >= 0 && (size_t)size < cmd->said_size) {
+            (void)snprintf(cmd->said + size, cmd->said_size - (size_t)size, " [%s]",
+                           errors_text(kind->number, text));
+        }
+        return errors_exit(code);
+    }
     (void)fflush(stdout);
-    cmd_name(cmd->verb, stderr);
+    if (cmd != NULL) {
+        fprintf(stderr, "%s", cmd_verb_name(cmd->verb, name));
+    } else {
+        fputs("floe", stderr);
+    }
     fputs(": ", stderr);
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
+    if (kind != NULL) {
+        fprintf(stderr, " [%s]", errors_text(kind->number, text));
+    }
     fputc('\n', stderr);
-    return code;
+    return errors_exit(code);
 }
 
-static void cmd_help_flag(const struct cmd_flag *flag)
+/* "topic list" for "list", and for "list topic": the words are right, and not in their order. */
+static const struct cmd_verb *cmd_find_turned(int argc, char **argv)
 {
-    char text[64];
-    (void)snprintf(text, sizeof(text), "%s%s%s%s%s", flag->letter != NULL ? flag->letter : "",
-                   flag->letter != NULL ? ", " : "    ", flag->name, flag->value != NULL ? " " : "",
-                   flag->value != NULL ? flag->value : "");
-    printf("  %-26s %s\n", text, flag->sentence);
-}
-
-static int cmd_help_verb(const struct cmd_verb *verb)
-{
-    cmd_name(verb, stdout);
-    printf(": %s\n\n", verb->sentence);
-    if (verb->examples != NULL) {
-        printf("Examples:\n%s\n", verb->examples);
-    }
-    fputs("Usage: ", stdout);
-    cmd_name(verb, stdout);
-    printf(" %s%s[flags]\n\nFlags:\n", verb->operands != NULL ? verb->operands : "",
-           verb->operands != NULL ? " " : "");
-    for (uint32_t i = 0; i < verb->flag_count; i++) {
-        cmd_help_flag(&verb->flags[i]);
-    }
-    if (verb->client) {
-        cmd_help_flag(&cmd_flag_broker);
-    }
-    if (verb->rows) {
-        cmd_help_flag(&cmd_flag_output);
-    }
-    cmd_help_flag(&cmd_flag_help);
-    fputs("\nExit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 denied, 5 unavailable (retry), "
-          "6 partly, 7 exists\n",
-          stdout);
-    return CMD_OK;
-}
-
-/* All verbs, or those of one noun. */
-static int cmd_help(const char *noun)
-{
-    fputs("floe: a message streaming engine\n\nExamples:\n"
-          "  floe serve --dev\n"
-          "  echo hello | floe produce greetings\n"
-          "  floe consume greetings --until end\n\nVerbs:\n",
-          stdout);
+    const struct cmd_verb *found = NULL;
     for (uint32_t i = 0; i < cmd_verb_count; i++) {
         const struct cmd_verb *verb = &cmd_verbs[i];
-        if (noun != NULL && strcmp(verb->noun, noun) != 0) {
-            continue;
+        if (verb->verb != NULL && strcmp(argv[0], verb->verb) == 0) {
+            bool both = argc > 1 && strcmp(argv[1], verb->noun) == 0;
+            found = found == NULL || both ? verb : found;
         }
-        char text[64];
-        (void)snprintf(text, sizeof(text), "%s %s", verb->noun,
-                       verb->verb != NULL ? verb->verb : "");
-        printf("  %-20s %s\n", text, verb->sentence);
     }
-    fputs("\nfloe VERB --help tells more.\n", stdout);
-    return CMD_OK;
+    return found;
+}
+
+/* Says what is wrong with the first word, which is no noun. */
+static void cmd_say_unknown(int argc, char **argv)
+{
+    const char *names[CMD_NAMES_MAX] = {"help", "--help", "--version"};
+    char turned[CMD_NAME_BYTES];
+    uint32_t count = 3;
+    for (uint32_t i = 0; i < cmd_verb_count; i++) {
+        if (cmd_noun_first(i)) {
+            ASSERT(count < CMD_NAMES_MAX);
+            names[count++] = cmd_verbs[i].noun;
+        }
+    }
+    const struct cmd_verb *verb = cmd_find_turned(argc, argv);
+    const char *nearest =
+        verb != NULL ? cmd_verb_name(verb, turned) + 5 : config_suggest(argv[0], names, count);
+    if (nearest != NULL) {
+        (void)cmd_fail(NULL, ERROR_VERB, "unknown verb \"%s\": did you mean \"%s\"?", argv[0],
+                       nearest);
+    } else if (argv[0][0] == '-') {
+        (void)cmd_fail(NULL, ERROR_FLAG,
+                       "unknown flag %s: flags go behind a verb; see floe --help for the verbs",
+                       argv[0]);
+    } else {
+        (void)cmd_fail(NULL, ERROR_VERB, "unknown verb \"%s\": see floe --help for all there are",
+                       argv[0]);
+    }
+}
+
+/* Says what is wrong with the second word, or that there is none. */
+static void cmd_say_unknown_verb(const char *noun, const char *verb)
+{
+    const char *names[CMD_NAMES_MAX];
+    char all[256] = "";
+    uint32_t count = 0;
+    size_t used = 0;
+    for (uint32_t i = 0; i < cmd_verb_count; i++) {
+        if (strcmp(cmd_verbs[i].noun, noun) == 0 && used < sizeof(all)) {
+            used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", count > 0 ? ", " : "",
+                                     cmd_verbs[i].verb);
+            names[count++] = cmd_verbs[i].verb;
+        }
+    }
+    const char *nearest = verb != NULL ? config_suggest(verb, names, count) : NULL;
+    if (nearest != NULL) {
+        (void)cmd_fail(NULL, ERROR_VERB, "unknown verb \"%s %s\": did you mean \"%s %s\"?", noun,
+                       verb, noun, nearest);
+    } else if (verb != NULL) {
+        (void)cmd_fail(NULL, ERROR_VERB, "unknown verb \"%s %s\": %s has %s", noun, verb, noun,
+                       all);
+    } else {
+        (void)cmd_fail(NULL, ERROR_VERB, "what shall be done? %s has %s; see floe %s --help", noun,
+                       all, noun);
+    }
 }
 
 /* The verb that the first words name; NULL after it has said what is wrong. `*used`: how many. */
 static const struct cmd_verb *cmd_find(int argc, char **argv, int *used)
 {
-    const char *names[CMD_NAMES_MAX];
-    uint32_t noun_count = 0, verb_count = 0;
-    bool noun_known = false;
-    const char *second = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
-    for (uint32_t i = 0; i < cmd_verb_count; i++) {
-        const struct cmd_verb *verb = &cmd_verbs[i];
-        if (strcmp(argv[0], verb->noun) != 0) {
-            continue;
-        }
-        noun_known = true;
-        if (verb->verb == NULL || (second != NULL && strcmp(second, verb->verb) == 0)) {
-            *used = verb->verb == NULL ? 1 : 2;
-            return verb;
-        }
-        names[verb_count++] = verb->verb;
+    const struct cmd_verb *verb = cmd_verb_of(argc, argv, used);
+    if (verb == NULL && cmd_noun_known(argv[0])) {
+        cmd_say_unknown_verb(argv[0], argc > 1 && argv[1][0] != '-' ? argv[1] : NULL);
+    } else if (verb == NULL) {
+        cmd_say_unknown(argc, argv);
     }
-    if (!noun_known) {
-        for (uint32_t i = 0; i < cmd_verb_count; i++) {
-            names[noun_count++] = cmd_verbs[i].noun;
-        }
-    }
-    ASSERT(noun_count <= CMD_NAMES_MAX && verb_count <= CMD_NAMES_MAX);
-    if (noun_known && second == NULL) {
-        fprintf(stderr, "floe %s: what shall be done? See floe %s --help\n", argv[0], argv[0]);
-        return NULL;
-    }
-    const char *wrong = noun_known ? second : argv[0];
-    const char *nearest = config_suggest(wrong, names, noun_known ? verb_count : noun_count);
-    fprintf(stderr, "floe: unknown verb \"%s%s%s\"", noun_known ? argv[0] : "",
-            noun_known ? " " : "", wrong);
-    if (nearest != NULL) {
-        fprintf(stderr, ": did you mean \"%s%s%s\"?\n", noun_known ? argv[0] : "",
-                noun_known ? " " : "", nearest);
-    } else {
-        fputs(": see floe --help for all there are\n", stderr);
-    }
-    return NULL;
-}
-
-/* The flags of a verb, the shared ones included; how many. */
-static uint32_t cmd_flags(const struct cmd_verb *verb, const struct cmd_flag **flags)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < verb->flag_count; i++) {
-        flags[count++] = &verb->flags[i];
-    }
-    if (verb->client) {
-        flags[count++] = &cmd_flag_broker;
-    }
-    if (verb->rows) {
-        flags[count++] = &cmd_flag_output;
-    }
-    flags[count++] = &cmd_flag_help;
-    ASSERT(count <= CMD_NAMES_MAX);
-    return count;
+    return verb;
 }
 
 /* "--partitions=4" is the flag of its first `size` bytes; the value follows the '='. */
 static const struct cmd_flag *cmd_find_flag(const struct cmd *cmd, const char *word, size_t size)
 {
-    const struct cmd_flag *flags[CMD_NAMES_MAX];
+    const struct cmd_flag *flags[CMD_NAMES_MAX], *found = cmd_verb_flag(cmd->verb, word, size);
     const char *names[CMD_NAMES_MAX];
-    uint32_t count = cmd_flags(cmd->verb, flags);
+    uint32_t count = cmd_verb_flags(cmd->verb, flags);
+    if (found != NULL) {
+        return found;
+    }
     for (uint32_t i = 0; i < count; i++) {
-        const char *letter = flags[i]->letter;
-        if ((strlen(flags[i]->name) == size && memcmp(flags[i]->name, word, size) == 0) ||
-            (letter != NULL && strlen(letter) == size && memcmp(letter, word, size) == 0)) {
-            return flags[i];
-        }
         names[i] = flags[i]->name;
     }
     char wrong[64];
     (void)snprintf(wrong, sizeof(wrong), "%.*s", (int)(size < 60 ? size : 60), word);
     const char *nearest = size > 2 ? config_suggest(wrong, names, count) : NULL;
     if (nearest != NULL) {
-        (void)cmd_fail(cmd, CMD_USAGE, "unknown flag %s: did you mean %s?", wrong, nearest);
+        (void)cmd_fail(cmd, ERROR_FLAG, "unknown flag %s: did you mean %s?", wrong, nearest);
     } else {
-        (void)cmd_fail(cmd, CMD_USAGE, "unknown flag %s: see --help for those there are", wrong);
+        (void)cmd_fail(cmd, ERROR_FLAG, "unknown flag %s: see --help for those there are", wrong);
     }
     return NULL;
+}
+
+/* Of a value that --help calls "all|1|0" only those words will do; anything goes for "end|OFFSET".
+ */
+static int cmd_check_choice(const struct cmd *cmd, const struct cmd_flag *flag, const char *value)
+{
+    const char *choices = flag->value;
+    char all[128];
+    size_t used = 0;
+    if (strchr(choices, '|') == NULL ||
+        strspn(choices, "abcdefghijklmnopqrstuvwxyz0123456789|") < strlen(choices)) {
+        return CMD_OK;
+    }
+    for (const char *at = choices; used < sizeof(all);) {
+        size_t size = strcspn(at, "|");
+        if (strlen(value) == size && memcmp(value, at, size) == 0) {
+            return CMD_OK;
+        }
+        const char *before = at == choices ? "" : at[size] == '|' ? ", " : " or ";
+        used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%.*s", before, (int)size, at);
+        if (at[size] == '\0') {
+            break;
+        }
+        at += size + 1;
+    }
+    return cmd_fail(cmd, ERROR_VALUE, "%s %s: give %s", flag->name, value, all);
 }
 
 /* One flag and its value, at argv[*at]; *at moves behind them. */
@@ -196,39 +193,42 @@ static int cmd_read_flag(struct cmd *cmd, int argc, char **argv, int *at)
     const char *value = "";
     if (flag->value == NULL) {
         if (equals != NULL) {
-            return cmd_fail(cmd, CMD_USAGE, "%s takes no value: remove \"%s\"", flag->name, equals);
+            return cmd_fail(cmd, ERROR_FLAG, "%s takes no value: remove \"%s\"", flag->name,
+                            equals);
         }
     } else if (equals != NULL) {
         value = equals + 1;
+    } else if (*at < argc && cmd_verb_flag(cmd->verb, argv[*at], strlen(argv[*at])) != NULL) {
+        return cmd_fail(cmd, ERROR_FLAG,
+                        "%s needs a value, and %s is a flag: %s %s; if it is the value: %s=%s",
+                        word, argv[*at], word, flag->value, flag->name, argv[*at]);
     } else if (*at < argc) {
         value = argv[(*at)++];
     } else {
-        return cmd_fail(cmd, CMD_USAGE, "%s needs a value: %s %s", word, word, flag->value);
+        return cmd_fail(cmd, ERROR_FLAG, "%s needs a value: %s %s", word, word, flag->value);
     }
     if (cmd->given_count == CMD_WORDS_MAX) {
-        return cmd_fail(cmd, CMD_USAGE, "more than %d flags: give fewer", CMD_WORDS_MAX);
+        return cmd_fail(cmd, ERROR_FLAG, "more than %d flags: give fewer", CMD_WORDS_MAX);
+    }
+    int code = flag->value != NULL ? cmd_check_choice(cmd, flag, value) : CMD_OK;
+    if (code != CMD_OK) {
+        return code;
     }
     cmd->given[cmd->given_count++] = (struct cmd_given){flag, value};
     return CMD_OK;
 }
 
-static int cmd_read_output(struct cmd *cmd)
+static enum cmd_output cmd_read_output(const struct cmd *cmd)
 {
     const char *output = cmd_value(cmd, "--output");
-    if (output == NULL || strcmp(output, "table") == 0) {
-        cmd->output = CMD_TABLE;
-    } else if (strcmp(output, "json") == 0) {
-        cmd->output = CMD_JSON;
-    } else if (strcmp(output, "jsonl") == 0) {
-        cmd->output = CMD_JSONL;
-    } else {
-        return cmd_fail(cmd, CMD_USAGE, "-o %s: give table, json or jsonl", output);
-    }
-    return CMD_OK;
+    return output == NULL || strcmp(output, "table") == 0 ? CMD_TABLE
+           : strcmp(output, "json") == 0                  ? CMD_JSON
+                                                          : CMD_JSONL;
 }
 
 static int cmd_read(struct cmd *cmd, int argc, char **argv)
 {
+    char name[CMD_NAME_BYTES];
     bool flags_end = false;
     for (int at = 0; at < argc;) {
         const char *word = argv[at];
@@ -241,13 +241,17 @@ static int cmd_read(struct cmd *cmd, int argc, char **argv)
                 return code;
             }
         } else if (cmd->operand_count == min_u32(cmd->verb->operand_max, CMD_OPERANDS_MAX)) {
-            return cmd_fail(cmd, CMD_USAGE, "\"%s\" is one word too many: see --help", word);
+            return cmd_fail(cmd, ERROR_OPERAND, "\"%s\" is one word too many: %s %s", word,
+                            cmd_verb_name(cmd->verb, name),
+                            cmd->verb->operands != NULL ? cmd->verb->operands
+                                                        : "takes none but flags");
         } else {
             cmd->operands[cmd->operand_count++] = word;
             at++;
         }
     }
-    return cmd_read_output(cmd);
+    cmd->output = cmd_read_output(cmd);
+    return CMD_OK;
 }
 
 const char *cmd_value(const struct cmd *cmd, const char *name)
@@ -294,7 +298,7 @@ int cmd_number(const struct cmd *cmd, const char *name, int64_t min, int64_t max
         return CMD_OK;
     }
     if (!cmd_parse_number(text, &value) || value < min || value > max) {
-        return cmd_fail(cmd, CMD_USAGE,
+        return cmd_fail(cmd, ERROR_VALUE,
                         "%s \"%s\": give a whole number from %" PRId64 " to %" PRId64, name, text,
                         min, max);
     }
@@ -318,11 +322,18 @@ static int cmd_run(struct cmd *cmd, int argc, char **argv)
     }
     if (cmd->verb->run == NULL) {
         const char *later = cmd->verb->later;
-        return cmd_fail(cmd, CMD_FAILED, "not available yet in floe %s%s%s", FLOE_VERSION,
+        return cmd_fail(cmd, ERROR_LATER, "not available yet in floe %s%s%s", FLOE_VERSION,
                         later != NULL ? ": it comes with " : "", later != NULL ? later : "");
     }
     if (cmd->operand_count < cmd->verb->operand_min) {
-        return cmd_fail(cmd, CMD_USAGE, "%s is missing: see --help", cmd->verb->operands);
+        const char *missing = cmd->verb->operands;
+        char name[CMD_NAME_BYTES];
+        for (uint32_t i = 0; i < cmd->operand_count && strchr(missing, ' ') != NULL; i++) {
+            missing = strchr(missing, ' ') + 1;
+        }
+        return cmd_fail(cmd, ERROR_OPERAND, "%.*s is missing: %s %s; see --help",
+                        (int)strcspn(missing, " "), missing, cmd_verb_name(cmd->verb, name),
+                        cmd->verb->operands);
     }
     return cmd->verb->run(cmd);
 }
@@ -330,8 +341,10 @@ static int cmd_run(struct cmd *cmd, int argc, char **argv)
 int cmd_main(int argc, char **argv)
 {
     if (argc == 0) {
-        fputs("floe: what shall be done? See floe --help\n", stderr);
-        return CMD_USAGE;
+        return cmd_fail(NULL, ERROR_VERB, "what shall be done? See floe --help");
+    }
+    if (strcmp(argv[0], "__complete") == 0) {
+        return cmd_complete(argc - 1, argv + 1);
     }
     static char version[] = "version";
     char *versions[] = {version, NULL};
@@ -366,8 +379,7 @@ int cmd_main(int argc, char **argv)
     }
     struct cmd *cmd = calloc(1, sizeof(*cmd));
     if (cmd == NULL) {
-        fputs("floe: out of memory\n", stderr);
-        return CMD_FAILED;
+        return cmd_fail(NULL, ERROR_MEMORY, "out of memory");
     }
     cmd->verb = verb;
     int code = cmd_run(cmd, argc - used, argv + used);

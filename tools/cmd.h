@@ -65,6 +65,8 @@ struct cmd {
     struct cmd_given given[CMD_WORDS_MAX];
     uint32_t given_count;
     enum cmd_output output;
+    char *said; /* Not NULL: what cmd_fail() would say goes here, cut to `said_size`. */
+    size_t said_size;
 };
 
 /* Reads the words behind "floe", runs the verb, returns the exit code. */
@@ -84,7 +86,9 @@ NODISCARD int cmd_number(const struct cmd *cmd, const char *name, int64_t min, i
 /* Parses all of `text`; false = not a whole number. */
 NODISCARD bool cmd_parse_number(const char *text, int64_t *number);
 
-/* "floe topic create: ..." on stderr; returns `code`. */
+/* "floe topic create: ... [FLOE-1403]" on stderr. `code`: an error of tools/errors.h; CMD_OK, a
+ * remark without a code; or a bare exit code, for what has no kind of its own. `cmd` NULL: no verb
+ * is known. Returns the exit code. */
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Rows of one answer. Cells come in the order of the columns; the last one of a row ends it. */
@@ -125,7 +129,10 @@ int cmd_serve(const struct cmd *cmd);
 int cmd_topic_create(const struct cmd *cmd);
 int cmd_topic_list(const struct cmd *cmd);
 int cmd_topic_describe(const struct cmd *cmd);
+int cmd_topic_alter(const struct cmd *cmd);
 int cmd_topic_delete(const struct cmd *cmd);
+int cmd_topic_trim(const struct cmd *cmd);
+int cmd_topic_usage(const struct cmd *cmd);
 int cmd_produce(const struct cmd *cmd);
 int cmd_consume(const struct cmd *cmd);
 int cmd_log_inspect(const struct cmd *cmd);
@@ -135,3 +142,7 @@ int cmd_cluster_rebuild_map(const struct cmd *cmd);
 int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
+int cmd_doctor(const struct cmd *cmd);
+int cmd_explain(const struct cmd *cmd);
+int cmd_completion(const struct cmd *cmd);
+int cmd_man(const struct cmd *cmd);

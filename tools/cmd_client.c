@@ -3,6 +3,7 @@
 #include "tools/cmd_client.h"
 
 #include "core/assert.h"
+#include "tools/errors.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,53 +23,101 @@ static int64_t client_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int client_exit(rd_kafka_resp_err_t err)
+/* The kind of an error of librdkafka or of the server. */
+static int client_kind(rd_kafka_resp_err_t err)
 {
     static const struct {
         rd_kafka_resp_err_t err;
-        int code;
+        enum error error;
     } table[] = {
-        {RD_KAFKA_RESP_ERR_NO_ERROR, CMD_OK},
-        {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, CMD_NOT_FOUND},
-        {RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, CMD_NOT_FOUND},
-        {RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, CMD_NOT_FOUND},
-        {RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, CMD_EXISTS},
-        {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, CMD_DENIED},
-        {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, CMD_DENIED},
-        {RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, CMD_DENIED},
-        {RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, CMD_DENIED},
-        {RD_KAFKA_RESP_ERR__AUTHENTICATION, CMD_DENIED},
-        {RD_KAFKA_RESP_ERR__TRANSPORT, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR__RESOLVE, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR__TIMED_OUT, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_NOT_CONTROLLER, CMD_UNAVAILABLE},
-        {RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, CMD_UNAVAILABLE},
+        {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, ERROR_TOPIC_UNKNOWN},
+        {RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, ERROR_TOPIC_UNKNOWN},
+        {RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, ERROR_PARTITION_UNKNOWN},
+        {RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, ERROR_TOPIC_EXISTS},
+        {RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, ERROR_TOPIC_INVALID},
+        {RD_KAFKA_RESP_ERR_INVALID_PARTITIONS, ERROR_TOPIC_INVALID},
+        {RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, ERROR_TOPIC_INVALID},
+        {RD_KAFKA_RESP_ERR_INVALID_CONFIG, ERROR_TOPIC_INVALID},
+        {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, ERROR_RECORD_TOO_LARGE},
+        {RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, ERROR_RECORD_TOO_LARGE},
+        {RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, ERROR_OFFSET},
+        {RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, ERROR_OFFSET},
+        {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ERROR_DENIED},
+        {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, ERROR_DENIED},
+        {RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, ERROR_DENIED},
+        {RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, ERROR_DENIED},
+        {RD_KAFKA_RESP_ERR__AUTHENTICATION, ERROR_DENIED},
+        {RD_KAFKA_RESP_ERR__TRANSPORT, ERROR_UNREACHABLE},
+        {RD_KAFKA_RESP_ERR__RESOLVE, ERROR_UNREACHABLE},
+        {RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, ERROR_UNREACHABLE},
+        {RD_KAFKA_RESP_ERR__TIMED_OUT, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_NOT_CONTROLLER, ERROR_RETRY},
+        {RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, ERROR_RETRY},
     };
 
     for (uint32_t i = 0; i < ARRAY_COUNT(table); i++) {
         if (table[i].err == err) {
-            return table[i].code;
+            return (int)table[i].error;
         }
     }
-    return CMD_FAILED;
+    return ERROR_REFUSED;
 }
 
-/* Runs in rd_kafka_poll(), on our thread. */
+int client_exit(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? CMD_OK : errors_exit(client_kind(err));
+}
+
+int client_check_brokers(const struct cmd *cmd, const char *brokers)
+{
+    if (brokers[0] == '\0') {
+        return cmd_fail(cmd, ERROR_VALUE, "-b is empty: give HOST:PORT");
+    }
+    if (strstr(brokers, "://") != NULL) {
+        return cmd_fail(cmd, ERROR_VALUE, "-b %s: write it as HOST:PORT, without a protocol",
+                        brokers);
+    }
+    for (const char *at = brokers; *at != '\0';) {
+        char port[8] = "9092";
+        int64_t number = 0;
+        size_t size = strcspn(at, ",");
+        const char *colon = memrchr(at, ':', size), *bracket = memrchr(at, ']', size);
+        if (colon != NULL && (bracket == NULL || bracket < colon)) {
+            (void)snprintf(port, sizeof(port), "%.*s", (int)((size_t)(at - colon) + size) - 1,
+                           colon + 1);
+        }
+        if (size == 0 || colon == at || !cmd_parse_number(port, &number) || number < 1 ||
+            number > UINT16_MAX) {
+            return cmd_fail(cmd, ERROR_VALUE, "-b %s: give HOST:PORT, with a port from 1 to %d",
+                            brokers, UINT16_MAX);
+        }
+        at += size + (at[size] == ',');
+    }
+    return CMD_OK;
+}
+
+/* Runs in rd_kafka_poll(), on our thread; what librdkafka says around the reason is left out. */
 static void client_hears_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct client *client = opaque;
     (void)rk;
+    client->down = client->down || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
     if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        const char *bootstrap = strstr(reason, "/bootstrap: ");
+        reason = bootstrap != NULL ? bootstrap + strlen("/bootstrap: ") : reason;
         (void)snprintf(client->reason, sizeof(client->reason), "%s", reason);
+        char *after = strstr(client->reason, " (after ");
+        if (after != NULL) {
+            *after = '\0';
+        }
     }
 }
 
@@ -96,7 +145,7 @@ static int client_configure(struct client *client, rd_kafka_conf_t *conf,
             i < ARRAY_COUNT(own) ? &own[i] : &options->settings[i - ARRAY_COUNT(own)];
         if (rd_kafka_conf_set(conf, setting->name, setting->value, text, sizeof(text)) !=
             RD_KAFKA_CONF_OK) {
-            return cmd_fail(client->cmd, CMD_USAGE, "%s: check the value given", text);
+            return cmd_fail(client->cmd, ERROR_CLIENT, "%s: check the value given", text);
         }
     }
     return CMD_OK;
@@ -107,11 +156,12 @@ int client_open(struct client *client, const struct cmd *cmd, const struct clien
     char text[512];
     const char *brokers = cmd_value(cmd, "--broker");
     *client = (struct client){.cmd = cmd, .brokers = brokers != NULL ? brokers : "localhost:9092"};
-    if (client->brokers[0] == '\0') {
-        return cmd_fail(cmd, CMD_USAGE, "-b is empty: give HOST:PORT");
+    int code = client_check_brokers(cmd, client->brokers);
+    if (code != CMD_OK) {
+        return code;
     }
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    int code = client_configure(client, conf, options);
+    code = client_configure(client, conf, options);
     if (code != CMD_OK) {
         rd_kafka_conf_destroy(conf);
         return code;
@@ -125,7 +175,7 @@ int client_open(struct client *client, const struct cmd *cmd, const struct clien
     client->rk = rd_kafka_new(options->type, conf, text, sizeof(text));
     if (client->rk == NULL) {
         rd_kafka_conf_destroy(conf);
-        return cmd_fail(cmd, CMD_FAILED, "cannot start the client: %s", text);
+        return cmd_fail(cmd, ERROR_OTHER, "cannot start the client: %s", text);
     }
     return CMD_OK;
 }
@@ -141,16 +191,24 @@ void client_close(struct client *client)
 int client_fail(struct client *client, rd_kafka_resp_err_t err, const char *what,
                 const char *detail)
 {
-    int code = client_exit(err);
-    if (code == CMD_UNAVAILABLE && client->reason[0] != '\0') {
-        return cmd_fail(client->cmd, code,
+    int error = client_kind(err);
+    bool unavailable = errors_exit(error) == CMD_UNAVAILABLE;
+    if (unavailable && client->reason[0] != '\0') {
+        return cmd_fail(client->cmd, ERROR_UNREACHABLE,
                         "%s: cannot reach %s: %s. Is floe serve running there? Give another "
                         "address with -b HOST:PORT",
                         what, client->brokers, client->reason);
     }
-    const char *advice = code == CMD_UNAVAILABLE ? ". Try again later" : "";
-    return cmd_fail(client->cmd, code, "%s: %s%s", what,
-                    detail != NULL ? detail : rd_kafka_err2str(err), advice);
+    const char *advice = unavailable ? ". Try again later" : "";
+    const char *words = rd_kafka_err2str(err);
+    if (detail == NULL || strcmp(detail, words) == 0) {
+        detail = err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                     ? "it does not exist; floe topic list names what does"
+                 : err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION
+                     ? "a name is 1 to 249 of A-Z a-z 0-9 . _ -, and not . or .."
+                     : words;
+    }
+    return cmd_fail(client->cmd, error, "%s: %s%s", what, detail, advice);
 }
 
 /* Whether the answer is worth another look: the topic is being made. */
@@ -173,7 +231,7 @@ int client_metadata(struct client *client, const char *topic,
     if (topic != NULL) {
         one = rd_kafka_topic_new(client->rk, topic, NULL);
         if (one == NULL) {
-            return cmd_fail(client->cmd, CMD_USAGE, "topic \"%s\": %s", topic,
+            return cmd_fail(client->cmd, ERROR_CLIENT, "topic \"%s\": %s", topic,
                             rd_kafka_err2str(rd_kafka_last_error()));
         }
     }
@@ -205,7 +263,7 @@ int client_metadata(struct client *client, const char *topic,
         err = (*metadata)->topics[0].err;
         rd_kafka_metadata_destroy(*metadata);
         if (client_exit(err) == CMD_NOT_FOUND) {
-            return cmd_fail(client->cmd, CMD_NOT_FOUND,
+            return cmd_fail(client->cmd, ERROR_TOPIC_UNKNOWN,
                             "topic \"%s\" does not exist on %s: make it with floe topic create %s",
                             topic, client->brokers, topic);
         }

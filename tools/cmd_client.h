@@ -23,6 +23,7 @@ struct client {
     const struct cmd *cmd;
     rd_kafka_t *rk;
     const char *brokers;
+    bool down;                        /* No server was reached, since it was set to false. */
     char reason[CLIENT_REASON_BYTES]; /* Of the last connection error; empty: none yet. */
 };
 
@@ -31,6 +32,10 @@ struct client {
 NODISCARD int client_open(struct client *client, const struct cmd *cmd,
                           const struct client_options *options);
 void client_close(struct client *client);
+
+/* Whether -b is HOST:PORT, or several, parted by commas. CMD_OK, or CMD_USAGE after it has said
+ * what is wrong. client_open() asks, too. */
+NODISCARD int client_check_brokers(const struct cmd *cmd, const char *brokers);
 
 /* Asks for one topic (made on the way if the server makes topics when named) or, with NULL, for
  * all. CMD_OK: `*metadata` is to be freed with rd_kafka_metadata_destroy(). */

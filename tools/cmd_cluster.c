@@ -5,6 +5,7 @@
  *
  * Without --write nothing is locked, and nothing written. */
 #include "tools/adopt.h"
+#include "tools/errors.h"
 #include "tools/rebuild.h"
 
 #include <inttypes.h>
@@ -53,8 +54,8 @@ static void rebuild_say_strange(const struct rebuild *rebuild, size_t index)
                            : strange->left_out
                                ? "with --accept-loss it is left out, and goes to quarantine/"
                                : "with --accept-loss it is left out, and stays where it is";
-    (void)cmd_fail(rebuild->list.cmd, CMD_PARTLY, "%s: not a segment file%s%s: %s", file->path,
-                   file->err != OK ? ": " : " of that name",
+    (void)cmd_fail(rebuild->list.cmd, ERROR_REBUILD_FINDING, "%s: not a segment file%s%s: %s",
+                   file->path, file->err != OK ? ": " : " of that name",
                    file->err != OK ? err_text(file->err) : "", decision);
 }
 
@@ -69,7 +70,7 @@ static void rebuild_say_topic(const struct rebuild *rebuild, const struct rebuil
                        topic->name, (uint64_t)topic->numbers - topic->count, topic->numbers);
     }
     if (topic->emptied > 0) {
-        (void)cmd_fail(cmd, CMD_PARTLY,
+        (void)cmd_fail(cmd, ERROR_REBUILD_FINDING,
                        "topic %s: of %u partitions the folder is there and no file in it; if they "
                        "are lost, put them back from a copy",
                        topic->name, topic->emptied);
@@ -93,12 +94,12 @@ static void rebuild_say(const struct rebuild *rebuild)
     for (size_t i = 0; i < rebuild->partition_count; i++) {
         const struct rebuild_partition *partition = &rebuild->partitions[i];
         if (partition->finding != NULL) {
-            (void)cmd_fail(list->cmd, CMD_PARTLY, "topic %s partition %u: %s: %s",
+            (void)cmd_fail(list->cmd, ERROR_REBUILD_FINDING, "topic %s partition %u: %s: %s",
                            partition->first->header.name, partition->first->header.partition,
                            partition->finding, partition->decision);
         }
         if (partition->headless) {
-            (void)cmd_fail(list->cmd, CMD_PARTLY,
+            (void)cmd_fail(list->cmd, ERROR_REBUILD_FINDING,
                            "topic %s partition %u: segments below %" PRIu64
                            " are missing, or were removed by retention: the map starts there; "
                            "files that are put back later need another --write --replace-meta "
@@ -117,7 +118,7 @@ static void rebuild_say(const struct rebuild *rebuild)
     }
     for (uint32_t i = 0; rebuild_missing(rebuild, i, &missing); i++) {
         char topic[TOPIC_ID_TEXT_BYTES];
-        (void)cmd_fail(list->cmd, CMD_PARTLY,
+        (void)cmd_fail(list->cmd, ERROR_REBUILD_FINDING,
                        "%s/topics/%s/%u/%016" PRIx64
                        ".seg: it is missing, and the journals have records of it; put it back from "
                        "a copy, else the map says that they are lost",
@@ -152,7 +153,7 @@ static int rebuild_run(struct rebuild *rebuild, struct rebuild_writer *writer)
     const struct cmd *cmd = rebuild->list.cmd;
     enum err err = rebuild_plan(rebuild);
     if (err != OK) {
-        return cmd_fail(cmd, CMD_FAILED, "%s: %s", rebuild->list.data_dir,
+        return cmd_fail(cmd, ERROR_REBUILD, "%s: %s", rebuild->list.data_dir,
                         err == ERR_IO ? "pool/ or quarantine/ cannot be listed" : err_text(err));
     }
     const char *wider[CMD_WORDS_MAX];
@@ -166,7 +167,7 @@ static int rebuild_run(struct rebuild *rebuild, struct rebuild_writer *writer)
     rebuild_say(rebuild);
     rebuild_say_sum(rebuild, writer != NULL);
     if (writer != NULL && rebuild->losses > 0 && cmd_value(cmd, "--accept-loss") == NULL) {
-        return cmd_fail(cmd, CMD_FAILED,
+        return cmd_fail(cmd, ERROR_REBUILD_LOSS,
                         "records would be hidden or given up by %" PRIu64
                         " of the findings above, nothing is written; put the files right, or say "
                         "--accept-loss",
@@ -183,7 +184,7 @@ static int rebuild_check(const struct cmd *cmd)
     static const char *const with_write[] = {"--accept-loss", "--replace-meta"};
     for (uint32_t i = 0; i < ARRAY_COUNT(with_write); i++) {
         if (cmd_value(cmd, with_write[i]) != NULL && cmd_value(cmd, "--write") == NULL) {
-            return cmd_fail(cmd, CMD_USAGE, "%s is for --write", with_write[i]);
+            return cmd_fail(cmd, ERROR_FLAG, "%s is for --write", with_write[i]);
         }
     }
     return CMD_OK;
@@ -197,7 +198,7 @@ static int rebuild_find_files(struct rebuild *rebuild, struct rebuild_writer **w
     struct stat stat_of;
     int code = CMD_OK;
     if (stat(dir, &stat_of) == 0 && !S_ISDIR(stat_of.st_mode)) {
-        return cmd_fail(cmd, CMD_USAGE, "%s is a file: give the data directory", dir);
+        return cmd_fail(cmd, ERROR_OPERAND, "%s is a file: give the data directory", dir);
     }
     if (cmd_value(cmd, "--write") != NULL) {
         code = rebuild_open(writer, cmd, dir, cmd_value(cmd, "--replace-meta") != NULL);

@@ -47,13 +47,23 @@ int cmd_config_show(const struct cmd *cmd)
     return code;
 }
 
-static void config_say_good(const struct config *config)
+static int config_say_good(const struct cmd *cmd, const struct config *config)
 {
+    static const char *const columns[] = {"given", "defaults"};
+    struct cmd_rows rows;
     uint32_t given = 0;
     for (uint32_t i = 0; i < config_count(config); i++) {
         given += config_source(config, config_option(config, i)->key) != CONFIG_FROM_DEFAULT;
     }
-    printf("ok: %u settings given, %u at their defaults\n", given, config_count(config) - given);
+    if (cmd->output == CMD_TABLE) {
+        printf("ok: %u settings given, %u at their defaults\n", given,
+               config_count(config) - given);
+        return CMD_OK;
+    }
+    cmd_rows_begin(&rows, cmd, columns, ARRAY_COUNT(columns));
+    cmd_rows_number(&rows, given);
+    cmd_rows_number(&rows, config_count(config) - given);
+    return cmd_rows_end(&rows, cmd);
 }
 
 int cmd_config_check(const struct cmd *cmd)
@@ -64,7 +74,7 @@ int cmd_config_check(const struct cmd *cmd)
         code = settings_judge(&settings, cmd);
     }
     if (code == CMD_OK) {
-        config_say_good(settings.config);
+        code = config_say_good(cmd, settings.config);
     }
     settings_close(&settings);
     return code;

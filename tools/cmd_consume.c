@@ -6,6 +6,8 @@
 #include "core/assert.h"
 #include "tools/cmd_client.h"
 #include "tools/cmd_record.h"
+#include "tools/cmd_where.h"
+#include "tools/errors.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     CONSUME_QUERY_MS = 10000,
@@ -30,11 +33,17 @@ struct consume_partition {
 
 struct consume {
     struct client client;
-    const char *topic, *format;
+    const char *topic;
+    struct cmd_format format;
+    const char *filters[CMD_WORDS_MAX]; /* All are in the key or the value. */
+    uint32_t filter_count;
     rd_kafka_topic_t *handle;
     rd_kafka_queue_t *queue;
     struct consume_partition *partitions;
     uint32_t partition_count, reading;
+    struct cmd_where where;
+    int64_t until; /* First offset not to print; INT64_MAX: none. */
+    bool until_end, told_down;
     int64_t left; /* Records to print. */
     struct cmd_rows rows;
     sigset_t signals;
@@ -54,6 +63,22 @@ static bool consume_header(const struct cmd_record *record, size_t index,
     return true;
 }
 
+static bool consume_wants(const struct consume *consume, const rd_kafka_message_t *message)
+{
+    for (uint32_t i = 0; i < consume->filter_count; i++) {
+        const char *text = consume->filters[i];
+        size_t size = strlen(text);
+        bool in_key =
+            message->key != NULL && memmem(message->key, message->key_len, text, size) != NULL;
+        bool in_value =
+            message->payload != NULL && memmem(message->payload, message->len, text, size) != NULL;
+        if (!in_key && !in_value) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void consume_print(struct consume *consume, rd_kafka_message_t *message)
 {
     const struct cmd_record record = {
@@ -69,28 +94,10 @@ static void consume_print(struct consume *consume, rd_kafka_message_t *message)
         .context = message,
     };
     if (consume->client.cmd->output == CMD_TABLE) {
-        cmd_record_print(&record, consume->format);
+        cmd_record_print(&record, &consume->format);
     } else {
         cmd_record_row(&record, &consume->rows);
     }
-}
-
-/* Milliseconds since 1970, or "2026-11-24T10:00:00" (UTC; "Z" or a date alone will do). */
-static bool consume_parse_time(const char *text, int64_t *time_ms)
-{
-    struct tm tm = {0};
-    if (cmd_parse_number(text, time_ms)) {
-        return *time_ms >= 0;
-    }
-    const char *rest = strptime(text, "%Y-%m-%d", &tm);
-    if (rest != NULL && (*rest == 'T' || *rest == ' ')) {
-        rest = strptime(rest + 1, "%H:%M:%S", &tm);
-    }
-    if (rest == NULL || (*rest != '\0' && strcmp(rest, "Z") != 0)) {
-        return false;
-    }
-    *time_ms = (int64_t)timegm(&tm) * 1000;
-    return true;
 }
 
 /* Turns a time into an offset of each partition; one without a later record begins at its end. */
@@ -116,26 +123,39 @@ static int consume_find_time(struct consume *consume, int64_t time_ms)
     return CMD_OK;
 }
 
+/* The last `count` records of each partition, or all where there are fewer. RD_KAFKA_OFFSET_TAIL()
+ * would ask for offsets that were trimmed. */
+static int consume_find_last(struct consume *consume, int64_t count)
+{
+    for (uint32_t i = 0; i < consume->partition_count; i++) {
+        struct consume_partition *partition = &consume->partitions[i];
+        int64_t first = 0, next = 0;
+        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
+            consume->client.rk, consume->topic, partition->id, &first, &next, CONSUME_QUERY_MS);
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return client_fail(&consume->client, err, "cannot ask for the end", NULL);
+        }
+        partition->from = count < next - first ? next - count : first;
+    }
+    return CMD_OK;
+}
+
 static int consume_set_from(struct consume *consume)
 {
-    const struct cmd *cmd = consume->client.cmd;
-    const char *text = cmd_value(cmd, "--from");
-    int64_t from, time_ms;
-    if (text == NULL) {
-        text = cmd_value(cmd, "--until") != NULL ? "start" : "end";
-    }
-    if (strcmp(text, "start") == 0) {
-        from = RD_KAFKA_OFFSET_BEGINNING;
-    } else if (strcmp(text, "end") == 0) {
+    int64_t from = RD_KAFKA_OFFSET_BEGINNING;
+    switch (consume->where.kind) {
+    case CMD_WHERE_START:
+        break;
+    case CMD_WHERE_END:
         from = RD_KAFKA_OFFSET_END;
-    } else if (text[0] == '@' && consume_parse_time(text + 1, &time_ms)) {
-        return consume_find_time(consume, time_ms);
-    } else if (cmd_parse_number(text, &from)) {
-        /* Of -N: RD_KAFKA_OFFSET_TAIL() begins there. */
-        from = text[0] == '-' ? RD_KAFKA_OFFSET_TAIL(-from) : from;
-    } else {
-        return cmd_fail(cmd, CMD_USAGE,
-                        "--from %s: give start, end, an offset, -N for the last N, or @TIME", text);
+        break;
+    case CMD_WHERE_OFFSET:
+        from = consume->where.number;
+        break;
+    case CMD_WHERE_LAST:
+        return consume_find_last(consume, consume->where.number);
+    case CMD_WHERE_TIME:
+        return consume_find_time(consume, consume->where.number);
     }
     for (uint32_t i = 0; i < consume->partition_count; i++) {
         consume->partitions[i].from = from;
@@ -146,17 +166,11 @@ static int consume_set_from(struct consume *consume)
 /* --until, and which partitions hold nothing in between. */
 static int consume_set_until(struct consume *consume)
 {
-    const struct cmd *cmd = consume->client.cmd;
-    const char *text = cmd_value(cmd, "--until");
-    int64_t until = INT64_MAX;
-    bool end = text != NULL && strcmp(text, "end") == 0;
-    if (text != NULL && !end && (!cmd_parse_number(text, &until) || until < 0)) {
-        return cmd_fail(cmd, CMD_USAGE, "--until %s: give end or an offset", text);
-    }
+    bool end = consume->until_end;
     for (uint32_t i = 0; i < consume->partition_count; i++) {
         struct consume_partition *partition = &consume->partitions[i];
         int64_t first = 0, next = 0;
-        partition->until = until;
+        partition->until = consume->until;
         if (end) {
             rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
                 consume->client.rk, consume->topic, partition->id, &first, &next, CONSUME_QUERY_MS);
@@ -194,7 +208,7 @@ static int consume_choose(struct consume *consume)
     int count = topic->partition_cnt;
     rd_kafka_metadata_destroy(metadata);
     if (consume->partition_count == 0) {
-        return cmd_fail(consume->client.cmd, CMD_NOT_FOUND,
+        return cmd_fail(consume->client.cmd, ERROR_PARTITION_UNKNOWN,
                         "topic \"%s\" has no partition %" PRId64 ": it has %d, from 0",
                         consume->topic, only, count);
     }
@@ -256,12 +270,19 @@ static int consume_take(struct consume *consume, rd_kafka_message_t *message)
         if (code == CMD_UNAVAILABLE) {
             return CMD_OK; /* librdkafka goes on by itself when the server is back. */
         }
+        if (partition != NULL && (message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE ||
+                                  message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)) {
+            return cmd_fail(consume->client.cmd, ERROR_OFFSET,
+                            "%s: there is no offset %" PRId64
+                            "; floe topic describe %s shows the first and the next one",
+                            what, partition->from, consume->topic);
+        }
         return client_fail(&consume->client, message->err, what, rd_kafka_message_errstr(message));
     }
     if (partition == NULL || partition->done) {
         return CMD_OK; /* Was on its way when the partition was stopped. */
     }
-    if (message->offset < partition->until) {
+    if (message->offset < partition->until && consume_wants(consume, message)) {
         consume_print(consume, message);
         consume->left--;
     }
@@ -278,9 +299,36 @@ static bool consume_interrupted(const struct consume *consume)
     return sigtimedwait(&consume->signals, NULL, &now) > 0;
 }
 
+/* Somebody who sees nothing happen may not know that this is right. */
+static void consume_hint(const struct consume *consume)
+{
+    const struct cmd *cmd = consume->client.cmd;
+    if (isatty(STDERR_FILENO) == 1 && cmd_value(cmd, "--from") == NULL &&
+        cmd_value(cmd, "--until") == NULL) {
+        (void)fputs(
+            "waiting for new records; --from start prints those that are there, Ctrl-C ends\n",
+            stderr);
+    }
+}
+
+/* Once for each time that the server goes away; it is waited for. */
+static void consume_say_down(struct consume *consume, bool heard)
+{
+    struct client *client = &consume->client;
+    if (client->down && !consume->told_down) {
+        (void)cmd_fail(client->cmd, CMD_OK, "%s does not answer any more; waiting for it",
+                       client->brokers);
+        consume->told_down = true;
+    } else if (heard) {
+        client->down = false;
+        consume->told_down = false;
+    }
+}
+
 static int consume_loop(struct consume *consume)
 {
     int code = CMD_OK;
+    consume_hint(consume);
     for (uint64_t taken = 1; code == CMD_OK && consume->reading > 0 && consume->left > 0; taken++) {
         rd_kafka_message_t *message = rd_kafka_consume_queue(consume->queue, 0);
         bool waited = message == NULL;
@@ -291,6 +339,7 @@ static int consume_loop(struct consume *consume)
             }
             message = rd_kafka_consume_queue(consume->queue, CONSUME_POLL_MS);
             (void)rd_kafka_poll(consume->client.rk, 0);
+            consume_say_down(consume, message != NULL);
         }
         if ((waited || taken % CONSUME_SIGNAL_RECORDS == 0) && consume_interrupted(consume)) {
             code = CMD_INTERRUPTED;
@@ -334,9 +383,34 @@ static int consume_run(struct consume *consume)
         printed = cmd_rows_end(&consume->rows, cmd);
     } else if (fflush(stdout) != 0 || ferror(stdout)) {
         printed =
-            cmd_fail(cmd, CMD_FAILED, "standard output took not everything: %s", strerror(errno));
+            cmd_fail(cmd, ERROR_OUTPUT, "standard output took not everything: %s", strerror(errno));
     }
     return code != CMD_OK ? code : printed;
+}
+
+/* The flags, before anybody is asked. */
+static int consume_read_flags(struct consume *consume, const struct cmd *cmd)
+{
+    const char *from = cmd_value(cmd, "--from"), *until = cmd_value(cmd, "--until");
+    consume->topic = cmd->operands[0];
+    consume->filter_count = cmd_values(cmd, "--filter", consume->filters);
+    consume->left = INT64_MAX;
+    consume->until = INT64_MAX;
+    consume->until_end = until != NULL && strcmp(until, "end") == 0;
+    from = from != NULL ? from : until != NULL ? "start" : "end";
+    if (!cmd_where_parse(from, cmd_now_ms(), &consume->where)) {
+        return cmd_fail(
+            cmd, ERROR_VALUE,
+            "--from %s: give start, end, an offset, -N for the last N, or @TIME such as "
+            "@2026-11-24T10:00:00 or @-10m",
+            from);
+    }
+    if (until != NULL && !consume->until_end &&
+        (!cmd_parse_number(until, &consume->until) || consume->until < 0)) {
+        return cmd_fail(cmd, ERROR_VALUE, "--until %s: give end or an offset", until);
+    }
+    int code = cmd_number(cmd, "--count", 1, INT64_MAX, &consume->left);
+    return code == CMD_OK ? cmd_record_format(&consume->format, cmd) : code;
 }
 
 int cmd_consume(const struct cmd *cmd)
@@ -350,11 +424,10 @@ int cmd_consume(const struct cmd *cmd)
     };
     const struct client_options options = {
         .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
-    struct consume consume = {.topic = cmd->operands[0], .left = INT64_MAX};
-    const char *format = cmd_value(cmd, "--format");
-    consume.format = format != NULL ? format : CMD_RECORD_FORMAT;
-    int code = cmd_number(cmd, "--count", 1, INT64_MAX, &consume.left);
+    struct consume consume = {0};
+    int code = consume_read_flags(&consume, cmd);
     if (code != CMD_OK) {
+        cmd_format_free(&consume.format);
         return code;
     }
     sigemptyset(&consume.signals);
@@ -373,6 +446,7 @@ int cmd_consume(const struct cmd *cmd)
         rd_kafka_topic_destroy(consume.handle);
     }
     free(consume.partitions);
+    cmd_format_free(&consume.format);
     client_close(&consume.client);
     return code;
 }

@@ -9,6 +9,7 @@
 #include "shard/codec.h"
 #include "shard/record.h"
 #include "tools/cmd_record.h"
+#include "tools/errors.h"
 #include "tools/log_files.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 
 struct log_export {
     struct log_files list;
-    const char *format;
+    struct cmd_format format;
     int64_t partition; /* -1: all. */
     int64_t from, until, left;
     struct cmd_rows rows;
@@ -42,8 +43,9 @@ static void export_lost(struct log_export *out, uint64_t first, uint64_t end, co
         (void)snprintf(text, sizeof(text), "%" PRIu64, end);
     }
     out->lost++;
-    (void)cmd_fail(out->list.cmd, CMD_PARTLY, "%s: offsets %" PRIu64 " to %s are not printed: %s",
-                   out->file->path, first, text, why);
+    (void)cmd_fail(out->list.cmd, ERROR_LOG_LOST,
+                   "%s: offsets %" PRIu64 " to %s are not printed: %s", out->file->path, first,
+                   text, why);
 }
 
 struct export_headers {
@@ -86,7 +88,7 @@ static void export_record(struct log_export *out, const struct record *read, uin
         .context = &headers,
     };
     if (out->list.cmd->output == CMD_TABLE) {
-        cmd_record_print(&record, out->format);
+        cmd_record_print(&record, &out->format);
     } else {
         cmd_record_row(&record, &out->rows);
     }
@@ -220,7 +222,7 @@ static int export_files(struct log_export *out, const char *topic)
         }
         bool follows = before != NULL && export_same_partition(before, file);
         if (before != NULL && !topic_id_equal(&before->header.topic, &file->header.topic)) {
-            return cmd_fail(list->cmd, CMD_FAILED,
+            return cmd_fail(list->cmd, ERROR_LOG_TWICE,
                             "several topics were named \"%s\"; give the id of one, the name of its "
                             "folder in topics/",
                             topic);
@@ -236,7 +238,7 @@ static int export_files(struct log_export *out, const char *topic)
         before = file;
     }
     if (before == NULL && code == CMD_OK) {
-        return cmd_fail(list->cmd, CMD_NOT_FOUND, "%s has no segment of topic \"%s\"%s",
+        return cmd_fail(list->cmd, ERROR_LOG_TOPIC, "%s has no segment of topic \"%s\"%s",
                         list->data_dir, topic, out->partition < 0 ? "" : " and this partition");
     }
     return code;
@@ -274,7 +276,7 @@ static int export_run(struct log_export *out, const char *topic)
         printed = cmd_rows_end(&out->rows, cmd);
     } else if (fflush(stdout) != 0 || ferror(stdout)) {
         printed =
-            cmd_fail(cmd, CMD_FAILED, "standard output took not everything: %s", strerror(errno));
+            cmd_fail(cmd, ERROR_OUTPUT, "standard output took not everything: %s", strerror(errno));
     }
     code = code == CMD_OK ? printed : code;
     bool lost = out->lost > 0 || log_files_say_problems(&out->list, CMD_OK) != CMD_OK;
@@ -286,24 +288,25 @@ int cmd_log_export(const struct cmd *cmd)
     struct log_export out = {
         .list.cmd = cmd, .partition = -1, .until = INT64_MAX, .left = INT64_MAX};
     const char *topic = cmd->operand_count > 1 ? cmd->operands[1] : NULL;
-    const char *format = cmd_value(cmd, "--format");
-    out.format = format != NULL ? format : CMD_RECORD_FORMAT;
     int code = cmd_number(cmd, "--partition", 0, INT32_MAX, &out.partition);
     code = code == CMD_OK ? cmd_number(cmd, "--from", 0, INT64_MAX, &out.from) : code;
     code = code == CMD_OK ? cmd_number(cmd, "--until", 0, INT64_MAX, &out.until) : code;
     code = code == CMD_OK ? cmd_number(cmd, "--count", 1, INT64_MAX, &out.left) : code;
+    code = code == CMD_OK ? cmd_record_format(&out.format, cmd) : code;
     if (code != CMD_OK) {
+        cmd_format_free(&out.format);
         return code;
     }
     code = log_files_find(&out.list, cmd->operands[0]);
     bool file = out.list.count == 1 && strcmp(out.list.files[0].path, cmd->operands[0]) == 0;
     if (code == CMD_OK && file != (topic == NULL)) {
-        code = cmd_fail(cmd, CMD_USAGE,
+        code = cmd_fail(cmd, ERROR_OPERAND,
                         file ? "%s is a file: its topic is in it, give no other"
                              : "%s: give the topic, too; floe log inspect shows which there are",
                         cmd->operands[0]);
     }
     code = code == CMD_OK ? export_run(&out, topic) : code;
     log_files_free(&out.list);
+    cmd_format_free(&out.format);
     return code;
 }

@@ -1,50 +1,13 @@
 /* See the header. */
 #include "tools/cmd_record.h"
 
+#include "core/assert.h"
+#include "tools/cmd_where.h"
+#include "tools/errors.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-/* One hexadecimal digit, or -1. */
-static int record_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* What follows a backslash in a format; returns how many characters of `text` it took. */
-static size_t record_escape(const char *text)
-{
-    switch (text[0]) {
-    case 'n':
-        putchar('\n');
-        return 1;
-    case 't':
-        putchar('\t');
-        return 1;
-    case 'r':
-        putchar('\r');
-        return 1;
-    case '0':
-        putchar('\0');
-        return 1;
-    case 'x':
-        if (record_digit(text[1]) >= 0 && record_digit(text[2]) >= 0) {
-            putchar(record_digit(text[1]) << 4 | record_digit(text[2]));
-            return 3;
-        }
-        break;
-    case '\\':
-        putchar('\\');
-        return 1;
-    default:
-        break;
-    }
-    putchar('\\');
-    return 0;
-}
 
 /* a=1,b=2 */
 static void record_print_headers(const struct cmd_record *record)
@@ -60,8 +23,19 @@ static void record_print_headers(const struct cmd_record *record)
     }
 }
 
+static size_t record_count_headers(const struct cmd_record *record)
+{
+    struct cmd_record_header header;
+    size_t count = 0;
+    while (record->header(record, count, &header)) {
+        count++;
+    }
+    return count;
+}
+
 static void record_print_field(const struct cmd_record *record, char letter)
 {
+    char time[CMD_TIME_BYTES];
     switch (letter) {
     case 't':
         fputs(record->topic, stdout);
@@ -78,27 +52,48 @@ static void record_print_field(const struct cmd_record *record, char letter)
     case 'v':
         (void)fwrite(record->value != NULL ? record->value : "", 1, record->value_size, stdout);
         break;
+    case 'd':
     case 'T':
         printf("%" PRId64, record->timestamp);
+        break;
+    case 'D':
+        fputs(cmd_time_text(record->timestamp, time), stdout);
+        break;
+    case 'K':
+        printf("%" PRId64, record->key != NULL ? (int64_t)record->key_size : -1);
+        break;
+    case 'V':
+        printf("%" PRId64, record->value != NULL ? (int64_t)record->value_size : -1);
         break;
     case 'h':
         record_print_headers(record);
         break;
-    default:
-        putchar(letter);
+    case 'H':
+        printf("%zu", record_count_headers(record));
         break;
+    default:
+        UNREACHABLE();
     }
 }
 
-void cmd_record_print(const struct cmd_record *record, const char *format)
+int cmd_record_format(struct cmd_format *format, const struct cmd *cmd)
 {
-    for (const char *c = format; *c != '\0'; c++) {
-        if (*c == '%' && c[1] != '\0') {
-            record_print_field(record, *++c);
-        } else if (*c == '\\') {
-            c += record_escape(c + 1);
+    const char *text = cmd_value(cmd, "--format");
+    if (text != NULL && cmd->output != CMD_TABLE) {
+        return cmd_fail(cmd, ERROR_FLAG, "--format is for text: leave it out, or -o");
+    }
+    return cmd_format_read(format, cmd, text != NULL ? text : CMD_RECORD_FORMAT,
+                           CMD_FORMAT_PRINT_FIELDS);
+}
+
+void cmd_record_print(const struct cmd_record *record, const struct cmd_format *format)
+{
+    for (uint32_t i = 0; i < format->count; i++) {
+        const struct cmd_format_piece *piece = &format->pieces[i];
+        if (piece->field == '\0') {
+            (void)fwrite(piece->text, 1, piece->size, stdout);
         } else {
-            putchar(*c);
+            record_print_field(record, piece->field);
         }
     }
 }

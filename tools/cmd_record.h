@@ -2,7 +2,7 @@
  * print the same of what they get from a server or from files. */
 #pragma once
 
-#include "tools/cmd.h"
+#include "tools/cmd_format.h"
 
 struct cmd_record_header {
     const char *name;
@@ -24,9 +24,15 @@ struct cmd_record {
 
 #define CMD_RECORD_COLUMNS "topic", "partition", "offset", "timestamp", "key", "value", "headers"
 #define CMD_RECORD_FORMAT_HELP                                                                     \
-    "%t topic %p partition %o offset %k key %v value %T time in ms %h headers, \\n \\t \\xHH "     \
-    "(default %v\\n)"
-#define CMD_RECORD_FORMAT "%v\n"
+    "%t topic %p partition %o offset %k key %v value %h headers %d or %T time in ms %D as a "      \
+    "date, "                                                                                       \
+    "%K %V bytes of key and value (-1: null) %H how many headers; " CMD_FORMAT_ESCAPES             \
+    " (default %v\\n)"
+#define CMD_RECORD_FORMAT "%v\\n"
 
-void cmd_record_print(const struct cmd_record *record, const char *format);
+/* --format, or the default one. CMD_OK, or an exit code after it has said what is wrong;
+ * cmd_format_free() in any case. */
+NODISCARD int cmd_record_format(struct cmd_format *format, const struct cmd *cmd);
+
+void cmd_record_print(const struct cmd_record *record, const struct cmd_format *format);
 void cmd_record_row(const struct cmd_record *record, struct cmd_rows *rows);

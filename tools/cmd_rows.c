@@ -2,6 +2,7 @@
  * row by row, so an endless answer (consume) can be read while it grows. */
 #include "core/assert.h"
 #include "tools/cmd.h"
+#include "tools/errors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -217,7 +218,8 @@ int cmd_rows_end(struct cmd_rows *rows, const struct cmd *cmd)
     free(rows->cells);
     rows->cells = NULL;
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        return cmd_fail(cmd, CMD_FAILED, "standard output took not everything: is its disk full?");
+        return cmd_fail(cmd, ERROR_OUTPUT,
+                        "standard output took not everything: is its disk full?");
     }
     return CMD_OK;
 }

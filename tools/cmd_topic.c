@@ -1,97 +1,14 @@
 /* floe topic: create, list, describe, delete, by Kafka's administration requests. */
 #include "core/assert.h"
 #include "core/limits.h"
-#include "tools/cmd_client.h"
+#include "tools/cmd_admin.h"
+#include "tools/errors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TOPIC_ANSWER_MS = 30000, TOPIC_QUERY_MS = 5000 };
-
-/* An administration request on its way: the queue that its answer comes to, and its timeout. */
-struct topic_admin {
-    struct client client;
-    rd_kafka_queue_t *queue;
-    rd_kafka_AdminOptions_t *options;
-};
-
-static int topic_admin_open(struct topic_admin *admin, const struct cmd *cmd,
-                            rd_kafka_admin_op_t op)
-{
-    char text[256];
-    *admin = (struct topic_admin){0};
-    int code =
-        client_open(&admin->client, cmd, &(struct client_options){.type = RD_KAFKA_PRODUCER});
-    if (code != CMD_OK) {
-        return code;
-    }
-    admin->queue = rd_kafka_queue_new(admin->client.rk);
-    admin->options = rd_kafka_AdminOptions_new(admin->client.rk, op);
-    (void)rd_kafka_AdminOptions_set_request_timeout(admin->options, TOPIC_ANSWER_MS, text,
-                                                    sizeof(text));
-    (void)rd_kafka_AdminOptions_set_operation_timeout(admin->options, TOPIC_ANSWER_MS, text,
-                                                      sizeof(text));
-    /* Says within seconds that nobody is there; the request itself would wait for half a minute. */
-    const struct rd_kafka_metadata *metadata;
-    code = client_metadata(&admin->client, NULL, &metadata);
-    if (code == CMD_OK) {
-        rd_kafka_metadata_destroy(metadata);
-    }
-    return code;
-}
-
-static void topic_admin_close(struct topic_admin *admin)
-{
-    if (admin->options != NULL) {
-        rd_kafka_AdminOptions_destroy(admin->options);
-    }
-    if (admin->queue != NULL) {
-        rd_kafka_queue_destroy(admin->queue);
-    }
-    client_close(&admin->client);
-}
-
-/* Says how the one topic of an answer fared. */
-static int topic_answered(struct topic_admin *admin, const rd_kafka_topic_result_t *const *topics,
-                          size_t count, const char *what)
-{
-    const struct cmd *cmd = admin->client.cmd;
-    char sentence[400];
-    if (count != 1) {
-        return cmd_fail(cmd, CMD_FAILED, "the server answered for %zu topics instead of one",
-                        count);
-    }
-    rd_kafka_resp_err_t err = rd_kafka_topic_result_error(topics[0]);
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)snprintf(sentence, sizeof(sentence), "topic \"%s\"", cmd->operands[0]);
-        return client_fail(&admin->client, err, sentence,
-                           rd_kafka_topic_result_error_string(topics[0]));
-    }
-    static const char *const columns[] = {"topic", "result"};
-    struct cmd_rows rows;
-    cmd_rows_begin(&rows, cmd, columns, ARRAY_COUNT(columns));
-    cmd_rows_text(&rows, cmd->operands[0]);
-    cmd_rows_text(&rows, what);
-    return cmd_rows_end(&rows, cmd);
-}
-
-/* Awaits the one event of this request; NULL after it has said what went wrong. */
-static rd_kafka_event_t *topic_await(struct topic_admin *admin, int *code)
-{
-    rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, TOPIC_ANSWER_MS + 5000);
-    rd_kafka_resp_err_t err =
-        event != NULL ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return event;
-    }
-    *code = client_fail(&admin->client, err, admin->client.cmd->operands[0],
-                        event != NULL ? rd_kafka_event_error_string(event) : NULL);
-    if (event != NULL) {
-        rd_kafka_event_destroy(event);
-    }
-    return NULL;
-}
+enum { TOPIC_QUERY_MS = 5000 };
 
 /* The --config flags into `topic`. */
 static int topic_set_configs(const struct cmd *cmd, rd_kafka_NewTopic_t *topic)
@@ -99,31 +16,31 @@ static int topic_set_configs(const struct cmd *cmd, rd_kafka_NewTopic_t *topic)
     const char *pairs[CMD_WORDS_MAX];
     uint32_t count = cmd_values(cmd, "--config", pairs);
     for (uint32_t i = 0; i < count; i++) {
-        char key[128];
-        const char *equals = strchr(pairs[i], '=');
-        if (equals == NULL || equals == pairs[i] || (size_t)(equals - pairs[i]) >= sizeof(key)) {
-            return cmd_fail(cmd, CMD_USAGE, "--config %s: write it as key=value", pairs[i]);
+        char key[ADMIN_KEY_BYTES];
+        const char *value;
+        int code = admin_read_config(cmd, pairs[i], key, &value);
+        if (code != CMD_OK) {
+            return code;
         }
-        (void)snprintf(key, sizeof(key), "%.*s", (int)(equals - pairs[i]), pairs[i]);
-        if (rd_kafka_NewTopic_set_config(topic, key, equals + 1) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            return cmd_fail(cmd, CMD_USAGE, "--config %s: not accepted", pairs[i]);
+        if (rd_kafka_NewTopic_set_config(topic, key, value) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return cmd_fail(cmd, ERROR_VALUE, "--config %s: not accepted", pairs[i]);
         }
     }
     return CMD_OK;
 }
 
-static int topic_create_ask(struct topic_admin *admin, rd_kafka_NewTopic_t *topic)
+static int topic_create_ask(struct admin *admin, rd_kafka_NewTopic_t *topic)
 {
     int code = CMD_OK;
     rd_kafka_CreateTopics(admin->client.rk, &topic, 1, admin->options, admin->queue);
-    rd_kafka_event_t *event = topic_await(admin, &code);
+    rd_kafka_event_t *event = admin_await(&admin->client, admin->queue, &code);
     if (event == NULL) {
         return code;
     }
     size_t count = 0;
     const rd_kafka_topic_result_t **results =
         rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
-    code = topic_answered(admin, results, count, "created");
+    code = admin_answered(admin, results, count, "created");
     rd_kafka_event_destroy(event);
     return code;
 }
@@ -142,16 +59,16 @@ int cmd_topic_create(const struct cmd *cmd)
     rd_kafka_NewTopic_t *topic =
         rd_kafka_NewTopic_new(cmd->operands[0], (int)partitions, (int)replicas, text, sizeof(text));
     if (topic == NULL) {
-        return cmd_fail(cmd, CMD_USAGE, "topic \"%s\": %s", cmd->operands[0], text);
+        return cmd_fail(cmd, ERROR_CLIENT, "topic \"%s\": %s", cmd->operands[0], text);
     }
     code = topic_set_configs(cmd, topic);
     if (code == CMD_OK) {
-        struct topic_admin admin;
-        code = topic_admin_open(&admin, cmd, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+        struct admin admin;
+        code = admin_open(&admin, cmd, RD_KAFKA_ADMIN_OP_CREATETOPICS);
         if (code == CMD_OK) {
             code = topic_create_ask(&admin, topic);
         }
-        topic_admin_close(&admin);
+        admin_close(&admin);
     }
     rd_kafka_NewTopic_destroy(topic);
     return code;
@@ -159,22 +76,22 @@ int cmd_topic_create(const struct cmd *cmd)
 
 int cmd_topic_delete(const struct cmd *cmd)
 {
-    struct topic_admin admin;
-    int code = topic_admin_open(&admin, cmd, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+    struct admin admin;
+    int code = admin_open(&admin, cmd, RD_KAFKA_ADMIN_OP_DELETETOPICS);
     if (code == CMD_OK) {
         rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(cmd->operands[0]);
         rd_kafka_DeleteTopics(admin.client.rk, &topic, 1, admin.options, admin.queue);
-        rd_kafka_event_t *event = topic_await(&admin, &code);
+        rd_kafka_event_t *event = admin_await(&admin.client, admin.queue, &code);
         if (event != NULL) {
             size_t count = 0;
             const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
                 rd_kafka_event_DeleteTopics_result(event), &count);
-            code = topic_answered(&admin, results, count, "deleted");
+            code = admin_answered(&admin, results, count, "deleted");
             rd_kafka_event_destroy(event);
         }
         rd_kafka_DeleteTopic_destroy(topic);
     }
-    topic_admin_close(&admin);
+    admin_close(&admin);
     return code;
 }
 
@@ -245,7 +162,7 @@ static int topic_describe_partitions(struct client *client,
             cmd_rows_text(&rows, NULL);
             cmd_rows_text(&rows, NULL);
             cmd_rows_text(&rows, NULL);
-            failed = cmd_fail(cmd, CMD_PARTLY, "offsets of partition %" PRId32 ": %s",
+            failed = cmd_fail(cmd, ERROR_PARTLY, "offsets of partition %" PRId32 ": %s",
                               partition->id, rd_kafka_err2str(err));
         }
     }
@@ -253,10 +170,43 @@ static int topic_describe_partitions(struct client *client,
     return code != CMD_OK ? code : failed;
 }
 
+/* Those that the topic sets, or with --configs all of them. */
+static int topic_describe_configs(struct client *client, bool all)
+{
+    static const char *const columns[] = {"config", "value", "source"};
+    struct admin_configs configs;
+    int code = admin_read_configs(client, &configs);
+    if (code != CMD_OK) {
+        return code;
+    }
+    struct cmd_rows rows;
+    uint32_t shown = 0;
+    for (size_t i = 0; i < configs.count; i++) {
+        shown += all || admin_is_set(configs.entries[i]);
+    }
+    if (shown > 0 || all) {
+        if (!all) {
+            putchar('\n');
+        }
+        cmd_rows_begin(&rows, client->cmd, columns, ARRAY_COUNT(columns));
+        for (size_t i = 0; i < configs.count; i++) {
+            if (all || admin_is_set(configs.entries[i])) {
+                cmd_rows_text(&rows, rd_kafka_ConfigEntry_name(configs.entries[i]));
+                cmd_rows_text(&rows, rd_kafka_ConfigEntry_value(configs.entries[i]));
+                cmd_rows_text(&rows, admin_source(configs.entries[i]));
+            }
+        }
+        code = cmd_rows_end(&rows, client->cmd);
+    }
+    rd_kafka_event_destroy(configs.event);
+    return code;
+}
+
 int cmd_topic_describe(const struct cmd *cmd)
 {
     struct client client;
     const struct rd_kafka_metadata *metadata;
+    bool configs = cmd_value(cmd, "--configs") != NULL;
     /* As a consumer: a question must not make the topic. */
     int code = client_open(&client, cmd, &(struct client_options){.type = RD_KAFKA_CONSUMER});
     if (code == CMD_OK) {
@@ -264,7 +214,12 @@ int cmd_topic_describe(const struct cmd *cmd)
     }
     if (code == CMD_OK) {
         ASSERT(metadata->topic_cnt == 1);
-        code = topic_describe_partitions(&client, &metadata->topics[0]);
+        if (!configs) {
+            code = topic_describe_partitions(&client, &metadata->topics[0]);
+        }
+        if (configs || (code == CMD_OK && cmd->output == CMD_TABLE)) {
+            code = topic_describe_configs(&client, configs);
+        }
         rd_kafka_metadata_destroy(metadata);
     }
     client_close(&client);

@@ -3,11 +3,12 @@
 #include "tools/cmd_verbs.h"
 
 #include "tools/cmd_record.h"
+#include "tools/cmd_where.h"
 
 const struct cmd_flag cmd_flag_broker = {"--broker", "-b", "HOST:PORT",
                                          "the server (default localhost:9092)"};
-const struct cmd_flag cmd_flag_output = {"--output", "-o", "FORMAT",
-                                         "table, json or jsonl (default table)"};
+const struct cmd_flag cmd_flag_output = {"--output", "-o", "table|json|jsonl",
+                                         "how the answer is printed (default table)"};
 const struct cmd_flag cmd_flag_help = {"--help", "-h", NULL, "this text"};
 
 static const struct cmd_flag serve_flags[] = {
@@ -30,6 +31,19 @@ static const struct cmd_flag alter_flags[] = {
     {"--partitions", "-p", "N", "how many from now on"},
     {"--rf", NULL, "N", "replication factor from now on"},
     {"--config", "-c", "KEY=VALUE", "a setting of the topic; may be repeated"},
+    {"--delete-config", NULL, "KEY", "back to the server's value; may be repeated"},
+};
+
+static const struct cmd_flag describe_flags[] = {
+    {"--configs", NULL, NULL, "every setting of the topic with its source, instead of partitions"},
+};
+
+static const struct cmd_flag trim_flags[] = {
+    {"--to", NULL, "OFFSET|end|-N|@TIME",
+     "the first offset to keep; end: keep none; -N: keep the last N of each "
+     "partition; " CMD_WHERE_TIME_HELP},
+    {"--partition", "-p", "P", "only this one (default: all)"},
+    {"--yes", NULL, NULL, "delete them: nobody can bring them back"},
 };
 
 static const struct cmd_flag produce_flags[] = {
@@ -38,15 +52,19 @@ static const struct cmd_flag produce_flags[] = {
     {"--partition", "-p", "P", "the partition (default: by key, else any)"},
     {"--acks", NULL, "all|1|0", "who must have it before it counts as written (default all)"},
     {"--delimiter", "-D", "TEXT", "what ends a record (default \\n); '' takes stdin as one record"},
-    {"--codec", "-z", "CODEC", "none, gzip, snappy, lz4 or zstd (default none)"},
+    {"--format", "-f", "FORMAT",
+     "what the input is made of: %k key %v value %p partition %h headers as a=1,b=2 %d or %T time "
+     "in ms, with text between them; " CMD_FORMAT_ESCAPES "; without %v a record is a null"},
+    {"--codec", "-z", "none|gzip|snappy|lz4|zstd", "compression (default none)"},
 };
 
 static const struct cmd_flag consume_flags[] = {
     {"--partition", "-p", "P", "only this one (default: all)"},
-    {"--from", NULL, "WHERE",
-     "start, end, an offset, -N for the last N of each partition, or @TIME in ms since 1970 or "
-     "as 2026-11-24T10:00:00 UTC (default: end; start if --until is given)"},
-    {"--until", NULL, "WHERE", "end: what is there now; or the first offset not to print"},
+    {"--from", NULL, "start|end|OFFSET|-N|@TIME",
+     "where to begin; -N: the last N of each partition; " CMD_WHERE_TIME_HELP
+     " (default: end; start if --until is given)"},
+    {"--filter", NULL, "TEXT", "only records with TEXT in key or value; if repeated, with all"},
+    {"--until", NULL, "end|OFFSET", "end: what is there now; or the first offset not to print"},
     {"--count", "-n", "N", "stop after N records"},
     {"--format", "-f", "FORMAT", CMD_RECORD_FORMAT_HELP},
 };
@@ -74,6 +92,18 @@ static const struct cmd_flag rebuild_flags[] = {
 static const struct cmd_flag config_flags[] = {
     {"--config", "-c", "FILE", "settings file (INI)"},
     {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
+};
+
+static const struct cmd_flag doctor_flags[] = {
+    {"--config", "-c", "FILE", "settings file (INI)"},
+    {"--data", NULL, "DIR", "data.dir"},
+    {"--listen", NULL, "URL[,URL]", "listen, such as kafka://127.0.0.1:9092"},
+    {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
+    {"--from-client", NULL, "HOST", "whether a client on HOST would come in and be told well"},
+};
+
+static const struct cmd_flag man_flags[] = {
+    {"--dir", NULL, "DIR", "write every page into this directory, as floe.1, floe-topic.1 ..."},
 };
 
 #define FLAGS(table)             .flags = (table), .flag_count = ARRAY_COUNT(table)
@@ -110,21 +140,26 @@ const struct cmd_verb cmd_verbs[] = {
     {.noun = "topic",
      .verb = "describe",
      OPERANDS("NAME", 1, 1),
+     FLAGS(describe_flags),
      .client = true,
      .rows = true,
      .run = cmd_topic_describe,
-     .sentence = "show the partitions of a topic: leader, replicas, first and next offset",
+     .sentence = "show the partitions of a topic: leader, replicas, first and next offset; in a "
+                 "table also what it sets",
      .examples = "  floe topic describe orders\n"
-                 "  floe topic describe orders -o json\n"
-                 "  floe topic describe orders -b broker-1:9092\n"},
+                 "  floe topic describe orders --configs\n"
+                 "  floe topic describe orders -b broker-1:9092 -o json\n"},
     {.noun = "topic",
      .verb = "alter",
-     OPERANDS("NAME", 0, 1),
+     OPERANDS("NAME", 1, 1),
      FLAGS(alter_flags),
      .client = true,
      .rows = true,
-     .later = "the admin keys of the Kafka protocol (CreatePartitions, IncrementalAlterConfigs)",
-     .sentence = "change a topic; not there in this release"},
+     .run = cmd_topic_alter,
+     .sentence = "change a topic: more partitions, other settings",
+     .examples = "  floe topic alter orders --partitions 32\n"
+                 "  floe topic alter orders --config retention.ms=86400000 --config durability=os\n"
+                 "  floe topic alter orders --delete-config retention.ms\n"},
     {.noun = "topic",
      .verb = "delete",
      OPERANDS("NAME", 1, 1),
@@ -135,6 +170,27 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe topic delete orders\n"
                  "  floe topic delete orders -b broker-1:9092\n"
                  "  floe topic delete orders -o json\n"},
+    {.noun = "topic",
+     .verb = "trim",
+     OPERANDS("NAME", 1, 1),
+     FLAGS(trim_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_trim,
+     .sentence = "show which records of a topic would go, and delete them with --yes",
+     .examples = "  floe topic trim orders --to 1000 --partition 0\n"
+                 "  floe topic trim events --to @-30d\n"
+                 "  floe topic trim scratch --to end --yes\n"},
+    {.noun = "topic",
+     .verb = "usage",
+     OPERANDS("[NAME]", 0, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_topic_usage,
+     .sentence = "count the records of each partition, with the times of its first and last one",
+     .examples = "  floe topic usage\n"
+                 "  floe topic usage orders\n"
+                 "  floe topic usage orders -o json\n"},
     {.noun = "produce",
      OPERANDS("TOPIC [FILE]...", 1, CMD_OPERANDS_MAX),
      FLAGS(produce_flags),
@@ -206,11 +262,44 @@ const struct cmd_verb cmd_verbs[] = {
     {.noun = "config",
      .verb = "check",
      FLAGS(config_flags),
+     .rows = true,
      .run = cmd_config_check,
      .sentence = "check settings as serve on this machine would; touches no data",
      .examples = "  floe config check -c /etc/floe/floe.ini\n"
                  "  floe config check --set segment.bytes=64MiB\n"
                  "  FLOE_IO_ENGINE=posix floe config check\n"},
+    {.noun = "doctor",
+     FLAGS(doctor_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_doctor,
+     .sentence = "look for what stands in the way of a server or its clients; changes nothing",
+     .examples = "  floe doctor\n"
+                 "  floe doctor -c /etc/floe/floe.ini -o json\n"
+                 "  floe doctor -b broker-1:9092\n"},
+    {.noun = "explain",
+     OPERANDS("[CODE]", 0, 1),
+     .rows = true,
+     .run = cmd_explain,
+     .sentence = "say what the code at the end of an error message stands for, or list all codes",
+     .examples = "  floe explain FLOE-1401\n"
+                 "  floe explain 1207 -o json\n"
+                 "  floe explain\n"},
+    {.noun = "completion",
+     OPERANDS("bash|zsh|fish", 1, 1),
+     .run = cmd_completion,
+     .sentence = "print the script that completes floe's words in a shell",
+     .examples = "  source <(floe completion bash)\n"
+                 "  floe completion zsh > ~/.zfunc/_floe\n"
+                 "  floe completion fish > ~/.config/fish/completions/floe.fish\n"},
+    {.noun = "man",
+     OPERANDS("[NOUN [VERB]]", 0, 2),
+     FLAGS(man_flags),
+     .run = cmd_man,
+     .sentence = "print a manual page, or write all of them",
+     .examples = "  floe man | man -l -\n"
+                 "  floe man topic | man -l -\n"
+                 "  floe man --dir /usr/local/share/man/man1\n"},
     {.noun = "version",
      .rows = true,
      .run = cmd_version,

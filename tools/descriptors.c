@@ -3,6 +3,7 @@
 
 #include "core/assert.h"
 #include "core/log.h"
+#include "tools/errors.h"
 
 #include <inttypes.h>
 #include <sys/resource.h>
@@ -58,17 +59,19 @@ int descriptors_judge(struct descriptors *descriptors, const struct cmd *cmd, ui
 {
     descriptors_share(descriptors, descriptors_raise(), cores, connections);
     if (descriptors->files_max == 0) {
-        return cmd_fail(cmd, CMD_FAILED,
+        return cmd_fail(cmd, ERROR_DESCRIPTORS,
                         "the limit of open files is %" PRIu64 ", and %u cores need %" PRIu64
                         ". Raise it (ulimit -n, LimitNOFILE=), or lower cpu.cores",
                         descriptors->limit, cores, descriptors->least);
     }
     if (descriptors->limit < descriptors->ample) {
+        char text[ERROR_TEXT_BYTES];
         LOG_WARN("the limit of open files is low limit=%" PRIu64 " ample=%" PRIu64
                  " files=%u connections=%u connections.max=%u hint=\"raise it (ulimit -n, "
-                 "LimitNOFILE=), or lower connections.max\"",
+                 "LimitNOFILE=), or lower connections.max\" code=%s",
                  descriptors->limit, descriptors->ample, descriptors->files_max,
-                 descriptors->connections_max, connections);
+                 descriptors->connections_max, connections,
+                 errors_text(ERROR_DESCRIPTORS_LOW, text));
     }
     return CMD_OK;
 }

@@ -1,5 +1,6 @@
 /* See the header. */
 #include "tools/log_files.h"
+#include "tools/errors.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,13 +14,6 @@
 #include <unistd.h>
 
 enum { LOG_TRIES = 5 /* Of a file that a running node writes meanwhile. */ };
-
-static int log_code(int error)
-{
-    return error == ENOENT || error == ENOTDIR ? CMD_NOT_FOUND
-           : error == EACCES || error == EPERM ? CMD_DENIED
-                                               : CMD_FAILED;
-}
 
 static int64_t log_read(void *context, uint64_t position, uint8_t *data, uint32_t size)
 {
@@ -49,14 +43,14 @@ static int log_add(struct log_files *list, const char *path)
         size_t room = list->room == 0 ? 64 : list->room * 2;
         struct log_file *grown = realloc(list->files, room * sizeof(*grown));
         if (grown == NULL) {
-            return cmd_fail(list->cmd, CMD_FAILED, "out of memory");
+            return cmd_fail(list->cmd, ERROR_MEMORY, "out of memory");
         }
         list->files = grown;
         list->room = room;
     }
     char *copy = strdup(path);
     if (copy == NULL) {
-        return cmd_fail(list->cmd, CMD_FAILED, "out of memory");
+        return cmd_fail(list->cmd, ERROR_MEMORY, "out of memory");
     }
     list->files[list->count++] = (struct log_file){.path = copy};
     return CMD_OK;
@@ -64,7 +58,7 @@ static int log_add(struct log_files *list, const char *path)
 
 static int log_fail_path(const struct log_files *list, const char *path, int error)
 {
-    return cmd_fail(list->cmd, log_code(error), "%s: %s", path, strerror(error));
+    return cmd_fail(list->cmd, errors_of_path(error), "%s: %s", path, strerror(error));
 }
 
 static int log_find(struct log_files *list, const char *folder, uint32_t depth);
@@ -81,7 +75,7 @@ static int log_find_entry(struct log_files *list, const char *folder, const char
         return CMD_OK;
     }
     if (size < 0 || (size_t)size >= sizeof(path)) {
-        return cmd_fail(list->cmd, CMD_FAILED, "%s/%s: %s", folder, name, strerror(ENAMETOOLONG));
+        return cmd_fail(list->cmd, ERROR_FILE, "%s/%s: %s", folder, name, strerror(ENAMETOOLONG));
     }
     if (depth == 0) {
         return log_add(list, path);
@@ -156,7 +150,7 @@ static int log_read_journals(struct log_files *list)
     journal_view_close(list->journals);
     list->journals = NULL;
     if (journal_view_open(&list->journals, &io) != OK) {
-        return cmd_fail(list->cmd, CMD_FAILED, "%s: the journals: out of memory", list->data_dir);
+        return cmd_fail(list->cmd, ERROR_MEMORY, "%s: the journals: out of memory", list->data_dir);
     }
     return CMD_OK;
 }
@@ -200,7 +194,7 @@ int log_files_find(struct log_files *list, const char *path)
     char topics[LOG_PATH_BYTES];
     struct stat stat_of;
     if (stat(path, &stat_of) != 0) {
-        return cmd_fail(list->cmd, log_code(errno), "%s: %s", path, strerror(errno));
+        return cmd_fail(list->cmd, errors_of_path(errno), "%s: %s", path, strerror(errno));
     }
     if (!S_ISDIR(stat_of.st_mode)) {
         int code = CMD_OK;
@@ -212,7 +206,7 @@ int log_files_find(struct log_files *list, const char *path)
     }
     int size = snprintf(topics, sizeof(topics), "%s/topics", path);
     if (size < 0 || (size_t)size >= sizeof(topics) || stat(topics, &stat_of) != 0) {
-        return cmd_fail(list->cmd, CMD_NOT_FOUND,
+        return cmd_fail(list->cmd, ERROR_NOT_DATA,
                         "%s: not a data directory of floe, it has no folder topics/", path);
     }
     (void)snprintf(list->data_dir, sizeof(list->data_dir), "%s", path);
@@ -238,7 +232,8 @@ static int log_walk_once(const struct log_files *list, struct log_file *file,
     int fd = open(file->path, O_RDONLY | O_CLOEXEC);
     struct stat stat_of;
     if (fd < 0 || fstat(fd, &stat_of) != 0) {
-        int code = cmd_fail(list->cmd, log_code(errno), "%s: %s", file->path, strerror(errno));
+        int code =
+            cmd_fail(list->cmd, errors_of_path(errno), "%s: %s", file->path, strerror(errno));
         if (fd >= 0) {
             close(fd);
         }
@@ -274,7 +269,7 @@ static int log_walk_once(const struct log_files *list, struct log_file *file,
     inspect_close(&inspect);
     close(fd);
     if (file->err == OK && err != ERR_NOT_FOUND) {
-        return cmd_fail(list->cmd, CMD_FAILED, "%s: %s", file->path, err_text(err));
+        return cmd_fail(list->cmd, errors_of(err), "%s: %s", file->path, err_text(err));
     }
     return CMD_OK;
 }
@@ -328,7 +323,8 @@ int log_files_read_headers(struct log_files *list)
         struct inspect inspect = {.read = log_read};
         int fd = open(file->path, O_RDONLY | O_CLOEXEC);
         if (fd < 0) {
-            return cmd_fail(list->cmd, log_code(errno), "%s: %s", file->path, strerror(errno));
+            return cmd_fail(list->cmd, errors_of_path(errno), "%s: %s", file->path,
+                            strerror(errno));
         }
         inspect.context = &fd;
         file->err = inspect_open(&inspect);
@@ -359,11 +355,11 @@ int log_files_walk_all(struct log_files *list)
 int log_file_say_problem(const struct log_files *list, const struct log_file *file, int code)
 {
     if (file->err != OK) {
-        return cmd_fail(list->cmd, CMD_FAILED, "%s: not a segment file: %s", file->path,
+        return cmd_fail(list->cmd, ERROR_NOT_SEGMENT, "%s: not a segment file: %s", file->path,
                         err_text(file->err));
     }
     if (file->problem != NULL) {
-        return cmd_fail(list->cmd, CMD_FAILED, "%s: position %" PRIu64 ": %s", file->path,
+        return cmd_fail(list->cmd, ERROR_LOG_DAMAGED, "%s: position %" PRIu64 ": %s", file->path,
                         file->problem_position, file->problem);
     }
     return code;
@@ -375,8 +371,8 @@ int log_files_say_problems(const struct log_files *list, int code)
     for (uint32_t i = 0;
          list->journals != NULL && (problem = journal_view_problem(list->journals, i)) != NULL;
          i++) {
-        code = cmd_fail(list->cmd, CMD_FAILED, "%s/%s: %s; %s", list->data_dir, problem->name,
-                        problem->problem, problem->advice);
+        code = cmd_fail(list->cmd, ERROR_LOG_DAMAGED, "%s/%s: %s; %s", list->data_dir,
+                        problem->name, problem->problem, problem->advice);
     }
     return code;
 }

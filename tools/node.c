@@ -183,12 +183,18 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .node_id = identity->node_id,
         .listen_count = node->options.listen_count,
         .advertise = node->options.advertise,
+        .http = node->options.http,
         .topic_auto_create = node->options.topic_auto_create,
+        .resp_allow_delete = node->options.resp_allow_delete,
+        .resp_allow_flush = node->options.resp_allow_flush,
         .partitions_default = node->options.partitions_default,
+        .data_dir = node->options.data_dir,
+        .settings = node->options.settings,
         .connections_max = node->options.connections_max,
         .idle_timeout_ms = 600000,
         .stall_timeout_ms = 30000,
         .shared = node->shared,
+        .groups = node->options.groups,
     };
     memcpy(core->net_options.listen, node->options.listen, sizeof(node->options.listen));
 }

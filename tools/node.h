@@ -34,10 +34,14 @@ struct node_options {
     int32_t (*execute)(struct reactor *, struct io *); /* For meta; NULL: the operating system. */
     struct partition_config config_default;
     bool topic_auto_create;
+    bool resp_allow_delete, resp_allow_flush;
     uint32_t partitions_default;
     uint32_t listen_count;
     struct net_listen listen[NET_LISTEN_MAX];
     const char *advertise;
+    const struct config *settings; /* As in struct net_options. */
+    struct group_options groups;
+    struct net_http http;
 };
 
 struct node;

@@ -7,6 +7,7 @@
 #include "core/config.h"
 #include "core/limits.h"
 #include "core/reactor.h"
+#include "net/group/group.h"
 
 #define OPTIONS_TABLE(X)                                                                           \
     X("data.dir", CONFIG_TEXT, "/var/lib/floe", 1, 0, NULL, "directory of all data")               \
@@ -43,12 +44,31 @@
       "how often a core looks for segments that go; 0: never")                                     \
     X("topic.auto.create", CONFIG_BOOL, "false", 0, 1, NULL,                                       \
       "make a topic when a client first names it; always on with --dev")                           \
+    X("resp.allow.delete", CONFIG_BOOL, "true", 0, 1, NULL,                                        \
+      "let clients of Redis delete topics by DEL and UNLINK")                                      \
+    X("resp.allow.flush", CONFIG_BOOL, "false", 0, 1, NULL,                                        \
+      "let FLUSHALL and FLUSHDB delete every topic; always on with --dev")                         \
     X("partitions.default", CONFIG_COUNT, "1", 1, TOPIC_PARTITIONS_MAX, NULL,                      \
       "partitions of a topic whose maker does not say how many")                                   \
+    X("group.initial.rebalance.delay.ms", CONFIG_DURATION, "3s", 0, 3600000, NULL,                 \
+      "how long the first member of a group waits for others; 0 with --dev")                       \
+    X("group.min.session.timeout.ms", CONFIG_DURATION, "6s", 1, UINT32_MAX, NULL,                  \
+      "least time of silence that a member of a group may ask for")                                \
+    X("group.max.session.timeout.ms", CONFIG_DURATION, "30m", 1, UINT32_MAX, NULL,                 \
+      "longest time of silence that a member of a group may ask for")                              \
+    X("group.max.size", CONFIG_COUNT, "5000", 1, 100000, NULL, "members of a group")               \
+    X("offsets.retention.ms", CONFIG_DURATION, "7d", 1, 0, NULL,                                   \
+      "how long an empty group keeps its offsets")                                                 \
+    X("offsets.partitions", CONFIG_COUNT, "16", 1, GROUP_PARTITIONS_MAX, NULL,                     \
+      "partitions of the topic that groups are kept in, when it is made")                          \
     X("connections.max", CONFIG_COUNT, "10000", 1, 1000000, NULL,                                  \
       "client connections of a core; fewer where the limit of open files is low")                  \
     X("meta.log.bytes", CONFIG_BYTES, "16MiB", KIB(256), GIB(16), NULL,                            \
       "size of each of the two files that the map's log is written to")                            \
+    X("http.hosts", CONFIG_TEXT, "", 0, 0, NULL,                                                   \
+      "names, besides its addresses, that HTTP requests may call this server by; *: any")          \
+    X("http.admin", CONFIG_CHOICE, "loopback", 0, 0, "loopback|any",                               \
+      "from where topics may be made and deleted over HTTP")                                       \
     X("idle.poll.us", CONFIG_COUNT, "0", 0, 1000, NULL,                                            \
       "microseconds that an idle core looks for work before it sleeps; 0: chosen by the plan")     \
     X("log.level", CONFIG_CHOICE, "info", 0, 0, "error|warn|info|debug", "least level logged")

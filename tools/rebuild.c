@@ -5,6 +5,7 @@
 #include "tools/rebuild_internal.h"
 
 #include "meta/command.h"
+#include "tools/errors.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -461,7 +462,7 @@ int rebuild_widen(struct rebuild *rebuild, const char *text)
     int64_t count = 0;
     if (equals == NULL || !cmd_parse_number(equals + 1, &count) || count < 1 ||
         count > TOPIC_PARTITIONS_MAX) {
-        return cmd_fail(cmd, CMD_USAGE, "--partitions %s: say NAME=N, with N from 1 to %d", text,
+        return cmd_fail(cmd, ERROR_VALUE, "--partitions %s: say NAME=N, with N from 1 to %d", text,
                         TOPIC_PARTITIONS_MAX);
     }
     for (size_t i = 0; i < rebuild->topic_count; i++) {
@@ -472,7 +473,7 @@ int rebuild_widen(struct rebuild *rebuild, const char *text)
             continue;
         }
         if (count < topic->numbers) {
-            return cmd_fail(cmd, CMD_USAGE, "--partitions %s: there are files of %u", text,
+            return cmd_fail(cmd, ERROR_VALUE, "--partitions %s: there are files of %u", text,
                             topic->numbers);
         }
         const struct partition_id id = {first->first->header.topic, (uint32_t)count - 1};
@@ -480,7 +481,7 @@ int rebuild_widen(struct rebuild *rebuild, const char *text)
         bool known = survey_find(&rebuild->survey, &id) != NULL;
         return known || survey_add_partition(&rebuild->survey, &id) != NULL
                    ? CMD_OK
-                   : cmd_fail(cmd, CMD_FAILED, "out of memory");
+                   : cmd_fail(cmd, ERROR_MEMORY, "out of memory");
     }
-    return cmd_fail(cmd, CMD_USAGE, "--partitions %s: the new map has no such topic", text);
+    return cmd_fail(cmd, ERROR_VALUE, "--partitions %s: the new map has no such topic", text);
 }

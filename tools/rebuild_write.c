@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "shard/superblock.h"
 #include "tools/adopt.h"
+#include "tools/errors.h"
 #include "tools/options.h"
 #include "tools/rebuild.h"
 
@@ -96,7 +97,7 @@ static int writer_check_owner(const struct rebuild_writer *writer)
     }
     free(slots);
     if (read && superblock.owner == SUPERBLOCK_LIBRARY) {
-        return cmd_fail(writer->cmd, CMD_FAILED,
+        return cmd_fail(writer->cmd, ERROR_REBUILD_LIBRARY,
                         "%s belongs to libfloe, which keeps no map that could be lost: open it "
                         "with the library, or start floe serve, which takes it over",
                         writer->dir);
@@ -110,7 +111,7 @@ static int writer_check_user(const struct rebuild_writer *writer)
     char path[REBUILD_PATH_BYTES];
     struct stat file;
     if (stat(writer_path(writer, "superblock", path), &file) == 0 && file.st_uid != geteuid()) {
-        return cmd_fail(writer->cmd, CMD_DENIED,
+        return cmd_fail(writer->cmd, ERROR_FILE_DENIED,
                         "%s belongs to user %ju, this is user %ju: run it as the user that floe "
                         "runs as",
                         path, (uintmax_t)file.st_uid, (uintmax_t)geteuid());
@@ -134,7 +135,7 @@ static int writer_open_reactor(struct rebuild_writer *writer)
     if (err != OK) {
         free(writer->reactor);
         writer->reactor = NULL;
-        return cmd_fail(writer->cmd, CMD_FAILED, "cannot open a core: %s", err_text(err));
+        return cmd_fail(writer->cmd, ERROR_CORE, "cannot open a core: %s", err_text(err));
     }
     writer->reactor->owner[REACTOR_USER] = writer;
     return CMD_OK;
@@ -150,13 +151,7 @@ static int writer_open_directory(struct rebuild_writer *writer)
     enum err err = writer_await(writer);
     writer->directory = op.directory;
     writer->identity = op.identity;
-    return err == OK ? CMD_OK
-                     : cmd_fail(writer->cmd,
-                                err == ERR_BUSY        ? CMD_UNAVAILABLE
-                                : err == ERR_NOT_FOUND ? CMD_NOT_FOUND
-                                : err == ERR_DENIED    ? CMD_DENIED
-                                                       : CMD_FAILED,
-                                "%s", op.message);
+    return err == OK ? CMD_OK : cmd_fail(writer->cmd, errors_of(err), "%s", op.message);
 }
 
 int rebuild_close(struct rebuild_writer *writer, int code)
@@ -170,7 +165,7 @@ int rebuild_close(struct rebuild_writer *writer, int code)
         directory_close(writer->directory, &done);
         enum err err = writer_await(writer);
         if (err != OK && code == CMD_OK) {
-            code = cmd_fail(writer->cmd, CMD_FAILED, "cannot close %s: %s", writer->dir,
+            code = cmd_fail(writer->cmd, ERROR_REBUILD, "cannot close %s: %s", writer->dir,
                             err_text(err));
         }
     }
@@ -257,13 +252,13 @@ static int writer_check_map(struct rebuild_writer *writer, bool replace)
     writer_close_map(writer);
     if (ours) {
         return cmd_fail(
-            writer->cmd, CMD_EXISTS,
+            writer->cmd, ERROR_REBUILD_SOUND,
             "the map in %s is sound, nothing is written; --replace-meta makes a new one "
             "all the same, without what only the old one knows",
             path);
     }
     if (err != OK && err != ERR_DAMAGED && err != ERR_CORRUPT && err != ERR_FOREIGN) {
-        return cmd_fail(writer->cmd, CMD_FAILED,
+        return cmd_fail(writer->cmd, ERROR_REBUILD,
                         "%s. Nothing is written: the map may be sound. --replace-meta makes a new "
                         "one all the same",
                         writer->why);
@@ -277,7 +272,7 @@ int rebuild_open(struct rebuild_writer **writer, const struct cmd *cmd, const ch
     struct rebuild_writer *made = calloc(1, sizeof(*made));
     *writer = made;
     if (made == NULL) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+        return cmd_fail(cmd, ERROR_MEMORY, "out of memory");
     }
     made->cmd = cmd;
     (void)snprintf(made->dir, sizeof(made->dir), "%s", dir);
@@ -343,7 +338,7 @@ static enum err writer_clear(const struct rebuild_writer *writer)
 
 static int writer_fail(const struct rebuild_writer *writer, enum err err, const char *what)
 {
-    return cmd_fail(writer->cmd, CMD_FAILED,
+    return cmd_fail(writer->cmd, ERROR_REBUILD,
                     "%s: %s: %s; the old map is kept%s%s, the same command begins anew",
                     writer->dir, what, err_text(err), writer->old[0] != 0 ? " as " : "",
                     writer->old);
@@ -373,7 +368,7 @@ static int writer_make_map(struct rebuild_writer *writer, struct rebuild *rebuil
         err = writer_io(&io);
     }
     if (err == ERR_EXISTS) {
-        return cmd_fail(writer->cmd, CMD_FAILED,
+        return cmd_fail(writer->cmd, ERROR_REBUILD,
                         "%s/meta.rebuild is there, and holds or is what this command did not make: "
                         "move it away; the old map is kept",
                         writer->dir);
@@ -383,7 +378,7 @@ static int writer_make_map(struct rebuild_writer *writer, struct rebuild *rebuil
     }
     err = writer_open_map(writer, path);
     if (err != OK) {
-        return cmd_fail(writer->cmd, CMD_FAILED, "%s", writer->meta_start.message);
+        return cmd_fail(writer->cmd, ERROR_REBUILD, "%s", writer->meta_start.message);
     }
     memcpy(writer->cluster_id, map_cluster_id(meta_map(writer->meta)), 16);
     writer->adoption.node_id = writer->identity.node_id;
@@ -391,7 +386,7 @@ static int writer_make_map(struct rebuild_writer *writer, struct rebuild *rebuil
     adoption_start_surveyed(&writer->adoption, writer->meta, writer->reactor, writer->dir,
                             &rebuild->survey);
     if (writer_await(writer) != OK) {
-        return cmd_fail(writer->cmd, CMD_FAILED, "%s; the old map is kept",
+        return cmd_fail(writer->cmd, ERROR_REBUILD, "%s; the old map is kept",
                         writer->adoption.message);
     }
     err = writer_raise(writer, rebuild);
@@ -434,7 +429,7 @@ static int writer_set_aside(const struct rebuild_writer *writer, const struct re
                            again, file->segment_id);
         }
         if (rename(rebuild->list.files[i].path, to) != 0) {
-            (void)cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s",
+            (void)cmd_fail(writer->cmd, ERROR_FILE, "%s cannot be renamed to %s: %s",
                            rebuild->list.files[i].path, to, strerror(errno));
             return writer_fail(writer, ERR_IO, "files cannot be set aside");
         }
@@ -468,7 +463,7 @@ static int writer_put_old_away(struct rebuild_writer *writer)
     if (rmdir(meta) != 0 && errno != ENOENT) { /* Else there was nothing in it. */
         writer_name_old(writer, old);
         if (rename(meta, old) != 0) {
-            return cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s", meta, old,
+            return cmd_fail(writer->cmd, ERROR_FILE, "%s cannot be renamed to %s: %s", meta, old,
                             strerror(errno));
         }
         memcpy(writer->old, old, sizeof(writer->old));
@@ -496,7 +491,7 @@ static int writer_put_new(struct rebuild_writer *writer)
     char meta[REBUILD_PATH_BYTES], made[REBUILD_PATH_BYTES];
     (void)writer_path(writer, "meta", meta);
     if (rename(writer_path(writer, "meta.rebuild", made), meta) != 0) {
-        (void)cmd_fail(writer->cmd, CMD_FAILED, "%s cannot be renamed to %s: %s", made, meta,
+        (void)cmd_fail(writer->cmd, ERROR_FILE, "%s cannot be renamed to %s: %s", made, meta,
                        strerror(errno));
         return writer_fail(writer, ERR_IO, "the new map cannot be put in place");
     }

@@ -14,12 +14,13 @@
 #include "core/log.h"
 #include "tools/cmd.h"
 #include "tools/descriptors.h"
+#include "tools/errors.h"
 #include "tools/node.h"
+#include "tools/serve_dev.h"
 #include "tools/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -75,12 +76,10 @@ static bool serve_choose_data(struct serve *serve)
     const char *dir = config_text(serve->settings.config, "data.dir");
     bool given = config_source(serve->settings.config, "data.dir") != CONFIG_FROM_DEFAULT;
     if (!given && serve->dev) {
-        const char *tmp = getenv("TMPDIR");
-        snprintf(serve->data_dir, sizeof(serve->data_dir), "%s/floe-dev-XXXXXX",
-                 tmp != NULL ? tmp : "/tmp");
-        if (mkdtemp(serve->data_dir) == NULL) {
-            fprintf(stderr, "floe serve: cannot make a temporary directory %s: %s\n",
-                    serve->data_dir, strerror(errno));
+        if (!serve_dev_make_directory(serve->data_dir, sizeof(serve->data_dir))) {
+            (void)cmd_fail(serve->cmd, errors_of_path(errno),
+                           "cannot make a temporary directory %s: %s", serve->data_dir,
+                           strerror(errno));
             return false;
         }
         serve->data_temporary = true;
@@ -88,24 +87,6 @@ static bool serve_choose_data(struct serve *serve)
     }
     snprintf(serve->data_dir, sizeof(serve->data_dir), "%s", dir);
     return true;
-}
-
-static void serve_read_boot_id(uint8_t boot_id[16])
-{
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (file == NULL) {
-        return;
-    }
-    uint32_t digits = 0;
-    int c;
-    while (digits < 32 && (c = fgetc(file)) != EOF) {
-        int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (value >= 0) {
-            boot_id[digits / 2] = (uint8_t)(boot_id[digits / 2] << 4 | value);
-            digits++;
-        }
-    }
-    fclose(file);
 }
 
 static enum durability serve_durability(const char *text)
@@ -142,12 +123,10 @@ static void serve_fill_options(struct serve *serve)
                 .retention_bytes = config_number(config, "retention.bytes"),
                 .deep_validation = true,
             },
-        .topic_auto_create = serve->dev || config_bool(config, "topic.auto.create"),
-        .partitions_default = (uint32_t)config_number(config, "partitions.default"),
+        .settings = config,
     };
-    const char *advertise = config_text(config, "advertise");
-    node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
-    serve_read_boot_id(node->boot_id);
+    settings_read_door(&serve->settings, serve->dev, node);
+    settings_read_boot_id(node->boot_id);
     node->listen_count = serve->settings.listen_count;
     memcpy(node->listen, serve->settings.listen, sizeof(node->listen));
 }
@@ -370,14 +349,14 @@ static bool serve_try_threads(struct serve *serve, const struct io_engine *engin
 static int serve_explain_threads(const struct serve *serve, int error)
 {
     if (error != 0) {
-        return cmd_fail(serve->cmd, CMD_FAILED,
+        return cmd_fail(serve->cmd, ERROR_THREADS,
                         "cannot make %u threads: %s. Raise the limit of processes and threads "
                         "(ulimit -u), or lower cpu.cores",
                         serve->thread_count + 1, strerror(error));
     }
     const struct serve_thread *thread = serve_unopened(serve);
     ASSERT(thread != NULL);
-    return cmd_fail(serve->cmd, CMD_FAILED,
+    return cmd_fail(serve->cmd, ERROR_CORE,
                     "cannot open core %u: %s (io.engine=%s, memory of this core %" PRIu64
                     " bytes). Try --set io.engine=posix, or a smaller --set memory.limit=...",
                     (uint32_t)(thread - serve->threads), err_text(thread->err),
@@ -417,9 +396,10 @@ static int serve_start_threads(struct serve *serve)
             /* Such as a core's memory: not for io_uring to answer for. */
             return serve_explain_threads(serve, error);
         }
+        char text[ERROR_TEXT_BYTES];
         LOG_WARN("io_uring is not available, using the posix engine core=%u reason=\"%s\" "
-                 "hint=\"%s\"",
-                 core, err_text(err), serve_uring_hint(err));
+                 "hint=\"%s\" code=%s",
+                 core, err_text(err), serve_uring_hint(err), errors_text(ERROR_URING, text));
         return CMD_OK;
     }
 #endif
@@ -442,7 +422,7 @@ static void serve_say_ready(const struct serve *serve)
         const struct net_listen *at = node_listening(serve->node, i);
         size_t used = strlen(listen);
         snprintf(listen + used, sizeof(listen) - used, "%s%s://%s", i > 0 ? "," : "",
-                 at->protocol == NET_KAFKA ? "kafka" : "any", io_address_text(&at->address, text));
+                 net_protocol_name(at->protocol), io_address_text(&at->address, text));
     }
     LOG_INFO("profile %s pinned=%d idle_poll_us=%u", serve->threads[0].engine,
              serve->settings.plan.pinned, serve->reactors[0]->idle_poll_us);
@@ -452,6 +432,7 @@ static void serve_say_ready(const struct serve *serve)
     if (serve->dev) {
         fprintf(stderr, "data in %s%s\n", serve->data_dir,
                 serve->data_temporary ? " (temporary: removed at a clean stop)" : "");
+        serve_dev_say_first_steps(node_listening(serve->node, 0)->address.port);
     }
 }
 
@@ -488,14 +469,6 @@ static void serve_dump(struct serve *serve)
     }
 }
 
-static int serve_remove_entry(const char *path, const struct stat *stat, int type, struct FTW *walk)
-{
-    (void)stat;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
 static void serve_until_ending(struct serve *serve)
 {
     sigset_t signals = serve->signals;
@@ -518,7 +491,9 @@ static int serve_run(struct serve *serve)
     node_start(serve->node, &serve->done);
     serve_wait(serve);
     if (serve->result < 0 && (serve->result != ERR_CANCELED || serve->ending == 0)) {
-        code = cmd_fail(serve->cmd, CMD_FAILED, "%s", node_message(serve->node));
+        (void)cmd_fail(serve->cmd, errors_of((enum err)serve->result), "%s",
+                       node_message(serve->node));
+        code = CMD_FAILED;
     } else if (serve->ending == 0) {
         serve_say_ready(serve);
         serve_until_ending(serve);
@@ -527,7 +502,7 @@ static int serve_run(struct serve *serve)
     node_stop(serve->node, &serve->done);
     serve_wait(serve);
     if (serve->result < 0) {
-        code = cmd_fail(serve->cmd, CMD_FAILED, "the stop failed: %s", node_message(serve->node));
+        code = cmd_fail(serve->cmd, ERROR_STOP, "the stop failed: %s", node_message(serve->node));
     }
     return code;
 }
@@ -563,13 +538,13 @@ static int serve_with(struct serve *serve)
         code = node_create(&serve->node, serve->reactors, serve->settings.plan.core_count,
                            &serve->node_options) == OK
                    ? serve_run(serve)
-                   : cmd_fail(serve->cmd, CMD_FAILED, "out of memory");
+                   : cmd_fail(serve->cmd, ERROR_MEMORY, "out of memory");
     }
     serve_stop_threads(serve);
     node_destroy(serve->node);
     sem_destroy(&serve->event);
     if (serve->data_temporary) {
-        (void)nftw(serve->data_dir, serve_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        serve_dev_remove_directory(serve->data_dir);
     }
     return code;
 }
@@ -577,11 +552,12 @@ static int serve_with(struct serve *serve)
 int cmd_serve(const struct cmd *cmd)
 {
     if (cmd_value(cmd, "--join") != NULL) {
-        return cmd_fail(cmd, CMD_USAGE, "--join: clusters of more than one node are not there yet");
+        return cmd_fail(cmd, ERROR_FLAG,
+                        "--join: clusters of more than one node are not there yet");
     }
     struct serve *serve = calloc(1, sizeof(*serve));
     if (serve == NULL) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+        return cmd_fail(cmd, ERROR_MEMORY, "out of memory");
     }
     serve->cmd = cmd;
     serve->dev = cmd_value(cmd, "--dev") != NULL;

@@ -1,6 +1,8 @@
 /* Settings, from words to a plan of cores. */
 #include "tools/settings.h"
 
+#include "tools/errors.h"
+#include "tools/node.h"
 #include "tools/options.h"
 
 #include <stdio.h>
@@ -15,7 +17,7 @@ static int settings_set(const struct settings *settings, const struct cmd *cmd, 
     char message[CONFIG_MESSAGE_BYTES];
     enum err err = config_set(settings->config, key, value, CONFIG_FROM_FLAG, flag, message);
     if (err != OK) {
-        return cmd_fail(cmd, err == ERR_INVALID ? CMD_USAGE : CMD_FAILED, "%s", message);
+        return cmd_fail(cmd, err == ERR_INVALID ? ERROR_SETTING : ERROR_MEMORY, "%s", message);
     }
     return CMD_OK;
 }
@@ -27,7 +29,7 @@ static int settings_set_pair(const struct settings *settings, const struct cmd *
     char key[SETTINGS_KEY_BYTES];
     const char *equals = strchr(pair, '=');
     if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key)) {
-        return cmd_fail(cmd, CMD_USAGE, "--set %s: write it as key=value", pair);
+        return cmd_fail(cmd, ERROR_SETTING, "--set %s: write it as key=value", pair);
     }
     (void)snprintf(key, sizeof(key), "%.*s", (int)(equals - pair), pair);
     return settings_set(settings, cmd, key, equals + 1, "--set");
@@ -57,7 +59,7 @@ int settings_read(struct settings *settings, const struct cmd *cmd)
 {
     *settings = (struct settings){.config = config_create(options_table, options_count)};
     if (settings->config == NULL) {
-        return cmd_fail(cmd, CMD_FAILED, "out of memory");
+        return cmd_fail(cmd, ERROR_MEMORY, "out of memory");
     }
     for (uint32_t i = 0; i < cmd->given_count; i++) {
         int code = settings_take(settings, cmd, &cmd->given[i]);
@@ -72,13 +74,27 @@ int settings_read(struct settings *settings, const struct cmd *cmd)
         err = config_read_environment(settings->config, environ, message);
     }
     if (err != OK) {
-        int code = err == ERR_NOT_FOUND ? CMD_NOT_FOUND
-                   : err == ERR_DENIED  ? CMD_DENIED
-                   : err == ERR_INVALID ? CMD_USAGE
-                                        : CMD_FAILED;
-        return cmd_fail(cmd, code, "%s", message);
+        return cmd_fail(cmd, err == ERR_INVALID ? ERROR_SETTING : errors_of(err), "%s", message);
     }
     return CMD_OK;
+}
+
+void settings_read_boot_id(uint8_t boot_id[16])
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file == NULL) {
+        return;
+    }
+    uint32_t digits = 0;
+    int c;
+    while (digits < 32 && (c = fgetc(file)) != EOF) {
+        int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (value >= 0) {
+            boot_id[digits / 2] = (uint8_t)(boot_id[digits / 2] << 4 | value);
+            digits++;
+        }
+    }
+    fclose(file);
 }
 
 int settings_judge(struct settings *settings, const struct cmd *cmd)
@@ -88,14 +104,19 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
     char cpuset[1024] = "";
     if (net_parse_listen(config_text(config, "listen"), settings->listen, &settings->listen_count,
                          message) != OK) {
-        return cmd_fail(cmd, CMD_USAGE, "%s", message);
+        return cmd_fail(cmd, ERROR_LISTEN, "%s", message);
     }
 #ifndef FLOE_HAS_URING
     if (strcmp(config_text(config, "io.engine"), "uring") == 0) {
-        return cmd_fail(cmd, CMD_USAGE,
+        return cmd_fail(cmd, ERROR_PLAN,
                         "io.engine = uring: this build has none, give auto or posix");
     }
 #endif
+    if (gethostname(settings->host_name, sizeof(settings->host_name) - 1) == 0) {
+        settings->http.host_name = settings->host_name;
+    }
+    settings->http.hosts = config_text(config, "http.hosts");
+    settings->http.admin_any = strcmp(config_text(config, "http.admin"), "any") == 0;
     struct topology_options options = {
         .cores = config_text(config, "cpu.cores"),
         .smt = config_bool(config, "cpu.smt"),
@@ -106,13 +127,45 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
     topology_read_machine(&options, cpuset, sizeof(cpuset));
     enum err err = topology_plan(&options, NULL, &settings->plan, message);
     if (err != OK) {
-        return cmd_fail(cmd, err == ERR_INVALID ? CMD_USAGE : CMD_FAILED, "%s", message);
+        return cmd_fail(cmd, err == ERR_INVALID ? ERROR_PLAN : ERROR_OTHER, "%s", message);
     }
     int64_t idle_poll_us = config_number(config, "idle.poll.us");
     if (idle_poll_us > 0) {
         settings->plan.idle_poll_us = (uint32_t)idle_poll_us;
     }
     return CMD_OK;
+}
+
+/* `dev`: the first member of a group waits for nobody, unless a source says otherwise. */
+static void settings_groups(const struct settings *settings, bool dev, struct group_options *groups)
+{
+    static const char delay[] = "group.initial.rebalance.delay.ms";
+    const struct config *config = settings->config;
+    bool at_once = dev && config_source(config, delay) == CONFIG_FROM_DEFAULT;
+    *groups = (struct group_options){
+        .classic =
+            {
+                .initial_delay_ms = at_once ? 0 : (uint64_t)config_number(config, delay),
+                .session_min_ms = (uint32_t)config_number(config, "group.min.session.timeout.ms"),
+                .session_max_ms = (uint32_t)config_number(config, "group.max.session.timeout.ms"),
+                .members_max = (uint32_t)config_number(config, "group.max.size"),
+            },
+        .offsets_retention_ms = (uint64_t)config_number(config, "offsets.retention.ms"),
+        .partitions = (uint32_t)config_number(config, "offsets.partitions"),
+    };
+}
+
+void settings_read_door(const struct settings *settings, bool dev, struct node_options *node)
+{
+    const struct config *config = settings->config;
+    const char *advertise = config_text(config, "advertise");
+    node->advertise = advertise != NULL && advertise[0] != 0 ? advertise : NULL;
+    node->topic_auto_create = dev || config_bool(config, "topic.auto.create");
+    node->resp_allow_delete = config_bool(config, "resp.allow.delete");
+    node->resp_allow_flush = dev || config_bool(config, "resp.allow.flush");
+    node->partitions_default = (uint32_t)config_number(config, "partitions.default");
+    node->http = settings->http;
+    settings_groups(settings, dev, &node->groups);
 }
 
 void settings_close(struct settings *settings)

@@ -16,14 +16,24 @@ struct settings {
     uint32_t listen_count;
     struct net_listen listen[NET_LISTEN_MAX];
     struct topology_plan plan;
+    struct net_http http;
+    char host_name[256];
 };
 
 /* Reads every source; of flags for the same setting the last one counts. CMD_OK, or an exit code
  * after it has said what is wrong. settings_close() in any case. */
 NODISCARD int settings_read(struct settings *settings, const struct cmd *cmd);
 
-/* Fills listen and plan. CMD_OK; CMD_USAGE after it has said which value is wrong here; or
+/* The kernel's id of this boot; stays as it is where there is none. */
+void settings_read_boot_id(uint8_t boot_id[16]);
+
+/* Fills listen, plan and http. CMD_OK; CMD_USAGE after it has said which value is wrong here; or
  * CMD_FAILED. */
 NODISCARD int settings_judge(struct settings *settings, const struct cmd *cmd);
+
+struct node_options;
+
+/* What clients may do, and what they are told. */
+void settings_read_door(const struct settings *settings, bool dev, struct node_options *node);
 
 void settings_close(struct settings *settings);

@@ -1,5 +1,4 @@
-/* ApiVersions (18): the handshake; and FindCoordinator (10), which is listed for the sake of
- * clients that judge a broker by it, and answers 15 until groups exist. */
+/* ApiVersions (18): the handshake. */
 #include "core/assert.h"
 #include "net/kafka/kafka.h"
 
@@ -76,78 +75,5 @@ enum err kafka_versions_start(const struct kafka_request *request)
     op->version = version;
     request->call->state = op;
     kafka_answer(&op->request, kafka_versions_encode, op);
-    return OK;
-}
-
-struct kafka_coordinator {
-    struct kafka_request request;
-    uint32_t count;
-    struct kafka_reader keys; /* Checked; stands at the first one. */
-};
-
-static void kafka_coordinator_encode(void *state, struct kafka_writer *writer)
-{
-    const struct kafka_coordinator *op = state;
-    int16_t version = op->request.version;
-    struct kafka_reader keys = op->keys;
-    if (version >= 1) {
-        kafka_write_i32(writer, 0);
-    }
-    if (version >= 4) {
-        kafka_write_count(writer, op->count);
-        for (uint32_t i = 0; i < op->count; i++) {
-            kafka_write_string(writer, kafka_read_string(&keys));
-            kafka_write_i32(writer, -1);
-            kafka_write_text(writer, "");
-            kafka_write_i32(writer, -1);
-            kafka_write_i16(writer, KAFKA_COORDINATOR_NOT_AVAILABLE);
-            kafka_write_text(writer, NULL);
-            kafka_write_tags(writer);
-        }
-        kafka_write_tags(writer);
-        return;
-    }
-    kafka_write_i16(writer, KAFKA_COORDINATOR_NOT_AVAILABLE);
-    if (version >= 1) {
-        kafka_write_text(writer, NULL);
-    }
-    kafka_write_i32(writer, -1);
-    kafka_write_text(writer, "");
-    kafka_write_i32(writer, -1);
-    kafka_write_tags(writer);
-}
-
-enum err kafka_coordinator_start(const struct kafka_request *request)
-{
-    struct kafka_reader body = request->body;
-    struct kafka_reader keys = body;
-    uint32_t count = 0;
-    if (request->version < 4) {
-        (void)kafka_read_string(&body);
-    }
-    if (request->version >= 1) {
-        (void)read_u8(&body.bytes);
-    }
-    if (request->version >= 4) {
-        count = kafka_read_count(&body, 1);
-        keys = body;
-        for (uint32_t i = 0; i < count; i++) {
-            (void)kafka_read_string(&body);
-        }
-    }
-    kafka_read_tags(&body);
-    if (!kafka_read_done(&body)) {
-        return ERR_CORRUPT;
-    }
-    enum err err = call_arena(request->call, sizeof(struct kafka_coordinator));
-    if (err != OK) {
-        return err;
-    }
-    struct kafka_coordinator *op = call_take(request->call, sizeof(*op));
-    op->request = *request;
-    op->count = count;
-    op->keys = keys;
-    request->call->state = op;
-    kafka_answer(&op->request, kafka_coordinator_encode, op);
     return OK;
 }

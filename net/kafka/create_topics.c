@@ -6,11 +6,15 @@
  */
 #include "core/assert.h"
 #include "core/limits.h"
-#include "net/kafka/kafka.h"
+#include "net/group/group.h"
+#include "net/kafka/configs.h"
 
 #include <stdio.h>
 
-enum { CREATE_MESSAGE_BYTES = 256 };
+enum {
+    CREATE_MESSAGE_BYTES = 256,
+    CREATE_CONFIGS_MAX = 512, /* Topics of one answer whose settings are told: 1.5 KB of each. */
+};
 
 struct create_topic {
     struct bytes name;
@@ -100,6 +104,28 @@ static uint32_t create_partitions(const struct create_topics *op, const struct c
                                    : (uint32_t)topic->partitions;
 }
 
+/* All of a topic's settings; of one that is only looked at, as they would be. */
+static void create_encode_configs(const struct create_topics *op, const struct create_topic *topic,
+                                  struct kafka_writer *writer)
+{
+    const struct config_set set = {
+        .configs = op->configs + topic->config_first,
+        .count = topic->config_count,
+    };
+    uint32_t count = config_topic_rows();
+    kafka_write_count(writer, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct config_row row;
+        config_topic_row(op->request.net, &set, i, &row);
+        kafka_write_text(writer, row.name);
+        kafka_write_text(writer, row.values[0].text);
+        kafka_write_bool(writer, row.read_only);
+        kafka_write_i8(writer, (int8_t)row.values[0].origin);
+        kafka_write_bool(writer, false); /* Sensitive: none is. */
+        kafka_write_tags(writer);
+    }
+}
+
 static void create_encode_topic(const struct create_topics *op, const struct create_topic *topic,
                                 struct kafka_writer *writer)
 {
@@ -115,7 +141,11 @@ static void create_encode_topic(const struct create_topics *op, const struct cre
         int16_t replication = topic->replication < 1 ? 1 : topic->replication;
         kafka_write_i32(writer, ok ? (int32_t)create_partitions(op, topic) : -1);
         kafka_write_i16(writer, ok ? replication : (int16_t)-1);
-        kafka_write_count(writer, 0); /* Configs: DescribeConfigs tells them. */
+        if (ok && op->topic_count <= CREATE_CONFIGS_MAX) {
+            create_encode_configs(op, topic, writer);
+        } else {
+            kafka_write_count(writer, 0);
+        }
     }
     kafka_write_tags(writer);
 }
@@ -193,6 +223,8 @@ static void create_check(const struct create_topics *op, uint32_t index)
     if (!kafka_topic_name_valid(topic->name)) {
         create_refuse(topic, KAFKA_INVALID_TOPIC,
                       "topic names are 1 to 249 of [a-zA-Z0-9._-], not '.' or '..'");
+    } else if (group_topic_is_internal(topic->name)) {
+        create_refuse(topic, KAFKA_INVALID_TOPIC, "the topic is made when the first group is");
     } else if (create_named_twice(op, index)) {
         create_refuse(topic, KAFKA_INVALID_REQUEST, "the topic is named twice in this request");
     } else if (map_topic_by_name(kafka_map(&op->request), topic->name) != NULL) {
@@ -224,13 +256,8 @@ static void create_answered(struct completion *completion)
 
 static void create_propose(struct create_topics *op, const struct create_topic *topic)
 {
-    struct reactor *reactor = op->request.net->reactor;
-    op->proposal = (struct proposal){.command.kind = COMMAND_TOPIC_CREATE};
+    log_propose_topic(op->request.net, &op->proposal, topic->name, create_partitions(op, topic));
     struct command *command = &op->proposal.command;
-    command->time_ms = reactor->now_ms;
-    kafka_draw_topic_id(reactor, &command->topic_create.id);
-    command->topic_create.name = topic->name;
-    command->topic_create.partition_count = create_partitions(op, topic);
     command->topic_create.replication_factor =
         topic->replication < 1 ? 0 : (uint32_t)topic->replication;
     for (uint32_t i = 0; i < topic->config_count; i++) {

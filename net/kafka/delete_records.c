@@ -2,6 +2,7 @@
  * gone for every reader, and its files as soon as a whole segment is.
  *
  * The request's timeout is not used: what was asked of the owner is waited for and told. */
+#include "net/group/group.h"
 #include "net/kafka/topics.h"
 
 static void delete_read_item(struct topics_item *item, struct kafka_reader *body)
@@ -18,6 +19,7 @@ static void delete_read(struct topics_op *op, struct kafka_reader *body)
 static void delete_write_item(const struct topics_item *item, struct kafka_writer *writer)
 {
     bool ok = item->code == KAFKA_NONE;
+    kafka_write_i32(writer, item->partition);
     kafka_write_i64(writer, ok ? (int64_t)item->request.trim.log_start : -1);
     kafka_write_i16(writer, item->code);
 }
@@ -43,7 +45,9 @@ static void delete_check(struct topics_op *op, const struct map_topic *topic,
         struct topics_item *item = &items[i];
         item->code = kafka_code(kafka_find_partition(op->request.net, topic, item->partition,
                                                      &item->request.partition));
-        if (item->code == KAFKA_NONE && !delete_is_allowed(topic)) {
+        if (topic != NULL && group_topic_is_internal(bytes_text(topic->name))) {
+            item->code = KAFKA_INVALID_TOPIC;
+        } else if (item->code == KAFKA_NONE && !delete_is_allowed(topic)) {
             item->code = KAFKA_POLICY_VIOLATION;
         }
     }

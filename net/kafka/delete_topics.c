@@ -1,5 +1,6 @@
 /* DeleteTopics (20): by name, since version 6 by id too; proposed one after the other. */
 #include "core/assert.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 
 struct delete_topic {
@@ -90,6 +91,8 @@ static void delete_next(struct delete_topics *op)
             topic->code = KAFKA_INVALID_REQUEST;
         } else if (found == NULL) {
             topic->code = named ? KAFKA_UNKNOWN_TOPIC : KAFKA_UNKNOWN_TOPIC_ID;
+        } else if (group_topic_is_internal(bytes_text(found->name))) {
+            topic->code = KAFKA_INVALID_TOPIC;
         } else {
             topic->id = found->id;
             topic->by_name = named;

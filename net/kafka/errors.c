@@ -4,7 +4,7 @@
 #include "net/kafka/kafka.h"
 
 #define X(name, number, text) +1
-_Static_assert(0 ERR_TABLE(X) == 42, "a new err needs its Kafka code below");
+_Static_assert(0 ERR_TABLE(X) == 43, "a new err needs its Kafka code below");
 #undef X
 
 int16_t kafka_code(enum err err)
@@ -52,6 +52,7 @@ int16_t kafka_code(enum err err)
     case ERR_BATCH_TOO_LARGE:
         return KAFKA_MESSAGE_TOO_LARGE;
     case ERR_BATCH_INVALID:
+    case ERR_STREAM_ID: /* Of what a client appends none is left. */
         return KAFKA_INVALID_RECORD;
     case ERR_BATCH_TIMESTAMP:
         return KAFKA_INVALID_TIMESTAMP;
@@ -74,9 +75,8 @@ int16_t kafka_code(enum err err)
     case ERR_CONFIG_INVALID:
         return KAFKA_INVALID_CONFIG;
     case ERR_EPOCH_UNKNOWN:
-        return KAFKA_UNKNOWN_EPOCH;
     case ERR_EPOCH_FENCED:
-        return KAFKA_FENCED_EPOCH;
+        return err == ERR_EPOCH_UNKNOWN ? KAFKA_UNKNOWN_EPOCH : KAFKA_FENCED_EPOCH;
     }
     UNREACHABLE();
 }

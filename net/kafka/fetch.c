@@ -271,7 +271,11 @@ static void fetch_encode(struct fetch *op, struct kafka_writer *writer)
     const struct fetch_item *item = op->items;
     kafka_write_count(writer, topics);
     for (uint32_t i = 0; i < topics; i++) {
-        kafka_write_string(writer, op->topics[i].name);
+        if (op->by_id) {
+            kafka_write_id(writer, &op->topics[i].id);
+        } else {
+            kafka_write_string(writer, op->topics[i].name);
+        }
         kafka_write_count(writer, op->topics[i].count);
         for (uint32_t j = 0; j < op->topics[i].count; j++, item++) {
             fetch_encode_item(op, item, writer);
@@ -438,35 +442,48 @@ void kafka_fetch_sent(struct call *call)
 
 /* --- The request. --- */
 
+/* Looks the partitions of one topic up; a topic that is asked by id is unknown by it. */
+static void fetch_find(const struct fetch *op, const struct fetch_topic *asked,
+                       struct fetch_item *items)
+{
+    const struct map *map = kafka_map(&op->request);
+    const struct map_topic *topic =
+        op->by_id ? map_topic_by_id(map, &asked->id) : map_topic_by_name(map, asked->name);
+    for (uint32_t i = 0; i < asked->count; i++) {
+        struct fetch_item *item = &items[i];
+        enum err err = topic == NULL && op->by_id
+                           ? ERR_TOPIC_ID_UNKNOWN
+                           : kafka_find_partition(op->request.net, topic, item->partition,
+                                                  &item->request.partition);
+        item->code = kafka_code_fetch(err);
+        if (err == OK && item->negative) {
+            item->code = KAFKA_OFFSET_OUT_OF_RANGE;
+        }
+    }
+}
+
 /* Looks the partitions up and divides the total among them. */
 static void fetch_prepare(struct fetch *op)
 {
-    const struct map *map = kafka_map(&op->request);
-    struct fetch_item *item = op->items;
-    struct fetch_piece *piece = op->pieces;
     uint32_t share = max_u32(op->bytes_max / max_u32(op->item_count, 1), 1);
     uint64_t wanted = 0;
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < op->topic_count; i++) {
+        fetch_find(op, &op->topics[i], op->items + first);
+        first += op->topics[i].count;
+    }
     for (uint32_t i = 0; i < op->item_count; i++) {
         wanted += min_u32(op->items[i].bytes_max, op->bytes_max);
     }
-    for (uint32_t i = 0; i < op->topic_count; i++) {
-        const struct map_topic *topic = map_topic_by_name(map, op->topics[i].name);
-        for (uint32_t j = 0; j < op->topics[i].count; j++, item++) {
-            struct request_fetch *fetch = &item->request.fetch;
-            enum err err = kafka_find_partition(op->request.net, topic, item->partition,
-                                                &item->request.partition);
-            item->code = kafka_code_fetch(err);
-            if (err == OK && item->negative) {
-                item->code = KAFKA_OFFSET_OUT_OF_RANGE;
-            }
-            fetch->bytes_max = max_u32(min_u32(item->bytes_max, op->bytes_max), 1);
-            if (wanted > op->bytes_max) {
-                fetch->bytes_max = min_u32(fetch->bytes_max, share);
-            }
-            fetch->pieces = piece;
-            fetch->piece_capacity = op->piece_capacity;
-            piece += op->piece_capacity;
+    for (uint32_t i = 0; i < op->item_count; i++) {
+        struct fetch_item *item = &op->items[i];
+        struct request_fetch *fetch = &item->request.fetch;
+        fetch->bytes_max = max_u32(min_u32(item->bytes_max, op->bytes_max), 1);
+        if (wanted > op->bytes_max) {
+            fetch->bytes_max = min_u32(fetch->bytes_max, share);
         }
+        fetch->pieces = op->pieces + (uint64_t)i * op->piece_capacity;
+        fetch->piece_capacity = op->piece_capacity;
     }
 }
 

@@ -31,7 +31,8 @@ struct fetch_item {
 };
 
 struct fetch_topic {
-    struct bytes name;
+    struct bytes name;  /* Up to version 12; then */
+    struct topic_id id; /* this. */
     uint32_t count;
 };
 
@@ -48,6 +49,7 @@ struct fetch {
     uint32_t awaited;
     enum fetch_state state;
     int16_t error; /* Of the whole answer. */
+    bool by_id;    /* Topics have no name in this version. */
     bool expired, canceling;
     bool partial; /* The last look brought something: a parked answer alone is not all. */
 };

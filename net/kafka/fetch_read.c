@@ -1,4 +1,5 @@
-/* The body of a Fetch request, versions 4 to 12. */
+/* The body of a Fetch request, versions 4 to 17: from 13 on topics are named by id, from
+ * 15 on a follower says who it is in a tagged field. */
 #include "net/kafka/fetch.h"
 
 static uint32_t fetch_not_negative(int32_t value)
@@ -31,12 +32,23 @@ static void fetch_read_item(struct fetch *op, struct kafka_reader *body, uint32_
     }
 }
 
+static struct fetch_topic fetch_read_topic(const struct fetch *op, struct kafka_reader *body)
+{
+    struct fetch_topic topic = {0};
+    if (op->by_id) {
+        kafka_read_id(body, &topic.id);
+    } else {
+        topic.name = kafka_read_string(body);
+    }
+    return topic;
+}
+
 /* Partitions that a session would forget: there is none. */
-static void fetch_read_forgotten(struct kafka_reader *body)
+static void fetch_read_forgotten(const struct fetch *op, struct kafka_reader *body)
 {
     uint32_t topics = kafka_read_count(body, 2);
     for (uint32_t i = 0; i < topics && !body->bytes.failed; i++) {
-        (void)kafka_read_string(body);
+        (void)fetch_read_topic(op, body);
         uint32_t count = kafka_read_count(body, 4);
         read_skip(&body->bytes, count * 4);
         kafka_read_tags(body);
@@ -47,7 +59,10 @@ bool fetch_read(struct fetch *op)
 {
     struct kafka_reader body = op->request.body;
     int16_t version = op->request.version;
-    (void)kafka_read_i32(&body); /* Replica: consumers all. */
+    op->by_id = version >= 13;
+    if (version < 15) {
+        (void)kafka_read_i32(&body); /* Replica: consumers all. */
+    }
     op->wait_ms = fetch_not_negative(kafka_read_i32(&body));
     op->bytes_min = fetch_not_negative(kafka_read_i32(&body));
     op->bytes_max = fetch_not_negative(kafka_read_i32(&body));
@@ -61,18 +76,18 @@ bool fetch_read(struct fetch *op)
     uint32_t topics = kafka_read_count(&body, 2);
     uint32_t items = 0;
     for (uint32_t i = 0; i < topics && !body.bytes.failed; i++) {
-        struct bytes name = kafka_read_string(&body);
-        uint32_t count = kafka_read_count(&body, 16);
+        struct fetch_topic topic = fetch_read_topic(op, &body);
+        topic.count = kafka_read_count(&body, 16);
         if (op->topics != NULL) {
-            op->topics[i] = (struct fetch_topic){.name = name, .count = count};
+            op->topics[i] = topic;
         }
-        for (uint32_t j = 0; j < count && !body.bytes.failed; j++) {
+        for (uint32_t j = 0; j < topic.count && !body.bytes.failed; j++) {
             fetch_read_item(op, &body, items++);
         }
         kafka_read_tags(&body);
     }
     if (version >= 7) {
-        fetch_read_forgotten(&body);
+        fetch_read_forgotten(op, &body);
     }
     if (version >= 11) {
         (void)kafka_read_string(&body);

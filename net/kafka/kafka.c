@@ -4,6 +4,7 @@
 #include "core/assert.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "net/kafka/groups.h"
 
 enum {
     KAFKA_PREFIX_BYTES = 4,
@@ -12,16 +13,33 @@ enum {
 };
 
 static const struct kafka_api kafka_table[] = {
-    {KAFKA_PRODUCE, 0, 3, 11, 9, kafka_produce_start},
-    {KAFKA_FETCH, 4, 4, 12, 12, kafka_fetch_start},
-    {KAFKA_LIST_OFFSETS, 1, 1, 7, 6, kafka_offsets_start},
-    {KAFKA_METADATA, 0, 0, 12, 9, kafka_metadata_start},
-    {KAFKA_FIND_COORDINATOR, 0, 0, 4, 3, kafka_coordinator_start},
+    {KAFKA_PRODUCE, 0, 3, 13, 9, kafka_produce_start},
+    {KAFKA_FETCH, 4, 4, 17, 12, kafka_fetch_start},
+    {KAFKA_LIST_OFFSETS, 1, 1, 11, 6, kafka_offsets_start},
+    {KAFKA_METADATA, 0, 0, 13, 9, kafka_metadata_start},
+    {KAFKA_OFFSET_COMMIT, 2, 2, 9, 8, kafka_offset_commit_start},
+    {KAFKA_OFFSET_FETCH, 1, 1, 9, 6, kafka_offset_fetch_start},
+    {KAFKA_FIND_COORDINATOR, 0, 0, 6, 3, kafka_coordinator_start},
+    {KAFKA_JOIN_GROUP, 0, 0, 9, 6, kafka_join_group_start},
+    {KAFKA_HEARTBEAT, 0, 0, 4, 4, kafka_heartbeat_start},
+    {KAFKA_LEAVE_GROUP, 0, 0, 5, 4, kafka_leave_group_start},
+    {KAFKA_SYNC_GROUP, 0, 0, 5, 4, kafka_sync_group_start},
+    {KAFKA_DESCRIBE_GROUPS, 0, 0, 6, 5, kafka_describe_groups_start},
+    {KAFKA_LIST_GROUPS, 0, 0, 5, 3, kafka_list_groups_start},
     {KAFKA_API_VERSIONS, 0, 0, 4, 3, kafka_versions_start},
     {KAFKA_CREATE_TOPICS, 2, 2, 7, 5, kafka_create_topics_start},
     {KAFKA_DELETE_TOPICS, 1, 1, 6, 4, kafka_delete_topics_start},
     {KAFKA_DELETE_RECORDS, 0, 0, 2, 2, kafka_delete_records_start},
-    {KAFKA_INIT_PRODUCER_ID, 0, 0, 4, 2, kafka_producer_id_start},
+    {KAFKA_INIT_PRODUCER_ID, 0, 0, 5, 2, kafka_producer_id_start},
+    {KAFKA_EPOCHS, 2, 2, 4, 4, kafka_epochs_start},
+    {KAFKA_DESCRIBE_CONFIGS, 1, 1, 4, 4, kafka_describe_configs_start},
+    {KAFKA_ALTER_CONFIGS, 0, 0, 2, 2, kafka_alter_configs_start},
+    {KAFKA_LOG_DIRS, 1, 1, 4, 2, kafka_log_dirs_start},
+    {KAFKA_CREATE_PARTITIONS, 0, 0, 3, 2, kafka_create_partitions_start},
+    {KAFKA_DELETE_GROUPS, 0, 0, 2, 2, kafka_delete_groups_start},
+    {KAFKA_INCREMENTAL_ALTER_CONFIGS, 0, 0, 1, 1, kafka_alter_configs_start},
+    {KAFKA_OFFSET_DELETE, 0, 0, 0, INT16_MAX, kafka_offset_delete_start},
+    {KAFKA_DESCRIBE_CLUSTER, 0, 0, 2, 0, kafka_describe_cluster_start},
 };
 
 const struct kafka_api *kafka_apis(uint32_t *count)
@@ -32,8 +50,10 @@ const struct kafka_api *kafka_apis(uint32_t *count)
 
 /* A first frame of another protocol (TLS, HTTP, RESP) reads as a length above the limit, or as a
  * key that nobody has. */
-static int64_t kafka_frame(struct bytes input)
+static int64_t kafka_frame(const struct conn *conn, struct bytes input, struct protocol_scan *scan)
 {
+    (void)conn;
+    (void)scan;
     if (input.size < KAFKA_PREFIX_BYTES) {
         return 0;
     }
@@ -73,7 +93,7 @@ static void kafka_read_client(struct kafka_request *request)
 {
     struct kafka_reader *body = &request->body;
     body->flexible = false;
-    (void)kafka_read_string_or_null(body);
+    request->client = kafka_read_string_or_null(body);
     body->flexible = request->flexible;
     kafka_read_tags(body);
 }
@@ -121,6 +141,8 @@ static void kafka_cancel(struct call *call)
     const struct kafka_request *request = call->state;
     if (request != NULL && request->key == KAFKA_FETCH) {
         kafka_fetch_cancel(call);
+    } else if (request != NULL && kafka_is_group_key(request->key)) {
+        kafka_group_cancel(call);
     }
 }
 
@@ -129,6 +151,10 @@ static void kafka_sent(struct call *call)
     const struct kafka_request *request = call->state;
     if (request != NULL && request->key == KAFKA_FETCH) {
         kafka_fetch_sent(call);
+        return;
+    }
+    if (request != NULL && kafka_is_group_key(request->key)) {
+        kafka_group_sent(call);
         return;
     }
     call_done(call);
@@ -231,13 +257,6 @@ bool kafka_topic_name_valid(struct bytes name)
     return true;
 }
 
-void kafka_draw_topic_id(struct reactor *reactor, struct topic_id *id)
-{
-    prng_fill(&reactor->prng, id->bytes, sizeof(id->bytes));
-    id->bytes[6] = (uint8_t)((id->bytes[6] & 0x0f) | 0x40);
-    id->bytes[8] = (uint8_t)((id->bytes[8] & 0x3f) | 0x80);
-}
-
 const struct map *kafka_map(const struct kafka_request *request)
 {
     return agent_map(request->net->options.agent);
@@ -246,12 +265,5 @@ const struct map *kafka_map(const struct kafka_request *request)
 enum err kafka_find_partition(const struct net *net, const struct map_topic *topic,
                               int32_t partition, struct partition_id *id)
 {
-    if (topic == NULL || partition < 0 || (uint32_t)partition >= topic->partition_count) {
-        return ERR_TOPIC_UNKNOWN;
-    }
-    *id = (struct partition_id){.topic = topic->id, .partition = (uint32_t)partition};
-    if (topic->partitions[partition].leader_node != net->options.node_id) {
-        return ERR_NOT_LEADER;
-    }
-    return OK;
+    return log_find_partition(net, topic, partition, id);
 }

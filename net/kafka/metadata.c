@@ -6,9 +6,9 @@
  */
 #include "core/assert.h"
 #include "core/limits.h"
+#include "net/group/group.h"
 #include "net/kafka/kafka.h"
 
-#include <stdlib.h>
 #include <xxhash.h>
 
 /* There cannot be more topics than partitions: nobody who is well asks for more. */
@@ -71,112 +71,12 @@ static bool metadata_read(struct metadata *op)
         (void)kafka_read_bool(&body); /* And of the topics: not told. */
     }
     kafka_read_tags(&body);
-    return kafka_read_done(&body);
+    /* librdkafka writes the null of all topics into four bytes where one is due (seen in 2.15, from
+     * version 9 on); Kafka does not look at what is left then. */
+    return kafka_read_done(&body) || (null && body.flexible && !body.bytes.failed);
 }
 
 /* --- The answer. --- */
-
-/* Splits "host:port" at its last colon. */
-static void metadata_write_advertised(const char *advertise, struct kafka_writer *writer)
-{
-    const char *colon = strrchr(advertise, ':');
-    uint32_t size = (uint32_t)(colon == NULL ? strlen(advertise) : (size_t)(colon - advertise));
-    long port = colon == NULL ? 9092 : strtol(colon + 1, NULL, 10);
-    if (size > 2 && advertise[0] == '[' && advertise[size - 1] == ']') {
-        advertise++;
-        size -= 2;
-    }
-    kafka_write_string(writer, bytes_of(advertise, size));
-    kafka_write_i32(writer, (int32_t)port);
-}
-
-static void metadata_write_address(const struct io_address *address, struct kafka_writer *writer)
-{
-    char text[IO_ADDRESS_TEXT_BYTES];
-    struct io_address shown = *address;
-    if (shown.family == 0) {
-        shown = (struct io_address){.bytes = {127, 0, 0, 1}, .port = address->port, .family = 4};
-    }
-    char *host = io_address_text(&shown, text);
-    char *colon = strrchr(host, ':');
-    ASSERT(colon != NULL);
-    *colon = 0;
-    uint32_t size = (uint32_t)(colon - host);
-    if (host[0] == '[') {
-        host++;
-        size -= 2;
-    }
-    kafka_write_string(writer, bytes_of(host, size));
-    kafka_write_i32(writer, shown.port);
-}
-
-static bool metadata_is_loopback(const struct io_address *address)
-{
-    static const uint8_t six[16] = {[15] = 1};
-    return address->family == 4 ? address->bytes[0] == 127
-                                : memcmp(address->bytes, six, sizeof(six)) == 0;
-}
-
-static void metadata_write_broker(const struct metadata *op, uint32_t id,
-                                  const struct map_node *node, struct kafka_writer *writer)
-{
-    const struct net_options *options = &op->request.net->options;
-    kafka_write_i32(writer, (int32_t)id);
-    if (id == options->node_id && options->advertise != NULL) {
-        metadata_write_advertised(options->advertise, writer);
-    } else if (id == options->node_id) {
-        metadata_write_address(&op->request.call->conn->local, writer);
-    } else {
-        struct io_address address = {0};
-        for (uint32_t i = 0; i < node->address_count; i++) {
-            if (address.family == 0 || metadata_is_loopback(&address)) {
-                address = node->addresses[i];
-            }
-        }
-        metadata_write_address(&address, writer);
-    }
-    if (op->request.version >= 1) {
-        kafka_write_text(writer, NULL); /* Rack. */
-    }
-    kafka_write_tags(writer);
-}
-
-static void metadata_write_brokers(const struct metadata *op, const struct map *map,
-                                   struct kafka_writer *writer)
-{
-    uint32_t own = op->request.net->options.node_id;
-    bool listed = map_node_by_id(map, own) != NULL;
-    uint32_t count = map_node_count(map);
-    kafka_write_count(writer, count + (listed ? 0 : 1));
-    if (!listed) {
-        metadata_write_broker(op, own, NULL, writer);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const struct map_node *node = map_node_at(map, i);
-        metadata_write_broker(op, node->id, node, writer);
-    }
-}
-
-/* 16 bytes as Kafka shows ids: base64url without padding, 22 letters. */
-static void metadata_cluster_text(const uint8_t id[16], char text[23])
-{
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    uint32_t bits = 0;
-    uint32_t held = 0;
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < 16; i++) {
-        bits = (bits << 8 | id[i]) & 0xffff;
-        held += 8;
-        while (held >= 6) {
-            held -= 6;
-            text[at++] = letters[bits >> held & 63];
-        }
-    }
-    text[at++] = letters[bits << (6 - held) & 63];
-    ASSERT(at == 22);
-    text[at] = 0;
-}
 
 static void metadata_write_partition(const struct map_topic *topic, uint32_t index, int16_t version,
                                      struct kafka_writer *writer)
@@ -213,7 +113,7 @@ static void metadata_write_topic(const struct metadata *op, const struct metadat
         kafka_write_id(writer, topic != NULL ? &topic->id : &asked->id);
     }
     if (version >= 1) {
-        kafka_write_bool(writer, false); /* Internal. */
+        kafka_write_bool(writer, topic != NULL && group_topic_is_internal(name));
     }
     uint32_t partitions = topic != NULL ? topic->partition_count : 0;
     kafka_write_count(writer, partitions);
@@ -241,9 +141,15 @@ static void metadata_write_topics(const struct metadata *op, const struct map *m
 {
     if (op->all) {
         uint32_t count = map_topic_count(map);
-        kafka_write_count(writer, count);
+        uint32_t hidden = 0;
         for (uint32_t i = 0; i < count; i++) {
-            metadata_write_topic(op, NULL, map_topic_at(map, i), writer);
+            hidden += map_topic_is_hidden(map_topic_at(map, i)) ? 1 : 0;
+        }
+        kafka_write_count(writer, count - hidden);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!map_topic_is_hidden(map_topic_at(map, i))) {
+                metadata_write_topic(op, NULL, map_topic_at(map, i), writer);
+            }
         }
         return;
     }
@@ -269,11 +175,10 @@ static void metadata_encode(void *state, struct kafka_writer *writer)
     if (version >= 3) {
         kafka_write_i32(writer, 0);
     }
-    metadata_write_brokers(op, map, writer);
+    kafka_write_brokers(&op->request, &(struct kafka_brokers){.rack = version >= 1}, writer);
     if (version >= 2) {
-        char cluster[23];
-        metadata_cluster_text(map_cluster_id(map), cluster);
-        kafka_write_text(writer, cluster);
+        char cluster[KAFKA_CLUSTER_TEXT_BYTES];
+        kafka_write_text(writer, kafka_cluster_text(map_cluster_id(map), cluster));
     }
     if (version >= 1) {
         kafka_write_i32(writer, (int32_t)op->request.net->options.node_id);
@@ -281,6 +186,9 @@ static void metadata_encode(void *state, struct kafka_writer *writer)
     metadata_write_topics(op, map, writer);
     if (version >= 8 && version <= 10) {
         kafka_write_i32(writer, INT32_MIN);
+    }
+    if (version >= 13) {
+        kafka_write_i16(writer, KAFKA_NONE);
     }
     kafka_write_tags(writer);
 }
@@ -306,13 +214,8 @@ static void metadata_created(struct completion *completion)
 
 static void metadata_create(struct metadata *op, struct bytes name)
 {
-    struct reactor *reactor = op->request.net->reactor;
-    op->proposal = (struct proposal){.command.kind = COMMAND_TOPIC_CREATE};
-    struct command *command = &op->proposal.command;
-    command->time_ms = reactor->now_ms;
-    kafka_draw_topic_id(reactor, &command->topic_create.id);
-    command->topic_create.name = name;
-    command->topic_create.partition_count = op->request.net->options.partitions_default;
+    log_propose_topic(op->request.net, &op->proposal, name,
+                      op->request.net->options.partitions_default);
     completion_init(&op->proposal.done, metadata_created);
     agent_propose(op->request.net->options.agent, &op->proposal);
 }
@@ -330,7 +233,8 @@ static void metadata_next(struct metadata *op)
             topic->code = KAFKA_INVALID_TOPIC;
             continue;
         }
-        bool known = metadata_find(kafka_map(&op->request), topic) != NULL;
+        bool known = metadata_find(kafka_map(&op->request), topic) != NULL ||
+                     group_topic_is_internal(topic->name);
         if (!known && create && !op->request.call->canceled) {
             metadata_create(op, topic->name);
             return;

@@ -1,8 +1,17 @@
-/* ListOffsets (2): latest, earliest, the newest timestamp, or the first record at a time. */
+/* ListOffsets (2): latest, earliest, the newest timestamp, or the first record at a time. Nothing
+ * is ever kept elsewhere: the earliest that is local is the earliest, the last one that is tiered
+ * and the first that waits for that are not there. */
 #include "core/limits.h"
 #include "net/kafka/topics.h"
 
 enum { OFFSETS_WORDS = TOPIC_PARTITIONS_MAX / 64 + 1 };
+
+/* Times that are none, besides those of enum in request.h, and the versions that have them. */
+enum {
+    OFFSETS_EARLIEST_LOCAL = -4,   /* 8 */
+    OFFSETS_LATEST_TIERED = -5,    /* 9 */
+    OFFSETS_EARLIEST_PENDING = -6, /* 11 */
+};
 
 struct offsets {
     struct topics_op op;
@@ -24,12 +33,16 @@ static void offsets_read(struct topics_op *op, struct kafka_reader *body)
         (void)read_u8(&body->bytes); /* Isolation: without transactions both are the same. */
     }
     topics_read(op, body, 12, offsets_read_item);
+    if (op->request.version >= 10) {
+        (void)kafka_read_i32(body); /* How long another store may be asked. */
+    }
 }
 
 static void offsets_write_item(const struct topics_item *item, struct kafka_writer *writer)
 {
     const struct request_offsets *offsets = &item->request.offsets;
-    bool ok = item->code == KAFKA_NONE;
+    bool ok = item->code == KAFKA_NONE && !item->elsewhere;
+    kafka_write_i32(writer, item->partition);
     kafka_write_i16(writer, item->code);
     kafka_write_i64(writer, ok ? offsets->timestamp_found : -1);
     kafka_write_i64(writer, ok ? offsets->offset : -1);
@@ -80,6 +93,15 @@ static bool offsets_named_twice(const struct offsets *offsets, const struct topi
            (offsets->twice[partition / 64] >> partition % 64 & 1) != 0;
 }
 
+static int64_t offsets_least(int16_t version)
+{
+    return version >= 11  ? OFFSETS_EARLIEST_PENDING
+           : version >= 9 ? OFFSETS_LATEST_TIERED
+           : version >= 8 ? OFFSETS_EARLIEST_LOCAL
+           : version >= 7 ? OFFSETS_MAX_TIMESTAMP
+                          : OFFSETS_EARLIEST;
+}
+
 static int16_t offsets_check_item(const struct offsets *offsets, const struct map_topic *topic,
                                   struct topics_item *item)
 {
@@ -87,9 +109,16 @@ static int16_t offsets_check_item(const struct offsets *offsets, const struct ma
     if (offsets_named_twice(offsets, item)) {
         return KAFKA_INVALID_REQUEST;
     }
-    int64_t least = request->version >= 7 ? OFFSETS_MAX_TIMESTAMP : OFFSETS_EARLIEST;
-    if (item->request.offsets.timestamp < least) {
+    struct request_offsets *asked = &item->request.offsets;
+    if (asked->timestamp < offsets_least(request->version)) {
         return KAFKA_UNSUPPORTED_VERSION;
+    }
+    if (asked->timestamp == OFFSETS_EARLIEST_LOCAL) {
+        asked->timestamp = OFFSETS_EARLIEST;
+    }
+    item->elsewhere = asked->timestamp < OFFSETS_MAX_TIMESTAMP;
+    if (item->elsewhere) {
+        asked->timestamp = OFFSETS_LATEST; /* Its owner still judges epoch and partition. */
     }
     return kafka_code(
         kafka_find_partition(request->net, topic, item->partition, &item->request.partition));

@@ -1,9 +1,11 @@
 /* Produce (0): each partition's batch goes to its owner core as it stands in the frame; the answer
- * is in the client's order. acks = 0 has no answer; there an error closes the connection.
+ * is in the client's order. acks = 0 has no answer; there an error closes the connection. Versions
+ * from 13 on name topics by id; 12 is as 11, as transactions are refused in either.
  *
  * The request's timeout bounds how long a leader waits for its followers: there are none, and an
  * append that is under way is never given up, because "timed out" would leave open what is stored.
  */
+#include "net/group/group.h"
 #include "net/kafka/topics.h"
 
 struct produce {
@@ -32,6 +34,7 @@ static void produce_write_item(const struct topics_item *item, struct kafka_writ
     int16_t version = item->op->request.version;
     const struct request_produce *produce = &item->request.produce;
     bool ok = item->code == KAFKA_NONE;
+    kafka_write_i32(writer, item->partition);
     kafka_write_i16(writer, item->code);
     kafka_write_i64(writer, ok ? (int64_t)produce->base_offset : -1);
     kafka_write_i64(writer, ok ? produce->append_time_ms : -1);
@@ -77,6 +80,9 @@ static int16_t produce_check_item(const struct produce *produce, const struct ma
     if (produce->transactional) {
         return KAFKA_INVALID_TXN_STATE;
     }
+    if (topic != NULL && group_topic_is_internal(bytes_text(topic->name))) {
+        return KAFKA_INVALID_TOPIC;
+    }
     enum err err = kafka_find_partition(produce->op.request.net, topic, item->partition,
                                         &item->request.partition);
     if (err != OK) {
@@ -104,6 +110,7 @@ static const struct topics_api produce_api = {
 
 enum err kafka_produce_start(const struct kafka_request *request)
 {
-    struct produce counted = {.op = {.request = *request, .api = &produce_api}};
+    struct produce counted = {
+        .op = {.request = *request, .api = &produce_api, .by_id = request->version >= 13}};
     return topics_start(&counted.op, sizeof(counted));
 }

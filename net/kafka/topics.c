@@ -24,14 +24,27 @@ static void topics_item_done(struct completion *completion)
     topics_home(item->op);
 }
 
-static void topics_submit(struct topics_op *op)
+static void topics_check(struct topics_op *op, const struct topics_topic *topic,
+                         struct topics_item *items)
 {
     const struct map *map = kafka_map(&op->request);
+    const struct map_topic *found =
+        op->by_id ? map_topic_by_id(map, &topic->id) : map_topic_by_name(map, topic->name);
+    if (found != NULL || !op->by_id) {
+        op->api->check(op, found, items, topic->count);
+        return;
+    }
+    for (uint32_t i = 0; i < topic->count; i++) {
+        items[i].code = KAFKA_UNKNOWN_TOPIC_ID;
+    }
+}
+
+static void topics_submit(struct topics_op *op)
+{
     struct topics_item *item = op->items;
     op->awaited = 1; /* This function. */
     for (uint32_t i = 0; i < op->topic_count; i++) {
-        const struct map_topic *topic = map_topic_by_name(map, op->topics[i].name);
-        op->api->check(op, topic, item, op->topics[i].count);
+        topics_check(op, &op->topics[i], item);
         for (uint32_t j = 0; j < op->topics[i].count; j++, item++) {
             if (item->code == KAFKA_NONE) {
                 item->request.kind = op->api->kind;
@@ -68,6 +81,7 @@ enum err topics_start(struct topics_op *counted, uint64_t size)
     struct topics_op *op = call_take(call, size);
     op->request = counted->request;
     op->api = counted->api;
+    op->by_id = counted->by_id;
     op->topics = call_take(call, topics);
     op->items = call_take(call, items);
     bool read = topics_read_body(op);

@@ -1,8 +1,10 @@
-/* What Produce, ListOffsets and DeleteRecords share: a body of topics with partitions, one request
- * for each partition to its owner core, and the answer once all of them are home.
+/* What Produce, ListOffsets, OffsetForLeaderEpoch and DeleteRecords share: a body of topics with
+ * partitions, one request for each partition to its owner core, and the answer once all of them are
+ * home.
  *
  *     body, answer   ... | array of (name | array of (partition ... | tags) | tags) ... | tags
- */
+ *
+ * In some versions a topic has an id instead of its name. */
 #pragma once
 
 #include "net/kafka/kafka.h"
@@ -15,10 +17,13 @@ struct topics_item {
     struct topics_op *op;
     int32_t partition;
     int16_t code;
+    bool elsewhere; /* ListOffsets: asked for what is kept elsewhere: nothing is. */
+    int32_t epoch;  /* OffsetForLeaderEpoch: asked for, then found. */
 };
 
 struct topics_topic {
-    struct bytes name;
+    struct bytes name;  /* Or, where topics are asked by id, */
+    struct topic_id id; /* this. */
     uint32_t count;
 };
 
@@ -30,7 +35,7 @@ struct topics_api {
     void (*read)(struct topics_op *op, struct kafka_reader *body);
 
     /* Gives the items of one topic (NULL: unknown) their codes. Those with KAFKA_NONE are sent, and
-     * must have their partition. */
+     * must have their partition. Of a topic whose id is unknown it is not asked. */
     void (*check)(struct topics_op *op, const struct map_topic *topic, struct topics_item *items,
                   uint32_t count);
 
@@ -45,10 +50,11 @@ struct topics_op {
     struct topics_topic *topics;
     struct topics_item *items; /* Of all topics, in the order of the body. */
     uint32_t topic_count, item_count, awaited;
+    bool by_id; /* Topics have no name in this version. */
 };
 
-/* An API's own part of an item, between its partition and its tags. topics_read() and
- * topics_write() are inline so that it costs no call. */
+/* An API's own part of an item: of the body behind its partition, of the answer with it; before its
+ * tags. topics_read() and topics_write() are inline so that it costs no call. */
 typedef void topics_read_fn(struct topics_item *item, struct kafka_reader *body);
 typedef void topics_write_fn(const struct topics_item *item, struct kafka_writer *writer);
 
@@ -64,12 +70,17 @@ static inline void topics_read(struct topics_op *op, struct kafka_reader *body, 
     uint32_t topics = kafka_read_count(body, 2);
     uint32_t items = 0;
     for (uint32_t i = 0; i < topics && !body->bytes.failed; i++) {
-        struct bytes name = kafka_read_string(body);
-        uint32_t count = kafka_read_count(body, item_bytes);
-        if (op->topics != NULL) {
-            op->topics[i] = (struct topics_topic){.name = name, .count = count};
+        struct topics_topic topic = {0};
+        if (op->by_id) {
+            kafka_read_id(body, &topic.id);
+        } else {
+            topic.name = kafka_read_string(body);
         }
-        for (uint32_t j = 0; j < count && !body->bytes.failed; j++) {
+        topic.count = kafka_read_count(body, item_bytes);
+        if (op->topics != NULL) {
+            op->topics[i] = topic;
+        }
+        for (uint32_t j = 0; j < topic.count && !body->bytes.failed; j++) {
             struct topics_item *item = op->items != NULL ? &op->items[items] : &counted;
             item->op = op;
             item->partition = kafka_read_i32(body);
@@ -90,10 +101,13 @@ static inline void topics_write(const struct topics_op *op, struct kafka_writer 
     const struct topics_item *item = op->items;
     kafka_write_count(writer, op->topic_count);
     for (uint32_t i = 0; i < op->topic_count; i++) {
-        kafka_write_string(writer, op->topics[i].name);
+        if (op->by_id) {
+            kafka_write_id(writer, &op->topics[i].id);
+        } else {
+            kafka_write_string(writer, op->topics[i].name);
+        }
         kafka_write_count(writer, op->topics[i].count);
         for (uint32_t j = 0; j < op->topics[i].count; j++, item++) {
-            kafka_write_i32(writer, item->partition);
             write_item(item, writer);
             kafka_write_tags(writer);
         }

@@ -33,8 +33,10 @@ class World:
         self.data = os.path.join(self.dir, "data")
         self.servers = []
 
-    def server(self, *words, data=None, settings=None, preexec=None, start=True, port=0):
-        server = Server(self.binary, data or self.data, words, settings or {}, preexec, port)
+    def server(self, *words, data=None, settings=None, preexec=None, start=True, port=0,
+               protocol="kafka"):
+        server = Server(self.binary, data or self.data, words, settings or {}, preexec, port,
+                        protocol)
         self.servers.append(server)
         if start:
             server.start()
@@ -52,19 +54,19 @@ class World:
 
 
 class Server:
-    def __init__(self, binary, data, words, settings, preexec, port):
+    def __init__(self, binary, data, words, settings, preexec, port, protocol):
         self.binary, self.data, self.words = binary, data, list(words)
         self.settings = {"memory.limit": "512MiB", "topic.auto.create": "true",
                          "meta.log.bytes": "1MiB", "cpu.cores": "2",
                          "retention.ms": "-1",  # Some records here are of any time.
                          **settings}
-        self.preexec, self.port_wanted = preexec, port
+        self.preexec, self.port_wanted, self.protocol = preexec, port, protocol
         self.process, self.text, self.ready = None, "", None
 
     def launch(self):
         """Starts the process and does not wait."""
         command = [self.binary, "serve", "--data", self.data,
-                   "--listen", f"kafka://127.0.0.1:{self.port_wanted}", *self.words]
+                   "--listen", f"{self.protocol}://127.0.0.1:{self.port_wanted}", *self.words]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         self.text, self.ready = "", None

@@ -182,6 +182,23 @@ def test_java_reads_what_kcat_wrote(world):
          [["-", str(len(r)), str(zlib.crc32(r.encode()))] for r in records], "records")
 
 
+def test_java_groups_resume_where_they_were(world):
+    """The eager and the cooperative protocol; a static member, which need not leave; kill -9."""
+    server = world.server(settings={"group.initial.rebalance.delay.ms": "0"})
+    java(world, "create", server.address, "grouped", 1)
+    records = lines(400, "g")
+    produce(server, "grouped", records)
+    cooperative = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"
+    extras = [[], [f"partition.assignment.strategy={cooperative}"], ["group.instance.id=one"],
+              ["group.instance.id=one"]]
+    found = []
+    for extra in extras:
+        found += java(world, "group", server.address, "grouped", "jg", 100, 20, *extra)
+        server.kill()
+        server.start()
+    same([line.split()[1] for line in found], [str(n) for n in range(400)], "offsets")
+
+
 def test_java_seeks_and_asks_for_offsets(world):
     server = world.server(settings={"segment.records": "200"})
     count, size = 1000, 60
@@ -242,6 +259,64 @@ def test_java_admin_and_twenty_partitions(world):
              f"records of partition {partition}")
     java(world, "delete", server.address, "twenty")
     equal(java(world, "list", server.address), [])
+
+
+def java_configs(world, server, kind, name):
+    rows = [line.split(" ") for line in java(world, "configs", server.address, kind, name)]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_java_describes_and_alters_configs(world):
+    server = world.server(settings={"retention.ms": "3d", "partitions.default": "3"})
+    equal(java(world, "create-with", server.address, "t", "segment.bytes=65536"),
+          ["3 1 65536 DYNAMIC_TOPIC_CONFIG 25 true"])
+    # Value, source, type, read-only, how many synonyms, whether there is a sentence.
+    found = java_configs(world, server, "topic", "t")
+    equal(found["segment.bytes"],
+          ["65536", "DYNAMIC_TOPIC_CONFIG", "INT", "false", "2", "true"])
+    equal(found["retention.ms"],
+          ["259200000", "STATIC_BROKER_CONFIG", "LONG", "false", "2", "true"])
+    equal(found["cleanup.policy"], ["delete", "DEFAULT_CONFIG", "LIST", "false", "1", "true"])
+    equal(java(world, "alter", server.address, "t", "retention.ms=5", "segment.bytes=",
+               "+cleanup.policy=compact"), ["altered"])
+    found = java_configs(world, server, "topic", "t")
+    equal([found[key][:2] for key in ("retention.ms", "segment.bytes", "cleanup.policy")],
+          [["5", "DYNAMIC_TOPIC_CONFIG"], ["1073741824", "DEFAULT_CONFIG"],
+           ["delete,compact", "DYNAMIC_TOPIC_CONFIG"]])
+    for words, error, text in (
+            (["retention.ms=soon"], "InvalidConfigurationException", "retention.ms = soon"),
+            (["+retention.ms=5"], "InvalidConfigurationException", "only lists"),
+            (["-cleanup.policy=delete,compact"], "InvalidConfigurationException", "cleanup.policy"),
+            (["no.such.key=1"], "InvalidConfigurationException", "unknown topic config")):
+        line, = java(world, "alter", server.address, "t", *words)
+        check(line.startswith(error) and text in line, line)
+    line, = java(world, "alter", server.address, "nope", "retention.ms=5")
+    check(line.startswith("UnknownTopicOrPartitionException"), line)
+    node = java_configs(world, server, "broker", server.ready["node"])
+    equal(node["num.partitions"], ["3", "STATIC_BROKER_CONFIG", "INT", "true", "2", "true"])
+    equal(node["log.retention.ms"][:2], ["259200000", "STATIC_BROKER_CONFIG"])
+    equal(node["delete.topic.enable"][:3], ["true", "DEFAULT_CONFIG", "BOOLEAN"])
+    equal(node["log.dirs"][0], server.data.replace(" ", "_"))
+
+
+def test_java_grows_a_topic_and_describes_the_node(world):
+    server = world.server()
+    java(world, "create", server.address, "t", 2)
+    count, size = 200, 500
+    java(world, "produce", server.address, "t", 2, 0, count, size)
+    java(world, "grow", server.address, "t", 5)
+    equal(len(java(world, "describe", server.address, "t")), 5)
+    delivered = java(world, "produce", server.address, "t", 5, 0, count, size)
+    equal({line.split()[0] for line in delivered}, {"0", "1", "2", "3", "4"})
+    found = java(world, "consume-all", server.address, "t", 5, 2 * count)
+    equal(len(found), 2 * count)
+    equal(java(world, "cluster", server.address), [f"1 {server.ready['node']} 22"])
+    folder, *rows = java(world, "dirs", server.address, server.ready["node"])
+    equal(folder, server.data)
+    equal([row.split()[:2] for row in rows], [["t", str(n)] for n in range(5)])
+    sizes = [int(row.split()[2]) for row in rows]
+    # Of the values alone, at least; and no more than a file of that many blocks.
+    check(all(size * count // 5 < one < 1 << 20 for one in sizes), f"sizes {sizes}")
 
 
 def test_java_fetch_waits_for_the_next_append(world):

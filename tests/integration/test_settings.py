@@ -47,7 +47,7 @@ def test_many_flags_are_all_read_or_refused(world):
 
 def test_check_refuses_what_serve_refuses(world):
     for pair, hint in (("cpu.cores=abc", "cpu.cores"), ("cpu.cores=0", "cpu.cores"),
-                       ("listen=nonsense", "nonsense"), ("listen=resp://127.0.0.1:1", "resp"),
+                       ("listen=nonsense", "nonsense"), ("listen=tls://127.0.0.1:1", "resp"),
                        ("memory.limit=1MiB", "memory.limit"), ("idle.poll.us=1001", "idle.poll.us")):
         ends(world, ("config", "check", "--set", pair), 2, hint)
         ends(world, ("serve", "--data", a_file(world, "one"), "--set", pair), 2, hint)

@@ -3,7 +3,8 @@ import ctypes
 import socket
 import struct
 
-PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 22
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
+DELETE_RECORDS, INIT_PRODUCER_ID = 21, 22
 NO_PRODUCER = (-1, -1, -1)  # Id, epoch, first sequence.
 
 try:
@@ -74,6 +75,11 @@ def fetch_request(topic, offset, partition=0, wait_ms=0, correlation=1, version=
     body += struct.pack(">i", 1) + text(topic) + struct.pack(">iiq", 1, partition, offset)
     body += (struct.pack(">q", -1) if version > 4 else b"") + struct.pack(">i", 1 << 20)
     return request(FETCH, version, body, correlation)
+
+
+def delete_records_request(topic, offset, partition=0, correlation=1):
+    body = struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, 30000)
+    return request(DELETE_RECORDS, 0, body, correlation)
 
 
 def producer_id_request(correlation=1):

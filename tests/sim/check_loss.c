@@ -18,6 +18,16 @@ static uint64_t loss_floor(const struct sim_map_partition *mapped)
     return last->state == SEGMENT_SEALED ? last->end_offset : last->base_offset;
 }
 
+/* What an ack means in the open segment; what is sealed is durable. */
+static enum durability loss_durability(const struct sim_map_partition *mapped)
+{
+    if (mapped->segment_count == 0) {
+        return mapped->config.durability;
+    }
+    const struct segment_info *last = &mapped->segments[mapped->segment_count - 1].info;
+    return last->state == SEGMENT_OPEN ? last->durability : mapped->config.durability;
+}
+
 void check_ended(struct check *check, bool crashed, bool power_cut)
 {
     if (!crashed && !check->faulty) {
@@ -25,7 +35,7 @@ void check_ended(struct check *check, bool crashed, bool power_cut)
     }
     for (uint32_t i = 0; i < sim_map_partition_count(check->map); i++) {
         const struct sim_map_partition *mapped = sim_map_partition(check->map, i);
-        enum durability durability = mapped->config.durability;
+        enum durability durability = loss_durability(mapped);
         if (durability == DURABILITY_MEMORY || (durability == DURABILITY_OS && power_cut)) {
             struct check_partition *partition = check_of(check, i);
             partition->floor = partition->loose ? partition->floor : loss_floor(mapped);

@@ -117,6 +117,7 @@ static void run_count(struct run *run)
     counts->removed += sim_map_removed(run->map);
     counts->again += worked->again;
     counts->configured += worked->configured;
+    counts->grown += worked->grown;
     counts->id_blocks += worked->blocks;
     counts->real += run->real;
     counts->faults += sim_node_faults(run->node);

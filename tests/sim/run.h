@@ -88,6 +88,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(raft_litter, "raft snapshots left by a crash")                                               \
     X(again, "topics under an old name")                                                           \
     X(configured, "topics configured")                                                             \
+    X(grown, "topics grown")                                                                       \
     X(id_blocks, "blocks of producer ids")                                                         \
     X(no_starts, "starts that failed")                                                             \
     X(gave_up, "nodes that gave up")                                                               \

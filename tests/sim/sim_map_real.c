@@ -147,7 +147,7 @@ static int64_t follow_retention(int64_t seen, int64_t now)
 }
 
 /* A log keeps to the limits of some moment of its topic: the widest of a segment are remembered,
- * and the least that was retained. */
+ * the least that was retained, and the least that an ack meant. */
 static void follow_config(struct map_entry *entry, const struct map_topic *topic, bool fresh)
 {
     struct partition_config config;
@@ -159,6 +159,9 @@ static void follow_config(struct map_entry *entry, const struct map_topic *topic
     }
     seen->segment_records = max_u64(seen->segment_records, config.segment_records);
     seen->segment_bytes = max_u64(seen->segment_bytes, config.segment_bytes);
+    if (config.durability > seen->durability) {
+        seen->durability = config.durability;
+    }
     seen->retention_ms = follow_retention(seen->retention_ms, config.retention_ms);
     seen->retention_bytes = follow_retention(seen->retention_bytes, config.retention_bytes);
 }

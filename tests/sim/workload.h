@@ -6,7 +6,7 @@
  *     hoarders    in some lives: a crowd that keeps what it fetched
  *     auditors    one per partition: ASSIGN, then read the whole log (the audit)
  *     an admin    deletes a topic now and then, and makes another; with the real map, also under
- *                 the same name, and changes settings
+ *                 the same name, changes settings, and adds partitions
  *     a trimmer   moves the start of a log, in half of all seeds; some topics retain little
  *
  * Clients are people elsewhere: they live through crashes, and hear nothing from a dead node. In
@@ -41,7 +41,8 @@ struct sim_life {
 
 struct workload_counts {
     uint64_t fetches, parked, lookups, deletes, reborn, wrong, damaged, trims, below;
-    uint64_t again, configured, blocks; /* Topics under an old name, settings, producer ids. */
+    /* Topics under an old name, settings, more partitions, producer ids. */
+    uint64_t again, configured, grown, blocks;
 };
 
 struct workload;

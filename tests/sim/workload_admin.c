@@ -21,6 +21,9 @@ enum {
     FAT_CONFIGS = 50,
     FAT_BYTES = 250,
     NUMBERS_MAX = 256, /* Partitions of which a deletion can tell. */
+    TOPIC_PARTITIONS_GROWN = 5,
+    GROW_CHANCE = 30,
+    DURABILITY_CHANCE = 30,
 };
 
 struct admin_op {
@@ -28,7 +31,7 @@ struct admin_op {
     struct workload *workload;
     bool away, again; /* Under the name of a topic that was deleted. */
     char name[TOPIC_NAME_BYTES_MAX + 1];
-    uint32_t partition; /* Of the topic that is deleted or configured. */
+    uint32_t partition; /* Of the topic that is deleted, configured or grown. */
     char keys[CONFIGS_MAX][CONFIG_TEXT_BYTES], values[CONFIGS_MAX][CONFIG_TEXT_BYTES];
     char fat[FAT_BYTES];
 };
@@ -77,7 +80,7 @@ static void admin_add_config(struct admin_op *op, uint32_t at, const char *key, 
     (void)snprintf(op->values[at], CONFIG_TEXT_BYTES, "%llu", (unsigned long long)value);
 }
 
-/* Limits that may change any time; of a new topic, also what stays. */
+/* Limits and durability, which may change any time; of a new topic, also what stays. */
 static uint32_t admin_draw_configs(struct admin_op *op, struct command_config *configs, bool fresh)
 {
     struct partition_config drawn;
@@ -96,10 +99,12 @@ static uint32_t admin_draw_configs(struct admin_op *op, struct command_config *c
         (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "LogAppendTime");
         count++;
     }
-    if (fresh && drawn.durability != DURABILITY_DISK) {
+    bool changes = !fresh && op->workload->lossy_chance > 0 &&
+                   prng_chance(op->workload->prng, DURABILITY_CHANCE);
+    if (changes || (fresh && drawn.durability != DURABILITY_DISK)) {
+        static const char *const words[] = {"disk", "os", "memory"};
         (void)snprintf(op->keys[count], CONFIG_TEXT_BYTES, "durability");
-        (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "%s",
-                       drawn.durability == DURABILITY_OS ? "os" : "memory");
+        (void)snprintf(op->values[count], CONFIG_TEXT_BYTES, "%s", words[drawn.durability]);
         count++;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -177,6 +182,23 @@ static void admin_configure(struct admin_op *op, struct command *command)
     }
 }
 
+/* False: the drawn topic has partitions enough. */
+static bool admin_grow(struct admin_op *op, struct command *command)
+{
+    const struct map *map = agent_map(server_agent(op->workload->life->server, 0));
+    op->partition = workload_pick(op->workload);
+    const struct topic_id *id = &sim_map_partition(op->workload->map, op->partition)->id.topic;
+    const struct map_topic *topic = map_topic_by_id(map, id);
+    if (topic == NULL || topic->partition_count >= TOPIC_PARTITIONS_GROWN) {
+        return false;
+    }
+    command->kind = COMMAND_TOPIC_GROW;
+    command->topic_grow.id = *id;
+    command->topic_grow.partition_count =
+        topic->partition_count + 1 + (uint32_t)prng_below(op->workload->prng, 2);
+    return true;
+}
+
 /* The answer is only given once every core's map has what the command did. */
 static void admin_check_cores(const struct admin_op *op)
 {
@@ -193,11 +215,22 @@ static void admin_check_cores(const struct admin_op *op)
             const struct map_topic *topic = map_topic_by_id(map, &command->topic_configure.id);
             const char *value = topic == NULL ? "" : map_topic_config(topic, op->keys[0]);
             good = value != NULL && strcmp(value, op->values[0]) == 0;
+        } else if (command->kind == COMMAND_TOPIC_GROW) {
+            const struct map_topic *topic = map_topic_by_id(map, &command->topic_grow.id);
+            good = topic != NULL && topic->partition_count == command->topic_grow.partition_count;
         }
         if (!good) {
             check_fail(workload->check, "command %d is answered, and core %u does not show it",
                        (int)command->kind, i);
         }
+    }
+}
+
+/* What is new is looked at as it is after a start. */
+static void admin_audit_new(struct workload *workload)
+{
+    for (uint32_t i = workload->auditor_count; i < sim_map_partition_count(workload->map); i++) {
+        auditor_start(workload, i);
     }
 }
 
@@ -209,10 +242,7 @@ static void admin_done_well(struct admin_op *op)
     admin_check_cores(op);
     if (command->kind == COMMAND_TOPIC_CREATE) {
         workload->counts.again += op->again;
-        for (uint32_t i = workload->auditor_count; i < sim_map_partition_count(workload->map);
-             i++) {
-            auditor_start(workload, i);
-        }
+        admin_audit_new(workload);
         if (!workload->clients) {
             workload_start_clients(workload);
         }
@@ -223,6 +253,9 @@ static void admin_done_well(struct admin_op *op)
         }
     } else if (command->kind == COMMAND_TOPIC_CONFIGURE) {
         workload->counts.configured++;
+    } else if (command->kind == COMMAND_TOPIC_GROW) {
+        workload->counts.grown++;
+        admin_audit_new(workload);
     } else {
         workload->counts.blocks++;
         if (result->producer_id_first < workload->id_end) {
@@ -275,7 +308,7 @@ static void admin_propose(struct workload *workload)
         admin_delete(op, command);
     } else if (prng_chance(prng, 50)) {
         admin_configure(op, command);
-    } else {
+    } else if (topics == 0 || !prng_chance(prng, GROW_CHANCE) || !admin_grow(op, command)) {
         command->kind = COMMAND_PRODUCER_IDS;
         command->producer_ids.count = 1 + (uint32_t)prng_below(prng, 1000);
     }

@@ -8,11 +8,21 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.zip.CRC32;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.Config;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.CreateTopicsResult;
+import org.apache.kafka.clients.admin.DescribeClusterResult;
+import org.apache.kafka.clients.admin.DescribeConfigsOptions;
+import org.apache.kafka.clients.admin.LogDirDescription;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.CloseOptions;
@@ -26,6 +36,7 @@ import org.apache.kafka.common.Metric;
 import org.apache.kafka.common.MetricName;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -195,6 +206,33 @@ public final class Driver {
         }
     }
 
+    /**
+     * group TOPIC GROUP COUNT MAX [KEY=VALUE]...: a member of the group reads so many records, at
+     * most MAX in a poll, commits what it polled, and leaves.
+     */
+    private void group() {
+        Map<String, Object> settings = settings();
+        settings.put("group.id", word(1));
+        settings.put("auto.offset.reset", "earliest");
+        settings.put("enable.auto.commit", "false");
+        settings.put("max.poll.records", word(3));
+        for (int i = 6; i < words.length; i++) {
+            String[] pair = words[i].split("=", 2);
+            settings.put(pair[0], pair[1]);
+        }
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(settings,
+                new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.subscribe(List.of(word(0)));
+            for (int found = 0; found < number(2);) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                    found++;
+                    print(record);
+                }
+                consumer.commitSync();
+            }
+        }
+    }
+
     private static List<TopicPartition> partitions(String topic, int count) {
         List<TopicPartition> all = new ArrayList<>();
         for (int n = 0; n < count; n++) {
@@ -275,16 +313,94 @@ public final class Driver {
         }
     }
 
-    /** create TOPIC PARTITIONS; describe TOPIC; delete TOPIC; list. */
+    /** create TOPIC PARTITIONS; grow TOPIC PARTITIONS; describe TOPIC; delete TOPIC; list; ... */
     private void admin() throws Exception {
         try (Admin admin = Admin.create(settings())) {
             switch (words[0]) {
                 case "create" -> admin.createTopics(
                         List.of(new NewTopic(word(0), number(1), (short) 1))).all().get();
                 case "delete" -> admin.deleteTopics(List.of(word(0))).all().get();
+                case "alter" -> alter(admin);
+                case "configs" -> configs(admin);
+                case "create-with" -> createWith(admin);
+                case "cluster" -> cluster(admin);
+                case "dirs" -> dirs(admin);
+                case "grow" -> admin.createPartitions(
+                        Map.of(word(0), NewPartitions.increaseTo(number(1)))).all().get();
                 case "list" -> admin.listTopics().names().get().stream().sorted()
                         .forEach(OUT::println);
                 default -> describe(admin);
+            }
+        }
+    }
+
+    /** alter TOPIC KEY=VALUE...: set; KEY=: deleted; +KEY=WORD, -KEY=WORD: of a list. */
+    private void alter(Admin admin) throws Exception {
+        List<AlterConfigOp> ops = new ArrayList<>();
+        for (int i = 3; i < words.length; i++) {
+            AlterConfigOp.OpType type = switch (words[i].charAt(0)) {
+                case '+' -> AlterConfigOp.OpType.APPEND;
+                case '-' -> AlterConfigOp.OpType.SUBTRACT;
+                default -> words[i].endsWith("=")
+                        ? AlterConfigOp.OpType.DELETE : AlterConfigOp.OpType.SET;
+            };
+            String[] pair = words[i].replaceFirst("^[+-]", "").split("=", 2);
+            ops.add(new AlterConfigOp(new ConfigEntry(pair[0], pair[1]), type));
+        }
+        ConfigResource topic = new ConfigResource(ConfigResource.Type.TOPIC, word(0));
+        try {
+            admin.incrementalAlterConfigs(Map.of(topic, ops)).all().get();
+            OUT.println("altered");
+        } catch (ExecutionException error) {
+            OUT.println(error.getCause().getClass().getSimpleName() + ": "
+                    + error.getCause().getMessage());
+        }
+    }
+
+    /** configs topic|broker NAME: KEY VALUE SOURCE TYPE READ-ONLY SYNONYMS DOCUMENTED. */
+    private void configs(Admin admin) throws Exception {
+        ConfigResource of = new ConfigResource(word(0).equals("topic")
+                ? ConfigResource.Type.TOPIC : ConfigResource.Type.BROKER, word(1));
+        Config found = admin.describeConfigs(List.of(of),
+                new DescribeConfigsOptions().includeSynonyms(true).includeDocumentation(true))
+                .all().get().get(of);
+        for (ConfigEntry entry : found.entries()) {
+            OUT.println(entry.name() + " " + entry.value().replace(' ', '_') + " " + entry.source()
+                    + " " + entry.type() + " " + entry.isReadOnly() + " "
+                    + entry.synonyms().size() + " " + (entry.documentation() != null));
+        }
+    }
+
+    /** create-with TOPIC KEY=VALUE: what the answer says: partitions, replicas, the config, its source. */
+    private void createWith(Admin admin) throws Exception {
+        String[] pair = word(1).split("=", 2);
+        CreateTopicsResult made = admin.createTopics(List.of(
+                new NewTopic(word(0), Optional.empty(), Optional.empty())
+                        .configs(Map.of(pair[0], pair[1]))));
+        ConfigEntry entry = made.config(word(0)).get().get(pair[0]);
+        OUT.println(made.numPartitions(word(0)).get() + " "
+                + made.replicationFactor(word(0)).get() + " " + entry.value() + " "
+                + entry.source() + " " + made.config(word(0)).get().entries().size() + " "
+                + made.topicId(word(0)).get().equals(admin.describeTopics(List.of(word(0)))
+                        .allTopicNames().get().get(word(0)).topicId()));
+    }
+
+    /** cluster: NODES CONTROLLER ID-LETTERS; dirs: DIRECTORY, then TOPIC PARTITION SIZE. */
+    private void cluster(Admin admin) throws Exception {
+        DescribeClusterResult found = admin.describeCluster();
+        OUT.println(found.nodes().get().size() + " " + found.controller().get().id() + " "
+                + found.clusterId().get().length());
+    }
+
+    private void dirs(Admin admin) throws Exception {
+        for (Map<String, LogDirDescription> dirs
+                : admin.describeLogDirs(List.of(number(0))).allDescriptions().get().values()) {
+            for (Map.Entry<String, LogDirDescription> dir : dirs.entrySet()) {
+                OUT.println(dir.getKey());
+                dir.getValue().replicaInfos().entrySet().stream()
+                        .map(entry -> entry.getKey().topic() + " " + entry.getKey().partition()
+                                + " " + entry.getValue().size())
+                        .sorted().forEach(OUT::println);
             }
         }
     }
@@ -303,10 +419,12 @@ public final class Driver {
             case "flow" -> flow();
             case "consume" -> consume();
             case "consume-all" -> consumeAll();
+            case "group" -> group();
             case "offsets" -> offsets();
             case "times" -> times();
             case "wait" -> waitForAppend();
-            case "create", "describe", "delete", "list" -> admin();
+            case "create", "describe", "delete", "list", "alter", "configs", "create-with",
+                    "cluster", "dirs", "grow" -> admin();
             default -> throw new IllegalArgumentException(Arrays.toString(words));
         }
     }

@@ -36,6 +36,19 @@ static void an_empty_histogram_has_no_quantile(void **state)
     assert_true(histogram_quantile(&histogram, 1.0) == 0);
 }
 
+static void values_up_to_a_bound_are_counted(void **state)
+{
+    (void)state;
+    struct histogram histogram = {0};
+    for (uint64_t value = 0; value < 5000; value++) {
+        histogram_record(&histogram, value);
+    }
+    for (uint64_t bound = 1; bound <= 8192; bound *= 2) {
+        assert_int_equal(histogram_count_until(&histogram, bound - 1), bound < 5000 ? bound : 5000);
+    }
+    assert_int_equal(histogram_count_until(&histogram, UINT64_MAX), 5000);
+}
+
 static void one_value_is_every_quantile(void **state)
 {
     (void)state;
@@ -115,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_lower_case_and_unique),
         cmocka_unit_test(an_empty_histogram_has_no_quantile),
+        cmocka_unit_test(values_up_to_a_bound_are_counted),
         cmocka_unit_test(one_value_is_every_quantile),
         cmocka_unit_test(small_values_are_exact),
         cmocka_unit_test(quantiles_are_within_a_step_above_the_truth),

@@ -63,6 +63,16 @@ static void test_topic_configs_become_the_shards(void **state)
     assert_int_equal(config.timestamp_type, TIMESTAMP_APPEND);
     assert_int_equal(config.segment_records, 77);
     assert_int_equal(config.segment_bytes, 20);
+    /* Where groups are kept nothing goes because it is old, whatever others get. */
+    fallback.retention_ms = fallback.retention_bytes = 1000;
+    struct map_topic offsets = {.name = "__consumer_offsets"};
+    agent_partition_config(&fallback, &offsets, &config);
+    assert_int_equal(config.retention_ms, -1);
+    assert_int_equal(config.retention_bytes, -1);
+    assert_int_equal(config.batch_bytes_max, 2 << 20);
+    struct map_topic other = {.name = "__other"};
+    agent_partition_config(&fallback, &other, &config);
+    assert_int_equal(config.retention_ms, 1000);
 }
 
 int main(void)

@@ -216,6 +216,60 @@ static void the_cluster_id_is_set_once(void **state)
     assert_int_equal(map_cluster_id(fixture->map)[0], 5);
 }
 
+static enum err grow(struct fixture *fixture, uint8_t id, uint32_t partitions)
+{
+    struct command command = {.kind = COMMAND_TOPIC_GROW};
+    command.topic_grow.id = fixture_id(id);
+    command.topic_grow.partition_count = partitions;
+    return fixture_apply(fixture, &command);
+}
+
+static void a_topic_grows_and_never_shrinks(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(fixture_create(fixture, "t", 1, 2), OK);
+    assert_int_equal(fixture_roll(fixture, 1, 0, 0, true), OK);
+    uint64_t segment = fixture->result.segment.id;
+    assert_int_equal(grow(fixture, 1, 5), OK);
+    const struct map_topic *topic = map_topic_by_name(fixture->map, bytes_text("t"));
+    assert_int_equal(topic->partition_count, 5);
+    /* What was there is as it was; what is new is empty, and has somebody who leads it. */
+    assert_true(topic->partitions[0].segments[0].id == segment);
+    for (uint32_t i = 2; i < 5; i++) {
+        assert_int_equal(topic->partitions[i].segment_count, 0);
+        assert_int_equal(topic->partitions[i].epoch, 0);
+        assert_int_equal(topic->partitions[i].leader_node, 1);
+    }
+    assert_int_equal(grow(fixture, 1, 5), ERR_PARTITIONS_INVALID);
+    assert_int_equal(grow(fixture, 1, 4), ERR_PARTITIONS_INVALID);
+    assert_int_equal(grow(fixture, 1, 0), ERR_PARTITIONS_INVALID);
+    assert_int_equal(grow(fixture, 1, TOPIC_PARTITIONS_MAX + 1), ERR_PARTITIONS_INVALID);
+    assert_int_equal(grow(fixture, 2, 7), ERR_TOPIC_ID_UNKNOWN);
+    assert_int_equal(topic->partition_count, 5);
+    assert_int_equal(grow(fixture, 1, TOPIC_PARTITIONS_MAX), OK);
+}
+
+static void topics_do_not_grow_beyond_what_a_node_can_serve(void **state)
+{
+    struct fixture *fixture = *state;
+    uint32_t topics = PARTITIONS_MAX / TOPIC_PARTITIONS_MAX;
+    for (uint32_t i = 1; i <= topics; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%u", i);
+        uint32_t partitions = i == 1 ? 1 : TOPIC_PARTITIONS_MAX;
+        assert_int_equal(fixture_create(fixture, name, (uint8_t)i, partitions), OK);
+    }
+    assert_int_equal(fixture_create(fixture, "more", 100, 2), OK);
+    assert_int_equal(grow(fixture, 1, TOPIC_PARTITIONS_MAX), ERR_PARTITIONS_INVALID);
+    assert_int_equal(grow(fixture, 1, TOPIC_PARTITIONS_MAX - 2), OK);
+    assert_int_equal(grow(fixture, 100, 3), ERR_PARTITIONS_INVALID);
+    /* What a deletion gives back can be had again. */
+    struct command command = {.kind = COMMAND_TOPIC_DELETE};
+    command.topic_delete.id = fixture_id(1);
+    assert_int_equal(fixture_apply(fixture, &command), OK);
+    assert_int_equal(grow(fixture, 100, 3), OK);
+}
+
 /* One of every kind, at random. */
 static void random_command(struct fixture *fixture, struct prng *prng)
 {
@@ -224,7 +278,7 @@ static void random_command(struct fixture *fixture, struct prng *prng)
     struct topic_id topic = fixture_id(id);
     const struct map_topic *known = map_topic_by_id(fixture->map, &topic);
     struct command command = {0};
-    switch (prng_below(prng, 6)) {
+    switch (prng_below(prng, 7)) {
     case 0:
         snprintf(name, sizeof(name), "t%u", id);
         (void)fixture_create(fixture, name, id, (uint32_t)(1 + prng_below(prng, 4)));
@@ -251,6 +305,9 @@ static void random_command(struct fixture *fixture, struct prng *prng)
             command.topic_configure.configs[0].value = bytes_text("1048576");
         }
         (void)fixture_apply(fixture, &command);
+        return;
+    case 4:
+        (void)grow(fixture, id, (uint32_t)(1 + prng_below(prng, 9)));
         return;
     default:
         if (known != NULL) {
@@ -411,6 +468,8 @@ int main(void)
         T(the_last_segment_of_a_log_stays_though_it_is_empty),
         T(a_command_that_arrives_twice_is_done_once),
         T(the_cluster_id_is_set_once),
+        T(a_topic_grows_and_never_shrinks),
+        T(topics_do_not_grow_beyond_what_a_node_can_serve),
         T(maps_with_one_history_are_equal_to_the_byte),
         T(a_damaged_snapshot_is_refused),
         T(a_snapshot_of_the_first_version_is_read),

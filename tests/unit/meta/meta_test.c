@@ -142,6 +142,38 @@ static enum err append(struct cluster *cluster, struct topic_id topic, uint64_t 
     return err;
 }
 
+static void grows(struct cluster *cluster)
+{
+    struct command_result made = cluster_create_topic(cluster, 0, "orders", 2);
+    assert_int_equal(made.err, OK);
+    struct command command = {.kind = COMMAND_TOPIC_GROW};
+    command.topic_grow.id = made.topic;
+    command.topic_grow.partition_count = 7;
+    assert_int_equal(cluster_propose(cluster, 1, &command).err, OK);
+    /* As with a new topic: every core has it, and every partition is served by its owner. */
+    assert_int_equal(partitions_served(cluster), 7);
+    assert_maps_equal(cluster);
+    for (uint32_t i = 0; i < 7; i++) {
+        struct request request = {.kind = REQUEST_OFFSETS,
+                                  .partition = {.topic = made.topic, .partition = i}};
+        request.offsets = (struct request_offsets){.timestamp = OFFSETS_LATEST, .epoch = -1};
+        assert_int_equal(cluster_request(cluster, &request), OK);
+        assert_int_equal(request.offsets.offset, 0);
+    }
+    assert_int_equal(cluster_propose(cluster, 0, &command).err, ERR_PARTITIONS_INVALID);
+    restart(cluster);
+    assert_int_equal(partitions_served(cluster), 7);
+    command = (struct command){.kind = COMMAND_TOPIC_DELETE, .topic_delete = {.id = made.topic}};
+    assert_int_equal(cluster_propose(cluster, 1, &command).err, OK);
+    assert_int_equal(partitions_served(cluster), 0);
+}
+
+static void test_a_topic_grows_on_every_core(void **state)
+{
+    (void)state;
+    each_engine(grows, MIB(1));
+}
+
 static struct topic_id topic_with_limit(struct cluster *cluster, const char *records)
 {
     struct command command = {.kind = COMMAND_TOPIC_CREATE};
@@ -536,6 +568,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_new_cluster_gets_an_id_that_stays),
         cmocka_unit_test(test_topics_come_and_go_on_every_core),
+        cmocka_unit_test(test_a_topic_grows_on_every_core),
         cmocka_unit_test(test_segments_roll_through_the_map),
         cmocka_unit_test(test_a_request_that_is_ahead_of_the_map_waits_for_it),
         cmocka_unit_test(test_a_topic_is_deleted_while_it_rolls),

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -16,15 +17,19 @@ void client_open(struct client *client, struct reactor *reactor, uint16_t port, 
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ASSERT(client->fd >= 0);
     if (recv_buffer > 0) {
-        int rc = setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &recv_buffer, sizeof(recv_buffer));
-        ASSERT(rc == 0);
+        int small =
+            setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &recv_buffer, sizeof(recv_buffer));
+        ASSERT(small == 0);
     }
+    int one = 1; /* What is sent is there at once. */
+    int rc = setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    ASSERT(rc == 0);
     struct sockaddr_in address = {
         .sin_family = AF_INET,
         .sin_port = htons(port),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
-    int rc = connect(client->fd, (const struct sockaddr *)(const void *)&address, sizeof(address));
+    rc = connect(client->fd, (const struct sockaddr *)(const void *)&address, sizeof(address));
     ASSERT(rc == 0);
 }
 

@@ -1,8 +1,10 @@
-/* See the header. The protocol: frames are be32 size, kind, anything. The kinds:
+/* See the header. The protocol: frames are be32 size, kind, anything; or a line that begins with
+ * '>', whose fifth byte is the kind; one that begins ">w" is told to be DOOR_BIG long. The kinds:
  *
  *     e echo    h held until the test (or a cancel) answers    s the same, deaf to cancels
  *     a held, and wants to be alone    n no reply    l echo and close    x malformed
- *     b be32 n: a reply of n bytes     v be32 n: the same, each byte a vector of its own */
+ *     b be32 n: a reply of n bytes     v be32 n: the same, each byte a vector of its own
+ *     p be32 n: the same, each byte a part of its own */
 #include "tests/unit/net/door.h"
 
 #include "core/assert.h"
@@ -11,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREFIX = 4, FRAME_MAX = 1 << 30 };
+enum { PREFIX = 4, FRAME_MAX = 1 << 30, SPY_SESSION_BYTES = 72 };
 
 /* Of the reactor under test; engines have no place for it. */
 static struct {
@@ -23,8 +25,27 @@ static struct {
 
 /* --- The protocol. --- */
 
-static int64_t spy_frame(struct bytes input)
+static int64_t spy_line(struct bytes input, struct protocol_scan *scan)
 {
+    struct spy *spy = &bench.door->spy;
+    const uint8_t *from = input.data + scan->position;
+    const uint8_t *end = memchr(from, '\n', input.size - scan->position);
+    spy->scanned += input.size - scan->position;
+    scan->position = input.size;
+    scan->wanted = input.size > 1 && input.data[1] == 'w' ? DOOR_BIG : 0;
+    if (end != NULL) {
+        return end - input.data + 1;
+    }
+    return input.size > DOOR_LINE_MAX ? ERR_TOO_LARGE : 0;
+}
+
+static int64_t spy_frame(const struct conn *conn, struct bytes input, struct protocol_scan *scan)
+{
+    ASSERT(conn->session != NULL);
+    if (input.size > 0 && input.data[0] == '>') {
+        return spy_line(input, scan);
+    }
+    ASSERT(scan->position == 0);
     if (input.size < PREFIX) {
         return 0;
     }
@@ -80,6 +101,27 @@ static enum err spy_fill(struct call *call, bool each)
     return OK;
 }
 
+/* One byte of a reply in parts; behind a cancel there is no other. */
+static void spy_part(struct call *call)
+{
+    uint32_t *sent = call->state;
+    uint8_t *byte = (uint8_t *)(sent + 1);
+    *byte = (uint8_t)((*sent)++ % 251);
+    call->more = *sent < load_be32(call->frame.data + PREFIX + 1) && !call->canceled;
+    bench.door->spy.parts++;
+    call_reply_bytes(call, byte, 1);
+}
+
+static enum err spy_parts(struct call *call)
+{
+    enum err err = call_arena(call, 2 * sizeof(uint32_t));
+    if (err == OK) {
+        call->state = call_take(call, 2 * sizeof(uint32_t));
+        spy_part(call);
+    }
+    return err;
+}
+
 static enum err spy_hold(struct call *call)
 {
     struct spy *spy = &bench.door->spy;
@@ -105,6 +147,8 @@ static enum err spy_begin(struct call *call)
     case 'b':
     case 'v':
         return spy_fill(call, spy_kind(call) == 'v');
+    case 'p':
+        return spy_parts(call);
     case 'n':
         call_reply(call);
         return OK;
@@ -150,11 +194,29 @@ static void spy_sent(struct call *call)
     call_done(call);
 }
 
+static void spy_open(struct conn *conn)
+{
+    uint64_t *session = conn->session;
+    ASSERT(session[0] == 0 && session[SPY_SESSION_BYTES / sizeof(uint64_t) - 1] == 0);
+    memset(session, 0xee, SPY_SESSION_BYTES);
+    bench.door->spy.opened++;
+}
+
+static void spy_close(struct conn *conn)
+{
+    ASSERT(conn->session != NULL && conn->call_count == 0);
+    bench.door->spy.closed++;
+}
+
 const struct protocol protocol_kafka = {
     .name = "test",
+    .session_bytes = SPY_SESSION_BYTES,
+    .open = spy_open,
+    .close = spy_close,
     .frame = spy_frame,
     .start = spy_start,
     .cancel = spy_cancel,
+    .part = spy_part,
     .sent = spy_sent,
 };
 
@@ -246,6 +308,7 @@ void door_open(struct door *door, const struct io_engine *engine, uint32_t conne
         .stall_timeout_ms = 30000,
         .shared = door->shared,
     };
+    options.listen[0].protocol = NET_KAFKA; /* Ours in its place: no first byte tells it. */
     options.listen[0].address = (struct io_address){.bytes = {127, 0, 0, 1}, .family = 4};
     enum err err = net_open(&door->net, &door->reactor, &options);
     ASSERT(err == OK);
@@ -279,6 +342,7 @@ void door_close(struct door *door)
         ASSERT(i < CLIENT_TURNS_MAX);
         (void)reactor_turn(&door->reactor, NS_PER_MS);
     }
+    ASSERT(door->spy.opened == door->spy.closed);
     net_close(door->net);
     net_shared_destroy(door->shared);
     struct memory_stats stats;

@@ -11,6 +11,7 @@ enum {
     DOOR_LENT_MAX = 8,
     DOOR_CONNECTIONS = 8,
     DOOR_BIG = 256 << 10,
+    DOOR_LINE_MAX = 1 << 20,
 };
 
 /* What the test's protocol was asked, and the calls that it holds. */
@@ -18,7 +19,10 @@ struct spy {
     struct call *held[DOOR_HELD_MAX];
     uint32_t held_count;
     uint32_t started, canceled, sent, starved;
-    bool busy; /* As if a producer id was on its way. */
+    uint32_t parts;          /* Of replies that come in them. */
+    uint32_t opened, closed; /* Sessions. */
+    uint64_t scanned;        /* Bytes of lines that were looked at. */
+    bool busy;               /* As if a producer id was on its way. */
 };
 
 struct door {

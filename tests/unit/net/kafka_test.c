@@ -31,9 +31,10 @@ static void check_versions(struct node *node)
 {
     static const struct {
         int16_t key, version;
-    } unknown[] = {{0, 2},  {0, 12}, {0, -1}, {1, 3},  {1, 13}, {2, 0},  {2, 8},   {3, -1},
-                   {3, 13}, {4, 0},  {8, 2},  {10, 5}, {10, 6}, {11, 0}, {18, -1}, {19, 1},
-                   {19, 8}, {20, 0}, {20, 7}, {22, 5}, {99, 0}, {127, 0}};
+    } unknown[] = {{0, 2},  {0, 14}, {0, -1}, {1, 3},   {1, 18}, {2, 0},   {2, 12}, {3, -1},
+                   {3, 14}, {4, 0},  {8, 2},  {10, 7},  {11, 0}, {18, -1}, {19, 1}, {19, 8},
+                   {20, 0}, {20, 7}, {22, 6}, {23, 1},  {23, 5}, {32, 0},  {32, 5}, {33, 3},
+                   {35, 0}, {35, 5}, {37, 4}, {44, -1}, {44, 2}, {60, 3},  {99, 0}, {127, 0}};
 
     for (uint32_t i = 0; i < ARRAY_COUNT(unknown); i++) {
         node_ask(node, unknown[i].key, unknown[i].version, "ffff 0000ea60 00000000 00000000");
@@ -101,6 +102,30 @@ static const struct request_row correct[] = {
     {20, 6, "02 02'x' 00000000000000000000000000000000 00 00007530 00"},
     {22, 1, "0001'x' 0000ea60"},
     {22, 4, "02'x' 0000ea60 ffffffffffffffff ffff 00"},
+    {0, 13, "00 0001 00007530 02 5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a 02 00000000 04 ababab 00 00 00"},
+    {1, 13,
+     "ffffffff 00000000 00000001 03200000 00 00000000 ffffffff 02 5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a "
+     "02 00000000 ffffffff 0000000000000000 ffffffff ffffffffffffffff 00100000 00 00 02 "
+     "6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f 02 00000000 00 01 00"},
+    {1, 17,
+     "00000000 00000001 03200000 00 00000000 ffffffff 02 5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a 02 "
+     "00000000 ffffffff 0000000000000000 ffffffff ffffffffffffffff 00100000 00 00 01 01 00"},
+    {2, 10, "ffffffff 00 02 02't' 02 00000000 ffffffff ffffffffffffffff 00 00 00007530 00"},
+    {3, 13, "02 00000000000000000000000000000000 02't' 00 00 00 00"},
+    {23, 2, "00000001 0001't' 00000001 00000000 ffffffff 00000001"},
+    {23, 4, "ffffffff 02 02't' 02 00000000 ffffffff 00000001 00 00 00"},
+    {32, 1, "00000001 02 0001't' 00000001 000c'retention.ms' 01"},
+    {32, 4, "02 02 02't' 02 0d'retention.ms' 00 01 01 00"},
+    {33, 0, "00000001 02 0001't' 00000001 000c'retention.ms' 0001'7' 01"},
+    {33, 2, "02 02 02't' 02 0d'retention.ms' 02'7' 00 00 01 00"},
+    {35, 1, "00000001 0001't' 00000001 00000000"},
+    {35, 2, "02 02't' 02 00000000 00 00"},
+    {37, 0, "00000001 0001't' 00000002 00000001 00000001 00000001 00007530 01"},
+    {37, 2, "02 02't' 00000002 02 02 00000001 00 00 00007530 01 00"},
+    {44, 0, "00000001 02 0001't' 00000001 000c'retention.ms' 00 0001'7' 01"},
+    {44, 1, "02 02 02't' 02 0d'retention.ms' 00 02'7' 00 00 01 00"},
+    {60, 0, "00 00"},
+    {60, 2, "00 01 00 00"},
 };
 
 /* Sends the first `size` bytes of the row's request, or one zero byte more than all. */
@@ -179,6 +204,14 @@ static void check_lies(struct node *node)
          "00000001 0001't' ffffffff ffff 00000001 00000000 0fffffff 00000001 00000000 00007530 01"},
         {20, 1, "0000ffff 0001'x' 00007530"},
         {22, 0, "0100'x' 0000ea60"},
+        {32, 1, "00000001 02 0001't' 0fffffff 0001'k' 00"},
+        {32, 1, "0fffffff 02 0001't' ffffffff 00"},
+        {33, 0, "00000001 02 0001't' 00000002 0001'k' 0001'v' 00"},
+        {35, 1, "fffffffe"},
+        {35, 1, "00000001 0001't' 3fffffff 00000000"},
+        {37, 0, "00000001 0001't' 00000002 00000002 00000001 00000001 00007530 01"},
+        {37, 2, "00 00007530 01 00"},
+        {44, 1, "02 02 02't' ff ff ff 7f 00"},
     };
     for (uint32_t i = 0; i < ARRAY_COUNT(lies); i++) {
         node_ask(node, lies[i].key, lies[i].version, lies[i].body);
@@ -202,7 +235,7 @@ static void check_pipeline(struct node *node)
     node->agent->hold = true;
     node_ask(node, 22, 0, "ffff 0000ea60");
     node_ask(node, 18, 0, "");
-    node_ask(node, 3, 13, "");
+    node_ask(node, 3, 14, "");
     node_settle(node);
     /* The refused one waits for its elders; they for the agent. */
     assert_int_equal(client_available(&node->client), 0);
@@ -530,11 +563,51 @@ static void more_may_wait_than_a_block_of_producer_ids_serves(void **state)
     on_each_engine(check_more_than_a_block);
 }
 
+/* On a port for all: what speaks TLS, or nothing that is known, is closed; Kafka is served, also if
+ * its first bytes come one by one. */
+static void check_any(struct node *node)
+{
+    static const struct {
+        const char *bytes;
+        uint32_t size;
+    } rows[] = {
+        {"\x16\3\1\2\0\1\0\1\xfc\3\3", 11},
+        {"\xff\xff\xff\xff\0", 5},
+        {"\0\0\0\x10\1\0\0\0", 8},
+    };
+
+    static const char versions[] = "\0\0\0\x0e\0\x12\0\0\0\0\0\1\0\4test";
+
+    struct client client;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        client_open(&client, &node->reactor, node->port_any, 0);
+        client_send(&client, rows[i].bytes, rows[i].size);
+        assert_true(client_ended(&client));
+        client_close(&client);
+    }
+    client_open(&client, &node->reactor, node->port_any, 0);
+    for (uint32_t i = 0; i < sizeof(versions) - 1; i++) {
+        client_send(&client, versions + i, 1);
+        node_settle(node);
+    }
+    uint8_t answer[10];
+    assert_int_equal(client_receive(&client, answer, sizeof(answer)), sizeof(answer));
+    assert_memory_equal(answer + 4, "\0\0\0\1\0\0", 6);
+    client_close(&client);
+}
+
+static void the_first_bytes_tell_who_speaks(void **state)
+{
+    (void)state;
+    on_each_engine(check_any);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_keys_and_versions_close),
         cmocka_unit_test(other_protocols_and_frames_out_of_bounds_close),
+        cmocka_unit_test(the_first_bytes_tell_who_speaks),
         cmocka_unit_test(every_request_that_ends_early_or_late_closes),
         cmocka_unit_test(lengths_that_lie_close),
         cmocka_unit_test(a_refusal_leaves_behind_the_answers_before_it),

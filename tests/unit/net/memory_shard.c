@@ -38,6 +38,7 @@ static void memory_log_clear(struct memory_log *log)
     log->size = 0;
     log->batch_count = 0;
     log->start = 0;
+    log->last_id = (struct stream_id){0, 0};
 }
 
 void memory_shard_reset(struct memory_shard *shard)
@@ -100,6 +101,45 @@ static void memory_mend(struct bytes batch)
     }
 }
 
+/* IDs without a clock: ms is that of the last one, or 1. */
+static enum err memory_choose_id(struct memory_log *log, struct request_produce *produce,
+                                 uint32_t records)
+{
+    struct stream_id id = produce->id;
+    if (produce->id_kind == PRODUCE_ID_AUTO) {
+        id = (struct stream_id){max_u64(log->last_id.ms, 1), log->last_id.seq + 1};
+    } else if (produce->id_kind == PRODUCE_ID_MS) {
+        id.seq = id.ms == log->last_id.ms ? log->last_id.seq + 1 : 0;
+    }
+    if (stream_id_compare(id, log->last_id) <= 0 || id.seq > UINT64_MAX - records) {
+        return ERR_STREAM_ID;
+    }
+    produce->id = id;
+    log->last_id = (struct stream_id){id.ms, id.seq + records - 1};
+    return OK;
+}
+
+static void memory_identify(const struct memory_log *log, struct request_identify *identify)
+{
+    identify->last = log->last_id;
+    identify->log_start = log->start;
+    identify->high_watermark = memory_log_end(log);
+    identify->offset = 0;
+    for (uint32_t i = 0; i < log->batch_count; i++) {
+        struct frame_row row;
+        frame_row_decode(log->rows[i], &row);
+        struct stream_id first = {row.ms, row.seq};
+        struct stream_id last = {row.ms, row.seq + row.records - 1};
+        if (stream_id_compare(identify->id, last) <= 0) {
+            bool inside = stream_id_compare(identify->id, first) > 0;
+            identify->offset += inside ? identify->id.seq - row.seq : 0;
+            break;
+        }
+        identify->offset = log->ends[i];
+    }
+    identify->offset = max_u64(identify->offset, log->start);
+}
+
 static enum err memory_produce(struct memory_shard *shard, struct memory_log *log,
                                struct request_produce *produce)
 {
@@ -126,6 +166,15 @@ static enum err memory_produce(struct memory_shard *shard, struct memory_log *lo
     uint8_t *at = log->data + log->size;
     memcpy(at, produce->batch.data, produce->batch.size);
     batch_stamp(at, base, 1);
+    err = memory_choose_id(log, produce, (uint32_t)batch.record_count);
+    if (err != OK) {
+        return err;
+    }
+    struct frame_row row = {.length = produce->batch.size,
+                            .records = (uint32_t)batch.record_count,
+                            .ms = produce->id.ms,
+                            .seq = produce->id.seq};
+    frame_row_encode(&row, log->rows[log->batch_count]);
     log->positions[log->batch_count] = log->size;
     log->ends[log->batch_count++] = base + (uint32_t)batch.record_count;
     log->size += produce->batch.size;
@@ -165,7 +214,7 @@ static bool memory_fetch(struct memory_shard *shard, struct memory_log *log,
             break;
         }
         fetch->pieces[fetch->piece_count++] =
-            (struct fetch_piece){.data = batch.data, .size = batch.size};
+            (struct fetch_piece){.data = batch.data, .size = batch.size, .rows = log->rows[i]};
         fetch->size_bytes += batch.size;
         shard->lent++;
     }
@@ -243,8 +292,9 @@ void shard_submit(struct shard *shard, struct request *request)
         return;
     }
     if (log == NULL) {
-        request_finish(memory->reactor, request,
-                       request->kind == REQUEST_DROP ? OK : ERR_TOPIC_UNKNOWN);
+        /* The agent may ask for what found no log. */
+        bool absent = request->kind == REQUEST_DROP || request->kind == REQUEST_CONFIGURE;
+        request_finish(memory->reactor, request, absent ? OK : ERR_TOPIC_UNKNOWN);
         return;
     }
     switch (request->kind) {
@@ -258,6 +308,12 @@ void shard_submit(struct shard *shard, struct request *request)
         break;
     case REQUEST_OFFSETS:
         err = memory_offsets(log, &request->offsets);
+        break;
+    case REQUEST_SIZE:
+        request->size_bytes = log->size;
+        break;
+    case REQUEST_IDENTIFY:
+        memory_identify(log, &request->identify);
         break;
     case REQUEST_SYNC:
         break;
@@ -290,4 +346,14 @@ void shard_cancel(struct shard *shard, struct request *fetch)
             return;
         }
     }
+}
+
+uint32_t shard_partition_count(const struct shard *shard)
+{
+    const struct memory_shard *self = (const struct memory_shard *)(const void *)shard;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < MEMORY_LOGS_MAX; i++) {
+        count += self->logs[i].used;
+    }
+    return count;
 }

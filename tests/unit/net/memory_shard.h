@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/reactor.h"
+#include "shard/frame.h"
 #include "shard/shard.h"
 
 enum { MEMORY_LOGS_MAX = 8, MEMORY_LOG_BYTES = 64 << 10, MEMORY_LOG_BATCHES = 64 };
@@ -15,8 +16,10 @@ struct memory_log {
     uint32_t size, batch_count;
     uint32_t positions[MEMORY_LOG_BATCHES];
     uint64_t ends[MEMORY_LOG_BATCHES]; /* Offset behind each batch. */
-    uint64_t start;                    /* What is below is trimmed. */
-    struct request *parked;            /* Newest first. */
+    uint8_t rows[MEMORY_LOG_BATCHES][FRAME_ROW_BYTES];
+    struct stream_id last_id;
+    uint64_t start;         /* What is below is trimmed. */
+    struct request *parked; /* Newest first. */
 };
 
 struct memory_shard {

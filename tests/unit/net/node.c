@@ -107,14 +107,20 @@ static void node_open_net(struct node *node)
         .agent = node->agent,
         .core_count = 1,
         .node_id = NODE_ID,
-        .listen_count = 1,
+        .listen_count = 2,
         .advertise = "b.test:9092",
         .topic_auto_create = true,
         .partitions_default = 2,
         .connections_max = 64,
         .shared = node->shared,
+        .groups = {.classic = {.session_min_ms = 6000, .session_max_ms = 1800000, .members_max = 4},
+                   .offsets_retention_ms = 604800000,
+                   .partitions = 2},
     };
-    options.listen[0].address = (struct io_address){.bytes = {127, 0, 0, 1}, .family = 4};
+    options.listen[0] = (struct net_listen){.protocol = NET_KAFKA,
+                                            .address = {.bytes = {127, 0, 0, 1}, .family = 4}};
+    options.listen[1] = options.listen[0];
+    options.listen[1].protocol = NET_ANY;
     enum err err = net_open(&node->net, &node->reactor, &options);
     ASSERT(err == OK);
     struct net_start *start = calloc(1, sizeof(*start));
@@ -124,6 +130,7 @@ static void node_open_net(struct node *node)
     client_settle(&node->reactor);
     free(start);
     node->port = net_listening(node->net, 0)->address.port;
+    node->port_any = net_listening(node->net, 1)->address.port;
 }
 
 void node_open(struct node *node, const struct io_engine *engine)
@@ -222,8 +229,9 @@ static bool node_flexible(int16_t key, int16_t version)
 {
     static const struct {
         int16_t key, from;
-    } first[] = {{0, 9},  {1, 12}, {2, 6},  {3, 9},  {10, 3},
-                 {18, 3}, {19, 5}, {20, 4}, {21, 2}, {22, 2}};
+    } first[] = {{0, 9},  {1, 12}, {2, 6},  {3, 9},  {8, 8},  {9, 6},  {10, 3}, {11, 6}, {12, 4},
+                 {13, 4}, {14, 4}, {15, 5}, {16, 3}, {18, 3}, {19, 5}, {20, 4}, {21, 2}, {22, 2},
+                 {23, 4}, {32, 4}, {33, 2}, {35, 2}, {37, 2}, {42, 2}, {44, 1}, {60, 0}};
 
     for (uint32_t i = 0; i < ARRAY_COUNT(first); i++) {
         if (first[i].key == key) {

@@ -15,7 +15,8 @@ struct node {
     struct agent *agent;
     struct net_shared *shared;
     struct net *net;
-    uint16_t port;
+    uint16_t port;     /* For Kafka, */
+    uint16_t port_any; /* and for all. */
     struct client client;
     uint32_t asked, answered; /* Of the client, by which correlation ids follow. */
 };

@@ -1,18 +1,15 @@
 /* See the header. One proposal after the other:
  *
  *     queued -> applied -> refused: answered
- *                       -> a topic came or goes: its partitions at the shard, in order
+ *                       -> a topic came, changed or goes: its partitions at the shard, in order
  *                          -> answered
  */
 #include "tests/unit/net/stub.h"
 
 #include "core/assert.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { STUB_MESSAGE_BYTES = 256 };
 
 static void stub_step(struct completion *work);
 
@@ -50,6 +47,8 @@ struct agent *stub_open(struct reactor *reactor, uint32_t node_id)
         .timestamp_before_max_ms = INT64_MAX,
         .timestamp_after_max_ms = 3600000,
         .producer_expiry_ms = 86400000,
+        .retention_ms = 604800000,
+        .retention_bytes = -1,
     };
     completion_init(&agent->work, stub_step);
     stub_reset(agent);
@@ -106,10 +105,12 @@ static void stub_topic_next(struct agent *agent, enum request_kind kind)
     }
     struct partition_config config;
     request->partition.partition = agent->partition++;
+    agent_partition_config(&agent->config, topic, &config);
     if (kind == REQUEST_ASSIGN) {
-        agent_partition_config(&agent->config, topic, &config);
         request->assign.topic_name = topic->name;
         request->assign.config = &config;
+    } else if (kind == REQUEST_CONFIGURE) {
+        request->configure = &config;
     }
     completion_init(&request->done, stub_topic_step);
     shard_submit(agent->shard, request);
@@ -132,8 +133,12 @@ static void stub_step(struct completion *work)
         return;
     }
     agent->partition = 0;
-    if (proposal->command.kind == COMMAND_TOPIC_CREATE && agent->partitions_max > 0 &&
-        proposal->command.topic_create.partition_count > agent->partitions_max) {
+    uint32_t wanted = proposal->command.kind == COMMAND_TOPIC_CREATE
+                          ? proposal->command.topic_create.partition_count
+                      : proposal->command.kind == COMMAND_TOPIC_GROW
+                          ? proposal->command.topic_grow.partition_count
+                          : 0;
+    if (agent->partitions_max > 0 && wanted > agent->partitions_max) {
         stub_answer(agent, ERR_PARTITIONS_INVALID);
         return;
     }
@@ -146,13 +151,24 @@ static void stub_step(struct completion *work)
         stub_topic_next(agent, REQUEST_DROP);
         return;
     }
+    if (proposal->command.kind == COMMAND_TOPIC_GROW) {
+        const struct map_topic *topic =
+            map_topic_by_id(agent->map, &proposal->command.topic_grow.id);
+        agent->partition = topic == NULL ? 0 : topic->partition_count; /* Where it goes on. */
+    }
     enum err err = stub_apply(agent, &proposal->command, &proposal->result);
     if (err == OK && proposal->command.kind == COMMAND_TOPIC_CREATE) {
         agent->request.partition.topic = proposal->result.topic;
         stub_topic_next(agent, REQUEST_ASSIGN);
-        return;
+    } else if (err == OK && proposal->command.kind == COMMAND_TOPIC_GROW) {
+        agent->request.partition.topic = proposal->command.topic_grow.id;
+        stub_topic_next(agent, REQUEST_ASSIGN);
+    } else if (err == OK && proposal->command.kind == COMMAND_TOPIC_CONFIGURE) {
+        agent->request.partition.topic = proposal->command.topic_configure.id;
+        stub_topic_next(agent, REQUEST_CONFIGURE);
+    } else {
+        stub_answer(agent, err);
     }
-    stub_answer(agent, err);
 }
 
 void agent_propose(struct agent *agent, struct proposal *proposal)
@@ -237,6 +253,10 @@ void agent_partition_config(const struct partition_config *fallback, const struc
     if (bytes_max != NULL) {
         config->batch_bytes_max = (uint32_t)strtoul(bytes_max, NULL, 10);
     }
+    const char *records = map_topic_config(topic, "segment.records");
+    if (records != NULL) {
+        config->segment_records = strtoul(records, NULL, 10);
+    }
     const char *type = map_topic_config(topic, "message.timestamp.type");
     if (type != NULL && strcmp(type, "LogAppendTime") == 0) {
         config->timestamp_type = TIMESTAMP_APPEND;
@@ -246,20 +266,9 @@ void agent_partition_config(const struct partition_config *fallback, const struc
     config->deep_validation = config->compacted;
 }
 
-enum err agent_check_topic_config(struct bytes key, struct bytes value, char *message)
+const struct partition_config *agent_config_default(const struct agent *agent)
 {
-    static const char *const known[] = {"cleanup.policy", "max.message.bytes",
-                                        "message.timestamp.type", "retention.ms"};
-    bool found = value.size > 0;
-    bool listed = false;
-    for (uint32_t i = 0; i < ARRAY_COUNT(known); i++) {
-        listed = listed || bytes_equal(key, bytes_text(known[i]));
-    }
-    if (found && listed) {
-        return OK;
-    }
-    (void)snprintf(message, STUB_MESSAGE_BYTES, "bad config");
-    return ERR_CONFIG_INVALID;
+    return &agent->config;
 }
 
 /* Only programs that make cores call these; they are here so that no other agent is linked. */

@@ -185,6 +185,26 @@ static void lz4_and_zstd_open(void **state)
     assert_sturdy(CODEC_ZSTD, &packed);
 }
 
+/* The caller's room is enough with a byte more than comes out; no byte is written behind it. */
+static void assert_into_room(enum codec codec, struct bytes input)
+{
+    struct bytes opened;
+    uint8_t *room = malloc(PLAIN_BYTES + 1);
+    assert_non_null(room);
+    assert_int_equal(codec_open_into(codec, input, room, PLAIN_BYTES + 1, &opened), OK);
+    assert_ptr_equal(opened.data, room);
+    assert_true(bytes_equal(opened, bytes_of(plain, PLAIN_BYTES)));
+    free(room);
+    static const uint32_t small[] = {1, 100, PLAIN_BYTES / 2, PLAIN_BYTES - 1};
+    for (uint32_t i = 0; i < ARRAY_COUNT(small); i++) {
+        room = malloc(small[i]);
+        assert_non_null(room);
+        assert_int_equal(codec_open_into(codec, input, room, small[i], &opened),
+                         ERR_BATCH_TOO_LARGE);
+        free(room);
+    }
+}
+
 static void more_than_the_bound_is_told_apart_from_broken(void **state)
 {
     (void)state;
@@ -212,8 +232,9 @@ static void more_than_the_bound_is_told_apart_from_broken(void **state)
         assert_int_equal(codec_open_within(codec, input, PLAIN_BYTES - 1, &output),
                          ERR_BATCH_TOO_LARGE);
         assert_null(output.owned);
-        assert_int_equal(codec_open_within(codec, input, PLAIN_BYTES + 65536, &output), OK);
+        assert_int_equal(codec_open_within(codec, input, PLAIN_BYTES + 1, &output), OK);
         codec_free(&output);
+        assert_into_room(codec, input);
         input.size -= 1;
         enum err err = codec_open_within(codec, input, PLAIN_BYTES + 65536, &output);
         assert_int_equal(err, ERR_BATCH_INVALID);
@@ -232,6 +253,12 @@ static void a_codec_that_does_not_exist_opens_nothing(void **state)
     assert_int_equal(codec_open(CODEC_NONE, bytes_of(plain, 10), &output), OK);
     assert_ptr_equal(output.bytes.data, plain);
     codec_free(&output);
+    uint8_t room[1];
+    struct bytes opened;
+    assert_int_equal(codec_open_into((enum codec)5, bytes_of(plain, 10), room, 1, &opened),
+                     ERR_BATCH_INVALID);
+    assert_int_equal(codec_open_into(CODEC_NONE, bytes_of(plain, 10), room, 1, &opened), OK);
+    assert_ptr_equal(opened.data, plain);
 }
 
 int main(void)

@@ -11,6 +11,7 @@ unit_test(shard/gather SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/golden_directory SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 target_compile_definitions(shard_golden_directory_test PRIVATE
   GOLDEN_DIRECTORY="${CMAKE_CURRENT_LIST_DIR}/golden")
+unit_test(shard/identify SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/journal SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/journal_spare SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/pool SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)

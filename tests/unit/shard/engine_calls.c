@@ -95,6 +95,24 @@ void call_append(struct call *call, struct engine *engine, const uint8_t *batch,
     call_start(call, engine, REQUEST_PRODUCE);
 }
 
+void call_append_as(struct call *call, struct engine *engine, struct bytes batch,
+                    enum produce_id kind, struct stream_id id)
+{
+    *call = (struct call){0};
+    call->request.produce.batch = batch;
+    call->request.produce.id_kind = kind;
+    call->request.produce.id = id;
+    call_start(call, engine, REQUEST_PRODUCE);
+}
+
+void call_identify(struct call *call, struct engine *engine, struct stream_id id)
+{
+    *call = (struct call){0};
+    call->request.identify.id = id;
+    call_start(call, engine, REQUEST_IDENTIFY);
+    call_wait(call);
+}
+
 static int32_t client_epoch(const struct engine *engine)
 {
     return engine->client_epoch == 0 ? -1 : (int32_t)engine->client_epoch;

@@ -122,6 +122,9 @@ uint32_t batch_make(const struct batch_spec *spec, uint8_t *at, uint32_t size);
 void call_wait(struct call *call);
 void call_assign(struct call *call, struct engine *engine);
 void call_append(struct call *call, struct engine *engine, const uint8_t *batch, uint32_t size);
+void call_append_as(struct call *call, struct engine *engine, struct bytes batch,
+                    enum produce_id kind, struct stream_id id);
+void call_identify(struct call *call, struct engine *engine, struct stream_id id); /* Waited for. */
 void call_fetch(struct call *call, struct engine *engine, uint64_t offset, bool park);
 void call_offsets(struct call *call, struct engine *engine, int64_t timestamp);
 void call_release(struct call *call);

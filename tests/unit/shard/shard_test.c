@@ -205,6 +205,39 @@ static void os_and_memory_segments_do_not_flush(void **state)
     on_each_engine(check_classes);
 }
 
+static void check_durability_changes(struct engine *engine)
+{
+    const enum durability classes[] = {DURABILITY_DISK, DURABILITY_OS, DURABILITY_MEMORY,
+                                       DURABILITY_DISK};
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(classes); i++) {
+        /* There and back again, without an append in between: nothing happens. */
+        engine->config.durability = DURABILITY_MEMORY;
+        assert_int_equal(engine_assign(engine), OK);
+        engine->config.durability = classes[i];
+        assert_int_equal(engine_assign(engine), OK);
+        assert_int_equal(engine->segment_count, i);
+        engine_append_each(engine, 2, 10);
+        assert_int_equal(engine->segment_count, i + 1);
+        assert_int_equal(engine->segments[i].durability, classes[i]);
+        assert_int_equal(engine->segments[i].base_offset, 2 * i);
+    }
+    for (uint32_t i = 0; i < 2 * ARRAY_COUNT(classes); i++) {
+        struct call call;
+        call_fetch(&call, engine, i, false);
+        call_wait(&call);
+        assert_int_equal(call.err, OK);
+        assert_true(call.request.fetch.piece_count > 0);
+        call_release(&call);
+    }
+}
+
+static void another_durability_holds_from_the_next_append_on(void **state)
+{
+    (void)state;
+    on_each_engine(check_durability_changes);
+}
+
 static void check_durable_end(struct engine *engine)
 {
     static uint8_t block[4096];
@@ -401,6 +434,7 @@ int main(void)
         cmocka_unit_test(silent_producers_go_also_when_a_file_is_tried_again),
         cmocka_unit_test(failed_write_ends_the_segment_and_keeps_what_was_acked),
         cmocka_unit_test(os_and_memory_segments_do_not_flush),
+        cmocka_unit_test(another_durability_holds_from_the_next_append_on),
         cmocka_unit_test(durable_end_says_only_what_was_flushed),
         cmocka_unit_test(seal_flushes_the_frames_before_it_vouches_for_them),
         cmocka_unit_test(stop_commits_what_is_staged_and_cancels_who_waits),

@@ -1,0 +1,432 @@
+/* Commands that change a stream: XADD, XTRIM, PUT, and the two that a log refuses; XLEN.
+ *
+ *     XADD   key unknown -> the map makes the topic -> append -> (MINID: look the ID up) -> trim
+ *     XTRIM  look the ID, or the ends, up -> trim
+ *
+ * An entry is one record of a batch of its own: the shard puts those of a turn into one frame. */
+#include "core/assert.h"
+#include "net/resp/fields.h"
+#include "net/resp/resp.h"
+#include "net/resp/text.h"
+#include "net/resp/trim.h"
+
+#include <string.h>
+
+struct add_state {
+    struct resp_proposal proposal;
+    struct request request;
+    struct resp_trim trim;
+    struct record_input record;
+    char order[FIELDS_ORDER_BYTES];
+    uint32_t fields_at;
+    bool existing; /* NOMKSTREAM */
+    bool put;
+    enum produce_id id_kind;
+    struct stream_id id;
+    struct partition_id partition;
+    uint64_t log_start;
+};
+
+_Static_assert(sizeof(struct add_state) <= RESP_ADD_BYTES, "the command table's");
+
+uint64_t resp_add_room(struct bytes frame, uint32_t count)
+{
+    uint64_t headers = (count / 2 + 2ULL) * sizeof(struct record_header);
+    /* A field takes no more bytes in a record than in an array, and three more than in a line. */
+    uint64_t batch = frame.size + 3ULL * count + BATCH_HEADER_BYTES + 128;
+    return headers + batch;
+}
+
+bool resp_add_is_plain(struct resp_op *op)
+{
+    struct partition_id id;
+    if (op->count < 3 || resp_find_key(op, op->arguments[1], &id) != OK) {
+        return false;
+    }
+    struct bytes third = op->arguments[2];
+    bool is_id =
+        third.size > 0 && (third.data[0] == '*' || (third.data[0] >= '0' && third.data[0] <= '9'));
+    return op->command->start == resp_put || is_id;
+}
+
+static void add_submit(struct resp_op *op, enum request_kind kind, completion_fn *done)
+{
+    struct add_state *add = op->state;
+    add->request.kind = kind;
+    add->request.partition = add->partition;
+    resp_submit(op, &add->request, done);
+}
+
+static struct resp_op *add_op(struct completion *completion)
+{
+    struct request *request = CONTAINER_OF(completion, struct request, done);
+    return CONTAINER_OF(request, struct add_state, request)->proposal.op;
+}
+
+/* --- The answer. --- */
+
+static void encode_id(struct resp_op *op, struct resp_writer *writer)
+{
+    const struct add_state *add = op->state;
+    resp_write_id(writer, add->id);
+}
+
+/* `trimmed`: so many records went. */
+static void add_finish(struct resp_op *op, uint64_t trimmed)
+{
+    const struct add_state *add = op->state;
+    if (op->command->start == resp_xtrim) {
+        resp_answer_integer(op, (int64_t)trimmed);
+    } else if (add->put) {
+        resp_answer_integer(op, op->integer);
+    } else {
+        resp_answer(op, encode_id);
+    }
+}
+
+/* --- Trimming. --- */
+
+static void trim_done(struct completion *completion)
+{
+    struct resp_op *op = add_op(completion);
+    struct add_state *add = op->state;
+    if (completion->result < 0) {
+        resp_fail_err(op, (enum err)completion->result);
+        return;
+    }
+    uint64_t log_start = add->request.trim.log_start;
+    add_finish(op, log_start > add->log_start ? log_start - add->log_start : 0);
+}
+
+static void trim_decide(struct resp_op *op, uint64_t start, uint64_t end, uint64_t offset)
+{
+    struct add_state *add = op->state;
+    uint64_t target = resp_trim_target(&add->trim, start, end, offset, op->net->resp.node_entries);
+    add->log_start = start;
+    if (target <= start) {
+        add_finish(op, 0);
+        return;
+    }
+    add->request.trim = (struct request_trim){.offset = (int64_t)target};
+    add_submit(op, REQUEST_TRIM, trim_done);
+}
+
+static void trim_looked(struct completion *completion)
+{
+    struct resp_op *op = add_op(completion);
+    struct add_state *add = op->state;
+    if (completion->result < 0) {
+        resp_fail_err(op, (enum err)completion->result);
+        return;
+    }
+    const struct request_identify *identify = &add->request.identify;
+    trim_decide(op, identify->log_start, identify->high_watermark, identify->offset);
+}
+
+static void trim_look(struct resp_op *op)
+{
+    struct add_state *add = op->state;
+    add->request.identify = (struct request_identify){
+        .id = add->trim.id, .ends_only = add->trim.kind == RESP_TRIM_LENGTH};
+    add_submit(op, REQUEST_IDENTIFY, trim_looked);
+}
+
+static bool trim_is_there(struct resp_op *op, enum err err)
+{
+    if (err == ERR_TOPIC_UNKNOWN) {
+        resp_answer_integer(op, 0);
+    } else if (err != OK) {
+        resp_fail_told(op);
+    }
+    return err == OK;
+}
+
+void resp_xtrim(struct resp_op *op)
+{
+    struct add_state *add = op->state;
+    const char *error = "ERR syntax error";
+    uint32_t at = 2;
+    bool sound = true;
+    add->proposal.op = op;
+    while (sound && at < op->count) {
+        uint32_t before = at;
+        sound = resp_trim_parse(op->arguments, op->count, &at, &add->trim, &error);
+        if (sound && at == before) {
+            error = "ERR syntax error";
+            sound = false;
+        }
+    }
+    sound = sound && resp_trim_check(&add->trim, &error);
+    if (sound && add->trim.kind == RESP_TRIM_NONE) {
+        error = "ERR syntax error, XTRIM must be called with a trimming strategy";
+        sound = false;
+    }
+    if (!sound) {
+        resp_fail(op, "%s", error);
+        return;
+    }
+    if (trim_is_there(op, resp_find_key(op, op->arguments[1], &add->partition))) {
+        trim_look(op);
+    }
+}
+
+/* --- Appending. --- */
+
+static void add_done(struct completion *completion)
+{
+    struct resp_op *op = add_op(completion);
+    struct add_state *add = op->state;
+    const struct request_produce *produce = &add->request.produce;
+    enum err err = (enum err)completion->result;
+    if (err == ERR_STREAM_ID && add->id_kind == PRODUCE_ID_AUTO) {
+        resp_fail(op,
+                  "ERR The stream has exhausted the last possible ID, unable to add more items");
+        return;
+    }
+    if (err == ERR_STREAM_ID) {
+        resp_fail(op, "ERR The ID specified in XADD is equal or smaller than the target stream top "
+                      "item");
+        return;
+    }
+    if (err != OK) {
+        resp_fail_err(op, err);
+        return;
+    }
+    add->id = produce->id;
+    op->integer = (int64_t)produce->base_offset;
+    if (add->trim.kind == RESP_TRIM_LENGTH) {
+        trim_decide(op, produce->log_start, produce->base_offset + 1, 0);
+    } else if (add->trim.kind == RESP_TRIM_ID) {
+        trim_look(op);
+    } else {
+        add_finish(op, 0);
+    }
+}
+
+static void add_append(struct resp_op *op)
+{
+    struct add_state *add = op->state;
+    uint32_t fields = (op->count - add->fields_at) / 2;
+    add->record.timestamp = (int64_t)op->net->reactor->now_ms;
+    if (add->put) {
+        add->record.value = op->arguments[2];
+    } else {
+        struct record_header *headers =
+            call_take(op->call, (fields + 1ULL) * sizeof(struct record_header));
+        fields_encode(op->arguments + add->fields_at, fields, &add->record, headers, add->order);
+    }
+    uint32_t size = record_batch_size(&add->record, 1);
+    if (size == 0) {
+        resp_fail_err(op, ERR_TOO_LARGE);
+        return;
+    }
+    uint8_t *batch = call_take(op->call, size);
+    record_batch_encode(&add->record, 1, batch, size);
+    add->request.produce = (struct request_produce){
+        .batch = bytes_of(batch, size),
+        .crc_known = true,
+        .id_kind = add->id_kind,
+        .id = add->id,
+    };
+    add_submit(op, REQUEST_PRODUCE, add_done);
+}
+
+static void add_created(struct resp_op *op, enum err err)
+{
+    struct add_state *add = op->state;
+    if (err == OK) {
+        err = resp_find_key(op, op->arguments[1], &add->partition);
+    }
+    if (err == ERR_INVALID && op->error[0] != 0) {
+        resp_fail_told(op);
+    } else if (err != OK) {
+        resp_fail_err(op, err);
+    } else {
+        add_append(op);
+    }
+}
+
+static void add_begin(struct resp_op *op)
+{
+    struct add_state *add = op->state;
+    add->proposal.op = op;
+    op->proposal = &add->proposal;
+    enum err err = resp_find_key(op, op->arguments[1], &add->partition);
+    if (err == ERR_TOPIC_UNKNOWN && add->put) {
+        resp_fail(op, "ERR unknown topic %.*s", (int)min_u32(op->arguments[1].size, 200),
+                  op->arguments[1].size == 0 ? "" : (const char *)op->arguments[1].data);
+        return;
+    }
+    if (err == ERR_TOPIC_UNKNOWN && add->existing) {
+        resp_answer_null(op);
+        return;
+    }
+    if (err == ERR_TOPIC_UNKNOWN) {
+        err = resp_create(op, op->arguments[1], 1, false, add_created);
+        if (err != OK) {
+            resp_fail_told(op);
+        }
+        return;
+    }
+    if (err != OK) {
+        resp_fail_told(op);
+        return;
+    }
+    add_append(op);
+}
+
+/* "*", "5-*", "5", "5-3". */
+static bool add_parse_id(struct resp_op *op, struct bytes text)
+{
+    struct add_state *add = op->state;
+    if (text.size == 1 && text.data[0] == '*') {
+        add->id_kind = PRODUCE_ID_AUTO;
+        return true;
+    }
+    if (text.size > 2 && memcmp(text.data + text.size - 2, "-*", 2) == 0) {
+        bool whole;
+        add->id_kind = PRODUCE_ID_MS;
+        text.size -= 2;
+        if (resp_parse_id(text, 0, &add->id, &whole) && !whole) {
+            return true;
+        }
+    } else {
+        add->id_kind = PRODUCE_ID_EXACT;
+        bool digit = text.size > 0 && text.data[0] != '-' && text.data[0] != '+';
+        if (digit && resp_parse_id(text, 0, &add->id, NULL)) {
+            if (add->id.ms != 0 || add->id.seq != 0) {
+                return true;
+            }
+            resp_fail(op, "ERR The ID specified in XADD must be greater than 0-0");
+            return false;
+        }
+    }
+    resp_fail(op, "ERR Invalid stream ID specified as stream command argument");
+    return false;
+}
+
+void resp_xadd(struct resp_op *op)
+{
+    struct add_state *add = op->state;
+    const char *error;
+    uint32_t at = 2;
+    for (uint32_t before = 0; at < op->count && at != before;) {
+        before = at;
+        if (resp_argument_is(op, at, "NOMKSTREAM")) {
+            add->existing = true;
+            at++;
+        } else if (!resp_trim_parse(op->arguments, op->count, &at, &add->trim, &error)) {
+            resp_fail(op, "%s", error);
+            return;
+        }
+    }
+    if (at >= op->count) {
+        resp_fail_arity(op);
+        return;
+    }
+    if (!add_parse_id(op, op->arguments[at])) {
+        return;
+    }
+    add->fields_at = at + 1;
+    if (op->count - add->fields_at < 2 || (op->count - add->fields_at) % 2 != 0) {
+        resp_fail_arity(op);
+        return;
+    }
+    if (!resp_trim_check(&add->trim, &error)) {
+        resp_fail(op, "%s", error);
+        return;
+    }
+    add_begin(op);
+}
+
+void resp_put(struct resp_op *op)
+{
+    struct add_state *add = op->state;
+    add->put = true;
+    add_begin(op);
+}
+
+/* --- Others. --- */
+
+static void len_done(struct completion *completion)
+{
+    struct resp_op *op = add_op(completion);
+    const struct add_state *add = op->state;
+    const struct request_identify *identify = &add->request.identify;
+    if (completion->result < 0) {
+        resp_fail_err(op, (enum err)completion->result);
+        return;
+    }
+    resp_answer_integer(op, (int64_t)(identify->high_watermark - identify->log_start));
+}
+
+void resp_xlen(struct resp_op *op)
+{
+    struct add_state *add = op->state;
+    add->proposal.op = op;
+    if (trim_is_there(op, resp_find_key(op, op->arguments[1], &add->partition))) {
+        add->request.identify = (struct request_identify){.ends_only = true};
+        add_submit(op, REQUEST_IDENTIFY, len_done);
+    }
+}
+
+void resp_xdel(struct resp_op *op)
+{
+    resp_fail(op, "ERR XDEL is not supported on a log yet; use XTRIM MINID");
+}
+
+void resp_xsetid(struct resp_op *op)
+{
+    resp_fail(op,
+              "ERR XSETID is not supported on a log yet; XADD with an ID of yours sets it as well");
+}
+
+/* --- REGISTER. --- */
+
+struct register_state {
+    struct resp_proposal proposal;
+};
+
+_Static_assert(sizeof(struct register_state) <= RESP_CHANGE_BYTES, "the command table's");
+
+static void register_done(struct resp_op *op, enum err err)
+{
+    if (err == OK) {
+        resp_answer_ok(op);
+    } else {
+        resp_fail_err(op, err);
+    }
+}
+
+/* Idempotent: that a topic is there is all that is asked. */
+void resp_register(struct resp_op *op)
+{
+    struct register_state *state = op->state;
+    struct bytes key = op->arguments[1];
+    uint64_t partitions = 1;
+    struct partition_id id;
+    bool counted = op->count == 4 && resp_argument_is(op, 2, "PARTITIONS");
+    if (op->count != 2 && !counted) {
+        resp_fail_syntax(op);
+        return;
+    }
+    if (counted && (!resp_parse_u64(op->arguments[3], &partitions) || partitions == 0 ||
+                    partitions > TOPIC_PARTITIONS_MAX)) {
+        resp_fail(op, "ERR a topic has 1 to %d partitions", TOPIC_PARTITIONS_MAX);
+        return;
+    }
+    if (map_topic_by_name(resp_map(op), key) != NULL) {
+        resp_answer_ok(op);
+        return;
+    }
+    enum err err = resp_find_key(op, key, &id);
+    if (err == OK) {
+        resp_answer_ok(op);
+    } else if (err != ERR_TOPIC_UNKNOWN) {
+        resp_fail_told(op);
+    } else {
+        op->proposal = &state->proposal;
+        err = resp_create(op, key, (uint32_t)partitions, true, register_done);
+        ASSERT(err == OK);
+    }
+}

@@ -1,0 +1,113 @@
+/* Waiting for entries: XREAD BLOCK.
+ *
+ *     read_park(): each key is waited for at its core, as a Fetch without data is; keys that do not
+ *     exist are looked for now and then -> the first one home, the deadline or a cancel ends it for
+ *     all -> all are home -> done() */
+#include "core/assert.h"
+#include "net/resp/read.h"
+
+static struct read *park_read(struct resp_op *op)
+{
+    return op->state;
+}
+
+static void park_home(struct read *read)
+{
+    ASSERT(read->awaited > 0);
+    if (--read->awaited > 0) {
+        return;
+    }
+    timer_stop(read->op->net->reactor, &read->timer);
+    read->op->net->resp.blocked--;
+    read->parked = false;
+    read->state = READ_IDLE;
+    read->done(read->op);
+}
+
+static void park_cancel_done(struct completion *completion)
+{
+    struct route_cancel *cancel = CONTAINER_OF(completion, struct route_cancel, done);
+    park_home(park_read(CONTAINER_OF(cancel, struct read_item, cancel)->op));
+}
+
+void read_wake(struct read *read)
+{
+    if (!read->parked || read->canceling) {
+        return;
+    }
+    read->canceling = true;
+    for (uint32_t i = 0; i < read->item_count; i++) {
+        struct read_item *item = &read->items[i];
+        if (item->away) {
+            completion_init(&item->cancel.done, park_cancel_done);
+            read->awaited++;
+            route_cancel(read->op->net, &item->cancel, &item->request);
+        }
+    }
+    park_home(read); /* The timer's. */
+}
+
+static void park_item_done(struct completion *completion)
+{
+    struct request *request = CONTAINER_OF(completion, struct request, done);
+    struct read_item *item = CONTAINER_OF(request, struct read_item, request);
+    struct read *read = park_read(item->op);
+    item->away = false;
+    enum err err = (enum err)completion->result;
+    if (err == OK || err == ERR_CANCELED) {
+        item->high_watermark = max_u64(item->offset, request->fetch.high_watermark);
+    } else if (err == ERR_OFFSET_RANGE) {
+        item->placed = false; /* Trimmed, or another log: looked for anew. */
+    } else {
+        item->known = false;
+        item->placed = false;
+    }
+    read_wake(read);
+    park_home(read);
+}
+
+static void park_timeout(struct completion *completion)
+{
+    struct timer *timer = CONTAINER_OF(completion, struct timer, done);
+    read_wake(CONTAINER_OF(timer, struct read, timer));
+}
+
+/* How long until somebody looks again: keys that do not exist are made without a word to us. */
+static uint64_t park_delay_ns(const struct read *read, bool polls)
+{
+    const uint64_t poll_ns = polls ? 20 * NS_PER_MS : READ_PARK_NS_MAX;
+    uint64_t now_ns = read->op->net->reactor->now_ns;
+    uint64_t left_ns = read->deadline_ns == 0       ? UINT64_MAX / 2
+                       : read->deadline_ns > now_ns ? read->deadline_ns - now_ns
+                                                    : 0;
+    return min_u64(left_ns, poll_ns);
+}
+
+void read_park(struct read *read)
+{
+    struct reactor *reactor = read->op->net->reactor;
+    bool polls = false;
+    ASSERT(read->state == READ_IDLE);
+    read->state = READ_PARK;
+    read->parked = true;
+    read->canceling = false;
+    read->awaited = 2; /* This function, and the timer or what cancels it. */
+    read->op->net->resp.blocked++;
+    for (uint32_t i = 0; i < read->item_count; i++) {
+        struct read_item *item = &read->items[i];
+        if (!item->known || !item->placed) {
+            polls = true;
+            continue;
+        }
+        item->request.kind = REQUEST_FETCH;
+        item->request.partition = item->partition;
+        item->request.fetch = (struct request_fetch){
+            .offset = item->offset, .epoch = -1, .bytes_max = 1, .park = true};
+        item->away = true;
+        read->awaited++;
+        resp_submit(read->op, &item->request, park_item_done);
+    }
+    timer_init(&read->timer, park_timeout);
+    timer_start(reactor, &read->timer, park_delay_ns(read, polls));
+    park_home(read);
+}

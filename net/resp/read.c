@@ -1,0 +1,500 @@
+/* See the header. */
+#include "net/resp/read.h"
+
+#include "core/assert.h"
+#include "net/resp/fields.h"
+#include "shard/codec.h"
+#include "shard/frame.h"
+
+static void read_step(struct read *read);
+static void read_next_item(struct read *read);
+
+/* Begins every state of a command that reads. */
+static struct read *read_of(struct resp_op *op)
+{
+    return op->state;
+}
+
+static struct read_item *read_item(struct read *read)
+{
+    ASSERT(read->item < read->item_count);
+    return &read->items[read->item];
+}
+
+/* --- Entries. --- */
+
+static void write_entry(struct resp_writer *writer, struct stream_id id,
+                        const struct record *record)
+{
+    struct fields entry;
+    struct bytes name;
+    struct bytes value;
+    fields_begin(&entry, record);
+    resp_write_array(writer, 2);
+    resp_write_id(writer, id);
+    resp_write_array(writer, 2ULL * entry.count);
+    while (fields_next(&entry, &name, &value)) {
+        resp_write_bulk(writer, name);
+        resp_write_bulk(writer, value);
+    }
+}
+
+/* Where entries go. */
+struct sink {
+    struct resp_writer writer; /* Counts, while data is NULL. */
+    uint8_t *block;            /* In reverse: each goes before those before it, from `end` on. */
+    uint32_t end;
+    bool reverse;
+    uint64_t entries, next;
+    struct stream_id first_id;
+};
+
+static void sink_entry(struct sink *sink, struct stream_id id, const struct record *record)
+{
+    if (sink->entries++ == 0) {
+        sink->first_id = id;
+    }
+    if (sink->block == NULL || !sink->reverse) {
+        write_entry(&sink->writer, id, record);
+        return;
+    }
+    struct resp_writer counted = {.protocol = sink->writer.protocol};
+    write_entry(&counted, id, record);
+    ASSERT(counted.position <= sink->end);
+    sink->end -= (uint32_t)counted.position;
+    struct resp_writer writer = {.data = sink->block + sink->end,
+                                 .size = counted.position,
+                                 .protocol = sink->writer.protocol};
+    write_entry(&writer, id, record);
+}
+
+/* The records of one batch that lie within the item. */
+static enum err sink_batch(struct sink *sink, const struct read_item *item, struct bytes data,
+                           const struct batch *batch, const struct frame_row *row)
+{
+    struct codec_output output;
+    enum err err = codec_open(
+        (enum codec)(batch->attributes & BATCH_CODEC_MASK),
+        bytes_of(data.data + BATCH_HEADER_BYTES, batch->length - BATCH_HEADER_BYTES), &output);
+    if (err != OK) {
+        return err;
+    }
+    struct bytes_reader reader = bytes_reader(output.bytes);
+    for (int32_t i = 0; i < batch->record_count && err == OK; i++) {
+        struct record record;
+        if (!record_read(&reader, &record) || record.offset_delta < 0) {
+            err = ERR_DAMAGED;
+            break;
+        }
+        uint64_t offset = (uint64_t)batch->base_offset + (uint32_t)record.offset_delta;
+        if (offset >= item->offset && offset < item->offset_end) {
+            struct stream_id id = {row->ms, row->seq + (uint32_t)record.offset_delta};
+            sink_entry(sink, id, &record);
+        }
+    }
+    codec_free(&output);
+    return err;
+}
+
+/* The entries of all pieces that a fetch brought; sink->next is behind them. */
+static enum err sink_pieces(struct sink *sink, const struct read_item *item)
+{
+    const struct request_fetch *fetch = &item->request.fetch;
+    enum err err = OK;
+    sink->next = item->offset;
+    for (uint32_t i = 0; i < fetch->piece_count; i++) {
+        const struct fetch_piece *piece = &fetch->pieces[i];
+        const uint8_t *row_at = piece->rows;
+        for (uint32_t at = 0; at < piece->size && err == OK; row_at += FRAME_ROW_BYTES) {
+            struct bytes rest = bytes_of(piece->data + at, piece->size - at);
+            struct batch batch;
+            struct frame_row row;
+            err = batch_parse(rest, &batch);
+            if (err == OK && (batch.attributes & BATCH_CONTROL) == 0) {
+                frame_row_decode(row_at, &row);
+                err = sink_batch(sink, item, rest, &batch, &row);
+            }
+            at += batch.length;
+            sink->next = (uint64_t)batch.base_offset + (uint32_t)batch.last_offset_delta + 1;
+        }
+    }
+    return err;
+}
+
+/* --- Chunks. --- */
+
+/* A chunk of this item with room for `size` bytes more; ERR_LIMIT: the reply has as many as it
+ * may. */
+static enum err read_room(struct read *read, uint64_t size, struct read_chunk **chunk)
+{
+    struct call *call = read->op->call;
+    struct memory *memory = call->net->reactor->memory;
+    uint32_t bytes = READ_CHUNK_BYTES_MIN;
+    if (read->chunk_count > 0) {
+        struct read_chunk *last = &read->chunks[read->chunk_count - 1];
+        uint32_t room = read->reverse ? last->first : last->size - last->end;
+        if (last->item == read->item && room >= size) {
+            *chunk = last;
+            return OK;
+        }
+        bytes = min_u32(last->size * 4, READ_CHUNK_BYTES_MAX);
+    }
+    if (read->chunk_count == READ_CHUNKS_MAX || size > memory_block_max(memory)) {
+        return ERR_LIMIT;
+    }
+    bytes = max_u32(bytes, (uint32_t)align_up(size, READ_CHUNK_BYTES_MIN));
+    struct block *block = block_acquire(memory, MEMORY_SEND, bytes);
+    if (block == NULL) {
+        call->memory_wanted = bytes;
+        return ERR_NO_MEMORY;
+    }
+    uint32_t at = read->reverse ? bytes : 0;
+    *chunk = &read->chunks[read->chunk_count++];
+    **chunk = (struct read_chunk){
+        .block = block, .size = bytes, .first = at, .end = at, .item = read->item};
+    return OK;
+}
+
+static void read_memory_back(struct completion *completion)
+{
+    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
+    struct call *call = CONTAINER_OF(waiter, struct call, waiter);
+    struct resp_op *op = call->state;
+    read_step(read_of(op));
+}
+
+/* Writes what the fetch brought. ERR_NO_MEMORY: waits; ERR_LIMIT: there is no room. */
+static enum err read_write(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    struct sink counted = {.writer.protocol = read->op->protocol};
+    struct read_chunk *chunk;
+    enum err err = sink_pieces(&counted, item);
+    if (err == OK && counted.entries > 0) {
+        err = read_room(read, counted.writer.position, &chunk);
+    }
+    if (err == OK && counted.entries > 0) {
+        struct sink sink = {
+            .writer = {.data = chunk->block->data + chunk->end,
+                       .size = counted.writer.position,
+                       .protocol = read->op->protocol},
+            .block = chunk->block->data,
+            .end = chunk->first,
+            .reverse = read->reverse,
+        };
+        err = sink_pieces(&sink, item);
+        ASSERT(err == OK && sink.entries == counted.entries);
+        if (read->reverse) {
+            chunk->first -= (uint32_t)counted.writer.position;
+            ASSERT(chunk->first == sink.end);
+        } else {
+            chunk->end += (uint32_t)counted.writer.position;
+        }
+    }
+    if (err == OK) {
+        if (read->item == 0 && item->entries == 0) {
+            read->first_id = counted.first_id;
+        }
+        item->entries += counted.entries;
+        item->offset = max_u64(item->offset, counted.next);
+    }
+    return err;
+}
+
+void read_add_chunks(struct read *read, uint32_t item)
+{
+    struct call *call = read->op->call;
+    for (uint32_t i = 0; i < read->chunk_count; i++) {
+        uint32_t at = read->reverse ? read->chunk_count - 1 - i : i;
+        const struct read_chunk *chunk = &read->chunks[at];
+        if (chunk->item == item && chunk->end > chunk->first) {
+            call->vectors[call->vector_count++] =
+                (struct iovec){.iov_base = chunk->block->data + chunk->first,
+                               .iov_len = chunk->end - chunk->first};
+        }
+    }
+}
+
+void read_sent(struct resp_op *op)
+{
+    struct read *read = read_of(op);
+    for (uint32_t i = 0; i < read->chunk_count; i++) {
+        block_unref(read->chunks[i].block);
+    }
+    read->chunk_count = 0;
+    call_done(op->call);
+}
+
+/* --- Steps. --- */
+
+static void read_home(struct completion *completion)
+{
+    struct request *request = CONTAINER_OF(completion, struct request, done);
+    struct read_item *item = CONTAINER_OF(request, struct read_item, request);
+    struct read *read = read_of(item->op);
+    item->away = false;
+    if (completion->result < 0) {
+        read->err = (enum err)completion->result;
+    }
+    read_step(read);
+}
+
+static void read_submit(struct read *read, enum read_state state, enum request_kind kind)
+{
+    struct read_item *item = read_item(read);
+    ASSERT(!item->away);
+    read->state = state;
+    item->away = true;
+    item->request.kind = kind;
+    item->request.partition = item->partition;
+    resp_submit(read->op, &item->request, read_home);
+}
+
+static void read_finish(struct read *read)
+{
+    read->state = READ_IDLE;
+    read->done(read->op);
+}
+
+static void read_look(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->request.identify =
+        (struct request_identify){.id = item->from, .ends_only = item->at_end || item->last_only};
+    read_submit(read, READ_LOOK, REQUEST_IDENTIFY);
+}
+
+static void read_look_end(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->request.identify = (struct request_identify){.id = item->to};
+    read_submit(read, READ_LOOK_END, REQUEST_IDENTIFY);
+}
+
+static void read_fetch(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->request.fetch = (struct request_fetch){
+        .offset = item->offset,
+        .bytes_max = READ_FETCH_BYTES,
+        .epoch = -1,
+        .whole_first = true,
+        .piece_capacity = RESP_PIECES,
+        .pieces = read->pieces,
+    };
+    read_submit(read, READ_FETCH, REQUEST_FETCH);
+}
+
+/* Both ends are known: as many as are wanted of what lies between. */
+static void read_bound(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    uint64_t room = item->offset_end > item->offset ? item->offset_end - item->offset : 0;
+    if (room > item->count && item->newest) {
+        item->offset = item->offset_end - item->count;
+    } else if (room > item->count) {
+        item->offset_end = item->offset + item->count;
+    }
+    item->placed = true;
+    if (room == 0 || read->full) {
+        read_next_item(read);
+        return;
+    }
+    read_fetch(read);
+}
+
+static void read_looked(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    const struct request_identify *identify = &item->request.identify;
+    item->log_start = identify->log_start;
+    item->high_watermark = identify->high_watermark;
+    item->last = identify->last;
+    item->offset = identify->offset;
+    item->offset_end = identify->high_watermark;
+    if (item->at_end) {
+        item->offset = item->offset_end;
+    } else if (item->last_only) {
+        item->offset = item->offset_end - (item->offset_end > item->log_start ? 1 : 0);
+    }
+    if (item->ends) {
+        read_look_end(read);
+        return;
+    }
+    read_bound(read);
+}
+
+/* The end is behind the last record at or below `to`: before the first above it. */
+static void read_looked_end(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->offset_end = item->request.identify.offset;
+    read_bound(read);
+}
+
+/* An error that ends the item, not the command: records were trimmed under our hands. */
+static bool read_passes(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    if (read->err != ERR_OFFSET_RANGE || item->offset >= item->request.fetch.log_start) {
+        return false;
+    }
+    read->err = OK;
+    item->offset = item->request.fetch.log_start;
+    return true;
+}
+
+static void read_release(struct read *read)
+{
+    if (read_item(read)->request.fetch.piece_count > 0) {
+        read_submit(read, READ_RELEASE, REQUEST_RELEASE);
+        return;
+    }
+    read->state = READ_RELEASE;
+    read_step(read);
+}
+
+static void read_write_step(struct read *read)
+{
+    enum err err = read_write(read);
+    if (err == ERR_NO_MEMORY && read->chunk_count == 0) {
+        read->state = READ_WRITE;
+        call_await_memory(read->op->call, read_memory_back);
+        return;
+    }
+    if ((err == ERR_NO_MEMORY || err == ERR_LIMIT) && read->partial) {
+        read->full = true;
+        err = OK;
+    }
+    read->err = err;
+    read_release(read);
+}
+
+static void read_released(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->request.fetch.piece_count = 0;
+    if (read->err == OK && !read->full && !read->canceled && item->offset < item->offset_end) {
+        read_fetch(read);
+        return;
+    }
+    read_next_item(read);
+}
+
+static void read_again(struct completion *completion)
+{
+    struct timer *timer = CONTAINER_OF(completion, struct timer, done);
+    read_released(CONTAINER_OF(timer, struct read, timer));
+}
+
+static void read_fetched(struct read *read)
+{
+    const struct request_fetch *fetch = &read_item(read)->request.fetch;
+    if (read_passes(read)) {
+        read_released(read);
+        return;
+    }
+    if (read->err == OK && fetch->piece_count == 0 && fetch->pressed) {
+        /* Readers hold all memory: that is over soon, or their connections are. */
+        timer_init(&read->timer, read_again);
+        timer_start(read->op->net->reactor, &read->timer, READ_PRESSED_MS * NS_PER_MS);
+        return;
+    }
+    if (read->err == OK && fetch->piece_count == 0) {
+        read->err = ERR_NOT_READY;
+    }
+    if (read->err != OK || read->canceled) {
+        read_release(read);
+        return;
+    }
+    read_write_step(read);
+}
+
+static void read_begin_item(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    if (!item->known || read->canceled || read->full) {
+        read_next_item(read);
+    } else if (!item->placed) {
+        read_look(read);
+    } else {
+        item->offset_end = item->high_watermark;
+        read_bound(read);
+    }
+}
+
+/* There may be as many items that need nothing as a command has keys: not on one stack. */
+static void read_pass(struct completion *completion)
+{
+    read_begin_item(CONTAINER_OF(completion, struct read, pass));
+}
+
+static void read_next_item(struct read *read)
+{
+    read->item++;
+    if (read->err != OK || read->item >= read->item_count) {
+        read_finish(read);
+        return;
+    }
+    completion_init(&read->pass, read_pass);
+    completion_fire(read->op->net->reactor, &read->pass, OK);
+}
+
+static void read_step(struct read *read)
+{
+    enum err err = read->err;
+    switch (read->state) {
+    case READ_LOOK:
+    case READ_LOOK_END:
+        if (err == ERR_TOPIC_UNKNOWN && read->blocks) {
+            read_item(read)->known = false; /* Deleted just now: it may come again. */
+            read->err = OK;
+            read_next_item(read);
+        } else if (err != OK) {
+            read_next_item(read);
+        } else if (read->state == READ_LOOK) {
+            read_looked(read);
+        } else {
+            read_looked_end(read);
+        }
+        return;
+    case READ_FETCH:
+        read_fetched(read);
+        return;
+    case READ_WRITE:
+        read_write_step(read);
+        return;
+    case READ_RELEASE:
+        read_released(read);
+        return;
+    case READ_IDLE:
+    case READ_PARK:
+        break;
+    }
+    UNREACHABLE();
+}
+
+void read_start(struct read *read)
+{
+    ASSERT(read->state == READ_IDLE && read->item_count > 0);
+    read->item = 0;
+    read->err = OK;
+    read_begin_item(read);
+}
+
+void read_cancel(struct resp_op *op)
+{
+    struct read *read = read_of(op);
+    read->canceled = true;
+    read_wake(read);
+}
+
+void read_fail(struct read *read)
+{
+    if (read->err == ERR_LIMIT) {
+        resp_fail(read->op, "ERR the reply would be larger than its memory, %d MiB; use COUNT",
+                  READ_CHUNKS_MAX * READ_CHUNK_BYTES_MAX >> 20);
+    } else {
+        resp_fail_err(read->op, read->err);
+    }
+}

@@ -1,0 +1,471 @@
+/* Frames, dispatch, and answers. */
+#include "net/resp/resp.h"
+
+#include "core/assert.h"
+#include "core/log.h"
+#include "net/resp/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- Frames. --- */
+
+enum scan_word {
+    SCAN_SEARCHED, /* And the arguments in the upper half. */
+    SCAN_ARRAY,    /* And the fault, and what was got. */
+};
+
+static struct resp_scan scan_load(const struct protocol_scan *from)
+{
+    uint64_t flags = from->words[SCAN_ARRAY];
+    return (struct resp_scan){
+        .position = from->position,
+        .searched = (uint32_t)from->words[SCAN_SEARCHED],
+        .arguments = (uint32_t)(from->words[SCAN_SEARCHED] >> 32),
+        .array = (flags & 1) != 0,
+        .fault = (enum resp_fault)(flags >> 8 & 0xff),
+        .got = (uint8_t)(flags >> 16),
+    };
+}
+
+static void scan_store(const struct resp_scan *scan, struct protocol_scan *to)
+{
+    to->position = scan->position;
+    to->wanted = scan->position;
+    to->words[SCAN_SEARCHED] = (uint64_t)scan->arguments << 32 | scan->searched;
+    to->words[SCAN_ARRAY] =
+        (scan->array ? 1U : 0U) | (uint64_t)scan->fault << 8 | (uint64_t)scan->got << 16;
+}
+
+/* What is malformed is a frame all the same: it is answered, and the last one. */
+static int64_t resp_frame(const struct conn *conn, struct bytes input, struct protocol_scan *state)
+{
+    (void)conn;
+    struct resp_scan scan = scan_load(state);
+    if (scan.fault != RESP_SOUND) {
+        return input.size;
+    }
+    int64_t size = resp_scan(&scan, input);
+    scan_store(&scan, state);
+    return size < 0 ? input.size : size;
+}
+
+/* --- Sessions. --- */
+
+static void resp_open(struct conn *conn)
+{
+    struct resp_client *client = conn->session;
+    struct net *net = conn->net;
+    client->id = net->resp.clients++ * net->options.core_count + net->options.core_index + 1;
+    client->protocol = 2;
+    client->opened_ns = net->reactor->now_ns;
+}
+
+/* --- Answers. --- */
+
+void resp_send(struct resp_op *op)
+{
+    if (op->counted_exclusive) {
+        ASSERT(op->client->exclusive > 0);
+        op->client->exclusive--;
+        op->counted_exclusive = false;
+    }
+    if (op->silent) {
+        op->call->vector_count = 0;
+    }
+    call_reply(op->call);
+}
+
+static void resp_answer_again(struct completion *completion)
+{
+    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
+    struct call *call = CONTAINER_OF(waiter, struct call, waiter);
+    struct resp_op *op = call->state;
+    resp_answer(op, op->encode);
+}
+
+static void encode_error(struct resp_op *op, struct resp_writer *writer)
+{
+    resp_write_error(writer, op->error);
+}
+
+void resp_answer(struct resp_op *op, resp_encode_fn *encode)
+{
+    struct call *call = op->call;
+    struct resp_writer counted = {.protocol = op->protocol};
+    uint8_t *data;
+    op->encode = encode;
+    encode(op, &counted);
+    enum err err = counted.position > UINT32_MAX ? ERR_TOO_LARGE
+                                                 : call_reply_room(call, counted.position, &data);
+    if (err == ERR_NO_MEMORY) {
+        call_await_memory(call, resp_answer_again);
+        return;
+    }
+    if (err != OK) {
+        ASSERT(encode != encode_error);
+        resp_fail(op, "ERR the reply is larger than a block of memory; ask for less of it");
+        return;
+    }
+    struct resp_writer writer = {.data = data, .size = counted.position, .protocol = op->protocol};
+    encode(op, &writer);
+    ASSERT(writer.position == writer.size);
+    call->vector_one = (struct iovec){.iov_base = data, .iov_len = (size_t)writer.size};
+    call->vectors = &call->vector_one;
+    call->vector_count = 1;
+    resp_send(op);
+}
+
+static void encode_ok(struct resp_op *op, struct resp_writer *writer)
+{
+    (void)op;
+    resp_write_simple(writer, "OK");
+}
+
+static void encode_integer(struct resp_op *op, struct resp_writer *writer)
+{
+    resp_write_integer(writer, op->integer);
+}
+
+static void encode_text(struct resp_op *op, struct resp_writer *writer)
+{
+    resp_write_text(writer, op->text);
+}
+
+static void encode_null(struct resp_op *op, struct resp_writer *writer)
+{
+    (void)op;
+    resp_write_null(writer);
+}
+
+static void encode_null_array(struct resp_op *op, struct resp_writer *writer)
+{
+    (void)op;
+    resp_write_null_array(writer);
+}
+
+void resp_answer_ok(struct resp_op *op)
+{
+    resp_answer(op, encode_ok);
+}
+
+void resp_answer_integer(struct resp_op *op, int64_t value)
+{
+    op->integer = value;
+    resp_answer(op, encode_integer);
+}
+
+void resp_answer_text(struct resp_op *op, const char *text)
+{
+    op->text = text;
+    resp_answer(op, encode_text);
+}
+
+void resp_answer_null(struct resp_op *op)
+{
+    resp_answer(op, encode_null);
+}
+
+void resp_answer_null_array(struct resp_op *op)
+{
+    resp_answer(op, encode_null_array);
+}
+
+static void fail_now(struct resp_op *op)
+{
+    op->net->resp.errors++;
+    resp_answer(op, encode_error);
+}
+
+void resp_fail(struct resp_op *op, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(op->error, sizeof(op->error), format, list);
+    va_end(list);
+    fail_now(op);
+}
+
+void resp_explain(struct resp_op *op, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(op->error, sizeof(op->error), format, list);
+    va_end(list);
+}
+
+void resp_fail_told(struct resp_op *op)
+{
+    ASSERT(op->error[0] != 0);
+    fail_now(op);
+}
+
+/* A prefix after which clients try again stands only where nothing was changed. */
+void resp_fail_err(struct resp_op *op, enum err err)
+{
+    bool writes = (op->command->flags & RESP_WRITE) != 0;
+    const char *text = err_text(err);
+    if (err == ERR_NOT_READY) {
+        resp_fail(op, "LOADING the log is being read, retry");
+    } else if (err == ERR_NOT_LEADER || err == ERR_NO_MEMORY || err == ERR_BUSY) {
+        resp_fail(op, "TRYAGAIN %s", text);
+    } else if (err == ERR_NO_SPACE) {
+        resp_fail(op, "MISCONF %s", text);
+    } else if (writes && (err == ERR_STORAGE || err == ERR_IO || err == ERR_TIMEOUT)) {
+        resp_fail(op, "ERR outcome unknown, %s: read before you send it again", text);
+    } else if (err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE) {
+        resp_fail(op, "ERR the entry is larger than max.message.bytes of its topic; raise it: floe "
+                      "topic alter TOPIC --config max.message.bytes=N");
+    } else {
+        resp_fail(op, "ERR %s", text);
+    }
+}
+
+void resp_fail_syntax(struct resp_op *op)
+{
+    resp_fail(op, "ERR syntax error");
+}
+
+void resp_fail_integer(struct resp_op *op)
+{
+    resp_fail(op, "ERR value is not an integer or out of range");
+}
+
+void resp_fail_arity(struct resp_op *op)
+{
+    resp_fail(op, "ERR wrong number of arguments for '%s' command", op->command->name);
+}
+
+void resp_fail_subcommand_arity(struct resp_op *op)
+{
+    char name[RESP_NAME_BYTES];
+    resp_copy_word(name, op->arguments[1]);
+    resp_fail(op, "ERR wrong number of arguments for '%s|%s' command", op->command->name, name);
+}
+
+void resp_fail_subcommand(struct resp_op *op)
+{
+    char name[RESP_NAME_BYTES];
+    char upper[RESP_NAME_BYTES];
+    resp_copy_word(name, op->arguments[1]);
+    resp_copy_word(upper, bytes_text(op->command->name));
+    for (char *at = upper; *at != 0; at++) {
+        *at = (char)(*at >= 'a' && *at <= 'z' ? *at - 'a' + 'A' : *at);
+    }
+    resp_fail(op, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)op->arguments[1].size,
+              op->arguments[1].size == 0 ? "" : (const char *)op->arguments[1].data, upper);
+}
+
+bool resp_argument_is(const struct resp_op *op, uint32_t index, const char *word)
+{
+    return index < op->count && resp_is(op->arguments[index], word);
+}
+
+void resp_copy_word(char *to, struct bytes from)
+{
+    uint32_t size = min_u32(from.size, RESP_NAME_BYTES - 1);
+    if (size > 0) {
+        memcpy(to, from.data, size);
+    }
+    to[size] = 0;
+}
+
+/* --- Dispatch. --- */
+
+static void fail_unknown(struct resp_op *op)
+{
+    char arguments[128];
+    uint32_t at = 0;
+    arguments[0] = 0;
+    if (resp_refusal(op->arguments[0], op->error)) {
+        fail_now(op);
+        return;
+    }
+    for (uint32_t i = 1; i < op->count && at < sizeof(arguments) - 1; i++) {
+        struct bytes argument = op->arguments[i];
+        int size = snprintf(arguments + at, sizeof(arguments) - at, "'%.*s' ",
+                            (int)min_u32(argument.size, 40),
+                            argument.size == 0 ? "" : (const char *)argument.data);
+        at += min_u32((uint32_t)size, (uint32_t)(sizeof(arguments) - at));
+    }
+    struct bytes name = op->arguments[0];
+    resp_fail(op, "ERR unknown command '%.*s', with args beginning with: %s",
+              (int)min_u32(name.size, 64), name.size == 0 ? "" : (const char *)name.data,
+              arguments);
+}
+
+static void op_begin(struct resp_op *op)
+{
+    const struct resp_command *command = op->command;
+    struct resp_client *client = op->client;
+    client->commands++;
+    op->net->resp.commands++;
+    op->silent = client->silent;
+    if (client->skip > 0) {
+        client->skip--;
+        op->silent = true;
+    }
+    resp_copy_word(client->last, op->arguments[0]);
+    if (command == NULL) {
+        fail_unknown(op);
+        return;
+    }
+    bool few = command->arity >= 0 ? op->count != (uint32_t)command->arity
+                                   : op->count < (uint32_t)-command->arity;
+    if (few) {
+        resp_fail_arity(op);
+        return;
+    }
+    command->start(op);
+}
+
+/* Whether the command may begin while others of its connection are under way. */
+static bool op_may_begin(struct resp_op *op)
+{
+    const struct resp_command *command = op->command;
+    if (command == NULL || (command->flags & RESP_DATA) == 0) {
+        return true;
+    }
+    bool beside =
+        op->client->exclusive == 0 && (command->flags & RESP_APPEND) != 0 && resp_add_is_plain(op);
+    if (!beside && op->call->conn->first != op->call) {
+        return false;
+    }
+    if (!beside) {
+        op->client->exclusive++;
+        op->counted_exclusive = true;
+    }
+    return true;
+}
+
+/* The memory that a command wants; `name` is its own, or that of an inline command is not known. */
+static uint64_t op_bytes(struct bytes frame, uint32_t count, const struct resp_command *command)
+{
+    uint64_t size = sizeof(struct resp_op) + count * sizeof(struct bytes);
+    bool is_inline = frame.data[0] != '*';
+    uint32_t commands;
+    const struct resp_command *all = resp_commands(&commands);
+    uint64_t state = 0;
+    for (uint32_t i = 0; is_inline && i < commands; i++) {
+        state = max_u64(state, all[i].state_bytes + (uint64_t)count * all[i].argument_bytes);
+    }
+    if (command != NULL) {
+        state = command->state_bytes + (uint64_t)count * command->argument_bytes;
+    }
+    bool adds = is_inline || (command != NULL && (command->flags & RESP_APPEND) != 0);
+    size += adds ? resp_add_room(frame, count) : 0;
+    return size + state + (is_inline ? frame.size : 0) + 128;
+}
+
+/* The command of an array, whose name can be seen before anything is taken apart. */
+static const struct resp_command *op_command(struct bytes frame)
+{
+    struct bytes name;
+    return frame.data[0] == '*' && resp_first_argument(frame, &name) ? resp_find_command(name)
+                                                                     : NULL;
+}
+
+static enum err resp_refuse(struct call *call, enum resp_fault fault, uint8_t got)
+{
+    char text[RESP_ERROR_BYTES];
+    uint8_t *data;
+    enum err err = call_reply_room(call, RESP_ERROR_BYTES + 16, &data);
+    if (err != OK) {
+        return err;
+    }
+    resp_fault_text(fault, got, text);
+    int size = snprintf((char *)data, RESP_ERROR_BYTES + 16, "-ERR %s\r\n", text);
+    call->last = true;
+    call->net->resp.errors++;
+    stats_add(&call->net->reactor->stats, STAT_REQUESTS_REFUSED, 1);
+    call_reply_bytes(call, data, (uint32_t)size);
+    return OK;
+}
+
+/* A web page that makes a browser send this believes it speaks HTTP. */
+static bool is_cross_protocol(struct bytes name)
+{
+    return resp_is(name, "POST") || resp_is(name, "Host:");
+}
+
+static enum err resp_start(struct call *call)
+{
+    struct resp_scan scan = scan_load(&call->scan);
+    struct bytes frame = call->frame;
+    if (scan.fault != RESP_SOUND) {
+        return resp_refuse(call, scan.fault, scan.got);
+    }
+    uint32_t count_max = resp_arguments_max(frame);
+    if (count_max == 0) { /* An empty line. */
+        call_reply(call);
+        return OK;
+    }
+    const struct resp_command *command = op_command(frame);
+    enum err err = call_arena(call, op_bytes(frame, count_max, command));
+    if (err != OK) {
+        return err;
+    }
+    struct resp_op *op = call_take(call, sizeof(*op));
+    struct bytes *arguments = call_take(call, count_max * sizeof(struct bytes));
+    uint8_t *text = frame.data[0] == '*' ? NULL : call_take(call, frame.size);
+    int64_t count = resp_split(frame, arguments, text);
+    if (count < 0) {
+        return resp_refuse(call, RESP_FAULT_QUOTES, 0);
+    }
+    ASSERT(count > 0 && count <= count_max);
+    *op = (struct resp_op){
+        .call = call,
+        .net = call->net,
+        .client = call->conn->session,
+        .command = resp_find_command(arguments[0]),
+        .arguments = arguments,
+        .count = (uint32_t)count,
+    };
+    op->protocol = op->client->protocol;
+    if (is_cross_protocol(arguments[0])) {
+        return ERR_INVALID;
+    }
+    if (!op_may_begin(op)) {
+        return ERR_BUSY;
+    }
+    if (op->command != NULL) {
+        op->state = call_take(call, op->command->state_bytes +
+                                        (uint64_t)op->count * op->command->argument_bytes);
+    }
+    call->state = op;
+    op_begin(op);
+    return OK;
+}
+
+static void resp_cancel(struct call *call)
+{
+    struct resp_op *op = call->state;
+    if (op != NULL && op->cancel != NULL) {
+        op->cancel(op);
+    }
+}
+
+static void resp_sent(struct call *call)
+{
+    struct resp_op *op = call->state;
+    if (op != NULL && op->sent != NULL) {
+        op->sent(op);
+        return;
+    }
+    call_done(call);
+}
+
+/* The words after which clients try again. */
+static const char resp_too_many[] = "-ERR max number of clients reached\r\n";
+
+const struct protocol protocol_resp = {
+    .name = "resp",
+    .refusal = resp_too_many,
+    .refusal_bytes = sizeof(resp_too_many) - 1,
+    .session_bytes = sizeof(struct resp_client),
+    .open = resp_open,
+    .frame = resp_frame,
+    .start = resp_start,
+    .cancel = resp_cancel,
+    .sent = resp_sent,
+};

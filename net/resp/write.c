@@ -1,0 +1,116 @@
+/* See the header. */
+#include "net/resp/write.h"
+
+#include "core/assert.h"
+#include "net/resp/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void resp_write_raw(struct resp_writer *writer, const void *data, uint64_t size)
+{
+    if (writer->data != NULL) {
+        ASSERT(size <= writer->size - writer->position);
+        if (size > 0) {
+            memcpy(writer->data + writer->position, data, (size_t)size);
+        }
+    }
+    writer->position += size;
+}
+
+/* A type, a number, the end of the line. */
+static void write_head(struct resp_writer *writer, char type, uint64_t number)
+{
+    char text[32];
+    int size = snprintf(text, sizeof(text), "%c%" PRIu64 "\r\n", type, number);
+    resp_write_raw(writer, text, (uint64_t)size);
+}
+
+static void write_line(struct resp_writer *writer, char type, const char *text)
+{
+    resp_write_raw(writer, &type, 1);
+    for (const char *at = text; *at != 0; at++) {
+        char c = *at == '\r' || *at == '\n' ? ' ' : *at;
+        resp_write_raw(writer, &c, 1);
+    }
+    resp_write_raw(writer, "\r\n", 2);
+}
+
+void resp_write_simple(struct resp_writer *writer, const char *text)
+{
+    write_line(writer, '+', text);
+}
+
+void resp_write_error(struct resp_writer *writer, const char *text)
+{
+    write_line(writer, '-', text);
+}
+
+void resp_write_integer(struct resp_writer *writer, int64_t value)
+{
+    char text[32];
+    int size = snprintf(text, sizeof(text), ":%" PRId64 "\r\n", value);
+    resp_write_raw(writer, text, (uint64_t)size);
+}
+
+void resp_write_bulk(struct resp_writer *writer, struct bytes bytes)
+{
+    write_head(writer, '$', bytes.size);
+    resp_write_raw(writer, bytes.data, bytes.size);
+    resp_write_raw(writer, "\r\n", 2);
+}
+
+void resp_write_text(struct resp_writer *writer, const char *text)
+{
+    resp_write_bulk(writer, bytes_text(text));
+}
+
+void resp_write_id(struct resp_writer *writer, struct stream_id id)
+{
+    char text[RESP_ID_TEXT_BYTES];
+    resp_write_text(writer, resp_id_text(id, text));
+}
+
+void resp_write_null(struct resp_writer *writer)
+{
+    const char *text = writer->protocol == 3 ? "_\r\n" : "$-1\r\n";
+    resp_write_raw(writer, text, strlen(text));
+}
+
+void resp_write_null_array(struct resp_writer *writer)
+{
+    const char *text = writer->protocol == 3 ? "_\r\n" : "*-1\r\n";
+    resp_write_raw(writer, text, strlen(text));
+}
+
+void resp_write_array(struct resp_writer *writer, uint64_t count)
+{
+    write_head(writer, '*', count);
+}
+
+void resp_write_map(struct resp_writer *writer, uint64_t pairs)
+{
+    if (writer->protocol == 3) {
+        write_head(writer, '%', pairs);
+    } else {
+        write_head(writer, '*', pairs * 2);
+    }
+}
+
+void resp_write_set(struct resp_writer *writer, uint64_t count)
+{
+    write_head(writer, writer->protocol == 3 ? '~' : '*', count);
+}
+
+void resp_write_verbatim(struct resp_writer *writer, struct bytes text)
+{
+    if (writer->protocol != 3) {
+        resp_write_bulk(writer, text);
+        return;
+    }
+    write_head(writer, '=', text.size + 4ULL);
+    resp_write_raw(writer, "txt:", 4);
+    resp_write_raw(writer, text.data, text.size);
+    resp_write_raw(writer, "\r\n", 2);
+}

@@ -1,0 +1,37 @@
+/* A door for the fuzzers of protocols: the real connection and protocol (net/), without sockets,
+ * threads, disk or clock. An engine that receives a stream in pieces, the agent's stub, and logs in
+ * memory; topic "t" is there, with one empty partition. */
+#pragma once
+
+#include "net/server.h"
+#include "tests/unit/net/memory_shard.h"
+#include "tests/unit/net/stub.h"
+
+enum { FUZZ_STREAM_BYTES_MAX = 64 << 10 };
+
+/* Of the first byte of an input; 1 and 2 are the fuzzer's own. */
+enum fuzz_net_flag {
+    FUZZ_SMALL_PIECES = 4, /* Pieces of 7 bytes, else of 4096. */
+    FUZZ_TIME_PASSES = 8,  /* Between pieces. */
+    FUZZ_RESET = 16,       /* The client resets the connection at the end, else it ends in order. */
+    FUZZ_SLOW = 32,        /* It reads slowly. */
+};
+
+struct fuzz_net {
+    struct reactor reactor;
+    struct memory_shard shard;
+    struct agent *agent;
+    struct net *net;
+    uint64_t now_ns;
+    uint8_t stream[FUZZ_STREAM_BYTES_MAX]; /* What the client sends. */
+    uint32_t stream_size;
+    bool small_pieces, time_passes, reset, slow_reader;
+    void (*take_answer)(const uint8_t *data, size_t size); /* What it gets, as it comes. */
+};
+
+extern struct fuzz_net fuzz_net;
+
+void fuzz_net_begin(void);                     /* Once. */
+void fuzz_net_reset(void);                     /* As it was before the first input. */
+void fuzz_net_flags(uint8_t flags);            /* How this input comes. */
+void fuzz_net_run(enum net_protocol protocol); /* To the end; all that was lent is home then. */

@@ -1,0 +1,141 @@
+/* floe topic usage: how many records each partition has, and of which times, from what any client
+ * may ask: its first and next offset, its first and its last record. */
+#include "core/assert.h"
+#include "tools/cmd_client.h"
+#include "tools/cmd_where.h"
+#include "tools/errors.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { USAGE_QUERY_MS = 10000, USAGE_RECORD_MS = 10000, USAGE_POLL_MS = 100 };
+
+struct usage {
+    struct client client;
+    struct cmd_rows rows;
+    uint64_t failed;
+};
+
+/* The time of the record at `offset`, or of the first one behind it; -1: none came. */
+static int64_t usage_time_at(rd_kafka_topic_t *topic, int32_t partition, int64_t offset)
+{
+    int64_t time_ms = -1;
+    if (rd_kafka_consume_start(topic, partition, offset) != 0) {
+        return -1;
+    }
+    for (int64_t waited_ms = 0; waited_ms < USAGE_RECORD_MS; waited_ms += USAGE_POLL_MS) {
+        rd_kafka_message_t *message = rd_kafka_consume(topic, partition, USAGE_POLL_MS);
+        if (message == NULL) {
+            continue;
+        }
+        bool ends = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ||
+                    client_exit(message->err) != CMD_UNAVAILABLE;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            time_ms = rd_kafka_message_timestamp(message, NULL);
+        }
+        rd_kafka_message_destroy(message);
+        if (ends) {
+            break;
+        }
+    }
+    (void)rd_kafka_consume_stop(topic, partition);
+    return time_ms;
+}
+
+/* A number for programs, a date for people. */
+static void usage_time(struct usage *usage, int64_t time_ms)
+{
+    char json[32], text[CMD_TIME_BYTES];
+    (void)snprintf(json, sizeof(json), "%" PRId64, time_ms);
+    if (time_ms < 0) {
+        cmd_rows_text(&usage->rows, NULL);
+    } else {
+        cmd_rows_json(&usage->rows, json, cmd_time_text(time_ms, text));
+    }
+}
+
+static void usage_partition(struct usage *usage, rd_kafka_topic_t *topic, const char *name,
+                            int32_t partition)
+{
+    int64_t first = 0, next = 0;
+    rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(usage->client.rk, name, partition,
+                                                               &first, &next, USAGE_QUERY_MS);
+    cmd_rows_text(&usage->rows, name);
+    cmd_rows_number(&usage->rows, partition);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        char what[400];
+        (void)snprintf(what, sizeof(what), "topic \"%s\" partition %" PRId32, name, partition);
+        (void)client_fail(&usage->client, err, what, NULL);
+        usage->failed++;
+        for (uint32_t i = 0; i < 5; i++) {
+            cmd_rows_text(&usage->rows, NULL);
+        }
+        return;
+    }
+    cmd_rows_number(&usage->rows, first);
+    cmd_rows_number(&usage->rows, next);
+    cmd_rows_number(&usage->rows, next - first);
+    usage_time(usage, next > first ? usage_time_at(topic, partition, first) : -1);
+    usage_time(usage, next > first ? usage_time_at(topic, partition, next - 1) : -1);
+}
+
+/* A handle that knows its leaders now: unasked, librdkafka would look within a second. */
+static rd_kafka_topic_t *usage_topic(struct usage *usage, const char *name)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(usage->client.rk, name, NULL);
+    if (topic != NULL && rd_kafka_metadata(usage->client.rk, 0, topic, &metadata, USAGE_QUERY_MS) ==
+                             RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_metadata_destroy(metadata);
+    }
+    return topic;
+}
+
+static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metadata)
+{
+    static const char *const columns[] = {"topic",   "partition", "first", "next_offset",
+                                          "records", "oldest",    "newest"};
+    const struct cmd *cmd = usage->client.cmd;
+    cmd_rows_begin(&usage->rows, cmd, columns, ARRAY_COUNT(columns));
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
+        rd_kafka_topic_t *handle = usage_topic(usage, topic->topic);
+        for (int p = 0; p < topic->partition_cnt && handle != NULL; p++) {
+            usage_partition(usage, handle, topic->topic, topic->partitions[p].id);
+        }
+        if (handle != NULL) {
+            rd_kafka_topic_destroy(handle);
+        }
+    }
+    int code = cmd_rows_end(&usage->rows, cmd);
+    if (code == CMD_OK && usage->failed > 0) {
+        code =
+            cmd_fail(cmd, ERROR_PARTLY, "%" PRIu64 " partitions could not be asked", usage->failed);
+    }
+    return code;
+}
+
+int cmd_topic_usage(const struct cmd *cmd)
+{
+    static const struct client_setting settings[] = {
+        {"allow.auto.create.topics", "false"},
+        {"auto.offset.reset", "error"},
+        {"fetch.wait.max.ms", "100"},
+        {"fetch.message.max.bytes", "65536"},
+    };
+    const struct client_options options = {
+        .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
+    const struct rd_kafka_metadata *metadata;
+    struct usage usage = {0};
+    int code = client_open(&usage.client, cmd, &options);
+    if (code == CMD_OK) {
+        code = client_metadata(&usage.client, cmd->operand_count > 0 ? cmd->operands[0] : NULL,
+                               &metadata);
+    }
+    if (code == CMD_OK) {
+        code = usage_run(&usage, metadata);
+        rd_kafka_metadata_destroy(metadata);
+    }
+    client_close(&usage.client);
+    return code;
+}
