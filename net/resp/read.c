@@ -168,7 +168,7 @@ static enum err read_write(struct read *read)
 {
     struct read_item *item = read_item(read);
     struct sink counted = {.writer.protocol = read->op->protocol};
-    struct read_chunk *chunk;
+    struct read_chunk *chunk = NULL;
     enum err err = sink_pieces(&counted, item);
     if (err == OK && counted.entries > 0) {
         err = read_room(read, counted.writer.position, &chunk);

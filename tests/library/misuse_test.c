@@ -474,10 +474,16 @@ static void a_disk_that_fails_twice_leaves_a_dead_handle(void **state)
     limit.rlim_cur = 4096;
     (void)signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(floe_append_submit(world->partition, &small, 1, &pending[i]), FLOE_OK);
+    /* A shared handle's thread may have met the failure before the next one is submitted. */
+    size_t submitted = 0;
+    int result = FLOE_OK;
+    while (submitted < 3 && result == FLOE_OK) {
+        result = floe_append_submit(world->partition, &small, 1, &pending[submitted]);
+        submitted += result == FLOE_OK;
     }
-    for (size_t i = 0; i < 3; i++) {
+    assert_true(submitted > 0);
+    assert_true(result == FLOE_OK || result == FLOE_ERR_IO);
+    for (size_t i = 0; i < submitted; i++) {
         assert_int_equal(floe_append_wait(pending[i], NULL), FLOE_ERR_IO);
     }
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
