@@ -3,6 +3,7 @@
 #include "core/assert.h"
 #include "core/log.h"
 #include "net/group/group_internal.h"
+#include "net/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -325,15 +326,8 @@ static void group_create(struct group_core *core)
     struct net *net = core->net;
     core->creating = true;
     core->busy++;
-    core->proposal = (struct proposal){.command.kind = COMMAND_TOPIC_CREATE};
+    log_propose_topic(net, &core->proposal, bytes_text(GROUP_TOPIC), core->options.partitions);
     struct command *command = &core->proposal.command;
-    command->time_ms = core->reactor->now_ms;
-    prng_fill(&core->reactor->prng, command->topic_create.id.bytes, 16);
-    uint8_t *id = command->topic_create.id.bytes;
-    id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
-    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-    command->topic_create.name = bytes_text(GROUP_TOPIC);
-    command->topic_create.partition_count = core->options.partitions;
     static const char *const configs[][2] = {
         {"max.message.bytes", "2097152"}, /* The largest group, with room. */
         {"retention.bytes", "-1"},
