@@ -216,11 +216,5 @@ void identify_choose(struct reader *reader)
         return;
     }
     const struct index_row *row = identify_row(segment, reader->request->identify.id);
-    reader->searching = true;
-    reader->offset = row == NULL ? segment->info.base_offset : row->offset_first;
-    if (reader->offset >= segment_file_end(segment)) {
-        offsets_search_memory(reader);
-        return;
-    }
-    offsets_read(reader, row == NULL ? SEGMENT_DATA_POSITION : row->position, READ_BYTES);
+    offsets_search(reader, segment, row);
 }

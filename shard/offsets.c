@@ -93,7 +93,7 @@ static bool offsets_are_lost(const struct segment *segment)
            (segment->valid_end < segment_end(segment) || segment->partition->end_lost);
 }
 
-void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes)
+static void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes)
 {
     reader->offset_end = segment_file_end(reader->segment);
     if (!reader_read(reader, position, bytes)) {
@@ -105,7 +105,7 @@ static void offsets_choose(struct reader *reader);
 static bool offsets_in_frame(struct reader *reader, const uint8_t *header_at);
 
 /* Behind what the file has, the frames in memory. */
-void offsets_search_memory(struct reader *reader)
+static void offsets_search_memory(struct reader *reader)
 {
     struct partition *partition = reader->partition;
     const struct tail_frame *frame = tail_find(partition, reader->offset);
@@ -132,6 +132,18 @@ void offsets_search_memory(struct reader *reader)
     reader->searching = false;
     reader->passed = reader->segment->info.id;
     offsets_choose(reader);
+}
+
+void offsets_search(struct reader *reader, const struct segment *segment,
+                    const struct index_row *row)
+{
+    reader->searching = true;
+    reader->offset = row == NULL ? segment->info.base_offset : row->offset_first;
+    if (reader->offset >= segment_file_end(segment)) {
+        offsets_search_memory(reader);
+        return;
+    }
+    offsets_read(reader, row == NULL ? SEGMENT_DATA_POSITION : row->position, READ_BYTES);
 }
 
 /* The first segment that was not passed; NULL: there is none. By its id, which grows: the list may
@@ -183,13 +195,7 @@ static void offsets_choose(struct reader *reader)
             return;
         }
         const struct index_row *row = segment_index_by_time(&segment->index, reader->timestamp);
-        reader->searching = true;
-        reader->offset = row == NULL ? segment->info.base_offset : row->offset_first;
-        if (reader->offset >= segment_file_end(segment)) {
-            offsets_search_memory(reader);
-            return;
-        }
-        offsets_read(reader, row == NULL ? SEGMENT_DATA_POSITION : row->position, READ_BYTES);
+        offsets_search(reader, segment, row);
         return;
     }
     offsets_found(reader, -1, -1);

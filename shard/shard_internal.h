@@ -558,10 +558,11 @@ void sync_submit(struct partition *partition, struct request *request);
 
 /* offsets.c */
 void offsets_submit(struct partition *partition, struct request *request);
-/* The frames of a segment that was chosen, from reader->offset on: of the file, then in memory. */
-void offsets_read(struct reader *reader, uint64_t position, uint32_t bytes);
+/* The frames of a segment that was chosen, from the one of `row` on (NULL: the first): of the file,
+ * then in memory. */
+void offsets_search(struct reader *reader, const struct segment *segment,
+                    const struct index_row *row);
 void offsets_parse(struct reader *reader, uint32_t size);
-void offsets_search_memory(struct reader *reader);
 
 /* identify.c */
 void identify_submit(struct partition *partition, struct request *request);
