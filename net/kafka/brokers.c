@@ -40,6 +40,16 @@ static void broker_write_address(const struct io_address *address, struct kafka_
     kafka_write_i32(writer, shown.port);
 }
 
+bool kafka_read_own_replica(const struct kafka_request *request, struct kafka_reader *body)
+{
+    uint32_t brokers = kafka_read_count(body, 4);
+    bool own = brokers == 1;
+    for (uint32_t i = 0; i < brokers && !body->bytes.failed; i++) {
+        own = kafka_read_i32(body) == (int32_t)request->net->options.node_id && own;
+    }
+    return own;
+}
+
 static bool broker_is_loopback(const struct io_address *address)
 {
     static const uint8_t six[16] = {[15] = 1};

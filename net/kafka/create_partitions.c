@@ -32,15 +32,10 @@ struct create_partitions {
 static void grow_read_assignments(const struct create_partitions *op, struct kafka_reader *body,
                                   struct grow_topic *topic)
 {
-    uint32_t own = op->request.net->options.node_id;
     topic->assigned = !kafka_read_count_or_null(body, 1, &topic->assignment_count);
     for (uint32_t i = 0; i < topic->assignment_count && !body->bytes.failed; i++) {
-        uint32_t brokers = kafka_read_count(body, 4);
-        topic->assignment_bad = topic->assignment_bad || brokers != 1;
-        for (uint32_t j = 0; j < brokers && !body->bytes.failed; j++) {
-            int32_t id = kafka_read_i32(body);
-            topic->assignment_bad = topic->assignment_bad || id != (int32_t)own;
-        }
+        topic->assignment_bad =
+            !kafka_read_own_replica(&op->request, body) || topic->assignment_bad;
         kafka_read_tags(body);
     }
 }

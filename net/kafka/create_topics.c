@@ -47,17 +47,12 @@ static void create_refuse(struct create_topic *topic, int16_t code, const char *
 static void create_read_assignments(const struct create_topics *op, struct kafka_reader *body,
                                     struct create_topic *topic)
 {
-    uint32_t own = op->request.net->options.node_id;
     topic->assignment_count = kafka_read_count(body, 5);
     for (uint32_t i = 0; i < topic->assignment_count && !body->bytes.failed; i++) {
         int32_t partition = kafka_read_i32(body);
         topic->assignment_bad = topic->assignment_bad || partition != (int32_t)i;
-        uint32_t brokers = kafka_read_count(body, 4);
-        topic->assignment_bad = topic->assignment_bad || brokers != 1;
-        for (uint32_t j = 0; j < brokers && !body->bytes.failed; j++) {
-            int32_t id = kafka_read_i32(body);
-            topic->assignment_bad = topic->assignment_bad || id != (int32_t)own;
-        }
+        topic->assignment_bad =
+            !kafka_read_own_replica(&op->request, body) || topic->assignment_bad;
         kafka_read_tags(body);
     }
 }

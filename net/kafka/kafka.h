@@ -151,6 +151,9 @@ char *kafka_cluster_text(const uint8_t id[16], char text[KAFKA_CLUSTER_TEXT_BYTE
 /* [a-zA-Z0-9._-]{1,249}, not "." or "..". */
 bool kafka_topic_name_valid(struct bytes name);
 
+/* Reads the replicas of a partition placed by hand; right is this cluster's only node, once. */
+bool kafka_read_own_replica(const struct kafka_request *request, struct kafka_reader *body);
+
 /* The address of this node as this connection's client knows it: host and port. */
 void kafka_write_own_address(const struct kafka_request *request, struct kafka_writer *writer);
 
