@@ -4,23 +4,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 void golden_on_each_engine(void (*claim)(struct node *node))
 {
-    uint32_t count;
-    const struct io_engine *const *list = node_engines(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct node *node = aligned_alloc(_Alignof(struct node), sizeof(*node));
-        assert_non_null(node);
-        node_open(node, list[i]);
-        node_topic(node, "t", 1, 0x5a, NULL);
-        claim(node);
-        node_close(node);
-        free(node);
-    }
+    node_on_each_engine(1, claim);
 }
 
 void golden_check(struct node *node, int16_t key, const struct golden *rows, uint32_t count,

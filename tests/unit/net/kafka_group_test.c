@@ -4,21 +4,15 @@
  * first member waits for nobody. */
 #include "core/base.h"
 #include "net/server.h"
-#include "tests/unit/net/node.h"
+#include "tests/unit/net/golden.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-
-struct golden {
-    int16_t version_first, version_last;
-    const char *body, *answer;
-};
 
 /* The client is "test": its members are "test-" and 32 random digits. */
 #define DIGITS_8 ".. .. .. .. .. .. .. .. "
@@ -32,29 +26,8 @@ struct golden {
 
 static void on_each_engine(void (*claim)(struct node *node))
 {
-    uint32_t count;
-    const struct io_engine *const *list = node_engines(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct node *node = aligned_alloc(_Alignof(struct node), sizeof(*node));
-        assert_non_null(node);
-        node_open(node, list[i]);
-        node_topic(node, "t", 2, 0x5a, NULL);
-        claim(node);
-        node_close(node);
-        free(node);
-    }
+    node_on_each_engine(2, claim);
 }
-
-static void check_all(struct node *node, int16_t key, const struct golden *rows, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        for (int16_t v = rows[i].version_first; v <= rows[i].version_last; v++) {
-            node_check(node, key, v, rows[i].body, rows[i].answer);
-        }
-    }
-}
-
-#define CHECK_ALL(node, key, rows) check_all(node, key, rows, ARRAY_COUNT(rows))
 
 /* --- Members. --- */
 
@@ -96,7 +69,7 @@ static void check_join(struct node *node)
         {2, 2, "0001'x' " SESSION REBALANCE " 0001'm' " CONSUMER " 00000001 0001'r' 00000000",
          "00000000 0019 ffffffff 0000 0000 0001'm' 00000000"},
     };
-    CHECK_ALL(node, 11, rows);
+    GOLDEN_CHECK(node, 11, rows);
 }
 
 static void join_group(void **state)
@@ -184,7 +157,7 @@ static void check_leave(struct node *node)
     };
     char id[40];
     join_static(node, id);
-    CHECK_ALL(node, 13, rows);
+    GOLDEN_CHECK(node, 13, rows);
 }
 
 static void leave_group(void **state)
@@ -232,7 +205,7 @@ static void check_commit(struct node *node)
         {5, 5, "0000 " NOBODY "00000001 0001't' 00000001 00000000 0000000000000007 ffff",
          "00000000 00000001 0001't' 00000001 00000000 0018"},
     };
-    CHECK_ALL(node, 8, rows);
+    GOLDEN_CHECK(node, 8, rows);
 }
 
 static void check_fetch(struct node *node)
@@ -272,7 +245,7 @@ static void check_fetch(struct node *node)
                "00000001 0001't' 00000001 00000000 ffffffffffffffff 0000 0000 0000");
     assert_int_equal(group_partition_count(node->net), 0);
     check_commit(node);
-    CHECK_ALL(node, 9, rows);
+    GOLDEN_CHECK(node, 9, rows);
 }
 
 static void offset_commit_and_fetch(void **state)
@@ -291,7 +264,7 @@ static void check_offset_delete(struct node *node)
         {0, 0, "0001'e' 00000001 0001't' 00000001 00000000", "0045 00000000 00000000"},
     };
     check_commit(node);
-    CHECK_ALL(node, 47, rows);
+    GOLDEN_CHECK(node, 47, rows);
     node_check(node, 9, 2, "0001'c' ffffffff",
                "00000001 0001't' 00000001 00000001 0000000000000009 0002'md' 0000 0000");
 }
@@ -337,9 +310,9 @@ static void check_admin(struct node *node)
     check_commit(node);
     join_static(node, id);
     check_with(node, 14, 0, id, "0001'h' 00000001 $m 00000000", "0000 00000000");
-    CHECK_ALL(node, 15, describe);
-    CHECK_ALL(node, 16, list);
-    CHECK_ALL(node, 42, remove);
+    GOLDEN_CHECK(node, 15, describe);
+    GOLDEN_CHECK(node, 16, list);
+    GOLDEN_CHECK(node, 42, remove);
     node_check(node, 16, 0, "", "0000 00000001 0001'h' 0008'consumer'");
     node_check(node, 16, 1, "", "00000000 0000 00000001 0001'h' 0008'consumer'");
     node_check(node, 16, 3, "00", "00000000 0000 02 02'h' 09'consumer' 00 00");

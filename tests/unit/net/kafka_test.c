@@ -5,24 +5,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 static void on_each_engine(void (*claim)(struct node *node))
 {
-    uint32_t count;
-    const struct io_engine *const *list = node_engines(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct node *node = aligned_alloc(_Alignof(struct node), sizeof(*node));
-        assert_non_null(node);
-        node_open(node, list[i]);
-        node_topic(node, "t", 1, 0x5a, NULL);
-        claim(node);
-        node_close(node);
-        free(node);
-    }
+    node_on_each_engine(1, claim);
 }
 
 /* --- Refused requests close the connection without an answer. --- */

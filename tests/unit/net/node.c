@@ -26,6 +26,21 @@ const struct io_engine *const *node_engines(uint32_t *count)
     return all;
 }
 
+void node_on_each_engine(uint32_t partitions, void (*claim)(struct node *node))
+{
+    uint32_t count;
+    const struct io_engine *const *list = node_engines(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct node *node = aligned_alloc(_Alignof(struct node), sizeof(*node));
+        assert_non_null(node);
+        node_open(node, list[i]);
+        node_topic(node, "t", partitions, 0x5a, NULL);
+        claim(node);
+        node_close(node);
+        free(node);
+    }
+}
+
 /* --- Its life. --- */
 
 struct node_wait {

@@ -23,6 +23,9 @@ struct node {
 
 const struct io_engine *const *node_engines(uint32_t *count);
 
+/* Runs the claim on a node of each engine, with topic "t" of so many partitions (id 0x5a). */
+void node_on_each_engine(uint32_t partitions, void (*claim)(struct node *node));
+
 void node_open(struct node *node, const struct io_engine *engine);
 void node_close(struct node *node); /* Asserts that all memory is home. */
 void node_settle(struct node *node);

@@ -115,3 +115,14 @@ enum err claim_append_plain(struct engine *engine, uint32_t records, uint32_t va
     claim_append(&call, engine, &spec);
     return call.err;
 }
+
+void claim_readable(struct engine *engine, uint64_t end)
+{
+    assert_int_equal(claim_latest(engine), end);
+    for (uint64_t offset = 0; offset < end; offset++) {
+        struct call call;
+        assert_int_equal(claim_fetch(&call, engine, offset), OK);
+        assert_true(call.request.fetch.size_bytes > 0);
+        call_release(&call);
+    }
+}

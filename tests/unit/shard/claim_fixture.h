@@ -32,6 +32,9 @@ void claim_crash(struct engine *engine, const struct io_engine *io);
 int64_t claim_offset(struct engine *engine, int64_t timestamp);
 uint64_t claim_latest(struct engine *engine);
 
+/* Every offset below `end`, which is the latest, has a record. */
+void claim_readable(struct engine *engine, uint64_t end);
+
 /* Fetches what is there now, and waits; call_release() is next. */
 enum err claim_fetch(struct call *call, struct engine *engine, uint64_t offset);
 

@@ -24,6 +24,16 @@ const struct io_engine *const *engine_list(uint32_t *count)
 
 struct engine_fault engine_fault;
 
+void engine_fail(enum io_op op, uint32_t pass, uint32_t count, enum err err)
+{
+    engine_fault.op = op;
+    engine_fault.err = err;
+    engine_fault.pass = pass;
+    engine_fault.hits = 0;
+    engine_fault.most = count;
+    engine_fault.hold = err == OK;
+}
+
 static void fault_submit(struct reactor *reactor, struct io *batch)
 {
     while (batch != NULL) {

@@ -87,6 +87,10 @@ struct engine_fault {
 
 extern struct engine_fault engine_fault;
 
+/* Of the next operations of a kind `pass` go through; then `count` fail, or are kept if `err` is
+ * OK. */
+void engine_fail(enum io_op op, uint32_t pass, uint32_t count, enum err err);
+
 /* Of its counters, in this life. */
 uint64_t engine_stat(const struct engine *engine, enum stat_id stat);
 

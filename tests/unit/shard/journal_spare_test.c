@@ -26,30 +26,10 @@ static bool has_journal(const struct engine *engine, uint32_t file)
     return access(path, F_OK) == 0;
 }
 
-/* The next `count` operations of a kind fail. */
-static void fail_next(enum io_op op, uint32_t count, enum err err)
-{
-    engine_fault.op = op;
-    engine_fault.err = err;
-    engine_fault.pass = 0;
-    engine_fault.hits = 0;
-    engine_fault.most = count;
-}
-
 static void settle(struct engine *engine)
 {
     engine_turns(engine, 1); /* What was deferred begins. */
     engine_rest(engine);
-}
-
-static void assert_readable(struct engine *engine, uint64_t end)
-{
-    assert_int_equal(claim_latest(engine), end);
-    for (uint64_t offset = 0; offset < end; offset++) {
-        struct call call;
-        assert_int_equal(claim_fetch(&call, engine, offset), OK);
-        call_release(&call);
-    }
 }
 
 /* How many of the next `count` small appends, all acked, went through a journal. */
@@ -64,7 +44,7 @@ static void check_taken(struct engine *engine, const struct io_engine *io)
 {
     assert_true(has_journal(engine, 1));
     assert_int_equal(append_journaled(engine, 3), 3);
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     engine_append_each(engine, 1, SMALL); /* Acked from its file. */
     settle(engine);
     assert_int_equal(engine_fault.hits, 1);
@@ -73,10 +53,10 @@ static void check_taken(struct engine *engine, const struct io_engine *io)
     uint64_t blocks = engine_stat(engine, STAT_JOURNAL_BLOCKS);
     assert_int_equal(append_journaled(engine, 3), 3);
     assert_true(engine_stat(engine, STAT_JOURNAL_BLOCKS) > blocks);
-    assert_readable(engine, 7);
+    claim_readable(engine, 7);
     claim_crash(engine, io);
     assert_int_equal(engine->journals_opened.frames, 3); /* Only the new one counts. */
-    assert_readable(engine, 7);
+    claim_readable(engine, 7);
     assert_true(has_journal(engine, 0));
 }
 
@@ -94,7 +74,7 @@ static void check_sync(struct engine *engine, const struct io_engine *io)
     engine->config.segment_records = 2;
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(append_journaled(engine, 1), 1); /* Plain: the file is next to be synced. */
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     engine_append_each(engine, 1, SMALL);
     settle(engine);
     assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 1);
@@ -102,7 +82,7 @@ static void check_sync(struct engine *engine, const struct io_engine *io)
     call_wait(&call);
     assert_int_equal(call.err, OK);
     claim_crash(engine, io);
-    assert_readable(engine, 4);
+    claim_readable(engine, 4);
 }
 
 static void os_records_are_in_their_files_before(void **state)
@@ -123,7 +103,7 @@ static void assert_dead(struct engine *engine, uint32_t failures, const char *fi
 static void check_both(struct engine *engine, const struct io_engine *io)
 {
     engine_append_each(engine, 3, SMALL);
-    fail_next(IO_WRITE, 2, ERR_IO);
+    engine_fail(IO_WRITE, 0, 2, ERR_IO);
     assert_int_not_equal(claim_append_plain(engine, 1, SMALL, 5000), OK);
     settle(engine);
     assert_int_equal(engine_fault.hits, 2);
@@ -131,7 +111,7 @@ static void check_both(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 0);
     assert_true(has_journal(engine, 0));
     claim_crash(engine, io);
-    assert_readable(engine, 3);
+    claim_readable(engine, 3);
 }
 
 static void a_file_that_fails_too_ends_the_shard(void **state)
@@ -143,19 +123,19 @@ static void a_file_that_fails_too_ends_the_shard(void **state)
 static void check_twice(struct engine *engine, const struct io_engine *io)
 {
     engine_append_each(engine, 1, SMALL);
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     engine_append_each(engine, 2, SMALL);
     settle(engine);
     assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 1);
     assert_int_equal(append_journaled(engine, 2), 2);
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     assert_int_not_equal(claim_append_plain(engine, 1, SMALL, 5000), OK);
     settle(engine);
     assert_int_equal(engine_fault.hits, 1);
     assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 1);
     assert_dead(engine, 1, "1.jnl");
     claim_crash(engine, io);
-    assert_readable(engine, 5);
+    claim_readable(engine, 5);
     assert_int_equal(append_journaled(engine, 2), 2); /* Both files are good for the next life. */
 }
 
@@ -169,7 +149,7 @@ static void check_manifest(struct engine *engine, const struct io_engine *io)
 {
     engine_append_each(engine, 2, SMALL);
     settle(engine);
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     struct call call;
     uint8_t batch[512];
     struct batch_spec spec = {.records = 1,
@@ -183,7 +163,7 @@ static void check_manifest(struct engine *engine, const struct io_engine *io)
         assert_true(i < 1000);
         engine_turns(engine, 1);
     }
-    fail_next(IO_RENAME, 1, ERR_IO); /* Of the MANIFEST. */
+    engine_fail(IO_RENAME, 0, 1, ERR_IO); /* Of the MANIFEST. */
     call_wait(&call);
     assert_int_equal(call.err, OK);
     settle(engine);
@@ -191,7 +171,7 @@ static void check_manifest(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 0);
     assert_dead(engine, 1, "MANIFEST");
     claim_crash(engine, io);
-    assert_readable(engine, 3);
+    claim_readable(engine, 3);
 }
 
 static void without_a_manifest_there_is_no_way_on(void **state)
@@ -207,20 +187,20 @@ static void check_none(struct engine *engine, const struct io_engine *io)
     engine_kill(engine);
     (void)snprintf(path, sizeof(path), "%s/journal/1.jnl", engine->dir);
     assert_int_equal(remove(path), 0);
-    fail_next(IO_ALLOCATE, 1, ERR_NO_SPACE);
+    engine_fail(IO_ALLOCATE, 0, 1, ERR_NO_SPACE);
     assert_int_equal(engine_open_journals(engine, io), OK);
     assert_int_equal(engine_fault.hits, 1);
     engine_fault.op = IO_NONE;
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
     assert_int_equal(append_journaled(engine, 2), 2);
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     engine_append_each(engine, 2, SMALL);
     settle(engine);
     assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 0);
-    assert_readable(engine, 6);
+    claim_readable(engine, 6);
     claim_crash(engine, io);
-    assert_readable(engine, 6);
+    claim_readable(engine, 6);
 }
 
 static void without_a_spare_appends_go_to_their_files(void **state)
@@ -241,13 +221,13 @@ static void check_reused(struct engine *engine, const struct io_engine *io)
         assert_int_equal(engine_assign(engine), OK);
         engine_append_each(engine, 1, SMALL);
         /* The second life ends with the other file, and unlinks the one that failed. */
-        fail_next(i == 1 ? IO_WRITE : IO_NONE, 1, ERR_IO);
+        engine_fail(i == 1 ? IO_WRITE : IO_NONE, 0, 1, ERR_IO);
         engine_append_each(engine, 1, SMALL);
         settle(engine);
         assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), i == 1);
     }
     claim_crash(engine, io);
-    assert_readable(engine, 6);
+    claim_readable(engine, 6);
 }
 
 static void journals_of_an_earlier_life_are_used_again(void **state)

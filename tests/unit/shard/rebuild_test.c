@@ -24,17 +24,6 @@ static void on_each_engine(void (*claim)(struct engine *engine, const struct io_
     claim_on_wrapped_from(&(struct claim_start){.journals = {.cores = 1}}, claim);
 }
 
-/* The next `count` operations of a kind fail, or are kept if that is OK. */
-static void fail_next(enum io_op op, uint32_t count, enum err err)
-{
-    engine_fault.op = op;
-    engine_fault.err = err;
-    engine_fault.pass = 0;
-    engine_fault.hits = 0;
-    engine_fault.most = count;
-    engine_fault.hold = err == OK;
-}
-
 static void settle(struct engine *engine)
 {
     engine_turns(engine, 1); /* What was deferred begins. */
@@ -56,24 +45,13 @@ static void append_large(struct call *call, struct engine *engine)
 /* The file of the open segment fails; what follows of a kind fails, too, or is kept. */
 static void fail_file_then(struct call *call, struct engine *engine, enum io_op op, enum err err)
 {
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     append_large(call, engine);
     for (uint32_t i = 0; engine_fault.hits == 0; i++) {
         assert_true(i < 1000);
         engine_turns(engine, 1);
     }
-    fail_next(op, 1, err);
-}
-
-static void assert_readable(struct engine *engine, uint64_t end)
-{
-    assert_int_equal(claim_latest(engine), end);
-    for (uint64_t offset = 0; offset < end; offset++) {
-        struct call call;
-        assert_int_equal(claim_fetch(&call, engine, offset), OK);
-        assert_true(call.request.fetch.size_bytes > 0);
-        call_release(&call);
-    }
+    engine_fail(op, 0, 1, err);
 }
 
 static void assert_file(struct engine *engine, uint32_t index, uint32_t generation, uint64_t end)
@@ -93,7 +71,7 @@ static void check_anew(struct engine *engine, const struct io_engine *io)
 {
     struct call call;
     engine_append_each(engine, 3, SMALL);
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     append_large(&call, engine);
     call_wait(&call);
     assert_int_equal(call.err, ERR_STORAGE);
@@ -104,11 +82,11 @@ static void check_anew(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine->segments[0].end_offset, 3);
     assert_file(engine, 0, 1, 3);
     engine_append_each(engine, 2, SMALL);
-    assert_readable(engine, 5);
+    claim_readable(engine, 5);
     claim_crash(engine, io);
     assert_int_equal(engine->journals_opened.frames, 2); /* Nothing of it was in the journal. */
     assert_file(engine, 0, 1, 3);
-    assert_readable(engine, 5);
+    claim_readable(engine, 5);
 }
 
 static void a_file_that_failed_is_made_anew(void **state)
@@ -127,7 +105,7 @@ static void check_parts(struct engine *engine, const struct io_engine *io)
         assert_int_equal(call.err, OK);
         engine_append_each(engine, 1, SMALL);
     }
-    fail_next(IO_WRITE, 1, ERR_IO);
+    engine_fail(IO_WRITE, 0, 1, ERR_IO);
     append_large(&call, engine);
     call_wait(&call);
     assert_int_equal(call.err, ERR_STORAGE);
@@ -135,9 +113,9 @@ static void check_parts(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_stat(engine, STAT_SEGMENTS_REBUILT), 1);
     assert_file(engine, 0, 1, 12);
     claim_restart(engine);
-    assert_readable(engine, 12);
+    claim_readable(engine, 12);
     claim_crash(engine, io);
-    assert_readable(engine, 12);
+    claim_readable(engine, 12);
 }
 
 static void what_a_file_has_is_copied(void **state)
@@ -153,7 +131,7 @@ static void check_roll(struct engine *engine, const struct io_engine *io)
         engine->config.segment_records = 3;
         assert_int_equal(engine_assign(engine), OK);
         engine_append_each(engine, 3, SMALL);
-        fail_next(IO_WRITE, 1, ERR_IO);
+        engine_fail(IO_WRITE, 0, 1, ERR_IO);
         engine_fault.pass = pass;
         engine_append_each(engine, 1, SMALL);
         settle(engine);
@@ -162,7 +140,7 @@ static void check_roll(struct engine *engine, const struct io_engine *io)
         uint32_t last = engine->segment_count - 2;
         assert_file(engine, last, 1, engine->segments[last].end_offset);
         claim_crash(engine, io);
-        assert_readable(engine, 4 * (pass + 1));
+        claim_readable(engine, 4 * (pass + 1));
     }
 }
 
@@ -190,7 +168,7 @@ static void check_crashes(struct engine *engine, const struct io_engine *io)
         }
         assert_int_equal(engine_stat(engine, STAT_SEGMENTS_REBUILT), 0);
         claim_crash(engine, io);
-        assert_readable(engine, end);
+        claim_readable(engine, end);
     }
 }
 
@@ -242,7 +220,7 @@ static uint64_t start_behind_checkpoint(struct engine *engine, const struct io_e
     assert_int_equal(engine->journals_opened.frames, 1);
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
-    assert_readable(engine, 3);
+    claim_readable(engine, 3);
     return bytes;
 }
 
@@ -293,7 +271,7 @@ static void check_second(struct engine *engine, const struct io_engine *io)
         } else {
             claim_restart(engine);
         }
-        assert_readable(engine, end);
+        claim_readable(engine, end);
     }
 }
 
@@ -308,7 +286,7 @@ static void check_space(struct engine *engine, const struct io_engine *io)
 {
     struct call call;
     engine_append_each(engine, 2, SMALL);
-    fail_next(IO_WRITE, 1, ERR_NO_SPACE);
+    engine_fail(IO_WRITE, 0, 1, ERR_NO_SPACE);
     append_large(&call, engine);
     call_wait(&call);
     settle(engine);
@@ -316,13 +294,13 @@ static void check_space(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine->failure, ERR_NO_SPACE);
     claim_crash(engine, io);
     engine_append_each(engine, 1, SMALL);
-    fail_next(IO_WRITE, 1, ERR_NO_SPACE);
+    engine_fail(IO_WRITE, 0, 1, ERR_NO_SPACE);
     assert_int_not_equal(claim_append_plain(engine, 1, SMALL, 5000), OK);
     assert_int_equal(engine->failures, 2);
     assert_non_null(strstr(engine->failure_file, ".jnl"));
     engine_fault.op = IO_NONE;
     claim_crash(engine, io);
-    assert_readable(engine, 3);
+    claim_readable(engine, 3);
 }
 
 static void reserved_blocks_without_space_end_the_shard(void **state)
@@ -347,7 +325,7 @@ static void check_waiting(struct engine *engine, const struct io_engine *io)
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
     assert_true(engine->journals_opened.frames > 0);
-    assert_readable(engine, 2);
+    claim_readable(engine, 2);
 }
 
 static void who_waits_hears_that_there_is_no_way_on(void **state)

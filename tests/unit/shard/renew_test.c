@@ -34,11 +34,7 @@ static void without_journals(void (*claim)(struct engine *engine, const struct i
 static void fail_after(enum io_op op, uint32_t pass, uint32_t count)
 {
     memset(engine_fault.seen, 0, sizeof(engine_fault.seen));
-    engine_fault.op = op;
-    engine_fault.err = ERR_IO;
-    engine_fault.pass = pass;
-    engine_fault.hits = 0;
-    engine_fault.most = count;
+    engine_fail(op, pass, count, ERR_IO);
 }
 
 static uint32_t generation_of(struct engine *engine)
@@ -50,23 +46,12 @@ static uint32_t generation_of(struct engine *engine)
     return header.file_generation;
 }
 
-static void assert_readable(struct engine *engine, uint64_t end)
-{
-    assert_int_equal(claim_latest(engine), end);
-    for (uint64_t offset = 0; offset < end; offset++) {
-        struct call call;
-        assert_int_equal(claim_fetch(&call, engine, offset), OK);
-        assert_true(call.request.fetch.size_bytes > 0);
-        call_release(&call);
-    }
-}
-
 static void go_on(struct engine *engine)
 {
     engine_fault.op = IO_NONE;
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
-    assert_readable(engine, RECORDS);
+    claim_readable(engine, RECORDS);
 }
 
 static void check_start(struct engine *engine, const struct io_engine *io, enum io_op op,
@@ -83,7 +68,7 @@ static void check_start(struct engine *engine, const struct io_engine *io, enum 
     go_on(engine);
     claim_crash(engine, io);
     assert_int_equal(generation_of(engine), 1);
-    assert_readable(engine, RECORDS);
+    claim_readable(engine, RECORDS);
 }
 
 static void check_sync(struct engine *engine, const struct io_engine *io)
@@ -120,7 +105,7 @@ static void check_second(struct engine *engine, const struct io_engine *io)
     engine_fault.op = IO_NONE;
     engine_open_shard(engine);
     assert_int_equal(engine_assign(engine), OK);
-    assert_readable(engine, RECORDS);
+    claim_readable(engine, RECORDS);
 }
 
 static void the_second_failure_ends_a_start(void **state)
@@ -174,7 +159,7 @@ static void check_marked(struct engine *engine, const struct io_engine *io)
     go_on(engine);
     claim_crash(engine, io);
     assert_int_equal(generation_of(engine), 1); /* Once is enough. */
-    assert_readable(engine, RECORDS);
+    claim_readable(engine, RECORDS);
 }
 
 static void the_next_start_knows_of_the_failure(void **state)
@@ -192,9 +177,9 @@ static void check_assigned(struct engine *engine, const struct io_engine *io)
     assert_int_equal(engine_fault.hits, 1);
     assert_int_equal(engine->failures, 0);
     assert_int_equal(generation_of(engine), 1);
-    assert_readable(engine, RECORDS);
+    claim_readable(engine, RECORDS);
     claim_crash(engine, io);
-    assert_readable(engine, RECORDS);
+    claim_readable(engine, RECORDS);
 }
 
 static void check_assigned_twice(struct engine *engine, const struct io_engine *io)
@@ -207,7 +192,7 @@ static void check_assigned_twice(struct engine *engine, const struct io_engine *
     assert_int_equal(engine->segments[0].state, SEGMENT_OPEN);
     engine_fault.op = IO_NONE;
     claim_crash(engine, io);
-    assert_readable(engine, RECORDS);
+    claim_readable(engine, RECORDS);
 }
 
 static void a_file_that_fails_when_it_is_assigned_is_made_anew(void **state)
