@@ -1,81 +1,15 @@
-/* What a host may do wrong, and what goes wrong around it: each is an error value, never the end of
- * the process. And what several threads may do to a shared handle at once. */
-#include "shard/floe.h"
+/* What a host may do wrong: each is an error value, never the end of the process. And what several
+ * threads may do to a shared handle at once. */
+#include "tests/library/world.h"
 
 #include <dirent.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-struct world {
-    char dir[64];
-    struct floe_options options;
-    struct floe *log;
-    struct floe_partition *partition;
-    char message[FLOE_MESSAGE_BYTES];
-};
-
-static int open_with(struct world *world)
-{
-    return floe_open(world->dir, &world->options, &world->log, world->message,
-                     sizeof(world->message));
-}
-
-static void open_log(struct world *world)
-{
-    assert_int_equal(open_with(world), FLOE_OK);
-    assert_int_equal(floe_partition_open(world->log, "orders", 0, NULL, &world->partition),
-                     FLOE_OK);
-}
-
-static int setup(void **state)
-{
-    struct world *world = calloc(1, sizeof(*world));
-    assert_non_null(world);
-    world->options = (struct floe_options)FLOE_OPTIONS;
-    snprintf(world->dir, sizeof(world->dir), "floe-misuse-XXXXXX");
-    assert_non_null(mkdtemp(world->dir));
-    *state = world;
-    return 0;
-}
-
-static int setup_own(void **state)
-{
-    (void)setup(state);
-    open_log(*state);
-    return 0;
-}
-
-static int setup_shared(void **state)
-{
-    (void)setup(state);
-    ((struct world *)*state)->options.shared = 1;
-    open_log(*state);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct world *world = *state;
-    char command[128];
-    assert_int_equal(floe_close(world->log), FLOE_OK);
-    snprintf(command, sizeof(command), "rm -rf %s", world->dir);
-    assert_int_equal(system(command), 0);
-    free(world);
-    return 0;
-}
-
-static const struct floe_record small = {.value = "v", .value_size = 1, .timestamp_ms = FLOE_NOW};
 
 static void errors_have_names_and_sentences(void **state)
 {
@@ -114,12 +48,12 @@ static void what_cannot_be_opened_says_why(void **state)
     assert_non_null(file);
     fclose(file);
     assert_int_not_equal(floe_open(path, NULL, &log, message, sizeof(message)), FLOE_OK);
-    assert_int_equal(open_with(world), FLOE_ERR_FOREIGN); /* It holds that file. */
+    assert_int_equal(world_open(world), FLOE_ERR_FOREIGN); /* It holds that file. */
     assert_int_equal(unlink(path), 0);
     world->options.mode = FLOE_READ_ONLY;
-    assert_int_equal(open_with(world), FLOE_ERR_NOT_FOUND);
+    assert_int_equal(world_open(world), FLOE_ERR_NOT_FOUND);
     world->options.mode = FLOE_WRITE_EXISTING;
-    assert_int_equal(open_with(world), FLOE_ERR_NOT_FOUND);
+    assert_int_equal(world_open(world), FLOE_ERR_NOT_FOUND);
     assert_null(log);
     assert_null(world->log);
 }
@@ -140,7 +74,7 @@ static void options_that_make_no_sense_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         world->options = wrong[i];
-        assert_int_equal(open_with(world), FLOE_ERR_INVALID);
+        assert_int_equal(world_open(world), FLOE_ERR_INVALID);
         assert_true(strlen(world->message) > 0);
     }
     assert_null(world->log);
@@ -309,7 +243,7 @@ static void what_was_closed_is_told(void **state)
     assert_int_equal(floe_append_wait(append, NULL), FLOE_ERR_CLOSED);
     assert_int_equal(floe_reader_next(reader, &view), FLOE_ERR_CLOSED);
     assert_int_equal(floe_reader_close(reader), FLOE_ERR_CLOSED);
-    open_log(world); /* Takes the places of the old ones, and not their names. */
+    world_open_log(world); /* Takes the places of the old ones, and not their names. */
     assert_int_equal(floe_close(log), FLOE_ERR_CLOSED);
     assert_int_equal(floe_append(partition, &small, NULL), FLOE_ERR_CLOSED);
     assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
@@ -361,7 +295,7 @@ static void a_handle_that_only_reads_takes_no_writes(void **state)
     assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
     assert_int_equal(floe_close(world->log), FLOE_OK);
     world->options.mode = FLOE_READ_ONLY;
-    open_log(world);
+    world_open_log(world);
     assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_ERR_READ_ONLY);
     assert_int_equal(floe_append_submit(world->partition, &small, 1, &append), FLOE_ERR_READ_ONLY);
     assert_int_equal(floe_append_raw(world->partition, "x", 1, NULL), FLOE_ERR_READ_ONLY);
@@ -371,10 +305,10 @@ static void a_handle_that_only_reads_takes_no_writes(void **state)
     assert_int_equal(floe_partition_open(world->log, "none", 0, NULL, &none),
                      FLOE_ERR_TOPIC_UNKNOWN);
     struct world second = *world; /* Readers share the directory, writers do not. */
-    assert_int_equal(open_with(&second), FLOE_OK);
+    assert_int_equal(world_open(&second), FLOE_OK);
     assert_int_equal(floe_close(second.log), FLOE_OK);
     second.options.mode = FLOE_WRITE;
-    assert_int_equal(open_with(&second), FLOE_ERR_BUSY);
+    assert_int_equal(world_open(&second), FLOE_ERR_BUSY);
 }
 
 static void a_second_writer_is_told_who_the_first_is(void **state)
@@ -383,143 +317,14 @@ static void a_second_writer_is_told_who_the_first_is(void **state)
     struct world second = *world;
     char pid[32];
     snprintf(pid, sizeof(pid), "pid %ld", (long)getpid());
-    assert_int_equal(open_with(&second), FLOE_ERR_BUSY);
+    assert_int_equal(world_open(&second), FLOE_ERR_BUSY);
     assert_non_null(strstr(second.message, pid));
     second.options.shared = 1;
-    assert_int_equal(open_with(&second), FLOE_ERR_BUSY);
+    assert_int_equal(world_open(&second), FLOE_ERR_BUSY);
     assert_non_null(strstr(second.message, pid));
 }
 
 /* Files larger than that are refused by the system: the disk is full, as far as floe can tell. */
-static void a_disk_that_is_full_is_an_error_and_no_end(void **state)
-{
-    struct world *world = *state;
-    struct rlimit before, limit;
-    static char value[300000];
-    struct floe_record large = {.value = value, .value_size = sizeof(value), .timestamp_ms = 1};
-    assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    limit = before;
-    limit.rlim_cur = 256 << 10;
-    (void)signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    int result = floe_append(world->partition, &large, NULL);
-    int again = floe_append(world->partition, &large, NULL);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    assert_int_not_equal(result, FLOE_OK);
-    assert_int_not_equal(again, FLOE_OK);
-    struct floe_reader *reader;
-    struct floe_view view;
-    assert_int_equal(floe_reader_open(world->partition, FLOE_START, &reader), FLOE_OK);
-    assert_int_equal(floe_reader_next(reader, &view), FLOE_OK);
-    assert_int_equal(floe_append(world->partition, &large, NULL), FLOE_OK);
-}
-
-static int visit_none(void *context, const char *topic, uint32_t partition)
-{
-    (void)context;
-    (void)topic;
-    (void)partition;
-    return 1;
-}
-
-/* Nothing but its closing is left, and that says so, too. */
-static void assert_dead(struct world *world, struct floe_reader *reader)
-{
-    struct floe_partition *partition;
-    struct floe_pending *pending;
-    struct floe_reader *other;
-    struct floe_view view;
-    struct floe_header header;
-    struct floe_stats stats = {.struct_size = sizeof(stats)};
-    uint64_t offset;
-    assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_ERR_IO);
-    assert_int_equal(floe_append_batch(world->partition, &small, 1, NULL), FLOE_ERR_IO);
-    assert_int_equal(floe_append_raw(world->partition, "x", 1, NULL), FLOE_ERR_IO);
-    assert_int_equal(floe_append_submit(world->partition, &small, 1, &pending), FLOE_ERR_IO);
-    assert_int_equal(floe_sync(world->log), FLOE_ERR_IO);
-    assert_int_equal(floe_poll(world->log), FLOE_ERR_IO);
-    assert_int_equal(floe_list(world->log, visit_none, NULL), FLOE_ERR_IO);
-    assert_int_equal(floe_get_stats(world->log, &stats), FLOE_ERR_IO);
-    assert_int_equal(floe_partition_open(world->log, "other", 0, NULL, &partition), FLOE_ERR_IO);
-    assert_int_equal(floe_partition_offsets(world->partition, &offset, NULL), FLOE_ERR_IO);
-    assert_int_equal(floe_truncate_front(world->partition, 1, NULL), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_open(world->partition, FLOE_START, &other), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_next(reader, &view), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_header(reader, 0, &header), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_seek(reader, 0), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_seek_time(reader, 0), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_offset(reader, &offset), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_wait(reader, -1), FLOE_ERR_IO);
-    assert_int_equal(floe_reader_close(reader), FLOE_OK);
-    assert_int_equal(floe_partition_close(world->partition), FLOE_OK);
-    assert_int_equal(floe_close(world->log), FLOE_ERR_IO);
-    assert_int_equal(floe_close(world->log), FLOE_ERR_CLOSED);
-}
-
-/* Neither the journal nor the file takes anything any more. */
-static void a_disk_that_fails_twice_leaves_a_dead_handle(void **state)
-{
-    struct world *world = *state;
-    struct rlimit before, limit;
-    struct floe_reader *reader;
-    struct floe_view view;
-    struct floe_pending *pending[3];
-    assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
-    assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
-    assert_int_equal(floe_reader_open(world->partition, FLOE_START, &reader), FLOE_OK);
-    assert_int_equal(floe_reader_next(reader, &view), FLOE_OK); /* It holds the other one. */
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    limit = before;
-    limit.rlim_cur = 4096;
-    (void)signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    /* A shared handle's thread may have met the failure before the next one is submitted. */
-    size_t submitted = 0;
-    int result = FLOE_OK;
-    while (submitted < 3 && result == FLOE_OK) {
-        result = floe_append_submit(world->partition, &small, 1, &pending[submitted]);
-        submitted += result == FLOE_OK;
-    }
-    assert_true(submitted > 0);
-    assert_true(result == FLOE_OK || result == FLOE_ERR_IO);
-    for (size_t i = 0; i < submitted; i++) {
-        assert_int_equal(floe_append_wait(pending[i], NULL), FLOE_ERR_IO);
-    }
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    assert_dead(world, reader);
-    open_log(world);
-    assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
-    assert_int_equal(floe_reader_open(world->partition, FLOE_START, &reader), FLOE_OK);
-    for (uint64_t i = 0; i < 3; i++) {
-        assert_int_equal(floe_reader_next(reader, &view), FLOE_OK);
-        assert_int_equal(view.offset, i);
-    }
-}
-
-static void a_missing_segment_is_damage(void **state)
-{
-    struct world *world = *state;
-    struct floe_partition_options options = FLOE_PARTITION_OPTIONS;
-    options.segment_records = 2;
-    assert_int_equal(floe_partition_open(world->log, "orders", 0, &options, &world->partition),
-                     FLOE_OK);
-    for (uint32_t i = 0; i < 6; i++) {
-        assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
-    }
-    assert_int_equal(floe_close(world->log), FLOE_OK);
-    char command[256];
-    snprintf(command, sizeof(command), "ls %s/topics/*/0/*.seg | sed -n 2p | xargs rm", world->dir);
-    assert_int_equal(system(command), 0);
-    for (uint32_t mode = FLOE_WRITE; mode <= FLOE_READ_ONLY; mode++) {
-        world->options.mode = mode;
-        assert_int_equal(open_with(world), FLOE_OK);
-        assert_int_equal(floe_partition_open(world->log, "orders", 0, NULL, &world->partition),
-                         FLOE_ERR_DAMAGED);
-        assert_int_equal(floe_close(world->log), FLOE_OK);
-    }
-    world->log = NULL;
-}
 
 /* What is in a directory of /proc: descriptors, or threads. */
 static uint32_t proc_count(const char *path)
@@ -556,11 +361,11 @@ static void a_closed_handle_leaves_no_descriptor_and_no_thread(void **state)
                 world->options.engine = engine;
                 world->options.shared = shared;
                 world->options.mode = i % 3 == 2 ? FLOE_READ_ONLY : FLOE_WRITE;
-                open_log(world);
+                world_open_log(world);
                 if (world->options.mode == FLOE_WRITE) {
                     assert_int_equal(floe_append(world->partition, &small, NULL), FLOE_OK);
                     struct world second = *world;
-                    assert_int_equal(open_with(&second), FLOE_ERR_BUSY);
+                    assert_int_equal(world_open(&second), FLOE_ERR_BUSY);
                 }
                 assert_int_equal(floe_reader_open(world->partition, 0, &reader), FLOE_OK);
                 assert_int_equal(floe_reader_next(reader, &view), FLOE_OK);
@@ -702,11 +507,6 @@ static void a_reader_serves_one_thread_at_a_time(void **state)
     assert_int_equal(floe_reader_next(reader, &view), FLOE_OK);
 }
 
-#define NONE(name)   cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define OWN(name)    cmocka_unit_test_setup_teardown(name, setup_own, teardown)
-#define SHARED(name) cmocka_unit_test_setup_teardown(name, setup_shared, teardown)
-#define BOTH(name)   OWN(name), SHARED(name)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -720,9 +520,6 @@ int main(void)
         OWN(another_threads_handle_is_told),
         BOTH(a_handle_that_only_reads_takes_no_writes),
         BOTH(a_second_writer_is_told_who_the_first_is),
-        BOTH(a_disk_that_is_full_is_an_error_and_no_end),
-        BOTH(a_disk_that_fails_twice_leaves_a_dead_handle),
-        BOTH(a_missing_segment_is_damage),
         NONE(a_closed_handle_leaves_no_descriptor_and_no_thread),
         SHARED(threads_append_and_read_beside_each_other),
         SHARED(a_close_ends_all_waits_and_only_one_closes),
