@@ -8,27 +8,9 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 
-from fixture import ROOT, Skip, need  # noqa: E402
+from fixture import BUILD_CLIENTS as BUILD, ROOT, Skip, fetched, need, npm_folder  # noqa: E402
 
-BUILD = os.path.join(ROOT, "build", "clients")
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
-FETCH_SECONDS = 180
-
-
-def fetched(name, version, *command, cwd=None):
-    """Runs `command` once for this version; Skip says why it cannot."""
-    done = os.path.join(BUILD, f"{name}-{version}.done")
-    if os.path.exists(done):
-        return
-    os.makedirs(BUILD, exist_ok=True)
-    try:
-        ran = subprocess.run(command, cwd=cwd, capture_output=True, timeout=FETCH_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Skip(f"{name} {version} cannot be fetched: {error}") from error
-    if ran.returncode != 0:
-        said = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
-        raise Skip(f"{name} {version} cannot be fetched: {said[-1][:200] if said else ran.returncode}")
-    open(done, "w", encoding="ascii").close()
 
 
 class Client:
@@ -84,16 +66,7 @@ class Npm(Client):
         self.package, self.script, self.least_node = package, script, least_node
 
     def command(self):
-        need("node")
-        need("npm")
-        node = int(subprocess.run(["node", "--version"], capture_output=True, check=True)
-                   .stdout.decode().lstrip("v").split(".")[0])
-        if node < self.least_node:
-            raise Skip(f"{self.package} {self.version} needs Node {self.least_node}, here is {node}")
-        folder = os.path.join(BUILD, f"npm-{self.package.replace('/', '-')}-{self.version}")
-        os.makedirs(folder, exist_ok=True)
-        fetched(self.package.replace("/", "-"), self.version, "npm", "install", "--prefix", folder, "--no-save",
-                "--no-audit", "--no-fund", "--ignore-scripts", f"{self.package}@{self.version}")
+        folder = npm_folder(self.least_node, f"{self.package}@{self.version}")
         script = os.path.join(folder, self.script)  # Beside node_modules, where it looks.
         shutil.copyfile(os.path.join(HERE, self.script), script)
         return ["node", script]

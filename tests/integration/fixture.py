@@ -11,6 +11,8 @@ import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 BATCH_RECORDS, BATCH_BYTES = 10_000, 500_000  # So much goes into one batch of librdkafka's.
+BUILD_CLIENTS = os.path.join(ROOT, "build", "clients")  # What registries bring.
+FETCH_SECONDS = 120
 START_SECONDS = 60  # Generous: a sanitizer's build on a busy machine.
 READY = re.compile(
     r"^floe ready listen=(?P<listen>\S+) node=(?P<node>\d+) cores=(?P<cores>\d+)"
@@ -171,6 +173,38 @@ def need_module(name):
         return __import__(name)
     except ImportError as error:
         raise Skip(f"python module {name}: {error}") from error
+
+
+def fetched(name, version, *command, cwd=None):
+    """Runs `command` once for this version; Skip says why it cannot."""
+    done = os.path.join(BUILD_CLIENTS, f"{name}-{version}.done")
+    if os.path.exists(done):
+        return
+    os.makedirs(BUILD_CLIENTS, exist_ok=True)
+    try:
+        ran = subprocess.run(command, cwd=cwd, capture_output=True, timeout=FETCH_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Skip(f"{name} {version} cannot be fetched: {error}") from error
+    if ran.returncode != 0:
+        said = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
+        raise Skip(f"{name} {version} cannot be fetched: {said[-1][:200] if said else ran.returncode}")
+    open(done, "w", encoding="ascii").close()
+
+
+def npm_folder(least_node, *packages):
+    """The folder whose node_modules has these, each as name@version; fetched once."""
+    need("node")
+    need("npm")
+    node = int(subprocess.run(["node", "--version"], capture_output=True, check=True)
+               .stdout.decode().lstrip("v").split(".")[0])
+    if node < least_node:
+        raise Skip(f"{' and '.join(packages)} need Node {least_node}, here is {node}")
+    name = "npm-" + "-".join(packages).replace("/", "-").replace("@", "-")
+    folder = os.path.join(BUILD_CLIENTS, name)
+    os.makedirs(folder, exist_ok=True)
+    fetched(name, "1", "npm", "install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund",
+            "--ignore-scripts", *packages)
+    return folder
 
 
 def lines(count, prefix="record"):

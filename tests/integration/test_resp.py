@@ -1,13 +1,12 @@
 """Clients of Redis, unchanged: redis-cli, redis-benchmark, redis-py, hiredis, node-redis, ioredis."""
 import json
 import os
-import shutil
 import socket
 import subprocess
 import threading
 import time
 
-from fixture import ROOT, Skip, check, consume, equal, kcat, need, need_module, produce
+from fixture import Skip, check, consume, equal, kcat, need, need_module, npm_folder, produce
 
 
 def start(world, **settings):
@@ -360,11 +359,7 @@ const port = Number(process.argv[1]);
 
 
 def test_node_clients(world):
-    """Of build/npm: npm install --prefix build/npm redis@6 ioredis@6"""
-    need("node")
-    modules = os.path.join(ROOT, "build", "npm", "node_modules")
-    if not os.path.isdir(os.path.join(modules, "redis")) or not shutil.which("node"):
-        raise Skip("build/npm has no redis and ioredis")
+    modules = os.path.join(npm_folder(20, "redis@6.3.1", "ioredis@6.0.0"), "node_modules")
     server = start(world)
     done = subprocess.run(["node", "-e", NODE, str(server.port)], capture_output=True, timeout=60,
                           env={**os.environ, "NODE_PATH": modules}, check=False)
