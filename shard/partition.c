@@ -252,7 +252,7 @@ void partition_drop(struct partition *partition, struct request *request)
     request_queue_fail(partition->shard, &partition->identify, ERR_TOPIC_UNKNOWN);
     append_fail_staged(partition, ERR_TOPIC_UNKNOWN);
     list_remove(&partition->journal_wait_node);
-    trim_fail(partition, ERR_TOPIC_UNKNOWN);
+    trim_drop(partition);
     commit_give_up(partition);
     if (partition->active == 0) {
         partition_idle(partition);

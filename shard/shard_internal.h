@@ -519,6 +519,7 @@ void recover_read(struct partition *partition);
 void trim_submit(struct partition *partition, struct request *request);
 void trim_pump(struct partition *partition); /* Looks whether there is something to do. */
 void trim_fail(struct partition *partition, enum err err);
+void trim_drop(struct partition *partition); /* It is dropped. */
 /* For retention: the log starts at `log_start`, the base of the first segment that stays. */
 void trim_retain(struct partition *partition, uint64_t log_start);
 uint32_t trim_first_kept(const struct partition *partition, uint64_t log_start);

@@ -195,6 +195,17 @@ void trim_fail(struct partition *partition, enum err err)
     trim_give_up(partition, err);
 }
 
+/* A frame that is not begun never comes: nothing is written any more that it would stand behind. */
+void trim_drop(struct partition *partition)
+{
+    trim_give_up(partition, ERR_TOPIC_UNKNOWN);
+    if (trim_wants_frame(partition)) {
+        COVER("a topic is deleted while a trim waits for its frame");
+        partition->trim.state = TRIM_IDLE;
+        shard_leave(partition->shard, partition);
+    }
+}
+
 bool trim_wants_frame(const struct partition *partition)
 {
     return partition->trim.state == TRIM_FRAME && !partition->trim.framed;
