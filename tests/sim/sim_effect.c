@@ -113,6 +113,22 @@ struct disk_write sim_disk_write(struct sim_node *node, const struct io *io)
     };
 }
 
+/* What a write leaves that fails. A copy into the page cache is made page by page, and none of them
+ * is torn: a full page is copied at once, or not at all. */
+static void sim_write_torn(struct sim_node *node, const struct io *io,
+                           const struct disk_write *write)
+{
+    if ((io->flags & IO_WRITE_CACHED) == 0) {
+        disk_write_torn(node->disk, write);
+        return;
+    }
+    struct disk_write pages = *write;
+    uint32_t count = write->size / DISK_PAGE_BYTES;
+    pages.size = (uint32_t)prng_below(&node->world->prng, count + 1) * DISK_PAGE_BYTES;
+    enum err err = pages.size == 0 ? OK : disk_write(node->disk, &pages);
+    MAYBE(err != OK); /* The disk is full. */
+}
+
 static int32_t sim_write(struct sim_node *node, const struct io *io)
 {
     const struct sim_fd *fd = sim_fd(node, io->fd);
@@ -122,7 +138,7 @@ static int32_t sim_write(struct sim_node *node, const struct io *io)
     }
     struct disk_write write = sim_disk_write(node, io);
     if (sim_fault_hits(node, fd, &node->manners.write_fail_in)) {
-        disk_write_torn(node->disk, &write);
+        sim_write_torn(node, io, &write);
         node->faults++;
         return ERR_IO;
     }
