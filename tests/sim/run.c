@@ -26,6 +26,11 @@ void run_say(const struct run *run, const char *format, ...)
     }
 }
 
+bool run_is_directed(const struct run *run, enum sim_directed directed)
+{
+    return run->options->directed == directed;
+}
+
 static void run_sealed(void *context, uint32_t partition, uint64_t end_offset, bool late)
 {
     struct run *run = context;
@@ -146,6 +151,7 @@ static void run_draw_disk(struct run *run)
         disk_set_apart(sim_node_disk(run->node), true);
     }
     run->rots = run->options->script_at == 0 && prng_chance(run->prng, 50);
+    run->rots = run->rots || run_is_directed(run, DIRECTED_FILE_ROT);
 }
 
 /* As many as can be: most segments end before they have one. */
@@ -174,6 +180,20 @@ static void run_rot_map(struct run *run)
         sim_map_rotted(run->map);
         life_run(run, run->lives + QUIET_LIVES + 1);
     }
+}
+
+/* Between two lives. */
+static void run_rot(struct run *run)
+{
+    struct disk *disk = sim_node_disk(run->node);
+    const char *what = NULL;
+    if (run_is_directed(run, DIRECTED_JOURNAL_ROT)) {
+        what = rot_journal(disk, run->map, run->check, run->prng);
+    } else if (run->rots &&
+               (run_is_directed(run, DIRECTED_FILE_ROT) || prng_chance(run->prng, ROT_CHANCE))) {
+        what = rot_some(disk, run->map, run->check, run->prng);
+    }
+    run_say(run, "rot: %s", what == NULL ? "none" : what);
 }
 
 void sim_run(const struct sim_options *options, struct sim_counts *counts,
@@ -221,9 +241,8 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
         if (i == run.lives + 1) {
             check_settle(run.check);
         }
-        if (run.rots && i > 0 && i < run.lives && prng_chance(run.prng, ROT_CHANCE)) {
-            const char *what = rot_some(sim_node_disk(run.node), run.map, run.check, run.prng);
-            run_say(&run, "rot: %s", what == NULL ? "none" : what);
+        if (i > 0 && i < run.lives) {
+            run_rot(&run);
         }
         life_run(&run, i + 1);
         result->script_over = result->script_over || (i == 0 && run.phase == LIFE_OVER);

@@ -103,8 +103,17 @@ struct sim_counts {
 #undef X
 };
 
+/* More of one kind of bad luck than a seed draws: what it finds is rare otherwise. */
+enum sim_directed {
+    DIRECTED_NONE,
+    DIRECTED_JOURNAL_ROT,   /* A durable block of a journal is gone, before the replay. */
+    DIRECTED_JOURNAL_FAILS, /* Each life has a journal that fails, and most a power cut. */
+    DIRECTED_FILE_ROT,      /* A file rots before each life. */
+};
+
 struct sim_options {
     uint64_t seed;
+    enum sim_directed directed;
     bool verbose;       /* Says what happens, to stdout. */
     uint64_t script_at; /* 0: no script; else the event at which its first life crashes. */
     bool script_power;  /* By a power cut, else by a kill. */

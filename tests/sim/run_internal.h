@@ -84,6 +84,7 @@ struct run {
 
 /* run.c */
 void run_say(const struct run *run, const char *format, ...) PRINTF_LIKE(2, 3);
+bool run_is_directed(const struct run *run, enum sim_directed directed);
 
 /* Small ones, so that they are full and go round: of one core, and at most. */
 struct journal_sizes {

@@ -1,7 +1,7 @@
 /* floe_sim: seed after seed through the simulator.
  *
  *     floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose]
- *              [--every-step [--at EVENT]]
+ *              [--directed journal-rot|journal-fails|file-rot] [--every-step [--at EVENT]]
  *
  * With --every-step a seed is a script, one life, which crashes at its first I/O event, then at its
  * second, and so on to its end; at each by a power cut and by a kill.
@@ -33,7 +33,8 @@ enum {
 
 struct arguments {
     uint64_t first, seeds, at;
-    const char *mutant;
+    const char *mutant, *directed_name;
+    enum sim_directed directed;
     bool verbose, every_step;
 };
 
@@ -49,6 +50,19 @@ static bool parse_number(const char *text, uint64_t *number)
     char *end;
     *number = strtoull(text, &end, 10);
     return *text >= '0' && *text <= '9' && *end == 0;
+}
+
+static bool parse_directed(const char *name, struct arguments *arguments)
+{
+    static const char *const names[] = {"", "journal-rot", "journal-fails", "file-rot"};
+    for (uint32_t i = 1; i < ARRAY_COUNT(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            arguments->directed_name = names[i];
+            arguments->directed = (enum sim_directed)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool parse_arguments(int count, char **values, struct arguments *arguments)
@@ -71,6 +85,8 @@ static bool parse_arguments(int count, char **values, struct arguments *argument
             good = parse_number(next, &arguments->seeds) && arguments->seeds > 0;
         } else if (strcmp(values[i], "--at") == 0) {
             good = parse_number(next, &arguments->at) && arguments->at > 0;
+        } else if (strcmp(values[i], "--directed") == 0) {
+            good = parse_directed(next, arguments);
         } else if (strcmp(values[i], "--mutant") == 0) {
             arguments->mutant = next;
             good = next[0] != 0;
@@ -93,6 +109,9 @@ static void say_failure(const struct arguments *arguments, const struct progress
     printf("again: floe_sim --first %" PRIu64 " --seeds 1%s%s --verbose", progress->seed,
            arguments->mutant != NULL ? " --mutant " : "",
            arguments->mutant != NULL ? arguments->mutant : "");
+    if (arguments->directed_name != NULL) {
+        printf(" --directed %s", arguments->directed_name);
+    }
     if (arguments->every_step) {
         printf(" --every-step --at %" PRIu64, progress->at);
     }
@@ -163,7 +182,8 @@ static void run_seed(const struct arguments *arguments, struct progress *progres
         run_script(arguments, progress, counts, result);
         return;
     }
-    struct sim_options options = {.seed = progress->seed, .verbose = arguments->verbose};
+    struct sim_options options = {
+        .seed = progress->seed, .directed = arguments->directed, .verbose = arguments->verbose};
     sim_run(&options, counts, result);
     if (progress->done % AGAIN_EVERY == 0 && !result->failed) {
         run_again(&options, result);
@@ -192,8 +212,8 @@ static int run_seeds(const struct arguments *arguments, struct progress *progres
     if (arguments->verbose) {
         cover_print();
     }
-    bool telling =
-        arguments->seeds >= SEEDS_TELLING && arguments->mutant == NULL && !arguments->every_step;
+    bool telling = arguments->seeds >= SEEDS_TELLING && arguments->mutant == NULL &&
+                   arguments->directed == DIRECTED_NONE && !arguments->every_step;
     if (say_counts(&counts, telling) > 0) {
         progress->said = true;
         return EXIT_FAILURE;
@@ -217,6 +237,7 @@ int main(int count, char **values)
     if (!parse_arguments(count, values, &arguments)) {
         (void)fprintf(stderr,
                       "usage: floe_sim [--first SEED] [--seeds N] [--mutant NAME] [--verbose] "
+                      "[--directed journal-rot|journal-fails|file-rot] "
                       "[--every-step [--at EVENT]]\n");
         return EXIT_USAGE;
     }

@@ -34,6 +34,10 @@ void trouble_draw_mix(struct run *run)
     /* No page cache is between a direct write and the drive: what a failed flush leaves in its
      * cache the next one finds there. */
     mix->sync_loses = mix->sync_loses && !mix->flush_device;
+    if (run_is_directed(run, DIRECTED_JOURNAL_FAILS)) {
+        mix->chance = 100;
+        mix->power_chance = 80;
+    }
     run->counts->whole_flushes += mix->flush_whole;
     run->counts->device_flushes += mix->flush_device;
 }
@@ -63,6 +67,9 @@ static uint64_t trouble_files(struct run *run, struct sim_disk_manners *manners,
                                              SIM_FILES_MANIFEST};
 
     manners->files = firsts[prng_below(prng, ARRAY_COUNT(firsts))];
+    if (run_is_directed(run, DIRECTED_JOURNAL_FAILS)) {
+        manners->files = SIM_FILES_JOURNALS;
+    }
     if (prng_chance(prng, AGAIN_CHANCE)) {
         manners->again_files = manners->files;
         if (manners->files == SIM_FILES_JOURNALS) {
@@ -103,6 +110,7 @@ static void trouble_one(struct run *run, enum trouble_kind kind)
 void life_trouble(struct run *run)
 {
     uint32_t kinds = run->real ? TROUBLE_REFUSE : TROUBLE_KINDS;
+    kinds = run_is_directed(run, DIRECTED_JOURNAL_FAILS) ? TROUBLE_FULL : kinds;
     enum trouble_kind first = (enum trouble_kind)prng_below(run->prng, kinds);
     enum trouble_kind second = first;
     trouble_one(run, first);
