@@ -10,7 +10,7 @@
 /* Wrong bytes in a file of the real map; the name of the file, or NULL: there are none. */
 const char *rot_map(struct disk *disk, struct prng *prng);
 
-/* In all of the map's partitions at once; once in a run, and only where no file of theirs rotted. */
+/* A block of a journal, which may be missed by any partition; once in a run. */
 const char *rot_journal(struct disk *disk, const struct sim_map *map, struct check *check,
                         struct prng *prng);
 

@@ -82,7 +82,7 @@ static bool rot_extent(const uint8_t *at, const struct extent_header *extent, ui
 }
 
 /* The first offset that is not in the file, whatever became of the journal: a start takes extents
- * as a whole. */
+ * as a whole, and a power cut may come before it has synced the file. */
 static uint64_t rot_reach(const struct journal_rot *rot, const struct sim_map_partition *mapped,
                           const struct segment_info *info)
 {
@@ -99,7 +99,8 @@ static uint64_t rot_reach(const struct journal_rot *rot, const struct sim_map_pa
     while (sound && at + DISK_BLOCK_BYTES <= size &&
            extent_header_decode(data + at, &extent) == OK && extent.salt == info->salt &&
            extent.position == at && extent.padded_size > 0 && extent.padded_size <= size - at) {
-        sound = extent.type != EXTENT_FRAMES || rot_extent(data + at, &extent, &reach);
+        sound = disk_is_durable(rot->disk, inode, at, extent.padded_size) &&
+                (extent.type != EXTENT_FRAMES || rot_extent(data + at, &extent, &reach));
         at += extent.padded_size;
     }
     free(data);
