@@ -104,6 +104,22 @@ def test_several_streams_and_no_ack(world):
     equal(redis.xinfo_groups("a")[0]["last-delivered-id"], b"2-1")
 
 
+def test_resp3_has_its_shapes(world):
+    server = start(world)
+    redis = client(server)
+    redis.xadd("s", {"f": "v"}, id="1-1")
+    redis.xgroup_create("s", "g", "0")
+    got = raw(server, command("HELLO", 3) + command("XREADGROUP", "GROUP", "g", "r", "STREAMS", "s", ">")
+              + command("XREADGROUP", "GROUP", "g", "r", "STREAMS", "s", ">") + command("XPENDING", "s", "g")
+              + command("XINFO", "GROUPS", "s") + command("XAUTOCLAIM", "s", "g", "r", 0, "-", "JUSTID")
+              + command("QUIT"), until=b"+OK\r\n")
+    rest = got[got.index(b"modules"):]
+    for part in (b"%1\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n_\r\n",
+                 b"*4\r\n:1\r\n$3\r\n1-1\r\n$3\r\n1-1\r\n*1\r\n*2\r\n$1\r\nr\r\n$1\r\n1\r\n",
+                 b"*1\r\n%6\r\n$4\r\nname\r\n$1\r\ng\r\n", b"*3\r\n$3\r\n0-0\r\n*1\r\n$3\r\n1-1\r\n*0\r\n"):
+        check(part in rest, f"{part} in {rest}")
+
+
 def test_a_deleted_stream_takes_its_groups_along(world):
     server = start(world)
     redis = client(server)
