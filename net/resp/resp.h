@@ -52,9 +52,9 @@ enum {
     RESP_ADD_BYTES = 4500,
     RESP_READ_BYTES = 14000,
     RESP_READ_KEY_BYTES = 720,
-    RESP_GROUP_BYTES = 6000,   /* About groups: that read no entries, */
-    RESP_READER_BYTES = 18000, /* and that do. */
-    RESP_READER_KEY_BYTES = 1400,
+    RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
+    RESP_READER_BYTES = 8000, /* and that do. */
+    RESP_READER_KEY_BYTES = 880,
 };
 
 struct resp_op;
