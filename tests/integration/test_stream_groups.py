@@ -222,7 +222,7 @@ def test_pending_entries_survive_kills(world):
     equal(server.stop(), 0, "exit code")
 
 
-def test_many_pending_entries_are_kept_and_compacted(world):
+def test_many_pending_entries_are_kept(world):
     """More records of changes than a batch has; then all acknowledged, claimed and dropped in one go each."""
     server = start(world)
     redis = client(server)
