@@ -17,6 +17,7 @@ enum group_code {
     GROUP_INVALID_SESSION,  /* The session timeout is out of bounds. */
     GROUP_FULL,             /* Members, or the bytes that they may bring. */
     GROUP_NOT_FOUND,
+    GROUP_EXISTS,
     GROUP_NOT_EMPTY,
     GROUP_SUBSCRIBED,     /* A member reads the topic. */
     GROUP_METADATA_LARGE, /* Of a committed offset. */

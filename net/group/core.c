@@ -11,8 +11,9 @@
 
 enum {
     GROUP_BUCKETS_MIN = 64,
-    GROUP_MEMORY_SHARE = 8, /* Of the core's memory, one part is for groups. */
-    GROUP_ID_DIGITS = 33,   /* '-' and 32 hex digits. */
+    GROUP_MEMORY_SHARE = 8,  /* Of the core's memory, one part is for groups, */
+    STREAM_MEMORY_SHARE = 8, /* and one for those of streams. */
+    GROUP_ID_DIGITS = 33,    /* '-' and 32 hex digits. */
 };
 
 bool group_topic_is_internal(struct bytes name)
@@ -382,6 +383,7 @@ static void group_answer_none(struct group_core *core, struct group_call *call)
         [GROUP_LIST] = GROUP_OK,
         [GROUP_DELETE] = GROUP_NOT_FOUND,
         [GROUP_OFFSET_DELETE] = GROUP_NOT_FOUND,
+        [GROUP_STREAM] = GROUP_NOT_FOUND,
     };
 
     for (uint32_t i = 0; call->kind == GROUP_FETCH && i < call->item_count; i++) {
@@ -393,7 +395,19 @@ static void group_answer_none(struct group_core *core, struct group_call *call)
     }
     memset(call->small, 0, 4); /* A list of none. */
     call->result = bytes_of(call->small, 4);
-    group_finish(core, call, codes[call->kind]);
+    enum group_code code = codes[call->kind];
+    if (call->kind == GROUP_STREAM &&
+        (call->stream->kind == STREAM_GROUPS || call->stream->kind == STREAM_COUNT)) {
+        call->stream->number = 0;
+        code = GROUP_OK;
+    }
+    group_finish(core, call, code);
+}
+
+static bool group_makes_topic(const struct group_call *call)
+{
+    return call->kind == GROUP_JOIN || call->kind == GROUP_COMMIT ||
+           (call->kind == GROUP_STREAM && call->stream->kind == STREAM_CREATE);
 }
 
 void group_submit(struct net *net, struct group_call *call)
@@ -408,6 +422,12 @@ void group_submit(struct net *net, struct group_call *call)
     call->next = NULL;
     call->creating = false;
     call->cancel_wanted = false;
+    if (call->kind == GROUP_STREAM) {
+        call->group = bytes_of(&call->stream->key, sizeof(call->stream->key));
+        call->stream->next = 0;
+        call->stream->begun = false;
+        call->stream->at = NULL;
+    }
     if (call->kind != GROUP_LIST &&
         (call->group.size == 0 || call->group.size > CLASSIC_NAME_BYTES_MAX)) {
         group_finish(core, call, GROUP_INVALID_ID);
@@ -418,7 +438,7 @@ void group_submit(struct net *net, struct group_call *call)
         group_send(net, call, topic);
     } else if (core->stopping) {
         group_finish(core, call, GROUP_NOT_AVAILABLE);
-    } else if (call->kind != GROUP_JOIN && call->kind != GROUP_COMMIT) {
+    } else if (!group_makes_topic(call)) {
         group_answer_none(core, call);
     } else {
         call->creating = true;
@@ -438,7 +458,9 @@ void group_submit(struct net *net, struct group_call *call)
 
 static void group_cancel_here(struct group_core *core, struct group_call *call)
 {
-    if (call->place == GROUP_HELD) {
+    if (call->kind == GROUP_STREAM && call->place == GROUP_PARKED) {
+        group_stream_cancel(core, call);
+    } else if (call->place == GROUP_HELD) {
         call->cancel_wanted = true; /* If it waits for the log to be read: it is not served. */
     } else if (call->place == GROUP_PARKED) {
         struct group *group = call->at;
@@ -467,7 +489,7 @@ static void group_cancel_arrived(struct reactor *here, const struct mail *mail)
 
 bool group_cancel(struct net *net, struct group_call *call)
 {
-    ASSERT(call->kind == GROUP_JOIN || call->kind == GROUP_SYNC);
+    ASSERT(call->kind == GROUP_JOIN || call->kind == GROUP_SYNC || call->kind == GROUP_STREAM);
     if (call->creating) {
         call->cancel_wanted = true;
         return false;
@@ -538,6 +560,7 @@ enum err group_core_open(struct group_core **core, struct net *net,
     made->options.compact_bytes =
         options->compact_bytes == 0 ? GROUP_COMPACT_BYTES : options->compact_bytes;
     made->memory.max_bytes = stats.limit_bytes / GROUP_MEMORY_SHARE;
+    made->stream_memory.max_bytes = stats.limit_bytes / STREAM_MEMORY_SHARE;
     *core = made;
     return OK;
 }
@@ -565,7 +588,9 @@ void group_core_close(struct group_core *core)
         free(core->logs[i]);
     }
     ASSERT(core->group_count == 0);
+    ASSERT(core->stream_count == 0);
     group_free(&core->memory, core->buckets);
-    ASSERT(core->memory.used_bytes == 0);
+    group_free(&core->stream_memory, core->stream_buckets);
+    ASSERT(core->memory.used_bytes == 0 && core->stream_memory.used_bytes == 0);
     free(core);
 }

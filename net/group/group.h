@@ -12,6 +12,7 @@
 #include "core/limits.h"
 #include "core/reactor.h"
 #include "net/group/classic.h"
+#include "net/group/stream_wish.h"
 #include "shard/request.h"
 
 struct net;
@@ -48,6 +49,7 @@ enum group_kind {
     GROUP_LIST, /* All groups of one partition: call->partition. */
     GROUP_DELETE,
     GROUP_OFFSET_DELETE,
+    GROUP_STREAM, /* call->stream says what. */
 };
 
 /* One partition of a COMMIT, FETCH or OFFSET_DELETE. */
@@ -91,6 +93,7 @@ struct group_call {
     struct group_leave_item *leaves;
     struct classic_join join; /* JOIN; sync's views for SYNC. */
     struct classic_sync sync;
+    struct stream_wish *stream; /* STREAM: `group` above is not set by the caller. */
 
     /* The answer: JOIN {generation}, and see serve.c for what stands in `result`. */
     struct bytes result;
@@ -118,8 +121,8 @@ struct group_call {
  * the topic, if it is not there and the wish is to change something. */
 void group_submit(struct net *net, struct group_call *call);
 
-/* Nobody waits for a JOIN or SYNC that is out any more: it comes home soon. True: call->canceled
- * fires, before or after call->done; only then may the call be reused. */
+/* Nobody waits for a JOIN, a SYNC, a TAKE or a WAIT that is out any more: it comes home soon. True:
+ * call->canceled fires, before or after call->done; only then may the call be reused. */
 bool group_cancel(struct net *net, struct group_call *call);
 
 /* A finished call gives back what its answer stands in. True: call->released fires. */

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "net/group/group.h"
+#include "net/group/item.h"
+#include "net/group/stream.h"
 #include "net/route.h"
 #include "net/server.h"
 #include "shard/record.h"
@@ -12,20 +14,11 @@ enum {
     GROUP_BATCH_BYTES = 256 << 10, /* Of a batch, but for an item that is larger alone. */
     GROUP_LOAD_BYTES = 1 << 20,
     GROUP_LOAD_PIECES = 16,
-    GROUP_KEY_BYTES_MAX = 4 + CLASSIC_NAME_BYTES_MAX + 16 + 4,
+    GROUP_KEY_BYTES_MAX = 4 + CLASSIC_NAME_BYTES_MAX + 16 + 4 + 4,
     GROUP_COMPACT_RATIO = 4,
 };
 
 #define GROUP_COMPACT_BYTES ((uint64_t)MIB(4))
-
-/* Something that one record says the last word about: a group, or one offset of it. */
-struct group_item {
-    struct list node; /* Of log->dirty, or of log->live in the order of their records. */
-    uint64_t batch;   /* The number of the batch that has its record; 0: before this start. */
-    uint32_t bytes;   /* Of the record, about. */
-    bool is_offset, dirty, deleted;
-    bool stored; /* There is, or will be, a record. */
-};
 
 struct group_offset {
     struct group_item item;
@@ -53,6 +46,17 @@ struct group {
     uint64_t touched_ms; /* The newest commit; or when it was made. */
 };
 
+/* A stream's group in its place. */
+struct group_stream {
+    struct stream_group state; /* The first. */
+    struct group_stream *hash_next;
+    struct list node; /* Of log->streams; not when it is deleted. */
+    struct group_log *log;
+    uint64_t token;                  /* Of who has taken it; 0: nobody. */
+    struct group_call *first, *last; /* Who wants to take it next. */
+    struct group_call *waiting;      /* WAITs, in no order. */
+};
+
 enum group_log_state {
     GROUP_LOG_NEW,
     GROUP_LOG_READING,
@@ -64,10 +68,11 @@ struct group_log {
     struct group_core *core;
     struct partition_id id;
     enum group_log_state state;
-    struct list groups;
+    struct list groups, streams;
     struct list dirty, live;
     uint64_t pushed, taken, durable; /* Of `dirty`, ever: put there, encoded, written for good. */
-    struct group_call *held_first, *held_last; /* By ticket; or until the log is read. */
+    struct group_call *held_first, *held_last;       /* By ticket; or until the log is read. */
+    struct group_call *stalled_first, *stalled_last; /* Until something was written. */
     struct completion kick;
     bool kicked;
 
@@ -102,6 +107,10 @@ struct group_core {
     struct group_memory memory;
     struct group **buckets;
     uint32_t bucket_count, group_count;
+    struct group_memory stream_memory;
+    struct group_stream **stream_buckets;
+    uint32_t stream_bucket_count, stream_count;
+    uint64_t stream_token;
     struct group_log *logs[GROUP_PARTITIONS_MAX];
     uint32_t busy; /* Requests to the shard, waits and mails that are out. */
     bool stopping;
@@ -134,10 +143,58 @@ void group_finish_durable(struct group_log *log, struct group_call *call, enum g
 
 void group_serve(struct group_log *log, struct group_call *call);
 
+/* An answer is written twice: first it is only measured. */
+struct group_answer {
+    struct bytes_writer writer;
+    uint64_t size;
+    bool counting;
+};
+
+void group_answer_text(struct group_answer *answer, struct bytes text);
+void group_answer_u32(struct group_answer *answer, uint32_t number);
+void group_answer_u64(struct group_answer *answer, uint64_t number);
+
 /* An event has been: answers go out, the record is written, the timer set. */
 struct classic_event group_event(struct group_core *core);
 void group_apply(struct group *group, struct classic_event *event);
 void group_timer(struct group *group);
+
+/* --- stream_table.c --- */
+
+struct group_stream *group_stream_find(const struct group_core *core, const struct stream_key *key,
+                                       struct bytes name);
+/* NULL: no room. */
+struct group_stream *group_stream_add(struct group_log *log, const struct stream_key *key,
+                                      struct bytes name);
+/* It goes, and its record says so; who waits for it hears it. */
+void group_stream_delete(struct group_stream *stream);
+/* It is forgotten without a record; whoever waits is answered with `code`. */
+void group_stream_drop(struct group_stream *stream, enum group_code code);
+/* It has changed. */
+void group_stream_mark(struct group_stream *stream);
+/* Those whose topic is gone, for longer than a map can be late, go. */
+void group_streams_sweep(struct group_log *log);
+
+/* A dirty part was encoded: it lives on, or is gone for good. */
+void group_stream_written(struct group_log *log, struct group_item *item);
+/* One record was read; false: it does not parse. */
+bool group_stream_replay(struct group_log *log, enum group_item_kind kind, struct bytes name,
+                         struct bytes_reader *key, struct bytes value);
+/* After the last one; false: they do not fit together. */
+bool group_streams_replayed(struct group_log *log);
+
+/* --- stream_serve.c --- */
+
+void group_stream_serve(struct group_log *log, struct group_call *call);
+void group_stream_cancel(struct group_core *core, struct group_call *call);
+/* Whoever waits for the group is answered. */
+void group_stream_dismiss(struct group_stream *stream, enum group_code code);
+void group_stream_resume(struct group_log *log); /* Those who stalled. */
+
+/* --- stream_answer.c --- */
+
+enum group_code group_stream_answer(struct group_log *log, const struct group_stream *stream,
+                                    struct group_call *call);
 
 /* --- log.c --- */
 
@@ -157,6 +214,9 @@ void group_item_forget(struct group_log *log, struct group_item *item); /* Out o
 
 void group_log_read(struct group_log *log);
 void group_log_read_on(struct completion *completion); /* Of log->pause. */
+
+/* Its record was read, and is the newest. */
+void group_item_lives(struct group_log *log, struct group_item *item);
 
 /* Into `data` of GROUP_KEY_BYTES_MAX. */
 uint32_t group_key_encode(struct group_item *item, uint8_t *data);

@@ -35,6 +35,7 @@ void group_log_init(struct group_log *log, struct group_core *core, const struct
     log->state = GROUP_LOG_NEW;
     log->batch_next = 1;
     list_init(&log->groups);
+    list_init(&log->streams);
     list_init(&log->dirty);
     list_init(&log->live);
     timer_init(&log->pause, group_log_read_on);
@@ -104,6 +105,20 @@ static struct group_call *group_log_unhold(struct group_log *log)
     return call;
 }
 
+static void group_log_clear_streams(struct group_log *log, enum group_code code)
+{
+    while (log->stalled_first != NULL) {
+        struct group_call *call = log->stalled_first;
+        log->stalled_first = call->next;
+        call->next = NULL;
+        group_finish(log->core, call, code);
+    }
+    log->stalled_last = NULL;
+    while (!list_empty(&log->streams)) {
+        group_stream_drop(CONTAINER_OF(log->streams.next, struct group_stream, node), code);
+    }
+}
+
 void group_log_clear(struct group_log *log, enum group_code code)
 {
     struct group_core *core = log->core;
@@ -122,12 +137,17 @@ void group_log_clear(struct group_log *log, enum group_code code)
         }
         group_drop(group);
     }
+    group_log_clear_streams(log, code);
     /* What is left was deleted, and its record is not written. Offsets first: groups wait. */
     while (!list_empty(&log->dirty)) {
         struct group_item *item = CONTAINER_OF(log->dirty.next, struct group_item, node);
         struct group *group = CONTAINER_OF(item, struct group, item);
         ASSERT(item->deleted);
-        if (item->is_offset) {
+        if (item->kind == GROUP_ITEM_STREAM) {
+            group_stream_written(log, item);
+            continue;
+        }
+        if (item->kind == GROUP_ITEM_OFFSET) {
             struct group_offset *offset = CONTAINER_OF(item, struct group_offset, item);
             group = offset->group;
             group_item_forget(log, item);
@@ -160,7 +180,7 @@ struct group_gather {
     struct group_item *items[GROUP_BATCH_ITEMS_MAX];
     uint32_t count;
     uint64_t bytes;
-    uint64_t dirty; /* How many of them, the first ones, were dirty. */
+    uint64_t dirty; /* How many of them are of log->dirty. */
 };
 
 /* `share`: into how much of a batch it must fit, one in so many. */
@@ -176,10 +196,37 @@ static bool group_gather_add(struct group_gather *gather, struct group_item *ite
     return true;
 }
 
+/* A stream's group goes with all its dirty parts, or not at all: what is read again is one moment
+ * of it. So a batch may be larger: stream.h bounds by how much. */
+static bool group_gather_stream(struct group_gather *gather, struct group_item *head,
+                                uint32_t share)
+{
+    struct stream_group *group = stream_item_group(head);
+    struct group_gather before = {.count = gather->count, .bytes = gather->bytes};
+    bool alone = gather->count == 0;
+    struct list *entry;
+    bool fits = group_gather_add(gather, head, share);
+    list_for_each (entry, &group->dirty) {
+        struct group_item *item = CONTAINER_OF(entry, struct group_item, node);
+        if (alone) {
+            ASSERT(gather->count < GROUP_BATCH_ITEMS_MAX);
+            gather->items[gather->count++] = item;
+            gather->bytes += GROUP_KEY_BYTES_MAX + group_value_size(item) + 32;
+        } else if (fits) {
+            fits = group_gather_add(gather, item, share);
+        }
+    }
+    if (!fits) {
+        gather->count = before.count;
+        gather->bytes = before.bytes;
+    }
+    return fits;
+}
+
 /* Its topic is gone, for longer than a map can be late. */
 static bool group_item_is_orphan(const struct group_log *log, struct group_item *item)
 {
-    if (!item->is_offset) {
+    if (item->kind != GROUP_ITEM_OFFSET) {
         return false;
     }
     const struct group_offset *offset = CONTAINER_OF(item, struct group_offset, item);
@@ -196,12 +243,16 @@ static void group_gather(struct group_log *log, struct group_gather *gather)
     uint32_t share = log->compacting ? 2 : 1;
     gather->count = 0;
     gather->bytes = 0;
+    gather->dirty = 0;
     list_for_each (entry, &log->dirty) {
-        if (!group_gather_add(gather, CONTAINER_OF(entry, struct group_item, node), share)) {
+        struct group_item *item = CONTAINER_OF(entry, struct group_item, node);
+        bool added = item->kind == GROUP_ITEM_STREAM ? group_gather_stream(gather, item, share)
+                                                     : group_gather_add(gather, item, share);
+        if (!added) {
             break;
         }
+        gather->dirty++;
     }
-    gather->dirty = gather->count;
     entry = log->live.next;
     while (log->compacting && entry != &log->live) {
         struct group_item *item = CONTAINER_OF(entry, struct group_item, node);
@@ -240,6 +291,13 @@ static void group_encode(struct group_log *log, const struct group_gather *gathe
 /* It has been encoded: it lives on, or is gone for good. */
 static void group_item_written(struct group_log *log, struct group_item *item)
 {
+    if (item->deleted && item->kind > GROUP_ITEM_OFFSET) {
+        group_stream_written(log, item);
+        return;
+    }
+    if (item->dirty && item->kind > GROUP_ITEM_STREAM) {
+        stream_item_group(item)->dirty_count--;
+    }
     item->dirty = false;
     list_remove(&item->node);
     if (!item->deleted) {
@@ -252,7 +310,7 @@ static void group_item_written(struct group_log *log, struct group_item *item)
         return;
     }
     struct group *group = CONTAINER_OF(item, struct group, item);
-    if (item->is_offset) {
+    if (item->kind == GROUP_ITEM_OFFSET) {
         struct group_offset *offset = CONTAINER_OF(item, struct group_offset, item);
         group = offset->group;
         group_item_forget(log, item);
@@ -367,6 +425,7 @@ static void group_log_compact(struct group_log *log)
             max_u64(log->core->options.compact_bytes, GROUP_COMPACT_RATIO * log->live_bytes);
         if (log->log_bytes > bound) {
             COVER("groups are compacted");
+            group_streams_sweep(log);
             log->compacting = true;
             log->compact_from = log->batch_next;
             log->compact_ticket = UINT64_MAX;
@@ -417,6 +476,7 @@ static void group_log_written(struct completion *completion)
         struct group_call *call = group_log_unhold(log);
         group_finish(core, call, call->code);
     }
+    group_stream_resume(log);
     group_log_kick(log);
 }
 

@@ -69,7 +69,7 @@ struct group_offset *group_offset_add(struct group *group, const struct topic_id
     if (offset == NULL) {
         return NULL;
     }
-    offset->item.is_offset = true;
+    offset->item.kind = GROUP_ITEM_OFFSET;
     list_init(&offset->item.node);
     offset->group = group;
     offset->topic = *topic;

@@ -1,9 +1,11 @@
 /* What stands in the log, and how it is read again. A record is the last word about its key; an
  * empty value: it is gone. Little-endian:
  *
- *     key    0 version u8 (1)  1 kind u8 (1: group, 2: offset)  2 size u16  4 group's id
- *            of an offset then: topic id, 16 bytes; partition u32
- *     value  of a group: classic_record.c
+ *     key    0 version u8 (1)  1 kind u8 (1: group, 2: offset; of streams 3: group, 4: reader,
+ *            5: chunk)  2 size u16  4 group's id
+ *            of all but a group then: topic id, 16 bytes; partition u32
+ *            of a reader or chunk then: its number u32
+ *     value  of a group: classic_record.c; of those of streams: stream_record.c
  *            of an offset: 0 version u8 (1)  1 offset i64  9 epoch i32  13 committed u64 (ms)
  *            21 metadata: size u32 (all ones: null), bytes
  *
@@ -20,23 +22,45 @@ enum {
     KEY_VERSION = 1,
     KEY_GROUP = 1,
     KEY_OFFSET = 2,
+    KEY_STREAM = 3,
+    KEY_READER = 4,
+    KEY_CHUNK = 5,
     VALUE_VERSION = 1,
     VALUE_OFFSET_BYTES = 25,
     READ_PAUSE_MS = 20,
     READ_PAUSES_MAX = 500,
 };
 
+static uint32_t stream_key_encode(struct group_item *item, struct bytes_writer *writer)
+{
+    const struct stream_group *group = stream_item_group(item);
+    write_u8(writer, KEY_VERSION);
+    write_u8(writer, (uint8_t)(KEY_STREAM + (item->kind - GROUP_ITEM_STREAM)));
+    write_le16(writer, (uint16_t)group->name.size);
+    write_bytes(writer, group->name.data, group->name.size);
+    write_bytes(writer, group->key.topic.bytes, sizeof(group->key.topic.bytes));
+    write_le32(writer, group->key.partition);
+    if (item->kind != GROUP_ITEM_STREAM) {
+        write_le32(writer, stream_item_number(item));
+    }
+    ASSERT(!writer->failed);
+    return writer->position;
+}
+
 uint32_t group_key_encode(struct group_item *item, uint8_t *data)
 {
     struct bytes_writer writer = bytes_writer(data, GROUP_KEY_BYTES_MAX);
     const struct group *group = CONTAINER_OF(item, struct group, item);
     const struct group_offset *offset = NULL;
-    if (item->is_offset) {
+    if (item->kind > GROUP_ITEM_OFFSET) {
+        return stream_key_encode(item, &writer);
+    }
+    if (item->kind == GROUP_ITEM_OFFSET) {
         offset = CONTAINER_OF(item, struct group_offset, item);
         group = offset->group;
     }
     write_u8(&writer, KEY_VERSION);
-    write_u8(&writer, item->is_offset ? KEY_OFFSET : KEY_GROUP);
+    write_u8(&writer, offset != NULL ? KEY_OFFSET : KEY_GROUP);
     write_le16(&writer, (uint16_t)group->id.size);
     write_bytes(&writer, group->id.data, group->id.size);
     if (offset != NULL) {
@@ -52,7 +76,10 @@ uint32_t group_value_size(struct group_item *item)
     if (item->deleted) {
         return 0;
     }
-    if (item->is_offset) {
+    if (item->kind > GROUP_ITEM_OFFSET) {
+        return stream_value_size(item);
+    }
+    if (item->kind == GROUP_ITEM_OFFSET) {
         const struct group_offset *offset = CONTAINER_OF(item, struct group_offset, item);
         return VALUE_OFFSET_BYTES + offset->metadata.size;
     }
@@ -62,7 +89,9 @@ uint32_t group_value_size(struct group_item *item)
 void group_value_encode(struct group_item *item, uint8_t *data, uint32_t size)
 {
     struct bytes_writer writer = bytes_writer(data, size);
-    if (item->is_offset) {
+    if (item->kind > GROUP_ITEM_OFFSET) {
+        stream_value_encode(item, &writer);
+    } else if (item->kind == GROUP_ITEM_OFFSET) {
         const struct group_offset *offset = CONTAINER_OF(item, struct group_offset, item);
         write_u8(&writer, VALUE_VERSION);
         write_le64(&writer, (uint64_t)offset->offset);
@@ -77,7 +106,7 @@ void group_value_encode(struct group_item *item, uint8_t *data, uint32_t size)
 
 /* --- One record. --- */
 
-static void replay_lives(struct group_log *log, struct group_item *item)
+void group_item_lives(struct group_log *log, struct group_item *item)
 {
     list_remove(&item->node);
     list_push_back(&log->live, &item->node);
@@ -117,7 +146,7 @@ static bool replay_group(struct group_log *log, struct bytes id, struct bytes va
     if (group == NULL || !classic_record_decode(&group->classic, value, memory)) {
         return false;
     }
-    replay_lives(log, &group->item);
+    group_item_lives(log, &group->item);
     return true;
 }
 
@@ -172,7 +201,7 @@ static bool replay_offset(struct group_log *log, struct bytes id, struct bytes_r
     if (!group_copy(&log->core->memory, metadata, &offset->metadata)) {
         return false;
     }
-    replay_lives(log, &offset->item);
+    group_item_lives(log, &offset->item);
     return true;
 }
 
@@ -187,6 +216,11 @@ static bool replay_record(struct group_log *log, const struct record *record)
     }
     if (kind == KEY_GROUP) {
         return replay_group(log, id, record->value);
+    }
+    if (kind >= KEY_STREAM && kind <= KEY_CHUNK) {
+        return group_stream_replay(log,
+                                   (enum group_item_kind)(GROUP_ITEM_STREAM + kind - KEY_STREAM),
+                                   id, &key, record->value);
     }
     return kind == KEY_OFFSET && replay_offset(log, id, &key, record->value);
 }
@@ -243,7 +277,10 @@ static void replay_ask(struct group_log *log);
 static void replay_end(struct group_log *log, enum err err)
 {
     struct group_core *core = log->core;
-    core->memory.replaying = false;
+    core->memory.replaying = core->stream_memory.replaying = false;
+    if (err == OK && !group_streams_replayed(log)) {
+        err = ERR_CORRUPT;
+    }
     if (err != OK) {
         LOG_WARN("the log of groups cannot be read partition=%u offset=%llu reason=\"%s\"",
                  log->id.partition, (unsigned long long)log->read_offset, err_text(err));
@@ -323,11 +360,11 @@ static void replay_fetched(struct completion *completion)
     }
     uint64_t before = log->read_offset;
     uint32_t count = fetch->piece_count; /* Of this answer: the request may go out again below. */
-    log->core->memory.replaying = true;
+    log->core->memory.replaying = log->core->stream_memory.replaying = true;
     for (uint32_t i = 0; reading && err == OK && i < count; i++) {
         err = replay_piece(log, bytes_of(fetch->pieces[i].data, fetch->pieces[i].size));
     }
-    log->core->memory.replaying = false;
+    log->core->memory.replaying = log->core->stream_memory.replaying = false;
     if (reading && err == ERR_OFFSET_RANGE && fetch->log_start > before) {
         log->read_offset = fetch->log_start;
         replay_ask(log);

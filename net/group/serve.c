@@ -49,14 +49,7 @@ static struct classic_member *serve_member(struct list *entry)
 
 /* --- Answers. --- */
 
-/* Measured with a writer of no room, then written: each text of `texts`, then maybe a count. */
-struct serve_answer {
-    struct bytes_writer writer;
-    uint64_t size;
-    bool counting;
-};
-
-static void serve_put(struct serve_answer *answer, struct bytes text)
+void group_answer_text(struct group_answer *answer, struct bytes text)
 {
     if (answer->counting) {
         answer->size += group_text_size(text);
@@ -65,7 +58,7 @@ static void serve_put(struct serve_answer *answer, struct bytes text)
     }
 }
 
-static void serve_put_number(struct serve_answer *answer, uint32_t number)
+void group_answer_u32(struct group_answer *answer, uint32_t number)
 {
     if (answer->counting) {
         answer->size += 4;
@@ -74,69 +67,78 @@ static void serve_put_number(struct serve_answer *answer, uint32_t number)
     }
 }
 
-static void serve_encode_join(struct serve_answer *answer, const struct classic *group,
+void group_answer_u64(struct group_answer *answer, uint64_t number)
+{
+    if (answer->counting) {
+        answer->size += 8;
+    } else {
+        write_le64(&answer->writer, number);
+    }
+}
+
+static void serve_encode_join(struct group_answer *answer, const struct classic *group,
                               const struct classic_wait *wait)
 {
     bool led = group->leader == wait->member;
     struct bytes leader =
         group->leader == NULL || wait->hide_leader ? bytes_of("", 0) : group->leader->id;
     bool told = led && !wait->hide_leader;
-    serve_put(answer, group->type);
-    serve_put(answer, group->protocol);
-    serve_put(answer, leader);
-    serve_put(answer, wait->member->id);
-    serve_put_number(answer, told ? group->member_count : 0);
+    group_answer_text(answer, group->type);
+    group_answer_text(answer, group->protocol);
+    group_answer_text(answer, leader);
+    group_answer_text(answer, wait->member->id);
+    group_answer_u32(answer, told ? group->member_count : 0);
     struct list *entry;
     list_for_each (entry, &group->members) {
         const struct classic_member *member = serve_member(entry);
         if (told && !member->pending) {
-            serve_put(answer, member->id);
-            serve_put(answer, member->instance);
-            serve_put(answer, classic_metadata(group, member));
+            group_answer_text(answer, member->id);
+            group_answer_text(answer, member->instance);
+            group_answer_text(answer, classic_metadata(group, member));
         }
     }
 }
 
-static void serve_encode_sync(struct serve_answer *answer, const struct classic *group,
+static void serve_encode_sync(struct group_answer *answer, const struct classic *group,
                               const struct classic_wait *wait)
 {
-    serve_put(answer, group->type);
-    serve_put(answer, group->protocol);
-    serve_put(answer, wait->member->assignment);
+    group_answer_text(answer, group->type);
+    group_answer_text(answer, group->protocol);
+    group_answer_text(answer, wait->member->assignment);
 }
 
-static void serve_encode_describe(struct serve_answer *answer, const struct classic *group,
+static void serve_encode_describe(struct group_answer *answer, const struct classic *group,
                                   const struct classic_wait *wait)
 {
     bool stable = group->state == CLASSIC_STABLE;
     struct bytes none = bytes_of("", 0);
     (void)wait;
-    serve_put(answer, bytes_text(classic_state_name(group)));
-    serve_put(answer, group->type);
-    serve_put(answer, stable ? group->protocol : none);
-    serve_put_number(answer, group->member_count);
+    group_answer_text(answer, bytes_text(classic_state_name(group)));
+    group_answer_text(answer, group->type);
+    group_answer_text(answer, stable ? group->protocol : none);
+    group_answer_u32(answer, group->member_count);
     struct list *entry;
     list_for_each (entry, &group->members) {
         const struct classic_member *member = serve_member(entry);
         if (!member->pending) {
-            serve_put(answer, member->id);
-            serve_put(answer, member->instance);
-            serve_put(answer, member->client);
-            serve_put(answer, member->host);
-            serve_put(answer, stable ? classic_metadata(group, member) : none);
-            serve_put(answer, stable ? member->assignment : none);
+            group_answer_text(answer, member->id);
+            group_answer_text(answer, member->instance);
+            group_answer_text(answer, member->client);
+            group_answer_text(answer, member->host);
+            group_answer_text(answer, stable ? classic_metadata(group, member) : none);
+            group_answer_text(answer, stable ? member->assignment : none);
         }
     }
 }
 
-typedef void serve_encode_fn(struct serve_answer *answer, const struct classic *group,
+typedef void serve_encode_fn(struct group_answer *answer, const struct classic *group,
                              const struct classic_wait *wait);
 
 /* Without memory for it the caller is sent to look again: whatever it asked, it may ask again. */
 static enum group_code serve_encode(struct group_core *core, struct group_call *call,
                                     const struct classic *group, serve_encode_fn *encode)
 {
-    struct serve_answer answer = {.counting = true};
+    struct group_answer answer = {.counting = true};
     encode(&answer, group, &call->wait);
     uint8_t *data =
         answer.size > UINT32_MAX ? NULL : group_result_room(core, call, (uint32_t)answer.size);
@@ -325,7 +327,9 @@ static void serve_delete(struct group_log *log, struct group *group, struct grou
 
 void group_serve(struct group_log *log, struct group_call *call)
 {
-    struct group *group = call->kind == GROUP_LIST ? NULL : group_find(log->core, call->group);
+    struct group *group = call->kind == GROUP_LIST || call->kind == GROUP_STREAM
+                              ? NULL
+                              : group_find(log->core, call->group);
     ASSERT(log->state == GROUP_LOG_READY);
     call->place = GROUP_AWAY;
     if (call->cancel_wanted) {
@@ -359,6 +363,9 @@ void group_serve(struct group_log *log, struct group_call *call)
         return;
     case GROUP_DELETE:
         serve_delete(log, group, call);
+        return;
+    case GROUP_STREAM:
+        group_stream_serve(log, call);
         return;
     case GROUP_OFFSET_DELETE:
         if (group == NULL) {

@@ -69,18 +69,31 @@ static const struct resp_command command_table[] = {
      "-1: retention is the topic's, not the key's."},
     {"type", resp_type, 0, 0, 2, R | F, 1, 1, 1, "generic", "1.0.0", "stream or none."},
     {"unlink", resp_del, CHANGE, 0, -2, W, 1, 1, -1, "generic", "4.0.0", "Deletes topics."},
+    {"xack", resp_xack, RESP_GROUP_BYTES, 0, -4, W | F, 1, 1, 1, "stream", "5.0.0",
+     "Acknowledges entries: they are pending no longer."},
     {"xadd", resp_xadd, RESP_ADD_BYTES, 0, -5, W | F | RESP_APPEND | RESP_DENYOOM, 1, 1, 1,
      "stream", "5.0.0", "Appends an entry to a stream."},
+    {"xautoclaim", resp_xautoclaim, RESP_READER_BYTES, 0, -6, W | F, 1, 1, 1, "stream", "6.2.0",
+     "Takes over entries that were pending for too long."},
+    {"xclaim", resp_xclaim, RESP_READER_BYTES, 0, -6, W | F, 1, 1, 1, "stream", "5.0.0",
+     "Takes over pending entries."},
     {"xdel", resp_xdel, 0, 0, -3, W | F, 1, 1, 1, "stream", "5.0.0",
      "Refused: a log keeps its order."},
-    {"xinfo", resp_xinfo, RESP_READ_BYTES, RESP_READ_KEY_BYTES, -2, R, 2, 1, 2, "stream", "5.0.0",
-     "XINFO STREAM: tells of a stream."},
+    {"xgroup", resp_xgroup, RESP_GROUP_BYTES, 0, -2, W, 2, 1, 2, "stream", "5.0.0",
+     "Makes, changes and destroys groups of readers."},
+    {"xinfo", resp_xinfo, RESP_READER_BYTES, 0, -2, R, 2, 1, 2, "stream", "5.0.0",
+     "Tells of a stream, its groups, and their consumers."},
     {"xlen", resp_xlen, RESP_ADD_BYTES, 0, 2, R | F, 1, 1, 1, "stream", "5.0.0",
      "Counts the entries of a stream."},
+    {"xpending", resp_xpending, RESP_GROUP_BYTES, 0, -3, R, 1, 1, 1, "stream", "5.0.0",
+     "What was delivered to a group and not acknowledged."},
     {"xrange", resp_xrange, RESP_READ_BYTES, RESP_READ_KEY_BYTES, -4, R, 1, 1, 1, "stream", "5.0.0",
      "The entries of a stream between two IDs."},
     {"xread", resp_xread, RESP_READ_BYTES, RESP_READ_KEY_BYTES, -4, R | RESP_BLOCKING, 0, 0, 0,
      "stream", "5.0.0", "The entries of streams behind IDs, or waits for one."},
+    {"xreadgroup", resp_xreadgroup, RESP_READER_BYTES, RESP_READER_KEY_BYTES, -7, W | RESP_BLOCKING,
+     0, 0, 0, "stream", "5.0.0",
+     "New entries of streams for one consumer of a group, or those that it has not acknowledged."},
     {"xrevrange", resp_xrange, RESP_READ_BYTES, RESP_READ_KEY_BYTES, -4, R, 1, 1, 1, "stream",
      "5.0.0", "The entries of a stream between two IDs, newest first."},
     {"xsetid", resp_xsetid, 0, 0, -3, W | F, 1, 1, 1, "stream", "5.0.0",
@@ -105,10 +118,16 @@ const struct resp_command *resp_find_command(struct bytes name)
     return NULL;
 }
 
+/* Its keys stand behind STREAMS. */
+static bool is_movable(const struct resp_command *command)
+{
+    return command->start == resp_xread || command->start == resp_xreadgroup;
+}
+
 bool resp_next_key(const struct resp_command *command, const struct bytes *arguments,
                    uint32_t count, uint32_t *at, uint32_t *index)
 {
-    if (command->start == resp_xread) {
+    if (is_movable(command)) {
         uint32_t streams = 1;
         while (streams < count && !resp_is(arguments[streams], "STREAMS")) {
             streams++;
@@ -139,7 +158,7 @@ static const struct {
 
 static void write_info(struct resp_writer *writer, const struct resp_command *command)
 {
-    bool movable = command->start == resp_xread;
+    bool movable = is_movable(command);
     uint32_t flags = movable ? 1 : 0;
     for (uint32_t i = 0; i < ARRAY_COUNT(flag_names); i++) {
         flags += (command->flags & flag_names[i].flag) != 0 ? 1 : 0;
@@ -312,8 +331,6 @@ static const struct {
     {" EVAL EVALSHA EVAL_RO EVALSHA_RO FCALL FCALL_RO SCRIPT ", "ERR scripting is not supported"},
     {" MULTI EXEC DISCARD WATCH UNWATCH ",
      "ERR transactions are not supported: send commands in a pipeline, they keep their order"},
-    {" XGROUP XREADGROUP XACK XPENDING XCLAIM XAUTOCLAIM ",
-     "ERR '%s' is not supported: this version has no groups of stream readers; use XREAD"},
     {" CLUSTER READONLY READWRITE ASKING ", "ERR This instance has cluster support disabled"},
     {" REPLICAOF SLAVEOF PSYNC SYNC REPLCONF FAILOVER DUMP RESTORE MIGRATE SORT SORT_RO SWAPDB "
      "DEBUG "

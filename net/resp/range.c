@@ -1,31 +1,18 @@
 /* Commands that look into streams: XRANGE, XREVRANGE, XREAD, XINFO. */
+#include "net/resp/range.h"
 #include "core/assert.h"
-#include "net/resp/read.h"
+#include "net/resp/group.h"
 #include "net/resp/text.h"
 
 #include <string.h>
 
-/* The front of these commands' state is the read. */
-struct range_state {
-    struct read read;
-    uint64_t count, begun_ns;
-    uint64_t found; /* XREAD: streams with entries. */
-    bool full;      /* XINFO STREAM FULL */
-    /* The bytes before and between chunks. */
-    uint64_t cut;
-};
-
-_Static_assert(sizeof(struct range_state) <= RESP_READ_BYTES / 2, "the rest is for vectors");
-_Static_assert(sizeof(struct read_item) + 2 * sizeof(struct iovec) <= RESP_READ_KEY_BYTES,
-               "an item for each argument");
-
 /* Divides op->state: the state, the items, the vectors. */
-static struct range_state *range_init(struct resp_op *op, uint32_t items,
-                                      void (*done)(struct resp_op *op))
+struct range_state *range_init(struct resp_op *op, uint64_t size, uint32_t items,
+                               void (*done)(struct resp_op *op))
 {
     struct range_state *range = op->state;
     uint8_t *at = op->state;
-    at += align_up(sizeof(*range), 16);
+    at += align_up(size, 16);
     range->read.op = op;
     range->read.done = done;
     range->read.items = (struct read_item *)(void *)at;
@@ -48,11 +35,7 @@ static struct range_state *range_init(struct resp_op *op, uint32_t items,
 
 /* --- The reply: bytes, and chunks between them. --- */
 
-typedef void range_encode_fn(struct resp_op *op, struct resp_writer *writer);
-
-/* What was written since the last cut becomes a vector, the chunks of the item follow: only when
- * writing for good. */
-static void range_cut(struct resp_op *op, struct resp_writer *writer, uint32_t item)
+void range_cut(struct resp_op *op, struct resp_writer *writer, uint32_t item)
 {
     struct range_state *range = op->state;
     struct call *call = op->call;
@@ -70,8 +53,6 @@ static void range_cut(struct resp_op *op, struct resp_writer *writer, uint32_t i
     }
 }
 
-static void range_reply(struct resp_op *op);
-
 static void range_memory_back(struct completion *completion)
 {
     struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
@@ -79,8 +60,7 @@ static void range_memory_back(struct completion *completion)
     range_reply(call->state);
 }
 
-/* op->encode writes all but the chunks, and cuts where those stand. */
-static void range_reply(struct resp_op *op)
+void range_reply(struct resp_op *op)
 {
     struct range_state *range = op->state;
     struct call *call = op->call;
@@ -132,8 +112,7 @@ static void range_done(struct resp_op *op)
     range_reply(op);
 }
 
-/* An end of a range, inclusive or, with '(', not. False: it is malformed, which was answered. */
-static bool range_parse_end(struct resp_op *op, struct bytes text, bool least, struct stream_id *id)
+bool range_parse_end(struct resp_op *op, struct bytes text, bool least, struct stream_id *id)
 {
     bool excludes = text.size > 1 && text.data[0] == '(';
     if (excludes) {
@@ -173,7 +152,7 @@ static bool range_parse_count(struct resp_op *op, int64_t *count)
 void resp_xrange(struct resp_op *op)
 {
     bool reverse = op->command->name[1] == 'r' && op->command->name[2] == 'e';
-    struct range_state *range = range_init(op, 1, range_done);
+    struct range_state *range = range_init(op, sizeof(struct range_state), 1, range_done);
     struct read_item *item = &range->read.items[0];
     int64_t count;
     if (!range_parse_end(op, op->arguments[reverse ? 3 : 2], true, &item->from) ||
@@ -363,11 +342,11 @@ void resp_xread(struct resp_op *op)
     }
     uint32_t left = op->count - at;
     if (left == 0 || left % 2 != 0) {
-        resp_fail(op, "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or "
-                      "'$' must be specified.");
+        resp_fail(op, "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' "
+                      "must be specified.");
         return;
     }
-    (void)range_init(op, left / 2, xread_done);
+    (void)range_init(op, sizeof(struct range_state), left / 2, xread_done);
     range->read.partial = true;
     for (uint32_t i = 0; i < left / 2; i++) {
         struct read_item *item = &range->read.items[i];
@@ -425,11 +404,11 @@ static void encode_info_stream(struct resp_op *op, struct resp_writer *writer)
         resp_write_array(writer, item->entries);
         range_cut(op, writer, 0);
         resp_write_text(writer, "groups");
-        resp_write_array(writer, 0);
+        info_write_groups(op, writer);
         return;
     }
     resp_write_text(writer, "groups");
-    resp_write_integer(writer, 0);
+    info_write_groups(op, writer);
     resp_write_text(writer, "first-entry");
     write_entry_or_null(op, writer, 0);
     resp_write_text(writer, "last-entry");
@@ -443,15 +422,16 @@ static void xinfo_done(struct resp_op *op)
         read_fail(&range->read);
         return;
     }
-    op->encode = encode_info_stream;
-    range_reply(op);
+    info_ask_groups(op, encode_info_stream);
 }
 
 static void encode_xinfo_help(struct resp_op *op, struct resp_writer *writer)
 {
     (void)op;
-    resp_write_array(writer, 2);
+    resp_write_array(writer, 4);
     resp_write_simple(writer, "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    resp_write_simple(writer, "CONSUMERS <key> <groupname>");
+    resp_write_simple(writer, "GROUPS <key>");
     resp_write_simple(writer, "STREAM <key> [FULL [COUNT <count>]]");
 }
 
@@ -479,9 +459,12 @@ void resp_xinfo(struct resp_op *op)
         resp_answer(op, encode_xinfo_help);
         return;
     }
-    if (resp_argument_is(op, 1, "GROUPS") || resp_argument_is(op, 1, "CONSUMERS")) {
-        resp_fail(op, "ERR XINFO %s is not supported: this version has no groups of stream readers",
-                  resp_argument_is(op, 1, "GROUPS") ? "GROUPS" : "CONSUMERS");
+    if (resp_argument_is(op, 1, "GROUPS")) {
+        info_groups(op);
+        return;
+    }
+    if (resp_argument_is(op, 1, "CONSUMERS")) {
+        info_readers(op);
         return;
     }
     bool help = resp_argument_is(op, 1, "HELP");
@@ -493,10 +476,11 @@ void resp_xinfo(struct resp_op *op)
         resp_fail_subcommand_arity(op);
         return;
     }
-    struct range_state *range = range_init(op, 2, xinfo_done);
+    struct range_state *range = range_init(op, sizeof(struct info_state), 2, xinfo_done);
     if (!xinfo_full(op, range, &count)) {
         return;
     }
+    range->count = (uint64_t)count;
     struct read_item *items = range->read.items;
     enum err err = resp_find_key(op, op->arguments[2], &items[0].partition);
     if (err == ERR_TOPIC_UNKNOWN) {

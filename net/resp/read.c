@@ -7,6 +7,7 @@
 #include "shard/frame.h"
 
 static void read_step(struct read *read);
+static void read_write_step(struct read *read);
 static void read_next_item(struct read *read);
 
 /* Begins every state of a command that reads. */
@@ -46,6 +47,7 @@ struct sink {
     uint32_t end;
     bool reverse;
     uint64_t entries, next;
+    uint32_t pick; /* Of the IDs that are wanted: the next. */
     struct stream_id first_id;
 };
 
@@ -66,6 +68,42 @@ static void sink_entry(struct sink *sink, struct stream_id id, const struct reco
                                  .size = counted.position,
                                  .protocol = sink->writer.protocol};
     write_entry(&writer, id, record);
+}
+
+/* The next of the IDs that are wanted is gone from the log. */
+static void sink_missing(struct sink *sink, const struct read_ids *ids)
+{
+    ids->found[sink->pick] = 0;
+    if (ids->nulls && !ids->silent) {
+        resp_write_array(&sink->writer, 2);
+        resp_write_id(&sink->writer, ids->at[sink->pick]);
+        resp_write_null_array(&sink->writer);
+        sink->entries++;
+    }
+    sink->pick++;
+}
+
+/* `ids`: NULL, or those that are kept, or the only ones that are wanted. */
+static void sink_picked(struct sink *sink, struct read_ids *ids, uint64_t offset,
+                        struct stream_id id, const struct record *record)
+{
+    if (ids == NULL || !ids->wanted) {
+        if (ids != NULL && sink->writer.data != NULL) {
+            ids->at[ids->count++] = id;
+            ids->behind = offset + 1;
+        }
+        sink_entry(sink, id, record);
+        return;
+    }
+    while (sink->pick < ids->run_end && stream_id_compare(ids->at[sink->pick], id) < 0) {
+        sink_missing(sink, ids);
+    }
+    if (sink->pick < ids->run_end && stream_id_compare(ids->at[sink->pick], id) == 0) {
+        ids->found[sink->pick++] = 1;
+        if (!ids->silent) {
+            sink_entry(sink, id, record);
+        }
+    }
 }
 
 /* The records of one batch that lie within the item. */
@@ -89,7 +127,7 @@ static enum err sink_batch(struct sink *sink, const struct read_item *item, stru
         uint64_t offset = (uint64_t)batch->base_offset + (uint32_t)record.offset_delta;
         if (offset >= item->offset && offset < item->offset_end) {
             struct stream_id id = {row->ms, row->seq + (uint32_t)record.offset_delta};
-            sink_entry(sink, id, &record);
+            sink_picked(sink, item->ids, offset, id, &record);
         }
     }
     codec_free(&output);
@@ -102,6 +140,10 @@ static enum err sink_pieces(struct sink *sink, const struct read_item *item)
     const struct request_fetch *fetch = &item->request.fetch;
     enum err err = OK;
     sink->next = item->offset;
+    sink->pick = item->ids == NULL ? 0 : item->ids->next;
+    while (item->ids != NULL && item->ids->none && sink->pick < item->ids->run_end) {
+        sink_missing(sink, item->ids);
+    }
     for (uint32_t i = 0; i < fetch->piece_count; i++) {
         const struct fetch_piece *piece = &fetch->pieces[i];
         const uint8_t *row_at = piece->rows;
@@ -197,6 +239,9 @@ static enum err read_write(struct read *read)
         }
         item->entries += counted.entries;
         item->offset = max_u64(item->offset, counted.next);
+        if (item->ids != NULL) {
+            item->ids->next = counted.pick;
+        }
     }
     return err;
 }
@@ -303,6 +348,43 @@ static void read_bound(struct read *read)
     read_fetch(read);
 }
 
+/* From the next of the IDs that are wanted on. */
+static void read_look_wanted(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    struct read_ids *ids = item->ids;
+    ids->run_end = ids->next + 1;
+    while (ids->run_end < ids->count &&
+           stream_id_compare(ids->at[ids->run_end - 1], ids->at[ids->run_end]) < 0) {
+        ids->run_end++;
+    }
+    item->from = ids->at[ids->next];
+    ids->none = false;
+    read_look(read);
+}
+
+static bool read_wants(const struct read_item *item)
+{
+    return item->ids != NULL && item->ids->wanted;
+}
+
+static bool read_wants_more(const struct read_item *item)
+{
+    return read_wants(item) && item->ids->next < item->ids->count;
+}
+
+static void read_looked_wanted(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->ids->none = item->offset >= item->high_watermark;
+    if (item->ids->none) {
+        item->request.fetch = (struct request_fetch){0};
+        read_write_step(read);
+    } else {
+        read_fetch(read);
+    }
+}
+
 static void read_looked(struct read *read)
 {
     struct read_item *item = read_item(read);
@@ -312,6 +394,10 @@ static void read_looked(struct read *read)
     item->last = identify->last;
     item->offset = identify->offset;
     item->offset_end = identify->high_watermark;
+    if (read_wants(item)) {
+        read_looked_wanted(read);
+        return;
+    }
     if (item->at_end) {
         item->offset = item->offset_end;
     } else if (item->last_only) {
@@ -374,11 +460,10 @@ static void read_released(struct read *read)
 {
     struct read_item *item = read_item(read);
     item->request.fetch.piece_count = 0;
-    if (read->err == OK && !read->full && !read->canceled && item->offset < item->offset_end) {
-        read_fetch(read);
-        return;
-    }
-    read_next_item(read);
+    bool on = read->err == OK && !read->full && !read->canceled;
+    bool more = read_wants(item) ? read_wants_more(item) : item->offset < item->offset_end;
+    void (*next)(struct read * read) = read_wants(item) ? read_look_wanted : read_fetch;
+    (on && more ? next : read_next_item)(read);
 }
 
 static void read_again(struct completion *completion)
@@ -413,8 +498,11 @@ static void read_fetched(struct read *read)
 static void read_begin_item(struct read *read)
 {
     struct read_item *item = read_item(read);
-    if (!item->known || read->canceled || read->full) {
+    bool sated = read_wants(item) && !read_wants_more(item);
+    if (!item->known || read->canceled || read->full || sated) {
         read_next_item(read);
+    } else if (read_wants(item)) {
+        read_look_wanted(read);
     } else if (!item->placed) {
         read_look(read);
     } else {
@@ -478,6 +566,15 @@ void read_start(struct read *read)
 {
     ASSERT(read->state == READ_IDLE && read->item_count > 0);
     read->item = 0;
+    read->err = OK;
+    read_begin_item(read);
+}
+
+void read_start_one(struct read *read, uint32_t item)
+{
+    ASSERT(read->state == READ_IDLE);
+    read->item = item;
+    read->item_count = item + 1;
     read->err = OK;
     read_begin_item(read);
 }

@@ -28,6 +28,20 @@ struct read_chunk {
     uint32_t item;
 };
 
+/* IDs of entries: of those that were read; or of those that are wanted, and no others. */
+struct read_ids {
+    struct stream_id *at;
+    uint8_t *found; /* Wanted: whether each is there. */
+    uint32_t count;
+    uint32_t next;    /* Wanted: so many were looked for, */
+    uint32_t run_end; /* and from there to here they rise. */
+    uint64_t behind;  /* The offset behind the last one that was read. */
+    bool wanted;
+    bool nulls;  /* Those that are gone are written, without fields. */
+    bool silent; /* Nothing is written. */
+    bool none;   /* Nothing is at or above them. */
+};
+
 /* One stream, and what is wanted of it. */
 struct read_item {
     struct request request;
@@ -47,6 +61,7 @@ struct read_item {
     uint64_t offset, offset_end;
     uint64_t log_start, high_watermark;
     struct stream_id last; /* Of the stream. */
+    struct read_ids *ids;  /* Or NULL. */
     uint64_t entries;      /* In chunks. */
 };
 
@@ -86,6 +101,9 @@ struct read {
 
 /* Reads the items from the first on, then calls done(). */
 void read_start(struct read *read);
+
+/* Reads one of them, and calls done(). */
+void read_start_one(struct read *read, uint32_t item);
 
 /* Waits until one of the items may have more, the deadline is over, or the call is canceled; then
  * done() as after read_start(), without having read. */

@@ -338,20 +338,51 @@ static bool op_may_begin(struct resp_op *op)
     return true;
 }
 
-/* The memory that a command wants; `name` is its own, or that of an inline command is not known. */
+/* The first word of a line, as it stands there; null if it has quotes. */
+static struct bytes inline_name(struct bytes frame)
+{
+    uint32_t from = 0;
+    while (from < frame.size && frame.data[from] <= ' ') {
+        from++;
+    }
+    uint32_t end = from;
+    while (end < frame.size && frame.data[end] > ' ') {
+        if (frame.data[end] == '"' || frame.data[end] == '\'') {
+            return (struct bytes){0};
+        }
+        end++;
+    }
+    return bytes_of(frame.data + from, end - from);
+}
+
+/* Of a command's state; of a line whose name is in quotes, whatever it may be. */
+static uint64_t op_state_bytes(struct bytes frame, uint32_t count,
+                               const struct resp_command *command)
+{
+    struct bytes name = {0};
+    if (frame.data[0] != '*') {
+        name = inline_name(frame);
+        command = name.data == NULL ? NULL : resp_find_command(name);
+    }
+    if (frame.data[0] == '*' || name.data != NULL) {
+        return command == NULL ? 0
+                               : command->state_bytes + (uint64_t)count * command->argument_bytes;
+    }
+    uint32_t commands;
+    const struct resp_command *all = resp_commands(&commands);
+    uint64_t state = 0;
+    for (uint32_t i = 0; i < commands; i++) {
+        state = max_u64(state, all[i].state_bytes + (uint64_t)count * all[i].argument_bytes);
+    }
+    return state;
+}
+
+/* The memory that a command wants; `command` is an array's, that of a line is looked for. */
 static uint64_t op_bytes(struct bytes frame, uint32_t count, const struct resp_command *command)
 {
     uint64_t size = sizeof(struct resp_op) + count * sizeof(struct bytes);
     bool is_inline = frame.data[0] != '*';
-    uint32_t commands;
-    const struct resp_command *all = resp_commands(&commands);
-    uint64_t state = 0;
-    for (uint32_t i = 0; is_inline && i < commands; i++) {
-        state = max_u64(state, all[i].state_bytes + (uint64_t)count * all[i].argument_bytes);
-    }
-    if (command != NULL) {
-        state = command->state_bytes + (uint64_t)count * command->argument_bytes;
-    }
+    uint64_t state = op_state_bytes(frame, count, command);
     bool adds = is_inline || (command != NULL && (command->flags & RESP_APPEND) != 0);
     size += adds ? resp_add_room(frame, count) : 0;
     return size + state + (is_inline ? frame.size : 0) + 128;

@@ -52,6 +52,9 @@ enum {
     RESP_ADD_BYTES = 4500,
     RESP_READ_BYTES = 14000,
     RESP_READ_KEY_BYTES = 720,
+    RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
+    RESP_READER_BYTES = 8000, /* and that do. */
+    RESP_READER_KEY_BYTES = 880,
 };
 
 struct resp_op;
@@ -202,6 +205,13 @@ void resp_xsetid(struct resp_op *op);
 void resp_xinfo(struct resp_op *op);
 void resp_xrange(struct resp_op *op);
 void resp_xread(struct resp_op *op);
+
+void resp_xgroup(struct resp_op *op);
+void resp_xreadgroup(struct resp_op *op);
+void resp_xack(struct resp_op *op);
+void resp_xpending(struct resp_op *op);
+void resp_xclaim(struct resp_op *op);
+void resp_xautoclaim(struct resp_op *op);
 
 void resp_register(struct resp_op *op);
 void resp_put(struct resp_op *op);

@@ -1,0 +1,30 @@
+/* Commands that reply with entries: their state and their reply, which is bytes of the command's
+ * own with chunks of entries between them. */
+#pragma once
+
+#include "net/resp/read.h"
+
+/* The front of these commands' state is the read. */
+struct range_state {
+    struct read read;
+    uint64_t count, begun_ns;
+    uint64_t found; /* XREAD: streams with entries. */
+    bool full;      /* XINFO STREAM FULL */
+    uint64_t cut;   /* So many bytes of the command's own have their vector. */
+};
+
+_Static_assert(sizeof(struct range_state) <= RESP_READ_BYTES / 2, "the rest is for vectors");
+_Static_assert(sizeof(struct read_item) + 2 * sizeof(struct iovec) <= RESP_READ_KEY_BYTES,
+               "an item for each argument");
+
+/* Divides op->state: the state, of `size` bytes with range_state at its front, the items, the
+ * vectors. */
+struct range_state *range_init(struct resp_op *op, uint64_t size, uint32_t items,
+                               void (*done)(struct resp_op *op));
+
+/* What was written since the last cut becomes a vector, the chunks of the item follow: only when
+ * writing for good. */
+void range_cut(struct resp_op *op, struct resp_writer *writer, uint32_t item);
+
+/* op->encode writes all but the chunks, and cuts where those stand. */
+void range_reply(struct resp_op *op);
