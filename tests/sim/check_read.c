@@ -10,9 +10,11 @@
 void check_watermark(struct check *check, uint32_t number, uint64_t watermark, uint64_t end)
 {
     struct check_partition *partition = check_of(check, number);
-    check_resolve(check, number, watermark);
     if (partition->rotten_open) {
-        end = min_u64(end, partition->rot_from); /* What is behind is damaged, not gone. */
+        /* How far it is sound, or where it starts; what is behind is damaged, not gone. */
+        end = min_u64(end, partition->rot_from);
+    } else {
+        check_resolve(check, number, watermark);
     }
     if (watermark < end && check->replay_faulty) {
         return;
