@@ -58,7 +58,8 @@ static void rot_read(struct rot *rot)
         struct extent_header extent;
         struct frame_header frame;
         size = disk_read(rot->disk, rot->inode, head, sizeof(head), position);
-        if (size < sizeof(head) || extent_header_decode(head, &extent) != OK ||
+        if (size < sizeof(head) ||
+            extent_header_at(head, rot->info->salt, position, &extent) != OK ||
             extent.padded_size == 0 || extent.type == EXTENT_TRAILER) {
             break;
         }
