@@ -102,14 +102,15 @@ void check_resolve_rot(struct check *check, uint32_t number, uint64_t end_offset
     if (proof->proven == UINT64_MAX) {
         return; /* Such rot is always seen. */
     }
-    if (end_offset < proof->proven) {
+    uint64_t end = check_end(check, number);
+    if (end_offset < proof->proven || end_offset < min_u64(partition->rot_from, end)) {
         check_fail(check,
                    "partition %u: sealed at %" PRIu64 ", but from %" PRIu64
                    " it is damaged, and %" PRIu64 " is proven",
                    number, end_offset, partition->rot_from, proof->proven);
         return;
     }
-    if (proof->proven >= proof->wanted || end_offset >= check_end(check, number)) {
+    if (proof->proven >= proof->wanted || end_offset >= end) {
         return;
     }
     partition->lossy = true;
