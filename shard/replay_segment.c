@@ -20,7 +20,8 @@
  *                       them, and the journals stay named: they may have what is missing
  *     journal hole      suspect, unless an entry behind the hole says that all of it is here
  *
- * What is remembered goes into the next MANIFEST, so that no later start forgets it. */
+ * What is remembered goes into the next MANIFEST, so that no later start forgets it: so does where
+ * a file ends that was completed here, or what goes bad behind would look torn. */
 #include "shard/replay.h"
 
 #include "core/assert.h"
@@ -67,6 +68,7 @@ struct replay_walk {
     uint32_t asked;     /* Bytes of the read under way. */
     uint32_t next, end; /* Entries: the next frame to write, and behind the last one. */
     uint64_t reach;     /* Where the frames that follow end. */
+    uint64_t whole;     /* As that, once they are all in the file. */
     uint8_t *out;       /* The extent that is written. */
     bool dirty;         /* Written, and not synced. */
     bool renewed;       /* A file that failed was made anew. */
@@ -145,6 +147,8 @@ static void segment_close(struct replay *replay)
         segment_go(replay, STEP_SYNC_WRITTEN);
         return;
     }
+    /* Its extents do not say so: they were written before they were durable. */
+    segment_now(replay)->evidence = max_u64(segment_now(replay)->evidence, walk->whole);
     io_close(&replay->io, walk->fd);
     segment_go(replay, STEP_CLOSE);
 }
@@ -175,6 +179,7 @@ static void segment_fail(struct replay *replay, enum err err)
               err_name(err));
     segment_mark(replay, SEGMENT_MARK_SUSPECT, end);
     replay->retained = replay->retained || segment->count > 0;
+    walk->whole = 0;
     walk->dirty = false;
     segment_close(replay);
 }
@@ -213,6 +218,7 @@ static void segment_make_anew(struct replay *replay)
 {
     struct replay_walk *walk = replay->walk;
     walk->renewed = true;
+    walk->whole = 0;
     walk->dirty = false;
     walk->replay = replay;
     completion_init(&walk->done, segment_renewed);
@@ -366,6 +372,7 @@ static void segment_write(struct replay *replay)
 {
     struct replay_walk *walk = replay->walk;
     if (walk->next == walk->end) {
+        walk->whole = walk->reach;
         segment_close(replay);
         return;
     }

@@ -109,6 +109,17 @@ void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset, 
 /* A file of this partition rotted: from here on [from, end) may be damaged, if that is not empty.
  * `open`: the segment is not sealed, so that it must not be sealed any more. */
 void check_rotted(struct check *check, uint32_t partition, uint64_t from, uint64_t end, bool open);
+
+/* ... and only so much of it is proven: what is behind may be cut as a torn tail is. */
+struct check_proof {
+    uint64_t segment_id, position; /* The extent that rotted. */
+    uint64_t wanted;               /* Nothing may be cut if so much is proven... */
+    uint64_t proven;               /* ...but this much is. */
+};
+
+void check_proven(struct check *check, uint32_t partition, const struct check_proof *proof);
+/* NULL: nothing is rotten there that could be cut. */
+struct check_proof *check_proof(struct check *check, uint32_t partition);
 /* ... before a milestone: a start need not read there, and may seal the segment as it is. */
 void check_covered(struct check *check, uint32_t partition);
 /* A milestone of it did, which no record depends on. */

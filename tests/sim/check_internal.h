@@ -32,6 +32,7 @@ struct check_partition {
     bool rot_covered;                         /* See check_covered(). */
     bool was_rotten; /* While it was open. */ /* See check_rotted(). */
     uint64_t rot_from, rot_end;
+    struct check_proof rot_proof; /* While rotten_open. */
     bool loose, lossy; /* See check_ended(): its end is not known; it never was the same since. */
     uint64_t floor;    /* While it is loose: what is there for sure. */
     uint64_t walked;   /* End of the files that were looked at. */
@@ -66,6 +67,10 @@ void check_fact(struct check *check, const struct sim_batch *batch, uint64_t off
 
 /* check_loss.c: if it is loose, its log ends at `end`, and what was behind is gone. */
 void check_resolve(struct check *check, uint32_t partition, uint64_t end);
+
+/* check_loss.c: a segment that rotted while it was open is sealed here. Where nothing on the disk
+ * proves what rotted, it looks torn: what was not proven is gone. */
+void check_resolve_rot(struct check *check, uint32_t partition, uint64_t end_offset);
 
 /* check_loss.c: where a write failed, a segment that is not of `disk` may be sealed without its
  * file being durable, or with an acked batch of `memory` missing: what is gone is damaged then. */

@@ -10,9 +10,11 @@
 void check_watermark(struct check *check, uint32_t number, uint64_t watermark, uint64_t end)
 {
     struct check_partition *partition = check_of(check, number);
-    check_resolve(check, number, watermark);
     if (partition->rotten_open) {
-        end = min_u64(end, partition->rot_from); /* What is behind is damaged, not gone. */
+        /* How far it is sound, or where it starts; what is behind is damaged, not gone. */
+        end = min_u64(end, partition->rot_from);
+    } else {
+        check_resolve(check, number, watermark);
     }
     if (watermark < end && check->replay_faulty) {
         return;
@@ -38,6 +40,10 @@ void check_sealed(struct check *check, uint32_t number, uint64_t end_offset, boo
     if (partition->rotten_open && late) {
         partition->rotten_open = false; /* It rotted after that. */
         partition->rot_end = end_offset;
+    }
+    if (partition->rotten_open) {
+        check_resolve_rot(check, number, end_offset);
+        end = check_end(check, number);
     }
     if (partition->rotten_open && end_offset < end) {
         check_fail(check,
@@ -67,7 +73,20 @@ void check_rotted(struct check *check, uint32_t number, uint64_t from, uint64_t 
     partition->was_rotten = partition->was_rotten || open;
     partition->rot_from = from;
     partition->rot_end = end;
+    partition->rot_proof = (struct check_proof){.proven = UINT64_MAX};
     check->counts.rotten++;
+}
+
+void check_proven(struct check *check, uint32_t number, const struct check_proof *proof)
+{
+    check_of(check, number)->rot_proof = *proof;
+}
+
+struct check_proof *check_proof(struct check *check, uint32_t number)
+{
+    struct check_partition *partition = check_of(check, number);
+    bool some = partition->rotten_open && partition->rot_proof.proven != UINT64_MAX;
+    return some ? &partition->rot_proof : NULL;
 }
 
 void check_milestone_rotted(struct check *check, uint32_t number)

@@ -1,6 +1,7 @@
 /* One life of a node: see run.h for its phases. */
 #include "core/assert.h"
 #include "tests/sim/inside.h"
+#include "tests/sim/rot.h"
 #include "tests/sim/run_internal.h"
 
 #include <inttypes.h>
@@ -426,4 +427,5 @@ void life_run(struct run *run, uint32_t number)
     }
     server_forget(&run->server);
     sim_node_end(run->node, power);
+    rot_again(sim_node_disk(run->node), run->map, run->check);
 }

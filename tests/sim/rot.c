@@ -33,6 +33,7 @@ struct rot {
     uint32_t milestone_count;
     struct place places[PLACES_MAX];
     uint32_t count;
+    uint64_t position; /* What is rotten. */
 };
 
 static uint64_t rot_end(const struct rot *rot)
@@ -57,7 +58,8 @@ static void rot_read(struct rot *rot)
         struct extent_header extent;
         struct frame_header frame;
         size = disk_read(rot->disk, rot->inode, head, sizeof(head), position);
-        if (size < sizeof(head) || extent_header_decode(head, &extent) != OK ||
+        if (size < sizeof(head) ||
+            extent_header_at(head, rot->info->salt, position, &extent) != OK ||
             extent.padded_size == 0 || extent.type == EXTENT_TRAILER) {
             break;
         }
@@ -158,20 +160,75 @@ static bool rot_stray(struct rot *rot, const struct place *place)
     return frames;
 }
 
+/* So much was durable, as the extents of the file say, but for the one at `position`; as far as
+ * their headers go, where a start looks for it. */
+static uint64_t rot_proven(const struct disk *disk, int32_t inode, uint64_t salt, uint64_t position)
+{
+    uint64_t proven = 0;
+    uint64_t size = disk_size(disk, inode);
+    for (uint64_t at = SEGMENT_DATA_POSITION; at < size; at += DISK_BLOCK_BYTES) {
+        uint8_t head[EXTENT_HEADER_BYTES];
+        struct extent_header extent;
+        uint32_t got = disk_read(disk, inode, head, sizeof(head), at);
+        if (at != position && got == sizeof(head) &&
+            extent_header_at(head, salt, at, &extent) == OK) {
+            proven = max_u64(proven, extent.durable_end);
+        }
+    }
+    return proven;
+}
+
+/* What an extent of an open segment needs to be damaged for good. `forged`: it is read, and the
+ * next one meets what is wrong. */
+static void rot_prove(const struct rot *rot, const struct place *place, bool forged)
+{
+    const struct segment_info *info = rot->info;
+    if (rot->sealed) {
+        return;
+    }
+    const struct check_proof proof = {
+        .segment_id = info->id,
+        .position = place->position,
+        .wanted = place[1].offset + forged, /* A later one stands there: see rot_read(). */
+        .proven = rot_proven(rot->disk, rot->inode, info->salt, place->position),
+    };
+    check_proven(rot->check, rot->mapped->number, &proof);
+}
+
+void rot_again(const struct disk *disk, const struct sim_map *map, struct check *check)
+{
+    for (uint32_t i = 0; i < sim_map_partition_count(map); i++) {
+        const struct sim_map_partition *mapped = sim_map_partition(map, i);
+        struct check_proof *proof = check_proof(check, i);
+        if (proof == NULL || mapped->segment_count == 0) {
+            continue;
+        }
+        const struct segment_info *info = &mapped->segments[mapped->segment_count - 1].info;
+        int32_t inode = check_file_find(disk, mapped, info);
+        if (info->id == proof->segment_id && inode >= 0) {
+            proof->proven =
+                min_u64(proof->proven, rot_proven(disk, inode, info->salt, proof->position));
+        }
+    }
+}
+
 static const char *rot_frame(struct rot *rot)
 {
     uint32_t at = (uint32_t)prng_below(rot->prng, rot->count);
     const struct place *place = &rot->places[at];
     bool followed = rot->sealed || at + 1 < rot->count; /* The next one would look torn. */
     uint32_t blocks = (uint32_t)div_ceil(place->used, DISK_BLOCK_BYTES);
+    rot->position = place->position;
     check_rotted(rot->check, rot->mapped->number, place->offset, rot_end(rot), !rot->sealed);
     if (place->position < rot->milestone) {
         check_covered(rot->check, rot->mapped->number);
     }
     if (!rot->sealed && followed && prng_chance(rot->prng, 50)) {
         rot_forge(rot, place); /* Only the next one's chain can tell. */
+        rot_prove(rot, place, true);
         return "another frame";
     }
+    rot_prove(rot, place, false);
     switch (prng_below(rot->prng, followed ? 6 : 5)) {
     case 3:
         if (rot_stray(rot, place)) {
@@ -185,6 +242,7 @@ static const char *rot_frame(struct rot *rot)
         return "a write that went elsewhere";
     case 5:
         rot_forge(rot, place);
+        rot_prove(rot, place, true);
         return "another frame";
     case 2:
         disk_rot(rot->disk, rot->inode,
@@ -202,6 +260,7 @@ static const char *rot_milestone(struct rot *rot)
 {
     uint32_t count = min_u32(rot->milestone_count, MILESTONES_MAX);
     const struct place *place = &rot->milestones[prng_below(rot->prng, count)];
+    rot->position = place->position;
     check_milestone_rotted(rot->check, rot->mapped->number);
     switch (prng_below(rot->prng, 6)) {
     case 0:
@@ -240,10 +299,12 @@ static const char *rot_segment(struct rot *rot)
             return NULL;
         }
         check_rotted(rot->check, rot->mapped->number, 0, 0, false);
+        rot->position = SEGMENT_SEAL_POSITION;
         if (prng_chance(rot->prng, 50)) {
             rot_bytes(rot, SEGMENT_SEAL_POSITION, 112);
             return "the seal block";
         }
+        rot->position = rot->seal.trailer_position;
         rot_bytes(rot, rot->seal.trailer_position, EXTENT_HEADER_BYTES + rot->seal.trailer_bytes);
         return "the trailer";
     default:
@@ -320,7 +381,7 @@ static const char *rot_any(struct rot *rot)
 }
 
 const char *rot_some(struct disk *disk, const struct sim_map *map, struct check *check,
-                     struct prng *prng)
+                     struct prng *prng, struct rot_place *where)
 {
     if (sim_map_partition_count(map) == 0) {
         return NULL;
@@ -335,6 +396,9 @@ const char *rot_some(struct disk *disk, const struct sim_map *map, struct check 
         what = rot_frame(rot);
     } else {
         what = rot_milestone(rot);
+    }
+    if (what != NULL) {
+        *where = (struct rot_place){rot->mapped->number, rot->info->id, rot->position};
     }
     free(rot);
     return what;

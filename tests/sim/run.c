@@ -4,6 +4,7 @@
 #include "tests/sim/rot.h"
 #include "tests/sim/run_internal.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -167,6 +168,21 @@ struct journal_sizes run_draw_journals(struct run *run)
     return (struct journal_sizes){bytes, bytes << prng_below(run->prng, 3)};
 }
 
+static void run_rot_file(struct run *run)
+{
+    struct rot_place where;
+    const char *what = rot_some(sim_node_disk(run->node), run->map, run->check, run->prng, &where);
+    if (what == NULL) {
+        run_say(run, "rot: none");
+        return;
+    }
+    const struct check_proof *proof = check_proof(run->check, where.partition);
+    run_say(run,
+            "rot: %s, partition=%u segment=%016" PRIx64 " position=%" PRIu64 " proven=%" PRId64,
+            what, where.partition, where.segment_id, where.position,
+            proof == NULL ? -1 : (int64_t)proof->proven);
+}
+
 /* At the very end the real map's own files rot: the node says so, or has all of it. */
 static void run_rot_map(struct run *run)
 {
@@ -185,15 +201,14 @@ static void run_rot_map(struct run *run)
 /* Between two lives. */
 static void run_rot(struct run *run)
 {
-    struct disk *disk = sim_node_disk(run->node);
-    const char *what = NULL;
     if (run_is_directed(run, DIRECTED_JOURNAL_ROT)) {
-        what = rot_journal(disk, run->map, run->check, run->prng);
+        struct disk *disk = sim_node_disk(run->node);
+        const char *what = rot_journal(disk, run->map, run->check, run->prng);
+        run_say(run, "rot: %s", what == NULL ? "none" : what);
     } else if (run->rots &&
                (run_is_directed(run, DIRECTED_FILE_ROT) || prng_chance(run->prng, ROT_CHANCE))) {
-        what = rot_some(disk, run->map, run->check, run->prng);
+        run_rot_file(run);
     }
-    run_say(run, "rot: %s", what == NULL ? "none" : what);
 }
 
 void sim_run(const struct sim_options *options, struct sim_counts *counts,
