@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/reactor.h"
+#include "shard/segment_record.h"
 #include "shard/shard.h"
 
 enum { JOURNALS_MESSAGE_BYTES = 640 };
@@ -38,15 +39,22 @@ void journals_open(struct journals_open *op, struct reactor *reactor,
 /* Fills what a shard needs of them. */
 void journals_assign(struct journals *journals, uint32_t core, struct shard_options *options);
 
-/* A core's wish to go on with its spare journal. */
+/* A core's wish, for the MANIFEST to say something else. */
+enum journals_wish {
+    JOURNALS_SPARE,  /* That the core goes on with its spare journal, and not with the old one. */
+    JOURNALS_FAILED, /* That the sync of an unsealed segment's file failed... */
+    JOURNALS_MENDED, /* ...and that it was made anew since. */
+};
+
 struct journals_change {
-    struct completion
-        done; /* On the core. OK: the MANIFEST names the spare, and not the old one. */
+    struct completion done; /* On the core. OK: the MANIFEST says so. */
+    enum journals_wish wish;
     struct mail mail;
     struct reactor *home;
     struct journals *journals;
     struct journals_change *next;
-    uint32_t core;
+    uint32_t core;                /* Of the spare. */
+    struct segment_record record; /* Of the segment. */
     enum err err;
 };
 
@@ -54,6 +62,12 @@ struct journals_change {
  * is in the files, as durable as it has to be. Either journal may count after an error. */
 void journals_use_spare(struct journals_change *change, struct journals *journals,
                         struct reactor *home, uint32_t core);
+
+/* From the reactor of a core. FAILED: before the file is made anew: else a start behind a crash
+ * believes what only a cache has, because its own sync succeeds. `record` says which segment it is;
+ * of what the MANIFEST knows already the mark alone changes. */
+void journals_mark(struct journals_change *change, struct journals *journals, struct reactor *home,
+                   enum journals_wish wish, const struct segment_record *record);
 
 /* All shards have stopped. `clean`: each says so, see shard_is_clean(); then the MANIFEST names no
  * journal, and the next start reads none. Frees. */

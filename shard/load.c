@@ -11,15 +11,14 @@
  *     trailer, no seal  ignored; the seal runs again
  *
  * Before anything is decided the file is synced: after kill -9 what is read may be in a cache only.
- * If that fails it still may, and a later sync would not say so: the file is made anew (renew.h),
- * or the node stops.
+ * If that fails it still may, and a later sync would not say so: the file is made anew
+ * (load_renew.c), or the node stops.
  */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/crc32c.h"
 #include "core/log.h"
 #include "shard/journals.h"
-#include "shard/renew.h"
 #include "shard/shard_internal.h"
 
 #include <inttypes.h>
@@ -61,7 +60,7 @@ static void load_damaged(struct load *load)
               segment->valid_end, load->walk.evidence);
 }
 
-static void load_finish(struct load *load, enum err err)
+void load_finish(struct load *load, enum err err)
 {
     struct segment *segment = load->segment;
     struct shard *shard = segment->partition->shard;
@@ -452,51 +451,6 @@ static void load_open(struct load *load)
     io_submit(shard->reactor, &load->io);
 }
 
-static void load_renewed(struct completion *done)
-{
-    struct load *load = CONTAINER_OF(done, struct load, io.done);
-    struct segment *segment = load->segment;
-    free(load->renew);
-    load->renew = NULL;
-    if (done->result < 0) {
-        segment_path(segment, load->path);
-        shard_fail(segment->partition->shard,
-                   "a segment's file failed at a start, and then what was to take its place",
-                   load->path, (enum err)done->result);
-        load_finish(load, (enum err)done->result);
-        return;
-    }
-    ASSERT(segment->fd_before < 0);
-    segment->fd_before = segment->fd;
-    segment->fd = done->result;
-    load_read(load, LOAD_HEAD, 0, SEGMENT_DATA_POSITION);
-}
-
-/* Its sync failed. */
-static void load_renew(struct load *load)
-{
-    struct segment *segment = load->segment;
-    struct shard *shard = segment->partition->shard;
-    load->state = LOAD_RENEW;
-    completion_init(&load->io.done, load_renewed);
-    load->renew = calloc(1, sizeof(*load->renew));
-    if (load->renew == NULL) {
-        completion_fire(shard->reactor, &load->io.done, ERR_NO_MEMORY);
-        return;
-    }
-    segment_path(segment, load->path);
-    *load->renew = (struct renew){
-        .done = &load->io.done,
-        .reactor = shard->reactor,
-        .data_dir = shard->options.data_dir,
-        .path = load->path,
-        .segment_id = segment->info.id,
-        .flags = IO_OPEN_WRITE | (shard->options.direct ? IO_OPEN_DIRECT : 0U),
-        .fd = segment->fd,
-    };
-    renew_start(load->renew);
-}
-
 /* Who looks at a start, and for the producers, is recovery; everybody else reads. */
 static void load_count(const struct load *load, uint64_t bytes)
 {
@@ -515,7 +469,8 @@ static void load_step(struct completion *done)
             files_make_room(shard, (enum err)done->result, load->path)) {
             load_open(load);
         } else if (load->state == LOAD_SYNC) {
-            load_renew(load);
+            load->state = LOAD_RENEW;
+            load_renew_start(load);
         } else {
             load_finish(load, (enum err)done->result);
         }

@@ -4,6 +4,10 @@
  * stops there, the milestone is written, and frames go on behind it.
  *
  *     due -> planned: the producers as of `offset` -> the file is there -> written -> checkpoint
+ *                     ^------------------------------ it went past it
+ *
+ * While there is no journal to name it nothing stops for a milestone, and the file may go past one
+ * that was planned before: then that is void, and planned anew.
  *
  * Only for segments whose checkpoints say where the file is sound. A milestone saves a restart some
  * reading and is never worth an append: without room or memory for it there is none for now. */
@@ -221,10 +225,14 @@ void milestone_pump(struct partition *partition, uint64_t after)
     if (!milestone_is_wanted(partition)) {
         return;
     }
+    milestone_place(partition, &offset, &chain);
+    if (writer->milestone.planned && offset > writer->milestone.offset) {
+        COVER("a file went past a planned milestone");
+        milestone_drop(writer);
+    }
     if (!writer->milestone.planned && writer->position >= writer->milestone.due) {
         milestone_plan(partition);
     }
-    milestone_place(partition, &offset, &chain);
     if (!writer->milestone.planned || offset < writer->milestone.offset ||
         !extent_room(partition)) {
         return;

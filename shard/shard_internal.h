@@ -502,13 +502,15 @@ void roll_drained(struct partition *partition); /* Commits came to rest. */
 
 /* load.c */
 void load_start(struct load *load, struct segment *segment, struct completion *done);
-/* Between load.c and load_milestone.c: the next read; from the start of the file; what came of the
- * two reads of a milestone. */
+/* Between load.c, load_milestone.c and load_renew.c: its end; the next read; from the start of the
+ * file; what came of the two reads of a milestone; the file is made anew, and its head is read. */
+void load_finish(struct load *load, enum err err);
 void load_read(struct load *load, enum load_state state, uint64_t position, uint64_t bytes);
 void load_scan_start(struct load *load);
 void load_scanned(const struct load *load, uint32_t size);
 void load_milestone_index(struct load *load, uint32_t size);
 void load_milestone_producers(struct load *load, uint32_t size);
+void load_renew_start(struct load *load);
 
 /* recovery.c */
 void recover_start(struct partition *partition, struct request *request);

@@ -14,7 +14,6 @@
 enum { SHARD_PATH_BYTES = 512 }; /* data dir + topics/<32>/<10>/<16>.seg */
 
 struct producer_table;
-struct renew;
 struct segment;
 
 struct request_queue {
@@ -100,7 +99,6 @@ struct load {
     struct io io;
     struct block *block;
     struct memory_waiter memory;
-    struct renew *renew; /* The sync failed: the file is made anew. */
     enum load_state state;
     bool recover;       /* Of an open segment: sync first, find the end. */
     uint64_t log_start; /* Out: the greatest that the file knows. */

@@ -132,6 +132,10 @@ bool check_is_rotten(const struct check *check, uint32_t partition);
 bool check_may_be_damaged(const struct check *check, uint32_t partition, uint64_t offset,
                           uint64_t *end);
 
+/* The map is what it was before: the log starts where it says, and what was
+ * removed since is missing. */
+void check_undone(struct check *check, uint32_t partition);
+
 /* The files were surveyed before anybody opened them. */
 struct survey;
 void check_surveyed(struct check *check, const struct survey *survey);

@@ -41,6 +41,7 @@ struct check_partition {
     bool row_lost;             /* Files before the next one went without a look. */
     uint64_t start;            /* The greatest that anybody was told. */
     uint64_t start_asked, start_retained;
+    bool undone;        /* See check_undone(). */
     uint32_t all_asked; /* Trims of all there is whose outcome is not known, in this life ... */
     bool all_unheard;   /* ... and in an earlier one, until recovery has said it. */
 };

@@ -110,9 +110,31 @@ bool check_is_touched(const struct check *check, uint32_t number)
     return number < check->partition_count && check->partitions[number]->touched;
 }
 
+/* The map forgot that it let the segment go, and its file went. */
+static bool segment_is_missing(const struct check *check, const struct sim_map_partition *mapped,
+                               const struct sim_map_segment *segment)
+{
+    return check->partitions[mapped->number]->undone && !segment->gone &&
+           segment->info.state == SEGMENT_SEALED &&
+           check_file_find(check->disk, mapped, &segment->info) < 0;
+}
+
+static bool some_is_missing(const struct check *check, uint32_t number)
+{
+    if (number >= check->partition_count || !check->partitions[number]->undone) {
+        return false;
+    }
+    const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
+    uint32_t i = 0;
+    while (i < mapped->segment_count && !segment_is_missing(check, mapped, &mapped->segments[i])) {
+        i++;
+    }
+    return i < mapped->segment_count;
+}
+
 bool check_is_rotten(const struct check *check, uint32_t number)
 {
-    return check_is_frail(check, number) ||
+    return check_is_frail(check, number) || some_is_missing(check, number) ||
            (number < check->partition_count && check->partitions[number]->rotten);
 }
 
@@ -123,9 +145,13 @@ bool check_may_be_damaged(const struct check *check, uint32_t number, uint64_t o
         return false;
     }
     const struct check_partition *partition = check->partitions[number];
+    const struct sim_map_partition *mapped = sim_map_partition(check->map, number);
+    const struct sim_map_segment *segment = sim_map_segment_of(mapped, offset);
+    if (segment != NULL && segment_is_missing(check, mapped, segment)) {
+        *end = segment->info.end_offset;
+        return true;
+    }
     if (check_is_frail(check, number)) {
-        const struct sim_map_segment *segment =
-            sim_map_segment_of(sim_map_partition(check->map, number), offset);
         bool sealed = segment != NULL && segment->info.state == SEGMENT_SEALED;
         *end = sealed ? segment->info.end_offset : UINT64_MAX;
         return true;
@@ -231,7 +257,7 @@ void check_audited(struct check *check, uint32_t number, uint64_t start, uint64_
 {
     struct check_partition *partition = check_of(check, number);
     uint64_t next = start;
-    if (partition->rotten || check_is_frail(check, number)) {
+    if (check_is_rotten(check, number)) {
         return; /* Not all of it could be read. */
     }
     for (uint32_t i = check_fact_at(partition, start); i < partition->fact_count && next < end;

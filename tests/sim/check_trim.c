@@ -70,6 +70,14 @@ void check_start_loose(struct check *check, uint32_t number)
     partition->start = min_u64(partition->start, min_u64(log_start, partition->floor));
 }
 
+void check_undone(struct check *check, uint32_t number)
+{
+    struct check_partition *partition = check_of(check, number);
+    partition->undone = true;
+    partition->start_retained = max_u64(partition->start_retained, partition->start);
+    partition->start = min_u64(partition->start, sim_map_partition(check->map, number)->log_start);
+}
+
 void check_recovered(struct check *check, uint32_t number)
 {
     check_of(check, number)->all_unheard = false;

@@ -2,11 +2,16 @@
 #include "tests/sim/rot.h"
 
 #include "core/assert.h"
+#include "core/bytes.h"
 #include "core/limits.h"
+#include "meta/entry.h"
+#include "meta/raft_log_internal.h"
 #include "shard/frame.h"
 #include "shard/segment.h"
 
+#include <raft.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PLACES_MAX = 256, MILESTONES_MAX = 4, ROT_BYTES_MAX = 3 };
 
@@ -312,7 +317,59 @@ static const char *rot_segment(struct rot *rot)
     }
 }
 
-const char *rot_map(struct disk *disk, struct prng *prng)
+/* The last frame of the real map's log: where it is, and the commands in it. */
+struct last_frame {
+    int32_t inode;
+    uint64_t sequence, position, bytes;
+    uint32_t commands;
+};
+
+static uint32_t frame_commands(const uint8_t *frame, uint64_t bytes)
+{
+    uint32_t commands = 0;
+    const uint8_t *records = frame + RAFT_LOG_FRAME_BYTES;
+    struct bytes_reader reader =
+        bytes_reader(bytes_of(records, (uint32_t)(bytes - RAFT_LOG_FRAME_BYTES)));
+    while (bytes_left(&reader) > 0 && !reader.failed) {
+        struct entry_reader entry;
+        read_skip(&reader, 16);
+        uint32_t size = read_le32(&reader);
+        bool adds = read_u8(&reader) == RAFT_LOG_ENTRY;
+        bool carries = read_u8(&reader) == RAFT_COMMAND;
+        read_skip(&reader, 2);
+        struct bytes data = read_bytes(&reader, size);
+        read_skip(&reader, (uint32_t)align_up(size, 8) - size);
+        if (adds && carries && entry_open(&entry, data) == OK) {
+            commands += entry.left;
+        }
+    }
+    ASSERT(!reader.failed);
+    return commands;
+}
+
+/* Frames of a file that check; what a file held before it was begun anew has smaller sequences. */
+static void last_frame_find(const struct disk *disk, const char *name, struct last_frame *last)
+{
+    int32_t inode = disk_find(disk, name);
+    uint64_t size = inode < 0 ? 0 : disk_size(disk, inode);
+    uint8_t *data = malloc(max_u64(1, size));
+    ASSERT(data != NULL);
+    for (uint64_t at = 0; at < size; at += disk_read(disk, inode, data + at, DISK_PAGE_BYTES, at)) {
+    }
+    for (uint64_t at = 0; at + DISK_BLOCK_BYTES <= size; at += DISK_BLOCK_BYTES) {
+        const uint8_t *frame = data + at;
+        uint64_t bytes = RAFT_LOG_FRAME_BYTES + (uint64_t)load_le32(frame + 48);
+        if (memcmp(frame, RAFT_LOG_MAGIC, 8) == 0 && at + bytes <= size &&
+            load_le64(frame + 32) > last->sequence &&
+            load_le32(frame + 12) == raft_log_crc(frame, bytes)) {
+            *last = (struct last_frame){inode, load_le64(frame + 32), at, bytes,
+                                        frame_commands(frame, bytes)};
+        }
+    }
+    free(data);
+}
+
+const char *rot_map(struct disk *disk, struct prng *prng, uint32_t *lost)
 {
     static const char *const names[] = {"data/meta/log-0", "data/meta/log-1", "data/meta/term"};
     const char *name = names[prng_below(prng, ARRAY_COUNT(names))];
@@ -320,15 +377,22 @@ const char *rot_map(struct disk *disk, struct prng *prng)
     if (inode < 0 || disk_size(disk, inode) == 0) {
         return NULL;
     }
+    struct last_frame last = {0};
+    last_frame_find(disk, names[0], &last);
+    last_frame_find(disk, names[1], &last);
     /* Half of the files are rarely full: rather at their beginning. */
     uint64_t size = disk_size(disk, inode) >> prng_below(prng, 5);
     uint64_t at = prng_below(prng, max_u64(size, 1));
+    uint32_t bytes;
     if (prng_chance(prng, 50)) {
         at = at / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
-        disk_rot(disk, inode, at, DISK_BLOCK_BYTES);
+        bytes = DISK_BLOCK_BYTES;
     } else {
-        disk_rot(disk, inode, at, 1 + (uint32_t)prng_below(prng, ROT_BYTES_MAX));
+        bytes = 1 + (uint32_t)prng_below(prng, ROT_BYTES_MAX);
     }
+    disk_rot(disk, inode, at, bytes);
+    bool hit = inode == last.inode && at < last.position + last.bytes && at + bytes > last.position;
+    *lost = hit ? last.commands : 0;
     return name;
 }
 

@@ -8,8 +8,9 @@
 
 #include "tests/sim/check.h"
 
-/* Wrong bytes in a file of the real map; the name of the file, or NULL: there are none. */
-const char *rot_map(struct disk *disk, struct prng *prng);
+/* Wrong bytes in a file of the real map; the name of the file, or NULL: there are none. *lost: so
+ * many commands, the last ones, are lost with them, since they are in the last frame of the log. */
+const char *rot_map(struct disk *disk, struct prng *prng, uint32_t *lost);
 
 /* A block of a journal, which may be missed by any partition; once in a run. */
 const char *rot_journal(struct disk *disk, const struct sim_map *map, struct check *check,

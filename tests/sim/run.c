@@ -50,6 +50,12 @@ static void run_wrong(void *context, uint32_t partition, const char *what)
     check_fail(run->check, "the map: partition %u %s", partition, what);
 }
 
+static void run_undone(void *context, uint32_t partition)
+{
+    struct run *run = context;
+    check_undone(run->check, partition);
+}
+
 static const struct map *run_source(void *context)
 {
     const struct run *run = context;
@@ -189,11 +195,12 @@ static void run_rot_map(struct run *run)
     if (!run->real || !run->rots || check_failure(run->check) != NULL) {
         return;
     }
-    const char *name = rot_map(sim_node_disk(run->node), run->prng);
+    uint32_t lost = 0;
+    const char *name = rot_map(sim_node_disk(run->node), run->prng, &lost);
     if (name != NULL) {
-        run_say(run, "rot: %s", name);
+        run_say(run, "rot: %s, %u commands are lost", name, lost);
         run->map_rotten = true;
-        sim_map_rotted(run->map);
+        sim_map_lost(run->map, lost);
         life_run(run, run->lives + QUIET_LIVES + 1);
     }
 }
@@ -245,6 +252,7 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
         .sealed = run_sealed,
         .trimmed = run_trimmed,
         .wrong = run_wrong,
+        .undone = run_undone,
         .source = run_source,
         .config_default = run.config_default,
     };

@@ -26,6 +26,7 @@ void sim_map_destroy(struct sim_map *map)
         free(map->entries[i]->seen.segments);
         free(map->entries[i]);
     }
+    map_past_forget_all(map);
     free(map->entries);
     free(map);
 }

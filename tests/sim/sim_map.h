@@ -46,6 +46,8 @@ struct sim_map_options {
 
     /* Of the real one: what it shows contradicts what it showed before. */
     void (*wrong)(void *context, uint32_t partition, const char *what);
+    /* ... but this it may: what came of commands that are lost is undone. */
+    void (*undone)(void *context, uint32_t partition);
     /* The real one as it is now; NULL: it is not there. */
     const struct map *(*source)(void *context);
     struct partition_config config_default;
@@ -82,8 +84,9 @@ uint32_t sim_map_segments(const struct sim_map_partition *partition, struct segm
 /* The real one: sees what has changed. */
 void sim_map_look(struct sim_map *map);
 
-/* The real one: its files rotted, so that the last command may be gone as if it had never been. */
-void sim_map_rotted(struct sim_map *map);
+/* The real one: the last frame of its log rotted, so that the last `commands` are gone as if they
+ * had never been; no others. */
+void sim_map_lost(struct sim_map *map, uint32_t commands);
 
 /* The real one: in this life it has said all that earlier lives left. */
 bool sim_map_is_followed(const struct sim_map *map);

@@ -1,9 +1,10 @@
-/* What sim_map.c (the stand-in, and what is seen of either map) and sim_map_real.c share. */
+/* What sim_map.c (the stand-in, and what is seen of either map), sim_map_real.c and sim_map_past.c
+ * share. */
 #pragma once
 
 #include "tests/sim/sim_map.h"
 
-enum { MAP_CORES_MAX = 16 };
+enum { MAP_CORES_MAX = 16, MAP_PASTS = 16 };
 
 /* A core's way to the map: the context of its hook. */
 struct map_core {
@@ -24,6 +25,13 @@ struct map_entry {
     bool here;   /* Still in the map that is being followed. */
 };
 
+/* The real one, as it was seen at a version. */
+struct map_past {
+    uint64_t version; /* 0: nothing. */
+    struct sim_map_partition *seen;
+    uint32_t count;
+};
+
 struct sim_map {
     struct sim_map_options options;
     struct sim_node *node;
@@ -37,7 +45,9 @@ struct sim_map {
     uint64_t rolls, refused, unheard, removed;
 
     /* The real one. */
-    bool rotted;            /* See sim_map_rotted(). */
+    uint32_t lost; /* See sim_map_lost(). */
+    struct map_past pasts[MAP_PASTS];
+    uint32_t past_next;
     bool followed;          /* In this life. */
     uint64_t version, boot; /* As last seen. */
 };
@@ -46,6 +56,12 @@ struct sim_map {
 struct map_entry *map_find_entry(const struct sim_map *map, const struct partition_id *id);
 struct map_entry *map_add_entry(struct sim_map *map, const struct partition_id *id);
 void map_entry_push(struct map_entry *entry, const struct segment_info *info, uint32_t life);
+
+/* sim_map_past.c: keeps what is seen now; makes what was seen at `version` what is seen. False: it
+ * is not known. */
+void map_past_keep(struct sim_map *map);
+NODISCARD bool map_past_restore(struct sim_map *map, uint64_t version);
+void map_past_forget_all(struct sim_map *map);
 
 /* The open segment, which is always the last one; NULL: there is none. */
 struct sim_map_segment *map_entry_open(const struct map_entry *entry);

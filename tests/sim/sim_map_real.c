@@ -211,7 +211,11 @@ void sim_map_look(struct sim_map *map)
     uint32_t life = map->life;
     if (!map->followed) {
         const struct map_node *node = map_node_by_id(source, MAP_NODE_ID);
-        uint64_t least = map->version + (map->rotted ? 0 : 1);
+        if (map->lost > 0 && !map_past_restore(map, map->version - map->lost)) {
+            map->options.wrong(map->options.context, 0, "is of a map whose past is not known");
+        }
+        map->lost = 0;
+        uint64_t least = map->version + 1;
         if (node == NULL || node->boot <= map->boot || map_version(source) < least) {
             char text[WRONG_TEXT_BYTES];
             (void)snprintf(text, sizeof(text),
@@ -233,11 +237,12 @@ void sim_map_look(struct sim_map *map)
     map->unheard += map->followed ? 0 : map->rolls - rolls;
     map->version = map_version(source);
     map->followed = true;
+    map_past_keep(map);
 }
 
-void sim_map_rotted(struct sim_map *map)
+void sim_map_lost(struct sim_map *map, uint32_t commands)
 {
-    map->rotted = true;
+    map->lost = commands;
 }
 
 bool sim_map_is_followed(const struct sim_map *map)

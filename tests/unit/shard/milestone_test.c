@@ -21,6 +21,7 @@ enum {
     LARGE_BYTES = 100000, /* Straight to the file. */
     READ_BYTES = 256 << 10,
     PRODUCER = 9,
+    PLANNED_APPENDS = 15, /* Of 900 bytes: when the first milestone is planned. */
 };
 
 /* --- The format. --- */
@@ -163,6 +164,19 @@ static enum err append_at(struct call *call, struct engine *engine, uint64_t off
 static enum err append(struct call *call, struct engine *engine, uint64_t offset, uint32_t bytes)
 {
     return append_at(call, engine, offset, bytes, 1000 + (int64_t)offset);
+}
+
+/* Of one record, by a producer of its own. */
+static enum err append_alone(struct call *call, struct engine *engine, uint64_t offset)
+{
+    uint8_t batch[1100];
+    struct batch_spec spec = {.records = 1,
+                              .value_bytes = 900,
+                              .timestamp = 1000 + (int64_t)offset,
+                              .producer_id = PRODUCER + (int64_t)offset};
+    call_append(call, engine, batch, batch_make(&spec, batch, sizeof(batch)));
+    call_wait(call);
+    return call->err;
 }
 
 static void append_all(struct engine *engine, uint64_t from, uint64_t count, uint32_t bytes)
@@ -446,6 +460,38 @@ static void a_milestone_knows_the_producers_of_its_place(void **state)
     claim_on_wrapped_from(&small, check_journaled);
 }
 
+/* A journal fails while a milestone is planned: until the spare takes over nothing stops for it.
+ * The first one that the file has then knows who wrote up to its place. */
+static void check_passed(struct engine *engine, const struct io_engine *io)
+{
+    struct call call;
+    uint64_t end = 0;
+    for (; end == 0 || find(engine, 0).count == 0; end++) {
+        if (end == PLANNED_APPENDS) {
+            engine_rest(engine);
+            engine_fail(IO_WRITE, 0, 1, ERR_IO);
+        }
+        assert_int_equal(append_alone(&call, engine, end), OK);
+        assert_true(end < 100);
+    }
+    assert_true(end > PLANNED_APPENDS);
+    assert_int_equal(engine_stat(engine, STAT_JOURNALS_REPLACED), 1);
+    engine_turns(engine, 10); /* The checkpoint. */
+    claim_crash(engine, io);
+    for (uint64_t offset = 0; offset < end; offset++) {
+        assert_int_equal(append_alone(&call, engine, offset), OK);
+        assert_int_equal(call.request.produce.base_offset, offset);
+    }
+}
+
+static void a_file_that_went_past_a_planned_milestone_plans_anew(void **state)
+{
+    (void)state;
+    static const struct claim_start small = {
+        .journals = {.cores = 1, .bytes = 128 << 10, .bytes_max = 128 << 10, .milestone_bytes = 1}};
+    claim_on_wrapped_from(&small, check_passed);
+}
+
 /* Two starts that die before the segment is sealed: the MANIFEST still knows of it. */
 static void check_twice(struct engine *engine, const struct io_engine *io)
 {
@@ -498,6 +544,7 @@ int main(void)
         cmocka_unit_test(an_inspection_passes_over_a_bad_milestone),
         cmocka_unit_test(damage_before_a_milestone_is_found_when_it_is_read),
         cmocka_unit_test(a_milestone_knows_the_producers_of_its_place),
+        cmocka_unit_test(a_file_that_went_past_a_planned_milestone_plans_anew),
         cmocka_unit_test(a_start_that_dies_does_not_forget_the_milestone),
         cmocka_unit_test(only_durable_segments_have_milestones),
     };

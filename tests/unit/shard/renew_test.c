@@ -202,6 +202,51 @@ static void a_file_that_fails_when_it_is_assigned_is_made_anew(void **state)
     without_journals(check_assigned_twice);
 }
 
+/* A crash comes before the file is made anew: the next start does that. Without the mark it would
+ * believe what may be in a cache alone, because its own sync succeeds. */
+static void check_doubt(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, RECORDS, SMALL);
+    engine_crash(engine, io);
+    fail_after(IO_SYNC, 0, 1);
+    struct call call;
+    call_assign(&call, engine);
+    for (uint32_t i = 0; engine_fault.hits == 0; i++) {
+        assert_true(i < 1000);
+        engine_turns(engine, 1);
+    }
+    engine_fail(IO_RENAME, 1, 1, ERR_IO); /* The MANIFEST's goes through, the file's does not. */
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_IO);
+    assert_int_equal(engine->failures, 1);
+    engine_fault.op = IO_NONE;
+    claim_crash(engine, io);
+    assert_int_equal(generation_of(engine), 1);
+    claim_readable(engine, RECORDS);
+}
+
+/* Made anew at once: the MANIFEST says it no more, and the next start believes the file. */
+static void check_mended(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, RECORDS, SMALL);
+    engine_crash(engine, io);
+    fail_after(IO_SYNC, 0, 1);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine_fault.hits, 1);
+    assert_int_equal(engine_fault.seen[IO_RENAME], 3); /* As in check_start(). */
+    assert_int_equal(generation_of(engine), 1);
+    claim_crash(engine, io);
+    assert_int_equal(generation_of(engine), 1);
+    claim_readable(engine, RECORDS);
+}
+
+static void the_next_start_knows_of_the_failure_of_an_assignment(void **state)
+{
+    (void)state;
+    on_each_engine(check_doubt);
+    on_each_engine(check_mended);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +254,7 @@ int main(void)
         cmocka_unit_test(the_second_failure_ends_a_start),
         cmocka_unit_test(the_next_start_knows_of_the_failure),
         cmocka_unit_test(a_file_that_fails_when_it_is_assigned_is_made_anew),
+        cmocka_unit_test(the_next_start_knows_of_the_failure_of_an_assignment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
