@@ -8,39 +8,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { USAGE_QUERY_MS = 10000, USAGE_RECORD_MS = 10000, USAGE_POLL_MS = 100 };
+enum { USAGE_QUERY_MS = 10000 };
 
 struct usage {
     struct client client;
     struct cmd_rows rows;
     uint64_t failed;
 };
-
-/* The time of the record at `offset`, or of the first one behind it; -1: none came. */
-static int64_t usage_time_at(rd_kafka_topic_t *topic, int32_t partition, int64_t offset)
-{
-    int64_t time_ms = -1;
-    if (rd_kafka_consume_start(topic, partition, offset) != 0) {
-        return -1;
-    }
-    for (int64_t waited_ms = 0; waited_ms < USAGE_RECORD_MS; waited_ms += USAGE_POLL_MS) {
-        rd_kafka_message_t *message = rd_kafka_consume(topic, partition, USAGE_POLL_MS);
-        if (message == NULL) {
-            continue;
-        }
-        bool ends = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ||
-                    client_exit(message->err) != CMD_UNAVAILABLE;
-        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            time_ms = rd_kafka_message_timestamp(message, NULL);
-        }
-        rd_kafka_message_destroy(message);
-        if (ends) {
-            break;
-        }
-    }
-    (void)rd_kafka_consume_stop(topic, partition);
-    return time_ms;
-}
 
 /* A number for programs, a date for people. */
 static void usage_time(struct usage *usage, int64_t time_ms)
@@ -75,20 +49,8 @@ static void usage_partition(struct usage *usage, rd_kafka_topic_t *topic, const 
     cmd_rows_number(&usage->rows, first);
     cmd_rows_number(&usage->rows, next);
     cmd_rows_number(&usage->rows, next - first);
-    usage_time(usage, next > first ? usage_time_at(topic, partition, first) : -1);
-    usage_time(usage, next > first ? usage_time_at(topic, partition, next - 1) : -1);
-}
-
-/* A handle that knows its leaders now: unasked, librdkafka would look within a second. */
-static rd_kafka_topic_t *usage_topic(struct usage *usage, const char *name)
-{
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(usage->client.rk, name, NULL);
-    if (topic != NULL && rd_kafka_metadata(usage->client.rk, 0, topic, &metadata, USAGE_QUERY_MS) ==
-                             RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_metadata_destroy(metadata);
-    }
-    return topic;
+    usage_time(usage, next > first ? client_time_at(topic, partition, first) : -1);
+    usage_time(usage, next > first ? client_time_at(topic, partition, next - 1) : -1);
 }
 
 static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metadata)
@@ -99,7 +61,7 @@ static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metada
     cmd_rows_begin(&usage->rows, cmd, columns, ARRAY_COUNT(columns));
     for (int i = 0; i < metadata->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
-        rd_kafka_topic_t *handle = usage_topic(usage, topic->topic);
+        rd_kafka_topic_t *handle = client_topic(&usage->client, topic->topic);
         for (int p = 0; p < topic->partition_cnt && handle != NULL; p++) {
             usage_partition(usage, handle, topic->topic, topic->partitions[p].id);
         }

@@ -46,6 +46,16 @@ static const struct cmd_flag trim_flags[] = {
     {"--yes", NULL, NULL, "delete them: nobody can bring them back"},
 };
 
+static const struct cmd_flag seek_flags[] = {
+    {"--to", NULL, "start|end|OFFSET|-N|@TIME",
+     "where to read on; -N: the last N records of each partition; " CMD_WHERE_TIME_HELP
+     "; earliest and latest are start and end"},
+    {"--topic", "-t", "TOPIC", "only this one; may be repeated (default: all it has committed)"},
+    {"--partition", "-p", "P", "only this one (default: all)"},
+    {"--dry-run", NULL, NULL, "show what would move, and change nothing: so it is without --yes"},
+    {"--yes", NULL, NULL, "move them"},
+};
+
 static const struct cmd_flag produce_flags[] = {
     {"--key", "-k", "KEY", "the key of every record"},
     {"--header", "-H", "NAME=VALUE", "a header of every record; may be repeated"},
@@ -191,6 +201,47 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe topic usage\n"
                  "  floe topic usage orders\n"
                  "  floe topic usage orders -o json\n"},
+    {.noun = "group",
+     .verb = "list",
+     .client = true,
+     .rows = true,
+     .run = cmd_group_list,
+     .sentence = "name the groups of consumers, with state, protocol and number of members",
+     .examples = "  floe group list\n"
+                 "  floe group list -o jsonl\n"
+                 "  floe group list -b broker-1:9092\n"},
+    {.noun = "group",
+     .verb = "describe",
+     OPERANDS("GROUP", 1, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_group_describe,
+     .sentence = "show what a group has read of each partition, who reads it, and how far it is "
+                 "behind, in records and in seconds since the next one to read was written",
+     .examples = "  floe group describe billing\n"
+                 "  floe group describe billing -o json\n"
+                 "  floe group describe billing -b broker-1:9092\n"},
+    {.noun = "group",
+     .verb = "seek",
+     OPERANDS("GROUP", 1, 1),
+     FLAGS(seek_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_group_seek,
+     .sentence = "show where a group without members would read on, and move it there with --yes",
+     .examples = "  floe group seek billing --to start\n"
+                 "  floe group seek billing --to @-1h --topic orders --yes\n"
+                 "  floe group seek billing --to 1000 -t orders -p 0 --yes\n"},
+    {.noun = "group",
+     .verb = "delete",
+     OPERANDS("GROUP", 1, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_group_delete,
+     .sentence = "delete a group without members, and its offsets",
+     .examples = "  floe group delete billing\n"
+                 "  floe group delete billing -b broker-1:9092\n"
+                 "  floe group delete billing -o json\n"},
     {.noun = "produce",
      OPERANDS("TOPIC [FILE]...", 1, CMD_OPERANDS_MAX),
      FLAGS(produce_flags),
