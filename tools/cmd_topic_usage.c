@@ -1,18 +1,20 @@
 /* floe topic usage: how many records each partition has, and of which times, from what any client
- * may ask: its first and next offset, its first and its last record. */
+ * may ask: its first and next offset, its first and its last record, its bytes on the disk. */
 #include "core/assert.h"
 #include "tools/cmd_client.h"
+#include "tools/cmd_log_dirs.h"
 #include "tools/cmd_where.h"
 #include "tools/errors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { USAGE_QUERY_MS = 10000 };
+enum { USAGE_QUERY_MS = 10000, USAGE_UNKNOWN = 6 /* Columns that are not known then. */ };
 
 struct usage {
     struct client client;
     struct cmd_rows rows;
+    struct log_dirs_answer dirs;
     uint64_t failed;
 };
 
@@ -41,7 +43,7 @@ static void usage_partition(struct usage *usage, rd_kafka_topic_t *topic, const 
         (void)snprintf(what, sizeof(what), "topic \"%s\" partition %" PRId32, name, partition);
         (void)client_fail(&usage->client, err, what, NULL);
         usage->failed++;
-        for (uint32_t i = 0; i < 5; i++) {
+        for (uint32_t i = 0; i < USAGE_UNKNOWN; i++) {
             cmd_rows_text(&usage->rows, NULL);
         }
         return;
@@ -51,13 +53,22 @@ static void usage_partition(struct usage *usage, rd_kafka_topic_t *topic, const 
     cmd_rows_number(&usage->rows, next - first);
     usage_time(usage, next > first ? client_time_at(topic, partition, first) : -1);
     usage_time(usage, next > first ? client_time_at(topic, partition, next - 1) : -1);
+    int64_t bytes = log_dirs_bytes(&usage->dirs, name, partition);
+    if (bytes < 0) {
+        cmd_rows_text(&usage->rows, NULL);
+    } else {
+        cmd_rows_number(&usage->rows, bytes);
+    }
 }
 
 static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metadata)
 {
-    static const char *const columns[] = {"topic",   "partition", "first", "next_offset",
-                                          "records", "oldest",    "newest"};
+    static const char *const columns[] = {"topic",   "partition", "first",  "next_offset",
+                                          "records", "oldest",    "newest", "bytes"};
     const struct cmd *cmd = usage->client.cmd;
+    if (!log_dirs_ask(&usage->dirs, cmd, usage->client.brokers)) {
+        (void)cmd_fail(cmd, CMD_OK, "the server does not say how many bytes there are");
+    }
     cmd_rows_begin(&usage->rows, cmd, columns, ARRAY_COUNT(columns));
     for (int i = 0; i < metadata->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
@@ -69,6 +80,7 @@ static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metada
             rd_kafka_topic_destroy(handle);
         }
     }
+    log_dirs_free(&usage->dirs);
     int code = cmd_rows_end(&usage->rows, cmd);
     if (code == CMD_OK && usage->failed > 0) {
         code =

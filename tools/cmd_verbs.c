@@ -197,7 +197,8 @@ const struct cmd_verb cmd_verbs[] = {
      .client = true,
      .rows = true,
      .run = cmd_topic_usage,
-     .sentence = "count the records of each partition, with the times of its first and last one",
+     .sentence = "count the records of each partition, with the times of its first and last one, "
+                 "and its bytes on the disk",
      .examples = "  floe topic usage\n"
                  "  floe topic usage orders\n"
                  "  floe topic usage orders -o json\n"},
