@@ -92,7 +92,7 @@ NODISCARD bool cmd_parse_number(const char *text, int64_t *number);
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Rows of one answer. Cells come in the order of the columns; the last one of a row ends it. */
-enum { CMD_COLUMNS_MAX = 10 };
+enum { CMD_COLUMNS_MAX = 12 };
 
 struct cmd_rows {
     enum cmd_output output;
@@ -147,6 +147,7 @@ int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
 int cmd_doctor(const struct cmd *cmd);
+int cmd_top(const struct cmd *cmd);
 int cmd_explain(const struct cmd *cmd);
 int cmd_completion(const struct cmd *cmd);
 int cmd_man(const struct cmd *cmd);

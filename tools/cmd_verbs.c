@@ -112,6 +112,12 @@ static const struct cmd_flag doctor_flags[] = {
     {"--from-client", NULL, "HOST", "whether a client on HOST would come in and be told well"},
 };
 
+static const struct cmd_flag top_flags[] = {
+    {"--interval", "-i", "SECONDS", "between two frames (default 1)"},
+    {"--count", "-n", "N", "stop after N frames"},
+    {"--once", NULL, NULL, "one frame, as --count 1"},
+};
+
 static const struct cmd_flag man_flags[] = {
     {"--dir", NULL, "DIR", "write every page into this directory, as floe.1, floe-topic.1 ..."},
 };
@@ -217,8 +223,8 @@ const struct cmd_verb cmd_verbs[] = {
      .client = true,
      .rows = true,
      .run = cmd_group_describe,
-     .sentence = "show what a group has read of each partition, who reads it, and how far it is "
-                 "behind, in records and in seconds since the next one to read was written",
+     .sentence = "show what a group has committed, who reads it, and its lag in records and in "
+                 "seconds since the next one to read was written",
      .examples = "  floe group describe billing\n"
                  "  floe group describe billing -o json\n"
                  "  floe group describe billing -b broker-1:9092\n"},
@@ -329,6 +335,16 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe doctor\n"
                  "  floe doctor -c /etc/floe/floe.ini -o json\n"
                  "  floe doctor -b broker-1:9092\n"},
+    {.noun = "top",
+     FLAGS(top_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_top,
+     .sentence = "watch what every core does, per second: turns, requests, bytes, records, "
+                 "flushes; live on a terminal (q quits), else a frame per interval",
+     .examples = "  floe top\n"
+                 "  floe top --once\n"
+                 "  floe top -n 60 -o jsonl -b broker-1:9092 > minute.jsonl\n"},
     {.noun = "explain",
      OPERANDS("[CODE]", 0, 1),
      .rows = true,

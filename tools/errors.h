@@ -129,6 +129,9 @@
     X(ERROR_REFUSED, 1305, CMD_FAILED, "the server refused",                                       \
       "The request was understood and not done, for the reason in the message.",                   \
       "Change the request by that reason.")                                                        \
+    X(ERROR_NO_METRICS, 1306, CMD_FAILED, "no metrics there",                                      \
+      "What listens at the address is no floe, or takes no HTTP on this port.",                    \
+      "Give the address of a listener any:// or http://; floe config show tells.")                 \
     X(ERROR_TOPIC_UNKNOWN, 1401, CMD_NOT_FOUND, "the topic does not exist",                        \
       "No topic has this name, and the server does not make topics when they are named.",          \
       "floe topic list names them; floe topic create NAME makes it.")                              \
