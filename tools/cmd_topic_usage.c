@@ -1,6 +1,7 @@
 /* floe topic usage: how many records each partition has, and of which times, from what any client
  * may ask: its first and next offset, its first and its last record, its bytes on the disk. */
 #include "core/assert.h"
+#include "core/limits.h"
 #include "tools/cmd_client.h"
 #include "tools/cmd_log_dirs.h"
 #include "tools/cmd_where.h"
@@ -8,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { USAGE_QUERY_MS = 10000, USAGE_UNKNOWN = 6 /* Columns that are not known then. */ };
 
@@ -72,6 +74,9 @@ static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metada
     cmd_rows_begin(&usage->rows, cmd, columns, ARRAY_COUNT(columns));
     for (int i = 0; i < metadata->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
+        if (cmd->operand_count == 0 && strcmp(topic->topic, TOPIC_OF_OFFSETS) == 0) {
+            continue; /* The server's own: only when it is named. */
+        }
         rd_kafka_topic_t *handle = client_topic(&usage->client, topic->topic);
         for (int p = 0; p < topic->partition_cnt && handle != NULL; p++) {
             usage_partition(usage, handle, topic->topic, topic->partitions[p].id);

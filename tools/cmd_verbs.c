@@ -204,7 +204,7 @@ const struct cmd_verb cmd_verbs[] = {
      .rows = true,
      .run = cmd_topic_usage,
      .sentence = "count the records of each partition, with the times of its first and last one, "
-                 "and its bytes on the disk",
+                 "and its bytes on the disk; the server's own topic only when it is named",
      .examples = "  floe topic usage\n"
                  "  floe topic usage orders\n"
                  "  floe topic usage orders -o json\n"},

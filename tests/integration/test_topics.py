@@ -107,6 +107,10 @@ def test_usage_counts_records_and_times(world):
     row = rows(world.floe("topic", "usage", "t", "-o", "json", "-b", server.address))[0]
     equal((row["first"], row["records"], row["oldest"] == row["newest"]), (2, 1, True))
     equal(world.floe("topic", "usage", "nope", "-b", server.address).returncode, 3)
+    equal(world.floe("group", "seek", "g", "--to", "end", "-t", "u", "--yes", "-b", server.address).returncode, 0)
+    own = "__consumer_offsets"
+    check(own.encode() not in world.floe("topic", "usage", "-b", server.address).stdout, "the server's own is shown")
+    equal(len(rows(world.floe("topic", "usage", own, "-o", "json", "-b", server.address))), 16)
 
 
 def test_consume_begins_and_ends_where_it_is_told(world):
