@@ -92,7 +92,7 @@ NODISCARD bool cmd_parse_number(const char *text, int64_t *number);
 int cmd_fail(const struct cmd *cmd, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Rows of one answer. Cells come in the order of the columns; the last one of a row ends it. */
-enum { CMD_COLUMNS_MAX = 10 };
+enum { CMD_COLUMNS_MAX = 12 };
 
 struct cmd_rows {
     enum cmd_output output;
@@ -133,6 +133,10 @@ int cmd_topic_alter(const struct cmd *cmd);
 int cmd_topic_delete(const struct cmd *cmd);
 int cmd_topic_trim(const struct cmd *cmd);
 int cmd_topic_usage(const struct cmd *cmd);
+int cmd_group_list(const struct cmd *cmd);
+int cmd_group_describe(const struct cmd *cmd);
+int cmd_group_seek(const struct cmd *cmd);
+int cmd_group_delete(const struct cmd *cmd);
 int cmd_produce(const struct cmd *cmd);
 int cmd_consume(const struct cmd *cmd);
 int cmd_log_inspect(const struct cmd *cmd);
@@ -143,6 +147,7 @@ int cmd_config_show(const struct cmd *cmd);
 int cmd_config_check(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
 int cmd_doctor(const struct cmd *cmd);
+int cmd_top(const struct cmd *cmd);
 int cmd_explain(const struct cmd *cmd);
 int cmd_completion(const struct cmd *cmd);
 int cmd_man(const struct cmd *cmd);

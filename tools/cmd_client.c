@@ -13,6 +13,7 @@ enum {
     CLIENT_WAIT_MS = 10000,        /* For a server that takes its time. */
     CLIENT_REFUSED_WAIT_MS = 1500, /* For one that is not there: it may be starting. */
     CLIENT_ASK_MS = 500,
+    CLIENT_POLL_MS = 100,
 };
 
 static int64_t client_now_ms(void)
@@ -272,4 +273,40 @@ int client_metadata(struct client *client, const char *topic,
     }
     client->reason[0] = '\0';
     return CMD_OK;
+}
+
+rd_kafka_topic_t *client_topic(struct client *client, const char *name)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(client->rk, name, NULL);
+    if (topic != NULL && rd_kafka_metadata(client->rk, 0, topic, &metadata, CLIENT_WAIT_MS) ==
+                             RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_metadata_destroy(metadata);
+    }
+    return topic;
+}
+
+int64_t client_time_at(rd_kafka_topic_t *topic, int32_t partition, int64_t offset)
+{
+    int64_t time_ms = -1;
+    if (rd_kafka_consume_start(topic, partition, offset) != 0) {
+        return -1;
+    }
+    for (int64_t waited_ms = 0; waited_ms < CLIENT_WAIT_MS; waited_ms += CLIENT_POLL_MS) {
+        rd_kafka_message_t *message = rd_kafka_consume(topic, partition, CLIENT_POLL_MS);
+        if (message == NULL) {
+            continue;
+        }
+        bool ends = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ||
+                    client_exit(message->err) != CMD_UNAVAILABLE;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            time_ms = rd_kafka_message_timestamp(message, NULL);
+        }
+        rd_kafka_message_destroy(message);
+        if (ends) {
+            break;
+        }
+    }
+    (void)rd_kafka_consume_stop(topic, partition);
+    return time_ms;
 }

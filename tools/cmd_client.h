@@ -48,3 +48,11 @@ int client_fail(struct client *client, rd_kafka_resp_err_t err, const char *what
 
 /* The exit code of an error. */
 int client_exit(rd_kafka_resp_err_t err);
+
+/* A handle that knows its leaders now: unasked, librdkafka would look within a second. NULL: the
+ * name is none. */
+rd_kafka_topic_t *client_topic(struct client *client, const char *name);
+
+/* For a consumer: the time of the record at `offset`, or of the first one behind it; -1: none
+ * came. */
+int64_t client_time_at(rd_kafka_topic_t *topic, int32_t partition, int64_t offset);

@@ -65,6 +65,24 @@ static void complete_topics(const struct complete *complete)
     client_close(&client);
 }
 
+static void complete_groups(const struct complete *complete)
+{
+    const struct client_options options = {.type = RD_KAFKA_CONSUMER};
+    const struct rd_kafka_group_list *list;
+    struct client client;
+    if (client_open(&client, &complete->cmd, &options) != CMD_OK) {
+        return;
+    }
+    if (rd_kafka_list_groups(client.rk, NULL, &list, COMPLETE_TOPICS_MS) ==
+        RD_KAFKA_RESP_ERR_NO_ERROR) {
+        for (int i = 0; i < list->group_cnt; i++) {
+            complete_say(complete, list->groups[i].group, strlen(list->groups[i].group), NULL);
+        }
+        rd_kafka_group_list_destroy(list);
+    }
+    client_close(&client);
+}
+
 static void complete_settings(const struct complete *complete)
 {
     if (strchr(complete->start, '=') != NULL) {
@@ -114,6 +132,8 @@ static void complete_kind(const struct complete *complete, const char *kind, siz
         }
     } else if (complete_is_topic(complete->cmd.verb, word)) {
         complete_topics(complete);
+    } else if (complete->cmd.verb->client && strcmp(word, "GROUP") == 0) {
+        complete_groups(complete);
     } else if (strchr(word, '|') != NULL) {
         complete_choices(complete, word);
     }

@@ -1,46 +1,24 @@
 /* floe topic usage: how many records each partition has, and of which times, from what any client
- * may ask: its first and next offset, its first and its last record. */
+ * may ask: its first and next offset, its first and its last record, its bytes on the disk. */
 #include "core/assert.h"
+#include "core/limits.h"
 #include "tools/cmd_client.h"
+#include "tools/cmd_log_dirs.h"
 #include "tools/cmd_where.h"
 #include "tools/errors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-enum { USAGE_QUERY_MS = 10000, USAGE_RECORD_MS = 10000, USAGE_POLL_MS = 100 };
+enum { USAGE_QUERY_MS = 10000, USAGE_UNKNOWN = 6 /* Columns that are not known then. */ };
 
 struct usage {
     struct client client;
     struct cmd_rows rows;
+    struct log_dirs_answer dirs;
     uint64_t failed;
 };
-
-/* The time of the record at `offset`, or of the first one behind it; -1: none came. */
-static int64_t usage_time_at(rd_kafka_topic_t *topic, int32_t partition, int64_t offset)
-{
-    int64_t time_ms = -1;
-    if (rd_kafka_consume_start(topic, partition, offset) != 0) {
-        return -1;
-    }
-    for (int64_t waited_ms = 0; waited_ms < USAGE_RECORD_MS; waited_ms += USAGE_POLL_MS) {
-        rd_kafka_message_t *message = rd_kafka_consume(topic, partition, USAGE_POLL_MS);
-        if (message == NULL) {
-            continue;
-        }
-        bool ends = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ||
-                    client_exit(message->err) != CMD_UNAVAILABLE;
-        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            time_ms = rd_kafka_message_timestamp(message, NULL);
-        }
-        rd_kafka_message_destroy(message);
-        if (ends) {
-            break;
-        }
-    }
-    (void)rd_kafka_consume_stop(topic, partition);
-    return time_ms;
-}
 
 /* A number for programs, a date for people. */
 static void usage_time(struct usage *usage, int64_t time_ms)
@@ -67,7 +45,7 @@ static void usage_partition(struct usage *usage, rd_kafka_topic_t *topic, const 
         (void)snprintf(what, sizeof(what), "topic \"%s\" partition %" PRId32, name, partition);
         (void)client_fail(&usage->client, err, what, NULL);
         usage->failed++;
-        for (uint32_t i = 0; i < 5; i++) {
+        for (uint32_t i = 0; i < USAGE_UNKNOWN; i++) {
             cmd_rows_text(&usage->rows, NULL);
         }
         return;
@@ -75,31 +53,31 @@ static void usage_partition(struct usage *usage, rd_kafka_topic_t *topic, const 
     cmd_rows_number(&usage->rows, first);
     cmd_rows_number(&usage->rows, next);
     cmd_rows_number(&usage->rows, next - first);
-    usage_time(usage, next > first ? usage_time_at(topic, partition, first) : -1);
-    usage_time(usage, next > first ? usage_time_at(topic, partition, next - 1) : -1);
-}
-
-/* A handle that knows its leaders now: unasked, librdkafka would look within a second. */
-static rd_kafka_topic_t *usage_topic(struct usage *usage, const char *name)
-{
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(usage->client.rk, name, NULL);
-    if (topic != NULL && rd_kafka_metadata(usage->client.rk, 0, topic, &metadata, USAGE_QUERY_MS) ==
-                             RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_metadata_destroy(metadata);
+    usage_time(usage, next > first ? client_time_at(topic, partition, first) : -1);
+    usage_time(usage, next > first ? client_time_at(topic, partition, next - 1) : -1);
+    int64_t bytes = log_dirs_bytes(&usage->dirs, name, partition);
+    if (bytes < 0) {
+        cmd_rows_text(&usage->rows, NULL);
+    } else {
+        cmd_rows_number(&usage->rows, bytes);
     }
-    return topic;
 }
 
 static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metadata)
 {
-    static const char *const columns[] = {"topic",   "partition", "first", "next_offset",
-                                          "records", "oldest",    "newest"};
+    static const char *const columns[] = {"topic",   "partition", "first",  "next_offset",
+                                          "records", "oldest",    "newest", "bytes"};
     const struct cmd *cmd = usage->client.cmd;
+    if (!log_dirs_ask(&usage->dirs, cmd, usage->client.brokers)) {
+        (void)cmd_fail(cmd, CMD_OK, "the server does not say how many bytes there are");
+    }
     cmd_rows_begin(&usage->rows, cmd, columns, ARRAY_COUNT(columns));
     for (int i = 0; i < metadata->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
-        rd_kafka_topic_t *handle = usage_topic(usage, topic->topic);
+        if (cmd->operand_count == 0 && strcmp(topic->topic, TOPIC_OF_OFFSETS) == 0) {
+            continue; /* The server's own: only when it is named. */
+        }
+        rd_kafka_topic_t *handle = client_topic(&usage->client, topic->topic);
         for (int p = 0; p < topic->partition_cnt && handle != NULL; p++) {
             usage_partition(usage, handle, topic->topic, topic->partitions[p].id);
         }
@@ -107,6 +85,7 @@ static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metada
             rd_kafka_topic_destroy(handle);
         }
     }
+    log_dirs_free(&usage->dirs);
     int code = cmd_rows_end(&usage->rows, cmd);
     if (code == CMD_OK && usage->failed > 0) {
         code =

@@ -46,6 +46,16 @@ static const struct cmd_flag trim_flags[] = {
     {"--yes", NULL, NULL, "delete them: nobody can bring them back"},
 };
 
+static const struct cmd_flag seek_flags[] = {
+    {"--to", NULL, "start|end|OFFSET|-N|@TIME",
+     "where to read on; -N: the last N records of each partition; " CMD_WHERE_TIME_HELP
+     "; earliest and latest are start and end"},
+    {"--topic", "-t", "TOPIC", "only this one; may be repeated (default: all it has committed)"},
+    {"--partition", "-p", "P", "only this one (default: all)"},
+    {"--dry-run", NULL, NULL, "show what would move, and change nothing: so it is without --yes"},
+    {"--yes", NULL, NULL, "move them"},
+};
+
 static const struct cmd_flag produce_flags[] = {
     {"--key", "-k", "KEY", "the key of every record"},
     {"--header", "-H", "NAME=VALUE", "a header of every record; may be repeated"},
@@ -100,6 +110,12 @@ static const struct cmd_flag doctor_flags[] = {
     {"--listen", NULL, "URL[,URL]", "listen, such as kafka://127.0.0.1:9092"},
     {"--set", NULL, "KEY=VALUE", "as floe serve would be given it; may be repeated"},
     {"--from-client", NULL, "HOST", "whether a client on HOST would come in and be told well"},
+};
+
+static const struct cmd_flag top_flags[] = {
+    {"--interval", "-i", "SECONDS", "between two frames (default 1)"},
+    {"--count", "-n", "N", "stop after N frames"},
+    {"--once", NULL, NULL, "one frame, as --count 1"},
 };
 
 static const struct cmd_flag man_flags[] = {
@@ -187,10 +203,52 @@ const struct cmd_verb cmd_verbs[] = {
      .client = true,
      .rows = true,
      .run = cmd_topic_usage,
-     .sentence = "count the records of each partition, with the times of its first and last one",
+     .sentence = "count the records of each partition, with the times of its first and last one, "
+                 "and its bytes on the disk; the server's own topic only when it is named",
      .examples = "  floe topic usage\n"
                  "  floe topic usage orders\n"
                  "  floe topic usage orders -o json\n"},
+    {.noun = "group",
+     .verb = "list",
+     .client = true,
+     .rows = true,
+     .run = cmd_group_list,
+     .sentence = "name the groups of consumers, with state, protocol and number of members",
+     .examples = "  floe group list\n"
+                 "  floe group list -o jsonl\n"
+                 "  floe group list -b broker-1:9092\n"},
+    {.noun = "group",
+     .verb = "describe",
+     OPERANDS("GROUP", 1, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_group_describe,
+     .sentence = "show what a group has committed, who reads it, and its lag in records and in "
+                 "seconds since the next one to read was written",
+     .examples = "  floe group describe billing\n"
+                 "  floe group describe billing -o json\n"
+                 "  floe group describe billing -b broker-1:9092\n"},
+    {.noun = "group",
+     .verb = "seek",
+     OPERANDS("GROUP", 1, 1),
+     FLAGS(seek_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_group_seek,
+     .sentence = "show where a group without members would read on, and move it there with --yes",
+     .examples = "  floe group seek billing --to start\n"
+                 "  floe group seek billing --to @-1h --topic orders --yes\n"
+                 "  floe group seek billing --to 1000 -t orders -p 0 --yes\n"},
+    {.noun = "group",
+     .verb = "delete",
+     OPERANDS("GROUP", 1, 1),
+     .client = true,
+     .rows = true,
+     .run = cmd_group_delete,
+     .sentence = "delete a group without members, and its offsets",
+     .examples = "  floe group delete billing\n"
+                 "  floe group delete billing -b broker-1:9092\n"
+                 "  floe group delete billing -o json\n"},
     {.noun = "produce",
      OPERANDS("TOPIC [FILE]...", 1, CMD_OPERANDS_MAX),
      FLAGS(produce_flags),
@@ -277,6 +335,16 @@ const struct cmd_verb cmd_verbs[] = {
      .examples = "  floe doctor\n"
                  "  floe doctor -c /etc/floe/floe.ini -o json\n"
                  "  floe doctor -b broker-1:9092\n"},
+    {.noun = "top",
+     FLAGS(top_flags),
+     .client = true,
+     .rows = true,
+     .run = cmd_top,
+     .sentence = "watch what every core does, per second: turns, requests, bytes, records, "
+                 "flushes; live on a terminal (q quits), else a frame per interval",
+     .examples = "  floe top\n"
+                 "  floe top --once\n"
+                 "  floe top -n 60 -o jsonl -b broker-1:9092 > minute.jsonl\n"},
     {.noun = "explain",
      OPERANDS("[CODE]", 0, 1),
      .rows = true,

@@ -5,7 +5,8 @@
  *     10xx words of the command line, input, output     11xx files, directories
  *     12xx settings, start and stop of floe serve       13xx the way to a server
  *     14xx topics, records                              15xx floe log, floe cluster
- *     16xx floe doctor                                  19xx what has no kind of its own
+ *     16xx floe doctor                                  17xx groups of consumers
+ *     19xx what has no kind of its own
  *
  * X(name, number, exit code, what, cause, remedy). A kind is a thing to do about it: two messages
  * that ask for the same remedy share one. `floe serve` ends with 1 for whatever stops it behind its
@@ -128,6 +129,9 @@
     X(ERROR_REFUSED, 1305, CMD_FAILED, "the server refused",                                       \
       "The request was understood and not done, for the reason in the message.",                   \
       "Change the request by that reason.")                                                        \
+    X(ERROR_NO_METRICS, 1306, CMD_FAILED, "no metrics there",                                      \
+      "What listens at the address is no floe, or takes no HTTP on this port.",                    \
+      "Give the address of a listener any:// or http://; floe config show tells.")                 \
     X(ERROR_TOPIC_UNKNOWN, 1401, CMD_NOT_FOUND, "the topic does not exist",                        \
       "No topic has this name, and the server does not make topics when they are named.",          \
       "floe topic list names them; floe topic create NAME makes it.")                              \
@@ -191,6 +195,14 @@
     X(ERROR_DOCTOR, 1601, CMD_FAILED, "floe doctor found what does not work",                      \
       "At least one check failed; a server or its clients would fail there.",                      \
       "Follow the remedy beside each row that says fail.")                                         \
+    X(ERROR_GROUP_UNKNOWN, 1701, CMD_NOT_FOUND, "the group does not exist",                        \
+      "No group has this name, or it has committed nothing that could be moved.",                  \
+      "floe group list names them; a group begins when a consumer joins, or by floe group seek "   \
+      "with --topic.")                                                                             \
+    X(ERROR_GROUP_BUSY, 1702, CMD_FAILED, "the group has members",                                 \
+      "Consumers of the group run now, and would go on committing over what was changed.",         \
+      "Stop them; floe group describe NAME shows where they run. One that died without a word "    \
+      "goes when its session is over.")                                                            \
     X(ERROR_OTHER, 1901, CMD_FAILED, "failed",                                                     \
       "What was asked for was not done, for the reason in the message.",                           \
       "Mend the reason and try again.")                                                            \

@@ -1,5 +1,6 @@
 /* POST /v1/topics and DELETE /v1/topics/{topic}: proposals to the map. */
 #include "core/assert.h"
+#include "net/group/group.h"
 #include "net/http/json.h"
 #include "net/log.h"
 
@@ -107,6 +108,11 @@ static bool create_read(struct admin *admin, json_t *document)
     }
     if (!topic_name_is_allowed(name)) {
         http_fault(&op->fault, 422, "\"%s\" is no name of a topic: 1 to 249 of a-z A-Z 0-9 . _ -",
+                   http_quote(name, quoted));
+        return false;
+    }
+    if (group_topic_is_internal(name)) {
+        http_fault(&op->fault, 422, "\"%s\" is a name of the server's own: take another",
                    http_quote(name, quoted));
         return false;
     }

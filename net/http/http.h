@@ -28,8 +28,10 @@ enum {
 /* Of what each operation keeps, as the table of routes must know it. */
 enum {
     HTTP_HEALTH_BYTES = 256,
-    HTTP_METRICS_BYTES = 256,
+    HTTP_METRICS_BYTES = 512,
     HTTP_TOPIC_BYTES = 128,
+    HTTP_GROUPS_BYTES = 64,
+    HTTP_GROUP_BYTES = 1024,
     HTTP_ADMIN_BYTES = 16384,
     HTTP_PRODUCE_BYTES = 4096,
     HTTP_CONSUME_BYTES = 2048,
@@ -120,7 +122,7 @@ struct bytes http_param(const struct http_op *op, const char *name);
 
 const struct map *http_map(const struct http_op *op);
 
-/* The topic of the path; NULL: refused, it does not exist. */
+/* The topic of the path; NULL: refused, it does not exist or is the server's own. */
 const struct map_topic *http_topic(struct http_op *op);
 
 /* Writes the line of the status and the head's common fields, up to and without the empty line. */
@@ -133,6 +135,11 @@ enum err http_openapi_start(struct http_op *op);
 enum err http_livez_start(struct http_op *op);
 enum err http_readyz_start(struct http_op *op);
 enum err http_metrics_start(struct http_op *op);
+void http_metrics_sent(struct http_op *op);
+enum err http_groups_start(struct http_op *op);
+void http_groups_sent(struct http_op *op);
+enum err http_group_start(struct http_op *op);
+void http_group_sent(struct http_op *op);
 enum err http_topics_start(struct http_op *op);
 enum err http_topic_start(struct http_op *op);
 void http_topic_sent(struct http_op *op);

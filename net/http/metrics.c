@@ -3,7 +3,8 @@
 #include "net/http/metrics.h"
 
 #include "core/assert.h"
-#include "net/http/http.h"
+#include "core/cover.h"
+#include "net/http/lag.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -147,6 +148,86 @@ static void metrics_cpu(const struct metrics *metrics, const char *name, struct 
     metrics_seconds(name, metrics->process.cpu_us / 1000, writer);
 }
 
+/* --- Groups. --- */
+
+/* A label's value: what is no text, or would end it, is escaped. */
+static void metrics_put_label(struct http_writer *writer, struct bytes text)
+{
+    bool plain = http_is_text(text);
+    for (uint32_t i = 0; i < text.size; i++) {
+        char c = (char)text.data[i];
+        if (c == '\n') {
+            http_put_text(writer, "\\n");
+        } else if (c == '"' || c == '\\') {
+            http_printf(writer, "\\%c", c);
+        } else if (text.data[i] < 0x20 || text.data[i] == 0x7f || (!plain && text.data[i] > 0x7f)) {
+            http_put_text(writer, "?");
+        } else {
+            http_put(writer, &c, 1);
+        }
+    }
+}
+
+/* Name and labels of one partition of a group. */
+static void metrics_group_name(const struct metrics *metrics, const char *name, const char *group,
+                               const struct group_lag_row *row, const char *topic,
+                               struct http_writer *writer)
+{
+    http_printf(writer, "%s{%s=\"", name, group);
+    metrics_put_label(writer, metrics->lag->groups[row->group]);
+    http_put_text(writer, "\",topic=\"");
+    metrics_put_label(writer, bytes_text(topic));
+    http_printf(writer, "\",partition=\"%u\"} ", row->partition);
+}
+
+static void metrics_head(const char *name, const char *type, const char *help,
+                         struct http_writer *writer);
+
+/* A family that is not there if it has no sample. */
+static void metrics_group_family(const struct metrics *metrics, const char *name, const char *help,
+                                 const char *group, bool seconds, struct http_writer *writer)
+{
+    bool headed = false;
+    for (uint32_t i = 0; i < metrics->lag->row_count; i++) {
+        const struct group_lag_row *row = &metrics->lag->rows[i];
+        const char *topic = http_lag_topic(metrics->op, row);
+        int64_t value = seconds ? group_lag_ms(row, metrics->now_ms) : row->lag;
+        if (topic == NULL || value < 0) {
+            continue;
+        }
+        if (!headed) {
+            metrics_head(name, "gauge", help, writer);
+            headed = true;
+        }
+        metrics_group_name(metrics, name, group, row, topic, writer);
+        if (seconds) {
+            http_put_seconds(writer, value);
+        } else {
+            http_put_number(writer, value);
+        }
+        http_put_text(writer, "\n");
+    }
+}
+
+static void metrics_groups(const struct metrics *metrics, struct http_writer *writer)
+{
+    if (metrics->lag == NULL) {
+        return;
+    }
+    metrics_group_family(metrics, "floe_group_lag_records",
+                         "records between what a group has committed and the end", "group", false,
+                         writer);
+    metrics_group_family(metrics, "floe_group_lag_seconds",
+                         "seconds since the next record to read was written; 0 at the end", "group",
+                         true, writer);
+    metrics_group_family(metrics, "kafka_consumergroup_lag",
+                         "floe_group_lag_records under the name that dashboards ask for",
+                         "consumergroup", false, writer);
+    metrics_head("floe_group_lag_left_out", "gauge",
+                 "groups and partitions of groups that are too many to be told", writer);
+    metrics_one("floe_group_lag_left_out", metrics->lag->left_out, writer);
+}
+
 /* --- The table. --- */
 
 static const struct {
@@ -210,14 +291,20 @@ void metrics_write(const struct metrics *metrics, struct http_writer *writer)
             metrics_of_core(metrics, name, core, value, writer);
         }
     }
+    metrics_groups(metrics, writer);
 }
 
-/* --- GET /metrics. --- */
+/* --- GET /metrics: the cores and, when they all turn, the groups; but not for long. --- */
+
+enum { METRICS_LAG_MS = 2000 };
 
 struct metrics_op {
     struct http_op *op;
     struct census_waiter waiter;
     struct metrics metrics;
+    struct http_lag lag;
+    struct timer timer;
+    bool answered, sent;
 };
 
 _Static_assert(sizeof(struct metrics_op) <= HTTP_METRICS_BYTES, "http_routes knows the size");
@@ -226,6 +313,62 @@ static void metrics_encode(struct http_op *op, struct http_writer *writer)
 {
     const struct metrics_op *state = op->state;
     metrics_write(&state->metrics, writer);
+}
+
+static void metrics_answer(struct metrics_op *state)
+{
+    struct http_answer answer = {.status = 200,
+                                 .type = "text/plain; version=0.0.4; charset=utf-8",
+                                 .encode = metrics_encode};
+    ASSERT(!state->answered);
+    state->answered = true;
+    if (state->lag.room != NULL) {
+        answer.room = state->lag.room->data;
+        answer.room_bytes = state->lag.room->size;
+    }
+    http_answer(state->op, &answer);
+}
+
+static void metrics_end(struct metrics_op *state)
+{
+    http_lag_close(&state->lag);
+    call_done(state->op->call);
+}
+
+static void metrics_lag_known(struct completion *completion)
+{
+    struct group_lag *lag = CONTAINER_OF(completion, struct group_lag, done);
+    struct metrics_op *state = lag->user;
+    timer_stop(state->op->net->reactor, &state->timer);
+    if (state->sent) {
+        metrics_end(state);
+    } else if (!state->answered) {
+        state->metrics.lag = lag;
+        metrics_answer(state);
+    }
+}
+
+static void metrics_lag_late(struct completion *completion)
+{
+    struct timer *timer = CONTAINER_OF(completion, struct timer, done);
+    COVER("metrics leave without the lag of groups");
+    metrics_answer(CONTAINER_OF(timer, struct metrics_op, timer));
+}
+
+static void metrics_ask_lag(struct metrics_op *state)
+{
+    struct net *net = state->op->net;
+    uint32_t wanted;
+    if (!http_lag_open(&state->lag, net, &wanted)) {
+        metrics_answer(state);
+        return;
+    }
+    struct group_lag *lag = state->lag.lag;
+    lag->user = state;
+    completion_init(&lag->done, metrics_lag_known);
+    timer_init(&state->timer, metrics_lag_late);
+    timer_start(net->reactor, &state->timer, METRICS_LAG_MS * NS_PER_MS);
+    group_lag_start(lag, (struct bytes){0});
 }
 
 static void metrics_answered(struct completion *completion)
@@ -241,16 +384,17 @@ static void metrics_answered(struct completion *completion)
         .topics = map_topic_count(map),
         .map_version = map_version(map),
         .node_id = op->net->options.node_id,
+        .op = op,
     };
     for (uint32_t i = 0; i < state->metrics.topics; i++) {
         state->metrics.partitions += map_topic_at(map, i)->partition_count;
     }
     process_usage(&state->metrics.process);
-    http_answer(op, &(struct http_answer){
-                        .status = 200,
-                        .type = "text/plain; version=0.0.4; charset=utf-8",
-                        .encode = metrics_encode,
-                    });
+    if (completion->result == OK) {
+        metrics_ask_lag(state);
+    } else {
+        metrics_answer(state);
+    }
 }
 
 enum err http_metrics_start(struct http_op *op)
@@ -260,4 +404,14 @@ enum err http_metrics_start(struct http_op *op)
     completion_init(&state->waiter.done, metrics_answered);
     census_await(&op->net->http->census, &state->waiter);
     return OK;
+}
+
+void http_metrics_sent(struct http_op *op)
+{
+    struct metrics_op *state = op->state;
+    state->sent = true;
+    if (state->op == NULL || state->lag.lag == NULL || !state->lag.lag->out) {
+        state->op = op;
+        metrics_end(state);
+    }
 }

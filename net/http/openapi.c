@@ -37,9 +37,12 @@ static void openapi_put_route(const struct http_route *route, struct http_writer
     http_put_text(writer, "\":{\"summary\":");
     http_put_json(writer, bytes_text(route->summary));
     http_put_text(writer, ",\"parameters\":[");
-    if (strchr(route->path, '{') != NULL) {
-        http_put_text(writer, "{\"name\":\"topic\",\"in\":\"path\",\"required\":true,"
-                              "\"schema\":{\"type\":\"string\"}}");
+    const char *name = strchr(route->path, '{');
+    if (name != NULL) {
+        http_printf(writer,
+                    "{\"name\":\"%.*s\",\"in\":\"path\",\"required\":true,"
+                    "\"schema\":{\"type\":\"string\"}}",
+                    (int)strcspn(name + 1, "}"), name + 1);
         comma = ",";
     }
     for (uint32_t i = 0; i < HTTP_PARAMS_MAX && route->params[i] != NULL; i++) {

@@ -1,5 +1,6 @@
 /* The table of routes; what it says is also what /v1/openapi.json says. */
 #include "core/assert.h"
+#include "net/group/group.h"
 #include "net/http/http.h"
 
 #include <string.h>
@@ -23,11 +24,24 @@ const struct http_route http_routes[] = {
      .path = "/metrics",
      .summary = "Prometheus text 0.0.4",
      .state_bytes = HTTP_METRICS_BYTES,
-     .start = http_metrics_start},
+     .start = http_metrics_start,
+     .sent = http_metrics_sent},
     {.method = HTTP_GET,
      .path = "/v1/openapi.json",
      .summary = "This description",
      .start = http_openapi_start},
+    {.method = HTTP_GET,
+     .path = "/v1/groups",
+     .summary = "All groups of consumers, with their states",
+     .state_bytes = HTTP_GROUPS_BYTES,
+     .start = http_groups_start,
+     .sent = http_groups_sent},
+    {.method = HTTP_GET,
+     .path = "/v1/groups/{group}",
+     .summary = "A group: its members, what it committed, how far it is behind",
+     .state_bytes = HTTP_GROUP_BYTES,
+     .start = http_group_start,
+     .sent = http_group_sent},
     {.method = HTTP_GET, .path = "/v1/topics", .summary = "All topics", .start = http_topics_start},
     {.method = HTTP_POST,
      .path = "/v1/topics",
@@ -94,6 +108,11 @@ const struct map_topic *http_topic(struct http_op *op)
 {
     char quoted[HTTP_QUOTE_BYTES];
     const struct map_topic *topic = map_topic_by_name(http_map(op), op->topic);
+    if (group_topic_is_internal(op->topic)) {
+        http_refuse(op, 403, "\"%s\" is the server's own, of its groups: see GET /v1/groups",
+                    http_quote(op->topic, quoted));
+        return NULL;
+    }
     if (topic == NULL) {
         http_refuse(op, 404, "there is no topic \"%s\": make it by POST /v1/topics",
                     http_quote(op->topic, quoted));

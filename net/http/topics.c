@@ -1,6 +1,7 @@
 /* GET /v1/topics and GET /v1/topics/{topic}. Where each partition begins and ends its core
  * says. */
 #include "core/assert.h"
+#include "net/group/group.h"
 #include "net/http/http.h"
 #include "net/route.h"
 
@@ -20,10 +21,15 @@ static void topics_put_common(const struct map_topic *topic, struct http_writer 
 static void topics_encode(struct http_op *op, struct http_writer *writer)
 {
     const struct map *map = http_map(op);
+    const char *comma = "";
     http_put_text(writer, "{\"topics\":[");
     for (uint32_t i = 0; i < map_topic_count(map); i++) {
         const struct map_topic *topic = map_topic_at(map, i);
-        http_put_text(writer, i == 0 ? "\n{" : ",\n{");
+        if (group_topic_is_internal(bytes_text(topic->name))) {
+            continue;
+        }
+        http_printf(writer, "%s\n{", comma);
+        comma = ",";
         topics_put_common(topic, writer);
         http_printf(writer, ",\"partitions\":%u}", topic->partition_count);
     }

@@ -4,6 +4,8 @@
 #include "core/assert.h"
 #include "shard/request.h"
 
+enum { SCHEMA_REST_MAX = 4 }; /* Zeros behind a flexible request; the most seen is 3. */
+
 struct kafka_reader kafka_reader(struct bytes body, bool flexible)
 {
     return (struct kafka_reader){.bytes = bytes_reader(body), .flexible = flexible};
@@ -133,7 +135,12 @@ void kafka_read_tags(struct kafka_reader *reader)
 
 bool kafka_read_done(const struct kafka_reader *reader)
 {
-    return !reader->bytes.failed && bytes_left(&reader->bytes) == 0;
+    struct bytes_reader rest = reader->bytes;
+    bool done = !rest.failed && bytes_left(&rest) <= (reader->flexible ? SCHEMA_REST_MAX : 0);
+    while (done && bytes_left(&rest) > 0) {
+        done = read_u8(&rest) == 0;
+    }
+    return done;
 }
 
 void kafka_write_raw(struct kafka_writer *writer, const void *data, uint32_t size)

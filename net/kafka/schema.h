@@ -42,7 +42,8 @@ bool kafka_read_count_or_null(struct kafka_reader *reader, uint32_t item, uint32
 /* Skips tagged fields; nothing in versions that are not flexible. */
 void kafka_read_tags(struct kafka_reader *reader);
 
-/* True if all was read, nothing failed and nothing is left. */
+/* True if all was read, nothing failed and nothing is left; but librdkafka 2.0 leaves a few zeros
+ * behind flexible ListGroups and OffsetFetch, and Kafka never looks there. */
 bool kafka_read_done(const struct kafka_reader *reader);
 
 /* Counts when `data` is NULL: an answer is encoded twice, first to learn its size. Writing past

@@ -253,6 +253,9 @@ enum err walrus_get(struct call *call, const struct walrus_request *request)
     if (call->conn->first != call) {
         return ERR_BUSY;
     }
+    if (walrus_is_internal(request->topic)) {
+        return walrus_answer_error(call, GROUP_TOPIC " is the server's own; nobody reads it here");
+    }
     if (!walrus_find(call, request->topic, &id, &err)) {
         return err;
     }

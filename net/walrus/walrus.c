@@ -115,8 +115,7 @@ static int32_t walrus_take_partition(struct bytes *name)
     return partition;
 }
 
-/* Named alone or with a partition. */
-static bool walrus_is_internal(struct bytes name)
+bool walrus_is_internal(struct bytes name)
 {
     (void)walrus_take_partition(&name);
     return group_topic_is_internal(name);
@@ -172,11 +171,11 @@ static void walrus_registered(struct completion *completion)
 enum err walrus_register(struct call *call, const struct walrus_request *request)
 {
     struct bytes name = walrus_trim(request->topic);
-    if (map_topic_by_name(log_map(call->net), name) != NULL) {
-        return walrus_answer(call, bytes_text("OK"));
-    }
     if (walrus_is_internal(name)) {
         return walrus_answer_error(call, GROUP_TOPIC " is the server's own; it makes it itself");
+    }
+    if (map_topic_by_name(log_map(call->net), name) != NULL) {
+        return walrus_answer(call, bytes_text("OK"));
     }
     if (!topic_name_is_allowed(name)) {
         return walrus_answer_error(

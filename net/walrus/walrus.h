@@ -41,6 +41,9 @@ bool walrus_find(struct call *call, struct bytes name, struct partition_id *id, 
 
 /* The verbs; as protocol.start. */
 enum err walrus_put(struct call *call, const struct walrus_request *request);
+/* The topic of groups, named alone or with a partition: nobody writes or reads it here. */
+bool walrus_is_internal(struct bytes name);
+
 enum err walrus_get(struct call *call, const struct walrus_request *request);
 enum err walrus_register(struct call *call, const struct walrus_request *request);
 enum err walrus_state(struct call *call, const struct walrus_request *request);

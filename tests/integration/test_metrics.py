@@ -59,7 +59,7 @@ def parse(text):
             families[family][1][found[1], labels] = float(found[3])
     for name, (kind, samples) in families.items():
         check(samples, f"{name} has no sample")
-        check(name.startswith(("floe_", "process_")), name)
+        check(name.startswith(("floe_", "process_")) or name == "kafka_consumergroup_lag", name)
         equal(name.endswith("_total"), kind == "counter", f"{name} is a {kind}")
         if kind == "histogram":
             check_histogram(name, samples)

@@ -93,17 +93,24 @@ def test_usage_counts_records_and_times(world):
         times = (row["oldest"], row["newest"])
         if row["records"] == 0:
             equal(times, (None, None))
+            check(row["bytes"] is not None and row["bytes"] >= 0, row)
         else:
+            check(row["bytes"] > row["records"], row)
             check(before <= times[0] <= times[1] <= time.time() * 1000 + 1000, row)
     only = rows(world.floe("topic", "usage", "u", "-o", "json", "-b", server.address))
     equal([(row["topic"], row["first"], row["next_offset"]) for row in only], [("u", 0, 2)])
     table = world.floe("topic", "usage", "u", "-b", server.address).stdout.decode().splitlines()
-    equal(table[0].split("\t"), ["topic", "partition", "first", "next_offset", "records", "oldest", "newest"])
-    check("T" in table[1].split("\t")[5] and table[1].endswith("Z"), table)
+    equal(table[0].split("\t"), ["topic", "partition", "first", "next_offset", "records", "oldest", "newest", "bytes"])
+    cells = table[1].split("\t")
+    check("T" in cells[5] and cells[6].endswith("Z") and int(cells[7]) > 0, table)
     trim(world, server, "t", "--to", "2", "--yes")
     row = rows(world.floe("topic", "usage", "t", "-o", "json", "-b", server.address))[0]
     equal((row["first"], row["records"], row["oldest"] == row["newest"]), (2, 1, True))
     equal(world.floe("topic", "usage", "nope", "-b", server.address).returncode, 3)
+    equal(world.floe("group", "seek", "g", "--to", "end", "-t", "u", "--yes", "-b", server.address).returncode, 0)
+    own = "__consumer_offsets"
+    check(own.encode() not in world.floe("topic", "usage", "-b", server.address).stdout, "the server's own is shown")
+    equal(len(rows(world.floe("topic", "usage", own, "-o", "json", "-b", server.address))), 16)
 
 
 def test_consume_begins_and_ends_where_it_is_told(world):

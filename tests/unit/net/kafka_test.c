@@ -117,7 +117,7 @@ static const struct request_row correct[] = {
     {60, 2, "00 01 00 00"},
 };
 
-/* Sends the first `size` bytes of the row's request, or one zero byte more than all. */
+/* Sends the first `size` bytes of the row's request, or one byte more than all. */
 static bool ask_part(struct node *node, const struct request_row *row, uint32_t cut, bool more)
 {
     struct wire wire = wire_open(1024);
@@ -128,7 +128,7 @@ static bool ask_part(struct node *node, const struct request_row *row, uint32_t 
     for (uint32_t i = 0; i < size - cut && cut <= size; i++) {
         at += (uint32_t)snprintf(text + at, sizeof(text) - at, "%02x", wire.data[i]);
     }
-    (void)snprintf(text + at, sizeof(text) - at, "%s", more ? "00" : "");
+    (void)snprintf(text + at, sizeof(text) - at, "%s", more ? "7f" : "");
     wire_close(&wire);
     if (cut > size) {
         return false;
