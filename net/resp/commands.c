@@ -38,7 +38,7 @@ static const struct resp_command command_table[] = {
     {"flushdb", resp_flush, CHANGE, 0, -1, W, 0, 0, 0, "server", "1.0.0", "Deletes every topic."},
     {"function", resp_function, 0, 0, -2, A, 0, 0, 0, "scripting", "7.0.0",
      "FUNCTION FLUSH: there are none, so all are gone."},
-    {"get", resp_get, RESP_READ_BYTES, RESP_READ_KEY_BYTES, -2, R, 1, 1, 1, "walrus", "1.0.0",
+    {"get", resp_get, RESP_READ_BYTES, 0, 2, W, 1, 1, 1, "walrus", "1.0.0",
      "The next record of a topic, for the group __walrus."},
     {"hello", resp_hello, 0, 0, -1, C, 0, 0, 0, "connection", "6.0.0",
      "Chooses RESP2 or RESP3, and says who serves."},

@@ -1,6 +1,7 @@
 /* The verbs of Walrus as commands: GET, STATE, METRICS (PUT and REGISTER are in add.c). */
 #include "core/assert.h"
 #include "net/resp/resp.h"
+#include "net/walrus/next.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,16 +25,103 @@ static void fail_unknown_topic(struct resp_op *op)
               op->arguments[1].size == 0 ? "" : (const char *)op->arguments[1].data);
 }
 
-/* Its cursor is a group's, and groups there are none: better no answer than a record twice. */
+/* --- GET: Walrus's cursor of the topic. --- */
+
+struct get_state {
+    struct walrus_next next;
+    struct resp_op *op;
+    uint8_t *reply;
+    uint64_t reply_size;
+};
+
+_Static_assert(sizeof(struct get_state) <= RESP_READ_BYTES, "the command table's");
+
+static void get_done(struct walrus_next *next, enum err err)
+{
+    struct get_state *get = CONTAINER_OF(next, struct get_state, next);
+    struct resp_op *op = get->op;
+    struct call *call = op->call;
+    if (err == OK && get->reply != NULL) {
+        call->vector_one = (struct iovec){.iov_base = get->reply, .iov_len = get->reply_size};
+        call->vectors = &call->vector_one;
+        call->vector_count = 1;
+        resp_send(op);
+        return;
+    }
+    if (call->reply_block != NULL) {
+        block_unref(call->reply_block); /* It holds a record that nobody gets. */
+        call->reply_block = NULL;
+    }
+    if (err == OK) {
+        resp_answer_null(op);
+    } else if (err == ERR_TOO_LARGE) {
+        resp_fail(op,
+                  "ERR the record at offset %" PRIu64 " does not fit into memory; read it "
+                  "through another protocol",
+                  next->position);
+    } else {
+        resp_fail_err(op, err);
+    }
+}
+
+static enum err get_take(struct walrus_next *next)
+{
+    struct get_state *get = CONTAINER_OF(next, struct get_state, next);
+    struct resp_writer counted = {.protocol = get->op->protocol};
+    resp_write_bulk(&counted, next->entry.record.value);
+    if (counted.position > UINT32_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    enum err err = call_reply_room(next->call, counted.position, &get->reply);
+    if (err != OK) {
+        get->reply = NULL;
+        return err;
+    }
+    get->reply_size = counted.position;
+    struct resp_writer writer = {
+        .data = get->reply, .size = counted.position, .protocol = get->op->protocol};
+    resp_write_bulk(&writer, next->entry.record.value);
+    return OK;
+}
+
+static void get_memory_back(struct completion *completion)
+{
+    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
+    struct call *call = CONTAINER_OF(waiter, struct call, waiter);
+    struct resp_op *op = call->state;
+    struct get_state *get = op->state;
+    walrus_next_look(&get->next);
+}
+
+static void get_cancel(struct resp_op *op)
+{
+    struct get_state *get = op->state;
+    walrus_next_cancel(&get->next);
+}
+
 void resp_get(struct resp_op *op)
 {
-    if (walrus_topic(op) == NULL) {
+    struct get_state *get = op->state;
+    struct partition_id id;
+    enum err err = resp_find_key(op, op->arguments[1], &id);
+    if (err == ERR_TOPIC_UNKNOWN) {
         fail_unknown_topic(op);
         return;
     }
-    resp_fail(
-        op, "ERR GET is not supported: this version keeps no cursors; use XREAD STREAMS topic ID");
+    if (err != OK) {
+        resp_fail_told(op);
+        return;
+    }
+    get->op = op;
+    get->next.call = op->call;
+    get->next.take = get_take;
+    get->next.done = get_done;
+    get->next.memory_back = get_memory_back;
+    op->cancel = get_cancel;
+    walrus_next_start(&get->next, &id);
 }
+
+/* --- STATE, METRICS. --- */
 
 static void __attribute__((format(printf, 2, 3)))
 state_add(struct resp_writer *writer, const char *format, ...)
