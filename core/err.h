@@ -39,6 +39,7 @@
     X(ERR_BATCH_CODEC, -44, "compression type is not allowed in this request")                     \
     X(ERR_SEQUENCE, -45, "producer sequence is out of order")                                      \
     X(ERR_PRODUCER_EPOCH, -46, "producer epoch is older than the newest")                          \
+    X(ERR_BATCH_KEY, -47, "a record without a key, in a topic that is compacted by key")           \
     /* The log. */                                                                                 \
     X(ERR_OFFSET_RANGE, -60, "offset is outside the log")                                          \
     X(ERR_NOT_LEADER, -61, "this node does not lead the partition")                                \

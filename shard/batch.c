@@ -51,9 +51,10 @@ static enum err batch_check_records(struct bytes data, const struct batch_rules 
     struct bytes_reader reader = bytes_reader(output.bytes);
     for (int32_t i = 0; i < batch->record_count && err == OK; i++) {
         struct record record;
-        if (!record_read(&reader, &record) || record.offset_delta != i ||
-            (rules->compacted && record.key.data == NULL)) {
+        if (!record_read(&reader, &record) || record.offset_delta != i) {
             err = ERR_BATCH_INVALID;
+        } else if (rules->compacted && record.key.data == NULL) {
+            err = ERR_BATCH_KEY;
         }
     }
     if (err == OK && bytes_left(&reader) != 0) {
@@ -61,6 +62,33 @@ static enum err batch_check_records(struct bytes data, const struct batch_rules 
     }
     codec_free(&output);
     return err;
+}
+
+uint32_t batch_keyless(struct bytes data, uint32_t *indexes, uint32_t max)
+{
+    struct batch batch;
+    struct codec_output output;
+    if (batch_parse(data, &batch) != OK) {
+        return 0;
+    }
+    struct bytes records = {.data = data.data + BATCH_HEADER_BYTES,
+                            .size = batch.length - BATCH_HEADER_BYTES};
+    if (codec_open((enum codec)(batch.attributes & BATCH_CODEC_MASK), records, &output) != OK) {
+        return 0;
+    }
+    struct bytes_reader reader = bytes_reader(output.bytes);
+    struct record record;
+    uint32_t count = 0;
+    for (int32_t i = 0; i < batch.record_count && count < max; i++) {
+        if (!record_read(&reader, &record)) {
+            break;
+        }
+        if (record.key.data == NULL) {
+            indexes[count++] = (uint32_t)i;
+        }
+    }
+    codec_free(&output);
+    return count;
 }
 
 static enum err batch_check_attributes(const struct batch_rules *rules, const struct batch *batch)

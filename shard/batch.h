@@ -62,9 +62,13 @@ NODISCARD enum err batch_check_header(struct bytes data, const struct batch_rule
                                       struct batch *batch);
 
 /* Of a batch whose header passed: ERR_BATCH_TIMESTAMP, ERR_BATCH_INVALID, ERR_BATCH_TOO_LARGE when
- * too much comes out of it, ERR_NO_MEMORY. */
+ * too much comes out of it, ERR_BATCH_KEY: see batch_keyless(); ERR_NO_MEMORY. */
 NODISCARD enum err batch_check_content(struct bytes data, const struct batch_rules *rules,
                                        const struct batch *batch);
+
+/* Which records have no key, of a batch that ERR_BATCH_KEY refused: up to `max` of their numbers.
+ * Opens the batch. */
+uint32_t batch_keyless(struct bytes data, uint32_t *indexes, uint32_t max);
 
 /* Both. */
 NODISCARD enum err batch_check(struct bytes data, const struct batch_rules *rules,

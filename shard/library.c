@@ -27,6 +27,7 @@ int library_result(enum err err)
         {ERR_BATCH_TOO_LARGE, FLOE_ERR_TOO_LARGE}, {ERR_TRUNCATED, FLOE_ERR_DAMAGED},
         {ERR_SEQUENCE, FLOE_ERR_INVALID},          {ERR_PRODUCER_EPOCH, FLOE_ERR_INVALID},
         {ERR_NOT_READY, FLOE_ERR_STORAGE},         {ERR_CANCELED, FLOE_ERR_STORAGE},
+        {ERR_BATCH_KEY, FLOE_ERR_CORRUPT},
     };
 
     for (uint32_t i = 0; i < ARRAY_COUNT(told); i++) {

@@ -75,6 +75,7 @@ uint16_t http_status(enum err err)
     case ERR_REPLICATION_INVALID:
     case ERR_CONFIG_INVALID:
     case ERR_BATCH_INVALID:
+    case ERR_BATCH_KEY:
     case ERR_BATCH_CRC:
     case ERR_BATCH_TIMESTAMP:
     case ERR_BATCH_CODEC:

@@ -4,7 +4,7 @@
 #include "net/kafka/kafka.h"
 
 #define X(name, number, text) +1
-_Static_assert(0 ERR_TABLE(X) == 43, "a new err needs its Kafka code below");
+_Static_assert(0 ERR_TABLE(X) == 44, "a new err needs its Kafka code below");
 #undef X
 
 int16_t kafka_code(enum err err)
@@ -52,6 +52,7 @@ int16_t kafka_code(enum err err)
     case ERR_BATCH_TOO_LARGE:
         return KAFKA_MESSAGE_TOO_LARGE;
     case ERR_BATCH_INVALID:
+    case ERR_BATCH_KEY:
     case ERR_STREAM_ID: /* Of what a client appends none is left. */
         return KAFKA_INVALID_RECORD;
     case ERR_BATCH_TIMESTAMP:
@@ -59,9 +60,8 @@ int16_t kafka_code(enum err err)
     case ERR_BATCH_CODEC:
         return KAFKA_UNSUPPORTED_COMPRESSION;
     case ERR_SEQUENCE:
-        return KAFKA_OUT_OF_ORDER_SEQUENCE;
     case ERR_PRODUCER_EPOCH:
-        return KAFKA_INVALID_PRODUCER_EPOCH;
+        return err == ERR_SEQUENCE ? KAFKA_OUT_OF_ORDER_SEQUENCE : KAFKA_INVALID_PRODUCER_EPOCH;
     case ERR_OFFSET_RANGE:
         return KAFKA_OFFSET_OUT_OF_RANGE;
     case ERR_TOPIC_ID_UNKNOWN:

@@ -7,6 +7,7 @@
  */
 #include "net/group/group.h"
 #include "net/kafka/topics.h"
+#include "shard/batch.h"
 
 struct produce {
     struct topics_op op;
@@ -29,6 +30,27 @@ static void produce_read(struct topics_op *op, struct kafka_reader *body)
     topics_read(op, body, 5, produce_read_item);
 }
 
+/* From version 8 on: which records are to blame. Those that are not named were refused for their
+ * company, and a client may send them again; so a client is told of so many at once. */
+static void produce_write_blame(const struct topics_item *item, struct kafka_writer *writer)
+{
+    enum { BLAMED_MAX = 1000 };
+
+    uint32_t blamed[BLAMED_MAX], count = 0;
+    const char *why = NULL;
+    if (item->request.done.result == ERR_BATCH_KEY) {
+        why = err_text(ERR_BATCH_KEY);
+        count = batch_keyless(item->request.produce.batch, blamed, BLAMED_MAX);
+    }
+    kafka_write_count(writer, count); /* Never null: librdkafka allocates by it. */
+    for (uint32_t i = 0; i < count; i++) {
+        kafka_write_i32(writer, (int32_t)blamed[i]);
+        kafka_write_text(writer, NULL);
+        kafka_write_tags(writer);
+    }
+    kafka_write_text(writer, why);
+}
+
 static void produce_write_item(const struct topics_item *item, struct kafka_writer *writer)
 {
     int16_t version = item->op->request.version;
@@ -42,8 +64,7 @@ static void produce_write_item(const struct topics_item *item, struct kafka_writ
         kafka_write_i64(writer, ok ? (int64_t)produce->log_start : -1);
     }
     if (version >= 8) {
-        kafka_write_count(writer, 0); /* Never null: librdkafka allocates by it. */
-        kafka_write_text(writer, NULL);
+        produce_write_blame(item, writer);
     }
 }
 
