@@ -1,6 +1,6 @@
-/* floe_load: one load generator for floe and for the yardstick. One thread, epoll, a closed loop:
- * each connection keeps --in-flight requests on their way; a consumer has one, for the next offset
- * stands in the answer.
+/* floe_load: one load generator for floe's protocols and for the yardstick. One thread, epoll, a
+ * closed loop: each connection keeps --in-flight requests on their way; a consumer has one, for the
+ * next offset stands in the answer.
  *
  *     window opens -> queued -> written (many requests in one writev) -> answered -> window opens
  *
@@ -120,11 +120,22 @@ static void record_write(struct bytes_writer *writer, uint32_t index, const uint
     write_varint(writer, 0);
 }
 
+uint32_t value_text(const struct load_options *options, struct bytes batch, uint8_t *at)
+{
+    uint32_t size = (uint32_t)options->record_bytes;
+    const uint8_t *value = batch.data + batch.size - 1 - size; /* No headers behind it. */
+    for (uint32_t i = 0; at != NULL && i < size; i++) {
+        at[i] = (uint8_t)('a' + value[i] % 16);
+    }
+    return size;
+}
+
 /* As many records as fit into --batch-bytes, at least one; of bytes that do not compress. */
 static void batch_build(struct load *load)
 {
     uint32_t value_size = (uint32_t)load->options.record_bytes;
-    uint32_t room = (uint32_t)max_u64(load->options.batch_bytes, value_size + 128);
+    uint64_t wanted = load->target->single ? 0 : load->options.batch_bytes;
+    uint32_t room = (uint32_t)max_u64(wanted, value_size + 128);
     struct prng prng;
     prng_seed_one(&prng, 1);
     uint8_t *value = malloc(value_size);
@@ -135,7 +146,7 @@ static void batch_build(struct load *load)
     struct bytes_writer writer = bytes_writer(load->batch, room);
     writer.position = BATCH_HEAD_BYTES;
     uint32_t count = 0;
-    while (room - writer.position >= value_size + 20) {
+    while (room - writer.position >= value_size + 20 && (count == 0 || !load->target->single)) {
         prng_fill(&prng, value, value_size);
         record_write(&writer, count++, value, value_size);
     }
@@ -281,12 +292,13 @@ static void connection_read(struct load *load, struct connection *connection)
     load->now_ns = clock_now_ns(CLOCK_MONOTONIC);
     connection->input_filled += (uint32_t)rc;
     uint32_t at = 0;
-    while (connection->input_filled - at >= load->target->prefix_bytes) {
-        uint64_t size = load->target->answer_size(connection->input + at);
-        if (size > load->input_bytes) {
+    while (connection->input_filled > at) {
+        uint32_t rest = connection->input_filled - at;
+        uint64_t size = load->target->answer_size(bytes_of(connection->input + at, rest));
+        if (size > load->input_bytes || (size == 0 && rest == load->input_bytes)) {
             fail("answer", "too large");
         }
-        if (size > connection->input_filled - at) {
+        if (size == 0 || size > rest) {
             break;
         }
         answer_take(load, connection, bytes_of(connection->input + at, (uint32_t)size));
@@ -416,7 +428,8 @@ static void load_print(const struct load *load, double cpu_s)
 /* --- The words. --- */
 
 static const char usage[] =
-    "floe_load --target floe|yardstick --address HOST:PORT --mode produce|consume\n"
+    "floe_load --target floe|yardstick|resp|walrus|http --address HOST:PORT\n"
+    "          --mode produce|consume\n"
     "          --seconds S | --records R   [--connections N] [--in-flight M] [--batch-bytes B]\n"
     "          [--record-bytes B] [--fetch-bytes B] [--topic T] [--partitions P]\n";
 
@@ -485,7 +498,8 @@ int main(int argc, char **argv)
                     .record_bytes = 1000,
                     .fetch_bytes = MIB(1)},
     };
-    static const struct target *const targets[] = {&target_floe, &target_yardstick};
+    static const struct target *const targets[] = {&target_floe, &target_yardstick, &target_resp,
+                                                   &target_walrus, &target_http};
     if (!load_read_words(&load.options, argc, argv) || !load_check(&load.options)) {
         fputs(usage, stderr);
         return 2;

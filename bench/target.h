@@ -28,8 +28,10 @@ struct answer {
 
 struct target {
     const char *name;
-    uint32_t prefix_bytes; /* Of an answer, from which answer_size() tells its size. */
-    uint64_t (*answer_size)(const uint8_t *at);
+    bool single; /* A request brings one record, whatever --batch-bytes says. */
+
+    /* Of the answer that begins here; 0: more of it is needed to tell. */
+    uint64_t (*answer_size)(struct bytes got);
 
     /* Makes the place exist that is written to or read, over a blocking socket; waits until it
      * serves. False with a message. NULL: nothing is needed. */
@@ -47,7 +49,10 @@ struct target {
     bool (*fetched)(const struct load_options *options, struct bytes frame, struct answer *answer);
 };
 
-extern const struct target target_floe, target_yardstick;
+extern const struct target target_floe, target_yardstick, target_resp, target_walrus, target_http;
+
+/* The value of a batch's last record, as letters, for protocols that carry text. */
+uint32_t value_text(const struct load_options *options, struct bytes batch, uint8_t *at);
 
 /* Counts the records of whole batches in `data`; the offset behind the last one. */
 void batches_walk(struct bytes data, struct answer *answer, uint64_t *offset_end);

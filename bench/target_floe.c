@@ -19,9 +19,9 @@ enum {
     SMALL_BYTES = 1024,
 };
 
-static uint64_t floe_answer_size(const uint8_t *at)
+static uint64_t floe_answer_size(struct bytes got)
 {
-    return 4 + (uint64_t)load_be32(at);
+    return got.size < 4 ? 0 : 4 + (uint64_t)load_be32(got.data);
 }
 
 static void write_text(struct bytes_writer *writer, const char *text)
@@ -151,7 +151,7 @@ static bool exchange(int fd, const uint8_t *request, uint32_t size, uint8_t *ans
         recv(fd, answer, 4, MSG_WAITALL) != 4) {
         return false;
     }
-    uint64_t total = floe_answer_size(answer);
+    uint64_t total = floe_answer_size(bytes_of(answer, 4));
     if (total > *answer_size) {
         errno = EMSGSIZE;
         return false;
@@ -222,7 +222,6 @@ static bool floe_prepare(const struct load_options *options, int fd, char *messa
 
 const struct target target_floe = {
     .name = "floe",
-    .prefix_bytes = 4,
     .answer_size = floe_answer_size,
     .prepare = floe_prepare,
     .produce = floe_produce,

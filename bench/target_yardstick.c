@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t yardstick_answer_size(const uint8_t *at)
+static uint64_t yardstick_answer_size(struct bytes got)
 {
-    return sizeof(struct yardstick_header) + (uint64_t)load_le32(at);
+    uint64_t head = sizeof(struct yardstick_header);
+    return got.size < head ? 0 : head + (uint64_t)load_le32(got.data);
 }
 
 static uint32_t yardstick_produce(const struct load_options *options, struct bytes batch,
@@ -63,7 +64,6 @@ static bool yardstick_fetched(const struct load_options *options, struct bytes f
 
 const struct target target_yardstick = {
     .name = "yardstick",
-    .prefix_bytes = sizeof(struct yardstick_header),
     .answer_size = yardstick_answer_size,
     .produce = yardstick_produce,
     .fetch = yardstick_fetch,

@@ -36,15 +36,23 @@ enum err call_arena(struct call *call, uint64_t size)
     return err;
 }
 
-void *call_take(struct call *call, uint64_t size)
+void *call_take_part(struct call *call, uint64_t size, uint64_t zeroed)
 {
+    ASSERT(zeroed <= size);
     size = align_up(size, CALL_ALIGN);
     ASSERT(call->arena != NULL);
     ASSERT(size <= call->arena_size - call->arena_used);
     void *taken = call->arena->data + call->arena_used;
-    memset(taken, 0, (size_t)size);
+    if (zeroed > 0) {
+        memset(taken, 0, (size_t)zeroed);
+    }
     call->arena_used += (uint32_t)size;
     return taken;
+}
+
+void *call_take(struct call *call, uint64_t size)
+{
+    return call_take_part(call, size, size);
 }
 
 enum err call_reply_room(struct call *call, uint64_t size, uint8_t **data)

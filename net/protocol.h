@@ -98,6 +98,7 @@ NODISCARD enum err call_arena(struct call *call, uint64_t size);
 
 /* Zeroed and aligned to 16; there must be room. */
 void *call_take(struct call *call, uint64_t size);
+void *call_take_part(struct call *call, uint64_t size, uint64_t zeroed); /* Only its beginning. */
 
 /* Room for the reply: in the arena where it still fits, or a block of its own. As call_arena(). */
 NODISCARD enum err call_reply_room(struct call *call, uint64_t size, uint8_t **data);

@@ -10,10 +10,11 @@
 #include "net/resp/text.h"
 #include "net/resp/trim.h"
 
+#include <stddef.h>
 #include <string.h>
 
 struct add_state {
-    struct resp_proposal proposal;
+    struct resp_op *op;
     struct request request;
     struct resp_trim trim;
     struct record_input record;
@@ -25,8 +26,10 @@ struct add_state {
     struct stream_id id;
     struct partition_id partition;
     uint64_t log_start;
+    struct resp_proposal proposal; /* Not zeroed at first. */
 };
 
+_Static_assert(offsetof(struct add_state, proposal) <= RESP_ADD_ZEROED_BYTES, "all but the change");
 _Static_assert(sizeof(struct add_state) <= RESP_ADD_BYTES, "the command table's");
 
 uint64_t resp_add_room(struct bytes frame, uint32_t count)
@@ -60,7 +63,7 @@ static void add_submit(struct resp_op *op, enum request_kind kind, completion_fn
 static struct resp_op *add_op(struct completion *completion)
 {
     struct request *request = CONTAINER_OF(completion, struct request, done);
-    return CONTAINER_OF(request, struct add_state, request)->proposal.op;
+    return CONTAINER_OF(request, struct add_state, request)->op;
 }
 
 /* --- The answer. --- */
@@ -147,7 +150,7 @@ void resp_xtrim(struct resp_op *op)
     const char *error = "ERR syntax error";
     uint32_t at = 2;
     bool sound = true;
-    add->proposal.op = op;
+    add->op = op;
     while (sound && at < op->count) {
         uint32_t before = at;
         sound = resp_trim_parse(op->arguments, op->count, &at, &add->trim, &error);
@@ -220,7 +223,7 @@ static void add_append(struct resp_op *op)
         resp_fail_err(op, ERR_TOO_LARGE);
         return;
     }
-    uint8_t *batch = call_take(op->call, size);
+    uint8_t *batch = call_take_part(op->call, size, 0);
     record_batch_encode(&add->record, 1, batch, size);
     add->request.produce = (struct request_produce){
         .batch = bytes_of(batch, size),
@@ -249,8 +252,7 @@ static void add_created(struct resp_op *op, enum err err)
 static void add_begin(struct resp_op *op)
 {
     struct add_state *add = op->state;
-    add->proposal.op = op;
-    op->proposal = &add->proposal;
+    add->op = op;
     enum err err = resp_find_key(op, op->arguments[1], &add->partition);
     if (err == ERR_TOPIC_UNKNOWN && add->put) {
         resp_fail(op, "ERR unknown topic %.*s", (int)min_u32(op->arguments[1].size, 200),
@@ -262,6 +264,8 @@ static void add_begin(struct resp_op *op)
         return;
     }
     if (err == ERR_TOPIC_UNKNOWN) {
+        add->proposal = (struct resp_proposal){.op = op};
+        op->proposal = &add->proposal;
         err = resp_create(op, op->arguments[1], 1, false, add_created);
         if (err != OK) {
             resp_fail_told(op);
@@ -363,7 +367,7 @@ static void len_done(struct completion *completion)
 void resp_xlen(struct resp_op *op)
 {
     struct add_state *add = op->state;
-    add->proposal.op = op;
+    add->op = op;
     if (trim_is_there(op, resp_find_key(op, op->arguments[1], &add->partition))) {
         add->request.identify = (struct request_identify){.ends_only = true};
         add_submit(op, REQUEST_IDENTIFY, len_done);

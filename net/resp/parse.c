@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { SHORT_DIGITS = 5 }; /* Far below what a frame may have. */
+
+_Static_assert(BATCH_BYTES_MAX > 100000, "SHORT_DIGITS");
+
 /* --- Finding the end. --- */
 
 void resp_fault_text(enum resp_fault fault, uint8_t got, char *text)
@@ -86,12 +90,39 @@ static int64_t scan_count(struct resp_scan *scan, struct bytes input)
     return 0;
 }
 
+/* "$123" and its end at scan->position, as nearly every argument has it; *next is behind it. False:
+ * look closer. */
+static bool scan_short(const struct resp_scan *scan, struct bytes input, int64_t *size,
+                       uint32_t *next)
+{
+    uint32_t at = scan->position;
+    if (at >= input.size || input.size - at < 4 || input.data[at] != '$') {
+        return false;
+    }
+    uint32_t end = min_u32(input.size - 2, at + SHORT_DIGITS + 1);
+    int64_t number = 0;
+    uint32_t i = at + 1;
+    for (; i < end && input.data[i] >= '0' && input.data[i] <= '9'; i++) {
+        number = number * 10 + input.data[i] - '0';
+    }
+    bool digits = i > at + 1 && (input.data[at + 1] != '0' || i == at + 2);
+    *size = number;
+    *next = i + 2;
+    return digits && input.data[i] == '\r' && input.data[i + 1] == '\n' &&
+           (uint64_t)*next + (uint64_t)number + 2 <= (uint64_t)REQUEST_FRAME_BYTES_MAX;
+}
+
 /* The next argument's size. */
 static int64_t scan_argument(struct resp_scan *scan, struct bytes input)
 {
     struct bytes line;
     uint32_t next;
     int64_t size;
+    if (scan_short(scan, input, &size, &next)) {
+        scan_move(scan, next + (uint32_t)size + 2);
+        scan->arguments--;
+        return 0;
+    }
     if (scan->position < input.size && input.data[scan->position] != '$') {
         scan->got = input.data[scan->position];
         return scan_fail(scan, RESP_FAULT_DOLLAR);
@@ -242,8 +273,9 @@ static struct bytes split_next(struct resp_scan *scan, struct bytes frame)
     struct bytes line;
     uint32_t next;
     int64_t size;
-    bool whole = scan_line(scan, frame, &line, &next) &&
-                 resp_parse_i64(bytes_of(line.data + 1, line.size - 1), &size);
+    bool whole = scan_short(scan, frame, &size, &next) ||
+                 (scan_line(scan, frame, &line, &next) &&
+                  resp_parse_i64(bytes_of(line.data + 1, line.size - 1), &size));
     ASSERT(whole);
     ASSERT(size >= 0 && (uint64_t)next + (uint64_t)size + 2 <= frame.size);
     scan_move(scan, next + (uint32_t)size + 2);

@@ -448,7 +448,7 @@ static enum err resp_start(struct call *call)
         .call = call,
         .net = call->net,
         .client = call->conn->session,
-        .command = resp_find_command(arguments[0]),
+        .command = frame.data[0] == '*' ? command : resp_find_command(arguments[0]),
         .arguments = arguments,
         .count = (uint32_t)count,
     };
@@ -460,8 +460,10 @@ static enum err resp_start(struct call *call)
         return ERR_BUSY;
     }
     if (op->command != NULL) {
-        op->state = call_take(call, op->command->state_bytes +
-                                        (uint64_t)op->count * op->command->argument_bytes);
+        uint64_t size =
+            op->command->state_bytes + (uint64_t)op->count * op->command->argument_bytes;
+        bool append = (op->command->flags & RESP_APPEND) != 0;
+        op->state = call_take_part(call, size, append ? RESP_ADD_ZEROED_BYTES : size);
     }
     call->state = op;
     op_begin(op);

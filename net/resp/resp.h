@@ -50,6 +50,7 @@ enum {
     RESP_INFO_BYTES = 4096,   /* A text. */
     RESP_CHANGE_BYTES = 3500, /* With a change of the map. */
     RESP_ADD_BYTES = 4500,
+    RESP_ADD_ZEROED_BYTES = 900, /* What is behind them a plain XADD never touches. */
     RESP_READ_BYTES = 14000,
     RESP_READ_KEY_BYTES = 720,
     RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
@@ -94,7 +95,7 @@ struct resp_op {
     resp_encode_fn *encode;
     int64_t integer;  /* What resp_answer_integer() answers, */
     const char *text; /* and resp_answer_text(). */
-    void *state;      /* command->state_bytes and more, zeroed. */
+    void *state;      /* command->state_bytes and more, zeroed; see RESP_ADD_ZEROED_BYTES. */
     void (*cancel)(struct resp_op *op);
     void (*sent)(struct resp_op *op); /* Gives back what the reply held. */
     struct resp_proposal *proposal;   /* In the state; for resp_create() and resp_delete(). */

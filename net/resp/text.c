@@ -1,8 +1,6 @@
 /* See the header. */
 #include "net/resp/text.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 bool resp_parse_u64(struct bytes text, uint64_t *value)
@@ -51,18 +49,28 @@ static uint8_t upper(uint8_t c)
     return c >= 'a' && c <= 'z' ? (uint8_t)(c - 'a' + 'A') : c;
 }
 
+/* Most words differ in the first letter: their length is not counted first. */
 bool resp_is(struct bytes text, const char *word)
 {
-    uint32_t size = (uint32_t)strlen(word);
-    if (text.size != size) {
-        return false;
+    uint32_t i = 0;
+    while (i < text.size && word[i] != 0 && upper(text.data[i]) == upper((uint8_t)word[i])) {
+        i++;
     }
+    return i == text.size && word[i] == 0;
+}
+
+uint32_t resp_u64_text(uint64_t value, char *text)
+{
+    char digits[20];
+    uint32_t size = 0;
+    do {
+        digits[size++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
     for (uint32_t i = 0; i < size; i++) {
-        if (upper(text.data[i]) != upper((uint8_t)word[i])) {
-            return false;
-        }
+        text[i] = digits[size - 1 - i];
     }
-    return true;
+    return size;
 }
 
 /* A class, which begins behind its bracket: whether `c` is in it; *at is behind its end then. */
@@ -169,7 +177,10 @@ bool resp_parse_id(struct bytes text, uint64_t seq_missing, struct stream_id *id
 
 char *resp_id_text(struct stream_id id, char *text)
 {
-    (void)snprintf(text, RESP_ID_TEXT_BYTES, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
+    uint32_t size = resp_u64_text(id.ms, text);
+    text[size++] = '-';
+    size += resp_u64_text(id.seq, text + size);
+    text[size] = 0;
     return text;
 }
 

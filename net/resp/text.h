@@ -10,6 +10,9 @@ enum { RESP_ID_TEXT_BYTES = 42 }; /* "18446744073709551615-18446744073709551615"
 bool resp_parse_i64(struct bytes text, int64_t *value);
 bool resp_parse_u64(struct bytes text, uint64_t *value);
 
+/* Writes it in decimal, without a NUL: at most 20 bytes; how many they are. */
+uint32_t resp_u64_text(uint64_t value, char *text);
+
 int resp_hex(uint8_t c); /* -1: it is none. */
 
 /* Whether they are the same but for upper and lower case of ASCII letters. */

@@ -23,8 +23,10 @@ void resp_write_raw(struct resp_writer *writer, const void *data, uint64_t size)
 static void write_head(struct resp_writer *writer, char type, uint64_t number)
 {
     char text[32];
-    int size = snprintf(text, sizeof(text), "%c%" PRIu64 "\r\n", type, number);
-    resp_write_raw(writer, text, (uint64_t)size);
+    text[0] = type;
+    uint32_t size = 1 + resp_u64_text(number, text + 1);
+    memcpy(text + size, "\r\n", 2);
+    resp_write_raw(writer, text, size + 2ULL);
 }
 
 static void write_line(struct resp_writer *writer, char type, const char *text)
