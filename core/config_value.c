@@ -108,7 +108,7 @@ static enum err config_digits(const char *text, int64_t *number, const char **re
                !__builtin_add_overflow(value, *text - '0', &value);
     }
     *rest = text;
-    *number = negative ? -value : value;
+    *number = !fits ? 0 : negative ? -value : value;
     return fits ? OK : ERR_TOO_LARGE;
 }
 

@@ -167,6 +167,7 @@ static void wrong_values_are_refused_with_advice(void **state)
         {"segment.bytes", "5GiB", "give 1MiB to 4GiB"},
         {"segment.bytes", "-1", "give 1MiB to 4GiB"},
         {"segment.bytes", "99999999999999999999", "is out of range"},
+        {"segment.bytes", "-9223372036854775808", "is out of range"},
         {"memory.limit", "9999999TiB", "is out of range"},
         {"memory.limit", "-5MiB", "is out of range"},
         {"retention.bytes", "-2", "is out of range: give -1 to"},
