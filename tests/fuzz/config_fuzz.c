@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { FUZZ_INPUT_BYTES_MAX = 400, VARIABLES_MAX = 8 };
+enum { FUZZ_INPUT_BYTES_MAX = 400, VARIABLES_MAX = 8, LARGE_BYTES = (1 << 20) + 1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,6 +27,9 @@ static void describe(const struct config *config, char *text, size_t size)
 {
     size_t at = 0;
     for (uint32_t i = 0; i < config_count(config); i++) {
+        const char *key = config_option(config, i)->key;
+        ASSERT(config_source(config, key) != CONFIG_FROM_DEFAULT ||
+               strcmp(config_place(config, key), "default") == 0);
         int rc = snprintf(text + at, size - at, "%s\n", config_value_text(config, i));
         ASSERT(rc >= 0 && (size_t)rc < size - at);
         at += (size_t)rc;
@@ -45,6 +48,7 @@ static void check_bounds(const struct config *config)
         }
     }
     ASSERT(strlen(config_text(config, "data.dir")) <= 64);
+    MAYBE(config_bool(config, "topic.auto.create"));
 }
 
 static enum err read_file(struct config *config, const char *text, size_t size, char *message)
@@ -76,11 +80,37 @@ static enum err set(struct config *config, const char *text, size_t size, char *
 {
     size_t key = strlen(text);
     const char *value = key < size ? text + key + 1 : "";
-    return config_set(config, text, value, CONFIG_FROM_FLAG, "--set", message);
+    char checked[CONFIG_MESSAGE_BYTES];
+    enum err judged = config_check(config, text, value, "--set", checked);
+    enum err err = config_set(config, text, value, CONFIG_FROM_FLAG, "--set", message);
+    ASSERT(judged == err && (err == OK || strcmp(checked, message) == 0));
+    const char *const words[] = {"data.dir", "node.id"};
+    MAYBE(config_suggest(text, words, ARRAY_COUNT(words)) != NULL);
+    return err;
+}
+
+/* What can be opened and is no file of settings, and what cannot. */
+static void check_no_files(void)
+{
+    static bool done;
+    char message[CONFIG_MESSAGE_BYTES];
+    struct config *config = done ? NULL : config_create(options, ARRAY_COUNT(options));
+    char *large = done ? NULL : calloc(1, LARGE_BYTES);
+    if (!done) {
+        ASSERT(config != NULL && large != NULL);
+        memset(large, ';', LARGE_BYTES);
+        ASSERT(config_read_file(config, "/", message) != OK);
+        ASSERT(config_read_file(config, "/no/such/file", message) == ERR_NOT_FOUND);
+        ASSERT(read_file(config, large, LARGE_BYTES, message) == ERR_INVALID);
+        config_destroy(config);
+    }
+    free(large);
+    done = true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    check_no_files();
     if (size < 1 || size > FUZZ_INPUT_BYTES_MAX) {
         return 0;
     }

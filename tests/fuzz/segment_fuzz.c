@@ -8,6 +8,8 @@
 #include "core/crc32c.h"
 #include "shard/inspect.h"
 #include "shard/milestone.h"
+#include "shard/trailer.h"
+#include "shard/walk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +105,7 @@ static void put_milestone(uint8_t *file, uint64_t chain)
     enum err err = segment_index_add(&index, 0, SEGMENT_DATA_POSITION, 1000, 0, 0, EXTENT_BYTES);
     ASSERT(err == OK);
     at += EXTENT_BYTES;
+    ASSERT(milestone_size(index.count) <= EXTENT_BYTES - EXTENT_HEADER_BYTES);
     milestone_encode(&milestone, &index, at + EXTENT_HEADER_BYTES);
     extent.type = EXTENT_INDEX;
     extent.position += EXTENT_BYTES;
@@ -129,11 +132,41 @@ static void read_milestone(const struct inspect *inspect, const struct file *fil
     producer_table_destroy(producers);
 }
 
+/* The sections of a trailer, whatever they are. */
+static void read_trailer(const struct file *file)
+{
+    struct segment_index index;
+    struct producer_table *producers = producer_table_create();
+    ASSERT(producers != NULL);
+    segment_index_init(&index);
+    struct bytes body = bytes_of(file->bytes + extent_position(EXTENTS) + EXTENT_HEADER_BYTES,
+                                 EXTENT_BYTES - EXTENT_HEADER_BYTES);
+    enum err err = trailer_decode(body, &index, producers);
+    ASSERT(err == OK || err == ERR_CORRUPT);
+    segment_index_deinit(&index);
+    producer_table_destroy(producers);
+}
+
+static uint32_t put_sections(uint8_t *body)
+{
+    struct segment_index index;
+    struct producer_table *producers = producer_table_create();
+    ASSERT(producers != NULL);
+    segment_index_init(&index);
+    enum err err = segment_index_add(&index, 0, SEGMENT_DATA_POSITION, 1000, 0, 0, EXTENT_BYTES);
+    ASSERT(err == OK);
+    trailer_encode(&index, producers, body);
+    uint32_t bytes = trailer_size(&index, producers);
+    segment_index_deinit(&index);
+    producer_table_destroy(producers);
+    return bytes;
+}
+
 static void put_trailer(uint8_t *file, uint64_t chain)
 {
     uint64_t position = extent_position(EXTENTS);
     uint8_t *at = file + position;
-    uint32_t bytes = 4; /* No sections. */
+    uint32_t bytes = put_sections(at + EXTENT_HEADER_BYTES);
     struct extent_header extent = {.type = EXTENT_TRAILER,
                                    .salt = SALT,
                                    .position = position,
@@ -184,6 +217,13 @@ static void mend(uint8_t *file, uint32_t position)
     if (at[5] == EXTENT_INDEX || at[5] == EXTENT_PRODUCERS) {
         uint8_t *from = at + EXTENT_HEADER_BYTES;
         store_le32(at + 56, crc32c(0, from, EXTENT_BYTES - EXTENT_HEADER_BYTES));
+        store_le32(at + 60, crc32c(0, at, 60));
+        return;
+    }
+    if (at[5] == EXTENT_TRAILER) {
+        uint32_t bytes = load_le32(file + SEGMENT_SEAL_POSITION + 56);
+        bytes = min_u32(bytes, EXTENT_BYTES - EXTENT_HEADER_BYTES);
+        store_le32(at + 56, crc32c(0, at + EXTENT_HEADER_BYTES, bytes));
         store_le32(at + 60, crc32c(0, at, 60));
         return;
     }
@@ -239,6 +279,43 @@ static uint64_t walk(struct file *file, bool untouched, bool sealed, bool every_
     return inspect.offset;
 }
 
+/* As a start does: along the extents that are sound, past a torn one, and what those behind say. */
+static void recover(struct file *file, bool untouched)
+{
+    struct walk walk = {.segment_id = 7,
+                        .salt = SALT,
+                        .epoch = 1,
+                        .position = SEGMENT_DATA_POSITION,
+                        .chain = SALT};
+    struct segment_info segment = {.id = 7, .epoch = 1, .salt = SALT};
+    struct bytes rest;
+    uint64_t before;
+    do {
+        struct extent_header extent;
+        before = walk.position;
+        while (walk.position + DISK_BLOCK_BYTES <= file->size &&
+               walk_extent(&walk, file->bytes + walk.position,
+                           (uint32_t)(file->size - walk.position), &extent) == OK) {
+            ASSERT(walk.position <= file->size);
+            struct frame_header frame;
+            const uint8_t *at = file->bytes + extent.position + EXTENT_HEADER_BYTES;
+            bool frames = extent.type == EXTENT_FRAMES;
+            ASSERT(!frames || frame_header_in(at, &extent, 7, &frame) == OK);
+        }
+        uint64_t left = file->size > walk.position ? file->size - walk.position : 0;
+        rest = bytes_of(file->bytes + walk.position, (uint32_t)left & ~(DISK_BLOCK_BYTES - 1U));
+    } while (walk.position > before && walk_resume(&walk, rest, walk.position));
+    ASSERT(walk.offset <= FRAMES || !untouched);
+    ASSERT(!untouched || (walk.offset == FRAMES && walk.evidence == 1));
+    uint64_t evidence = extent_evidence(rest, SALT, walk.position, walk.evidence);
+    ASSERT(evidence >= walk.evidence);
+    uint64_t last = extent_last(rest, SALT, walk.position, walk.position);
+    ASSERT(last >= walk.position);
+    (void)frame_log_start(bytes_of(file->bytes + SEGMENT_DATA_POSITION,
+                                   (file->size - SEGMENT_DATA_POSITION) & ~(DISK_BLOCK_BYTES - 1U)),
+                          &segment, SEGMENT_DATA_POSITION, 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t sound[2][FILE_BYTES];
@@ -263,6 +340,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             file->size = position;
         }
     }
+    if (file->size >= SEGMENT_DATA_POSITION) {
+        recover(file, edits == 0);
+    }
+    read_trailer(file);
     uint64_t whole = walk(file, edits == 0, sealed, false);
     ASSERT(whole <= walk(file, edits == 0, sealed, true));
     free(file);
