@@ -9,6 +9,8 @@
 #include "core/log.h"
 #include "shard/journals_internal.h"
 
+#include <string.h>
+
 static void change_next(struct journals *journals);
 
 static void change_came_home(struct reactor *home, const struct mail *mail)
@@ -99,6 +101,8 @@ static void change_next(struct journals *journals)
         change_finish(journals, err);
         return;
     }
+    /* Without room for journals none was written yet. */
+    memcpy(manifest->directory_id, journals->options.directory_id, sizeof(manifest->directory_id));
     manifest->generation++;
     completion_init(&journals->store.done, change_stored);
     manifest_store(&journals->store, journals->reactor, journals->options.data_dir, manifest,

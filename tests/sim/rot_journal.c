@@ -29,7 +29,8 @@ static uint8_t *rot_load(const struct disk *disk, int32_t inode, uint64_t *size)
     *size = disk_size(disk, inode);
     uint8_t *data = *size == 0 ? NULL : malloc(*size);
     ASSERT(*size == 0 || data != NULL);
-    return data != NULL && disk_read(disk, inode, data, (uint32_t)*size, 0) == *size ? data : NULL;
+    ASSERT(data == NULL || disk_read(disk, inode, data, (uint32_t)*size, 0) == *size);
+    return data;
 }
 
 static void rot_find_blocks(struct journal_rot *rot, const uint8_t *data, uint64_t size,
