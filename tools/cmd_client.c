@@ -181,6 +181,19 @@ int client_open(struct client *client, const struct cmd *cmd, const struct clien
     return CMD_OK;
 }
 
+int client_open_looker(struct client *client, const struct cmd *cmd)
+{
+    static const struct client_setting settings[] = {
+        {"allow.auto.create.topics", "false"},
+        {"auto.offset.reset", "error"},
+        {"fetch.wait.max.ms", "100"},
+        {"fetch.message.max.bytes", "65536"},
+    };
+    const struct client_options options = {
+        .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
+    return client_open(client, cmd, &options);
+}
+
 void client_close(struct client *client)
 {
     if (client->rk != NULL) {

@@ -31,6 +31,8 @@ struct client {
  * knows its address. */
 NODISCARD int client_open(struct client *client, const struct cmd *cmd,
                           const struct client_options *options);
+/* As client_open(), for who looks at a record here and there: makes no topic, fetches little. */
+NODISCARD int client_open_looker(struct client *client, const struct cmd *cmd);
 void client_close(struct client *client);
 
 /* Whether -b is HOST:PORT, or several, parted by commas. CMD_OK, or CMD_USAGE after it has said

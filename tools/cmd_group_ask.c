@@ -68,20 +68,12 @@ int group_fail(struct client *client, const char *group, rd_kafka_resp_err_t err
 
 int group_open(struct client *client, const struct cmd *cmd)
 {
-    static const struct client_setting settings[] = {
-        {"allow.auto.create.topics", "false"},
-        {"auto.offset.reset", "error"},
-        {"fetch.wait.max.ms", "100"},
-        {"fetch.message.max.bytes", "65536"},
-    };
-    const struct client_options options = {
-        .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
     const struct rd_kafka_metadata *metadata;
     if (cmd->operand_count > 0 && cmd->operands[0][0] == '\0') {
         return cmd_fail(cmd, ERROR_OPERAND,
                         "GROUP is empty: floe group list names those there are");
     }
-    int code = client_open(client, cmd, &options);
+    int code = client_open_looker(client, cmd);
     if (code == CMD_OK) {
         /* Within seconds; a request of administration would wait for half a minute. */
         code = client_metadata(client, NULL, &metadata);

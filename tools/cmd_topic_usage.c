@@ -96,17 +96,9 @@ static int usage_run(struct usage *usage, const struct rd_kafka_metadata *metada
 
 int cmd_topic_usage(const struct cmd *cmd)
 {
-    static const struct client_setting settings[] = {
-        {"allow.auto.create.topics", "false"},
-        {"auto.offset.reset", "error"},
-        {"fetch.wait.max.ms", "100"},
-        {"fetch.message.max.bytes", "65536"},
-    };
-    const struct client_options options = {
-        .type = RD_KAFKA_CONSUMER, .settings = settings, .setting_count = ARRAY_COUNT(settings)};
     const struct rd_kafka_metadata *metadata;
     struct usage usage = {0};
-    int code = client_open(&usage.client, cmd, &options);
+    int code = client_open_looker(&usage.client, cmd);
     if (code == CMD_OK) {
         code = client_metadata(&usage.client, cmd->operand_count > 0 ? cmd->operands[0] : NULL,
                                &metadata);
