@@ -45,22 +45,11 @@ static void reader_begin(struct resp_op *op);
 static void encode_reader(struct resp_op *op, struct resp_writer *writer)
 {
     const struct reader_state *state = op->state;
-    if (op->protocol == 3) {
-        resp_write_map(writer, state->range.found);
-    } else {
-        resp_write_array(writer, state->range.found);
-    }
+    range_write_streams(op, writer, state->range.found);
     for (uint32_t i = 0; i < state->count; i++) {
-        const struct read_item *item = &state->range.read.items[i];
-        if (!state->items[i].answered) {
-            continue;
+        if (state->items[i].answered) {
+            range_write_stream(op, writer, i);
         }
-        if (op->protocol != 3) {
-            resp_write_array(writer, 2);
-        }
-        resp_write_bulk(writer, item->key);
-        resp_write_array(writer, item->entries);
-        range_cut(op, writer, i);
     }
 }
 

@@ -183,25 +183,34 @@ void resp_xrange(struct resp_op *op)
 
 /* --- XREAD. --- */
 
+void range_write_streams(const struct resp_op *op, struct resp_writer *writer, uint64_t count)
+{
+    if (op->protocol == 3) {
+        resp_write_map(writer, count);
+    } else {
+        resp_write_array(writer, count);
+    }
+}
+
+void range_write_stream(struct resp_op *op, struct resp_writer *writer, uint32_t item)
+{
+    const struct range_state *range = op->state;
+    if (op->protocol != 3) {
+        resp_write_array(writer, 2);
+    }
+    resp_write_bulk(writer, range->read.items[item].key);
+    resp_write_array(writer, range->read.items[item].entries);
+    range_cut(op, writer, item);
+}
+
 static void encode_read(struct resp_op *op, struct resp_writer *writer)
 {
     const struct range_state *range = op->state;
-    if (op->protocol == 3) {
-        resp_write_map(writer, range->found);
-    } else {
-        resp_write_array(writer, range->found);
-    }
+    range_write_streams(op, writer, range->found);
     for (uint32_t i = 0; i < range->read.item_count; i++) {
-        const struct read_item *item = &range->read.items[i];
-        if (item->entries == 0) {
-            continue;
+        if (range->read.items[i].entries > 0) {
+            range_write_stream(op, writer, i);
         }
-        if (op->protocol != 3) {
-            resp_write_array(writer, 2);
-        }
-        resp_write_bulk(writer, item->key);
-        resp_write_array(writer, item->entries);
-        range_cut(op, writer, i);
     }
 }
 

@@ -26,5 +26,9 @@ struct range_state *range_init(struct resp_op *op, uint64_t size, uint32_t items
  * writing for good. */
 void range_cut(struct resp_op *op, struct resp_writer *writer, uint32_t item);
 
+/* A reply of so many streams begins; one of them, with the entries that were found in it. */
+void range_write_streams(const struct resp_op *op, struct resp_writer *writer, uint64_t count);
+void range_write_stream(struct resp_op *op, struct resp_writer *writer, uint32_t item);
+
 /* op->encode writes all but the chunks, and cuts where those stand. */
 void range_reply(struct resp_op *op);
