@@ -95,6 +95,14 @@ enum err claim_fetch(struct call *call, struct engine *engine, uint64_t offset)
     return call->err;
 }
 
+enum err claim_read_at(struct engine *engine, uint64_t offset)
+{
+    struct call call;
+    enum err err = claim_fetch(&call, engine, offset);
+    call_release(&call);
+    return err;
+}
+
 void claim_append(struct call *call, struct engine *engine, const struct batch_spec *spec)
 {
     static uint8_t batch[4096];

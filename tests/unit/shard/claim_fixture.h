@@ -37,6 +37,8 @@ void claim_readable(struct engine *engine, uint64_t end);
 
 /* Fetches what is there now, and waits; call_release() is next. */
 enum err claim_fetch(struct call *call, struct engine *engine, uint64_t offset);
+/* The same, and gives back what came. */
+enum err claim_read_at(struct engine *engine, uint64_t offset);
 
 /* Appends a batch, up to 4 KiB of it, and waits; the second one without a producer. */
 void claim_append(struct call *call, struct engine *engine, const struct batch_spec *spec);

@@ -487,3 +487,13 @@ void engine_peek(const struct engine *engine, uint32_t index, long position, uin
     ASSERT(got == size);
     (void)fclose(file);
 }
+
+void engine_poke(const struct engine *engine, uint32_t index, long position, const uint8_t *at,
+                 uint32_t size)
+{
+    FILE *file = engine_segment_open(engine, index, position);
+    size_t put = fwrite(at, 1, size, file);
+    ASSERT(put == size);
+    int rc = fclose(file);
+    ASSERT(rc == 0);
+}

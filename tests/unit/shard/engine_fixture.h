@@ -147,3 +147,5 @@ void engine_spoil(const struct engine *engine, uint32_t index, long position);
 /* `size` bytes of the segment's file. */
 void engine_peek(const struct engine *engine, uint32_t index, long position, uint8_t *at,
                  uint32_t size);
+void engine_poke(const struct engine *engine, uint32_t index, long position, const uint8_t *at,
+                 uint32_t size);

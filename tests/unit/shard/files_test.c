@@ -18,18 +18,10 @@ enum { SEALED = 60, FEW = 10, OTHERS = 20, WRITTEN = 15 };
 
 static const struct claim_start journaled = {.journals = {.cores = 1}};
 
-static enum err read_at(struct engine *engine, uint64_t offset)
-{
-    struct call call;
-    enum err err = claim_fetch(&call, engine, offset);
-    call_release(&call);
-    return err;
-}
-
 static void assert_all_read(struct engine *engine, uint64_t first, uint64_t end)
 {
     for (uint64_t offset = first; offset < end; offset++) {
-        assert_int_equal(read_at(engine, offset), OK);
+        assert_int_equal(claim_read_at(engine, offset), OK);
     }
 }
 
@@ -81,7 +73,7 @@ static void check_few(struct engine *engine, const struct io_engine *io)
     fill(engine, FEW);
     for (uint32_t round = 0; round < 2; round++) {
         for (uint64_t offset = 0; offset < SEALED; offset++) {
-            assert_int_equal(read_at(engine, offset), OK);
+            assert_int_equal(claim_read_at(engine, offset), OK);
             assert_true(engine->shard->files_open <= FEW);
         }
     }
@@ -90,7 +82,7 @@ static void check_few(struct engine *engine, const struct io_engine *io)
     uint64_t opened = engine_stat(engine, STAT_FILES_OPENED);
     assert_all_read(engine, SEALED - FEW, SEALED); /* Used last: they stayed. */
     assert_int_equal(engine_stat(engine, STAT_FILES_OPENED), opened);
-    assert_int_equal(read_at(engine, 0), OK);
+    assert_int_equal(claim_read_at(engine, 0), OK);
     assert_int_equal(engine_stat(engine, STAT_FILES_OPENED), opened + 1);
     assert_int_equal(engine_stat(engine, STAT_FILES_REFUSED), 0);
 }
@@ -152,7 +144,7 @@ static void check_room(struct engine *engine, const struct io_engine *io)
     assert_true(engine->shard->files_open <= FEW);
     for (uint64_t offset = 0; engine->shard->files_open < FEW; offset++) {
         assert_true(offset < SEALED);
-        assert_int_equal(read_at(engine, offset), OK);
+        assert_int_equal(claim_read_at(engine, offset), OK);
     }
     /* Idle ones have them all; a roll needs some. */
     uint64_t refused = engine_stat(engine, STAT_FILES_REFUSED);
@@ -176,7 +168,7 @@ static void check_none(struct engine *engine, const struct io_engine *io)
     (void)io;
     fill(engine, 1000);
     limit_descriptors(&before, 0);
-    assert_int_equal(read_at(engine, 3), ERR_STORAGE);
+    assert_int_equal(claim_read_at(engine, 3), ERR_STORAGE);
     assert_int_equal(append_one(engine), ERR_NOT_READY); /* Who wrote last is not known. */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(append_one(engine), OK);
@@ -203,7 +195,7 @@ static void check_no_new_file(struct engine *engine, const struct io_engine *io)
     assert_int_equal(append_one(engine), OK);
     claim_restart(engine);
     assert_int_equal(claim_latest(engine), 1);
-    assert_int_equal(read_at(engine, 0), OK);
+    assert_int_equal(claim_read_at(engine, 0), OK);
 }
 
 static void without_a_descriptor_a_file_is_made_at_a_later_try(void **state)
