@@ -246,6 +246,15 @@ static int known_order(const void *left, const void *right)
     return (a->segment_id > b->segment_id) - (a->segment_id < b->segment_id);
 }
 
+/* Or one would stay of every segment that was open at a crash, for ever. */
+static bool journals_can_forget(const struct journals *journals,
+                                const struct segment_record *record)
+{
+    const struct journals_options *options = &journals->options;
+    return (record->marks & SEGMENT_MARK_MISSING) != 0 && options->is_open != NULL &&
+           !options->is_open(options->context, record);
+}
+
 /* The records of the new MANIFEST, and what shards are told. */
 static enum err journals_remember(struct journals *journals)
 {
@@ -262,6 +271,10 @@ static enum err journals_remember(struct journals *journals)
         const struct replay_segment *segment = &replay->segments[i];
         struct segment_record record = segment->record;
         if (segment->evidence <= record.base_offset && record.marks == 0) {
+            continue;
+        }
+        if (journals_can_forget(journals, &record)) {
+            COVER("what MANIFEST knew of a removed segment goes");
             continue;
         }
         record.state = SEGMENT_OPEN;

@@ -23,6 +23,11 @@ struct journals_options {
     uint32_t boot, core_count;
     uint64_t bytes, bytes_max; /* Of one journal: when it is made, and at most. 0: as usual. */
     bool direct;               /* As shard_options.direct. */
+    /* Whether the map has the segment open. What MANIFEST knows of one that is not, and that has no
+     * file either, is of no use any more: retention took it, or its topic was deleted. NULL: no map
+     * is there to be asked, all stays. */
+    bool (*is_open)(const void *context, const struct segment_record *record);
+    const void *context;
 };
 
 struct journals_open {

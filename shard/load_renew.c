@@ -3,7 +3,7 @@
  * behind a crash would believe what only a cache has, because its own sync succeeds.
  *
  *     MARK -> MAKE -> UNMARK -> its head is read
- *       any error of the first two: there is no safe way on
+ *       any error of the first two, or a second time: there is no safe way on
  */
 #include "core/assert.h"
 #include "core/cover.h"
@@ -100,6 +100,13 @@ void load_renew_start(struct load *load)
     struct segment *segment = load->segment;
     const struct segment_info *info = &segment->info;
     struct shard *shard = segment->partition->shard;
+    if (segment->fd_before >= 0) {
+        segment_path(segment, load->path);
+        shard_fail(shard, "a segment's file was made anew at a start, and failed again", load->path,
+                   ERR_IO);
+        load_finish(load, ERR_IO);
+        return;
+    }
     struct load_renew *renew = calloc(1, sizeof(*renew));
     if (renew == NULL) {
         segment_path(segment, load->path);

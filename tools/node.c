@@ -252,7 +252,21 @@ static void node_join_cluster(struct node *node)
     directory_join_cluster(node->directory, cluster_id, &node->wait);
 }
 
-/* What a crash left in the journals goes into the files before any shard looks at these. */
+static bool node_has_open(const void *context, const struct segment_record *record)
+{
+    const struct node *node = context;
+    const struct map_topic *topic = map_topic_by_id(meta_map(node->meta), &record->topic);
+    if (topic == NULL || record->partition >= topic->partition_count) {
+        return false;
+    }
+    const struct map_partition *partition = &topic->partitions[record->partition];
+    const struct segment_info *last = partition->segments + partition->segment_count - 1;
+    return partition->segment_count > 0 && last->id == record->segment_id &&
+           last->state == SEGMENT_OPEN;
+}
+
+/* What a crash left in the journals goes into the files before any shard looks at these. The map
+ * knows nothing yet of a directory that was the library's. */
 static void node_open_journals(struct node *node)
 {
     node->state = NODE_JOURNALS;
@@ -263,6 +277,8 @@ static void node_open_journals(struct node *node)
         .bytes = node->options.journal_bytes,
         .bytes_max = node->options.journal_bytes_max,
         .direct = node->options.direct,
+        .is_open = node->directory_open.identity.adopting ? NULL : node_has_open,
+        .context = node,
     };
     memcpy(options.directory_id, node->directory_open.identity.directory_id, 16);
     completion_init(&node->journals_open.done, node_journals_opened);

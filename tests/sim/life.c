@@ -59,6 +59,22 @@ static void life_replayed(struct completion *done)
     run->journals = open->journals;
 }
 
+/* As the node asks its map (tools/node.c). */
+static bool life_has_open(const void *context, const struct segment_record *record)
+{
+    const struct run *run = context;
+    for (uint32_t i = 0; i < sim_map_partition_count(run->map); i++) {
+        const struct sim_map_partition *partition = sim_map_partition(run->map, i);
+        for (uint32_t j = 0; !partition->deleted && j < partition->segment_count; j++) {
+            const struct sim_map_segment *segment = &partition->segments[j];
+            if (!segment->gone && segment->info.id == record->segment_id) {
+                return segment->info.state == SEGMENT_OPEN;
+            }
+        }
+    }
+    return false;
+}
+
 static void life_replay(struct run *run)
 {
     struct journal_sizes sizes = run_draw_journals(run);
@@ -69,6 +85,8 @@ static void life_replay(struct run *run)
         .bytes = sizes.bytes,
         .bytes_max = sizes.bytes_max,
         .direct = prng_chance(run->prng, 80),
+        .is_open = run->real ? NULL : life_has_open, /* The real one is not open yet. */
+        .context = run,
     };
     memcpy(options.directory_id, run->identity.directory_id, sizeof(options.directory_id));
     run->open_ended = false;

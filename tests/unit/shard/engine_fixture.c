@@ -234,6 +234,14 @@ static void journals_done(struct completion *done)
     CONTAINER_OF(op, struct journals_wait, op)->fired = true;
 }
 
+static bool engine_is_open(const void *context, const struct segment_record *record)
+{
+    const struct engine *engine = context;
+    const struct segment_info *last = engine->segments + engine->segment_count - 1;
+    return engine->segment_count > 0 && last->id == record->segment_id &&
+           last->state == SEGMENT_OPEN;
+}
+
 static enum err engine_load_journals(struct engine *engine)
 {
     struct journals_wait wait = {0};
@@ -246,6 +254,8 @@ static enum err engine_load_journals(struct engine *engine)
         .bytes = engine->with.bytes,
         .bytes_max = engine->with.bytes_max,
         .direct = true,
+        .is_open = engine_is_open,
+        .context = engine,
     };
     completion_init(&wait.op.done, journals_done);
     journals_open(&wait.op, &engine->reactor, &options);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -247,6 +248,52 @@ static void the_next_start_knows_of_the_failure_of_an_assignment(void **state)
     on_each_engine(check_mended);
 }
 
+static void engine_remove(const struct engine *engine, const char *name)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/%s", engine->dir, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void open_without_space(struct engine *engine)
+{
+    engine_fault.err = ERR_NO_SPACE;
+    engine_fault.op = IO_ALLOCATE;
+    engine_open_shard(engine);
+    engine_fault.op = IO_NONE;
+    assert_null(engine->shard->journal);
+}
+
+/* There was never room for a MANIFEST, so the mark makes the first one: of this directory. */
+static void check_first(struct engine *engine, const struct io_engine *io)
+{
+    engine_append_each(engine, RECORDS, SMALL);
+    engine_stop_shard(engine);
+    engine_remove(engine, "MANIFEST");
+    engine_remove(engine, "journal/0.jnl");
+    engine_remove(engine, "journal/1.jnl");
+    open_without_space(engine);
+    assert_int_equal(engine_assign(engine), OK);
+    engine_append_each(engine, RECORDS, SMALL);
+    engine_kill(engine);
+    engine_fault.err = ERR_NO_SPACE;
+    engine_fault.op = IO_ALLOCATE;
+    assert_int_equal(engine_open_journals(engine, io), OK);
+    engine_fault.op = IO_NONE;
+    engine_open_shard(engine);
+    fail_after(IO_SYNC, 0, 1);
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(engine_fault.hits, 1);
+    claim_crash(engine, io);
+    claim_readable(engine, 2 * RECORDS);
+}
+
+static void the_mark_of_a_failure_may_be_the_first_manifest(void **state)
+{
+    (void)state;
+    on_each_engine(check_first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +302,7 @@ int main(void)
         cmocka_unit_test(the_next_start_knows_of_the_failure),
         cmocka_unit_test(a_file_that_fails_when_it_is_assigned_is_made_anew),
         cmocka_unit_test(the_next_start_knows_of_the_failure_of_an_assignment),
+        cmocka_unit_test(the_mark_of_a_failure_may_be_the_first_manifest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

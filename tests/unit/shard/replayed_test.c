@@ -3,12 +3,15 @@
 #include "tests/unit/shard/claim_fixture.h"
 
 #include "shard/frame.h"
+#include "shard/manifest.h"
 #include "shard/segment.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -109,12 +112,60 @@ static void a_torn_tail_of_the_next_segment_is_still_cut(void **state)
     claim_on_wrapped_from(&usual, check_torn_behind);
 }
 
+/* Of how many segments MANIFEST speaks. */
+static uint32_t manifest_records(const struct engine *engine)
+{
+    static uint8_t image[1 << 16];
+    char path[256];
+    struct manifest manifest = {0};
+    (void)snprintf(path, sizeof(path), "%s/MANIFEST", engine->dir);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t size = fread(image, 1, sizeof(image), file);
+    assert_int_equal(fclose(file), 0);
+    uint8_t directory[16];
+    memcpy(directory, image + 16, sizeof(directory));
+    assert_int_equal(manifest_decode(bytes_of(image, (uint32_t)size), directory, &manifest), OK);
+    uint32_t count = manifest.record_count;
+    manifest_deinit(&manifest);
+    return count;
+}
+
+/* What was replayed into a file is remembered for as long as the map has that segment open, though
+ * the file is gone: else it would be an empty one. When the map has forgotten it, so is this. */
+static void check_gone(struct engine *engine, const struct io_engine *io)
+{
+    char path[256];
+    engine_append_each(engine, 1, 100);
+    engine_kill(engine);
+    start_again(engine, io);
+    assert_int_equal(manifest_records(engine), 1);
+    engine_segment_path(engine, 0, path, sizeof(path));
+    assert_int_equal(unlink(path), 0);
+    for (uint32_t start = 0; start < 3; start++) {
+        engine_kill(engine);
+        assert_int_equal(engine_open_journals(engine, io), OK);
+        assert_int_equal(manifest_records(engine), 1);
+    }
+    engine_kill(engine);
+    engine->segment_count = 0;
+    assert_int_equal(engine_open_journals(engine, io), OK);
+    assert_int_equal(manifest_records(engine), 0);
+}
+
+static void of_a_segment_that_the_map_has_forgotten_nothing_is_kept(void **state)
+{
+    (void)state;
+    claim_on_wrapped_from(&usual, check_gone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_replay_wrote_is_not_cut_when_it_goes_bad),
         cmocka_unit_test(another_frame_before_a_checkpoint_costs_nothing_behind_it_without_a_word),
         cmocka_unit_test(a_torn_tail_of_the_next_segment_is_still_cut),
+        cmocka_unit_test(of_a_segment_that_the_map_has_forgotten_nothing_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
