@@ -154,12 +154,15 @@ def test_kafka_is_told_to_try_again(world):
 
 def test_acks_0_is_told_by_a_close(world):
     server = start(world)
+    make(server, "t")
     waits = Half(server, wire.produce_request("t", wire.batch([b"no"]), acks=0))
-    settle(server, 0)
+    settle(server, 1)
     term(server)
     waits.rest()
     waits.ends()
     equal(server.ends(), 0)
+    server.start()
+    equal(consume(server, "t"), [])
 
 
 def test_redis_and_walrus_are_told_to_try_again(world):
