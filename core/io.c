@@ -313,6 +313,11 @@ void io_socket_shutdown(struct reactor *reactor, int fd)
     reactor->engine->socket_shutdown(reactor, fd);
 }
 
+void io_socket_end_receive(struct reactor *reactor, int fd)
+{
+    reactor->engine->socket_end_receive(reactor, fd);
+}
+
 enum err io_socket_local(struct reactor *reactor, int fd, struct io_address *address)
 {
     return reactor->engine->socket_name(reactor, fd, false, address);

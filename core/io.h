@@ -197,6 +197,10 @@ void io_recv_release(struct reactor *reactor, struct io *io);
  */
 void io_socket_shutdown(struct reactor *reactor, int fd);
 
+/* Receives no more than what has come: that is still received, and then the end, by a pending RECV
+ * as well. It can still be sent. */
+void io_socket_end_receive(struct reactor *reactor, int fd);
+
 /* The local (or peer's) address of a connected or listening socket. */
 NODISCARD enum err io_socket_local(struct reactor *reactor, int fd, struct io_address *address);
 NODISCARD enum err io_socket_peer(struct reactor *reactor, int fd, struct io_address *address);

@@ -133,6 +133,13 @@ enum socket_view socket_look(int fd)
     return SOCKET_READY;
 }
 
+/* Whoever waits is woken by it; who starves gets its buffer and then the end. */
+void socket_end_receive(struct reactor *reactor, int fd)
+{
+    (void)reactor;
+    (void)shutdown(fd, SHUT_RD);
+}
+
 enum err socket_name(int fd, bool peer, struct io_address *address)
 {
     struct sockaddr_storage storage;

@@ -24,4 +24,5 @@ enum socket_view {
 };
 
 enum socket_view socket_look(int fd);
+void socket_end_receive(struct reactor *reactor, int fd); /* As io_socket_end_receive(). */
 enum err socket_name(int fd, bool peer, struct io_address *address);

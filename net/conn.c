@@ -1,7 +1,8 @@
 /* Calls and the bytes that leave: finished calls, in the order of their arrival, become one send
  * per turn. conn_input.c makes calls of what arrives; conn_life.c begins and ends it all.
  *
- *     OPEN --- the peer's end, a malformed frame, stop ---> ENDING --- all answered ---> DEAD
+ *     OPEN --- the peer's end, a malformed frame ---------> ENDING --- all answered ---> DEAD
+ *       +----- the net drains: late calls are refused, nothing is in flight: as the peer's end
  *       +----- send failed, stalled, silent --------------------------------------------> DEAD
  *     DEAD --- recv, send, waits and all calls are home ---> CLOSING ---> gone
  */
@@ -248,6 +249,7 @@ void call_done(struct call *call)
     ASSERT(conn->call_count > 0);
     conn->call_count--;
     pool_release(&conn->net->pool_call, call);
+    net_count_request(conn->net);
     if (conn->state == CONN_DEAD) {
         conn_check_gone(conn);
         return;

@@ -47,6 +47,7 @@ struct conn {
     bool held;          /* `starting` wants to be alone: until it is the first. */
     bool burst;         /* More is at hand than the last receive took. */
     bool lent_held;     /* Memory ran out: the lent buffer is kept until it can be copied. */
+    bool quiet;         /* It drains and nothing was in flight: what has come is the last. */
     uint8_t head[CONN_HEAD_BYTES];
     uint32_t head_size;        /* Bytes of a frame too short to tell its length. */
     struct protocol_scan scan; /* Of the frame that is arriving, or of the first bytes. */
@@ -64,9 +65,16 @@ struct conn {
     struct io_address local, peer;
 };
 
-/* Takes over the connected descriptor, of a listener for `protocol`. ERR_LIMIT: no room; the
- * descriptor stays the caller's. */
+/* Takes over the connected descriptor, of a listener for `protocol`. ERR_LIMIT: no room;
+ * ERR_CLOSED: it drains. Then the descriptor stays the caller's. */
 NODISCARD enum err conn_open(struct net *net, int fd, enum net_protocol protocol);
+
+/* The net drains: what was begun is answered, what waits is answered at once, what still comes is
+ * refused (call->late); it closes when nothing is in flight any more. */
+void conn_drain(struct conn *conn);
+
+/* Nothing is behind this call, and it drains: whoever can say that the connection closes does. */
+bool conn_closes_behind(const struct call *call);
 
 /* Reads no more, answers what was begun (parked calls at once), then closes. */
 void conn_end(struct conn *conn);

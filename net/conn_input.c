@@ -178,6 +178,7 @@ static bool conn_make_call(struct conn *conn, uint32_t size)
     call->net = conn->net;
     call->frame = bytes_of(conn->input->data + conn->input_position, size);
     call->frame_block = block_ref(conn->input);
+    call->late = conn->net->stopping;
     call->scan = conn->scan;
     conn->scan = (struct protocol_scan){0};
     conn->input_position += size;
@@ -188,6 +189,7 @@ static bool conn_make_call(struct conn *conn, uint32_t size)
     }
     conn->tail = call;
     conn->call_count++;
+    net_count_request(conn->net);
     stats_add(conn_stats(conn), STAT_REQUESTS, 1);
     return conn_start_call(conn, call);
 }
@@ -286,11 +288,8 @@ static bool conn_may_cut(const struct conn *conn)
 }
 
 /* Makes calls of what has arrived while there is room, then reads on. */
-void conn_pump(struct conn *conn)
+static void conn_pump_input(struct conn *conn)
 {
-    if (conn->pumping || conn->recv_pending) {
-        return;
-    }
     conn->pumping = true;
     bool more = true;
     while (more && conn_may_read(conn)) {
@@ -307,6 +306,14 @@ void conn_pump(struct conn *conn)
     if (!more && conn_may_read(conn) && (!conn->held || conn->input == NULL)) {
         conn_read(conn);
     }
+}
+
+void conn_pump(struct conn *conn)
+{
+    if (!conn->pumping && !conn->recv_pending) {
+        conn_pump_input(conn);
+    }
+    conn_check_quiet(conn);
 }
 
 static void conn_memory_back(struct completion *completion)

@@ -20,4 +20,5 @@ void conn_refuse(struct conn *conn, const char *why); /* Reads no more; says so 
 
 /* conn_life.c */
 void conn_speak(struct conn *conn, const struct protocol *protocol); /* Once: it is this one. */
-void conn_check_gone(struct conn *conn); /* Closes a dead connection once nothing of it is out. */
+void conn_check_quiet(struct conn *conn); /* Ends one that drains when nothing is in flight. */
+void conn_check_gone(struct conn *conn);  /* Closes a dead connection once nothing of it is out. */

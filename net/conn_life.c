@@ -82,6 +82,42 @@ void conn_kill(struct conn *conn)
     completion_fire(conn->net->reactor, &conn->die, OK);
 }
 
+/* Of a request that has not come whole. */
+static bool conn_awaits(const struct conn *conn)
+{
+    bool input = conn->input != NULL && conn->input_filled > conn->input_position;
+    return input || conn->head_size > 0 || conn->lent_held ||
+           (conn->protocol != NULL && conn->protocol->awaits != NULL &&
+            conn->protocol->awaits(conn));
+}
+
+bool conn_closes_behind(const struct call *call)
+{
+    const struct conn *conn = call->conn;
+    return conn->net->stopping && conn->tail == call && !conn_awaits(conn);
+}
+
+/* What has come, and nobody has looked at, is still received, and then the end: no request that was
+ * sent in time is cut off by a close. */
+void conn_check_quiet(struct conn *conn)
+{
+    if (!conn->net->stopping || conn->state != CONN_OPEN || conn->quiet || conn->waiting ||
+        conn->call_count > 0 || conn->send != NULL || conn_awaits(conn)) {
+        return;
+    }
+    conn->quiet = true;
+    io_socket_end_receive(conn->net->reactor, conn->fd);
+}
+
+void conn_drain(struct conn *conn)
+{
+    ASSERT(conn->net->stopping);
+    if (conn->state == CONN_OPEN) {
+        conn_cancel_calls(conn);
+        conn_check_quiet(conn);
+    }
+}
+
 void conn_end(struct conn *conn)
 {
     if (conn->state != CONN_OPEN) {
@@ -158,7 +194,10 @@ void conn_speak(struct conn *conn, const struct protocol *protocol)
 enum err conn_open(struct net *net, int fd, enum net_protocol protocol)
 {
     ASSERT(fd >= 0);
-    struct conn *conn = net->stopping ? NULL : pool_acquire(&net->pool_conn);
+    if (net->stopping) {
+        return ERR_CLOSED;
+    }
+    struct conn *conn = pool_acquire(&net->pool_conn);
     if (conn == NULL) {
         return ERR_LIMIT;
     }

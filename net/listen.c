@@ -53,6 +53,13 @@ static void listen_fd_closed(struct completion *completion)
     listen_next(listener);
 }
 
+static void listen_drop(struct net_listener *listener, int fd)
+{
+    completion_init(&listener->io.done, listen_fd_closed);
+    io_close(&listener->io, fd);
+    io_submit(listener->net->reactor, &listener->io);
+}
+
 /* Nobody takes the connection: it is told so or closed, then go on. */
 static void listen_refuse(struct net_listener *listener, int fd)
 {
@@ -63,17 +70,19 @@ static void listen_refuse(struct net_listener *listener, int fd)
         listen_next(listener);
         return;
     }
-    completion_init(&listener->io.done, listen_fd_closed);
-    io_close(&listener->io, fd);
-    io_submit(listener->net->reactor, &listener->io);
+    listen_drop(listener, fd);
 }
 
 static void listen_handed(struct completion *completion)
 {
     struct net_handover *handover = CONTAINER_OF(completion, struct net_handover, home);
     struct net_listener *listener = CONTAINER_OF(handover, struct net_listener, handover);
-    if (completion->result != OK) {
+    if (completion->result == ERR_LIMIT) {
         listen_refuse(listener, handover->fd);
+        return;
+    }
+    if (completion->result != OK) { /* That core drains, and so will this one. */
+        listen_drop(listener, handover->fd);
         return;
     }
     listener->handing = false;

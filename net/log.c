@@ -46,6 +46,15 @@ void log_propose_topic(const struct net *net, struct proposal *proposal, struct 
     command->topic_create.partition_count = partitions;
 }
 
+void log_propose(const struct call *call, struct proposal *proposal)
+{
+    if (call->late) {
+        completion_fire(call->net->reactor, &proposal->done, ERR_STOPPING);
+        return;
+    }
+    agent_propose(call->net->options.agent, proposal);
+}
+
 static void log_topic_made(struct completion *completion)
 {
     struct proposal *proposal = CONTAINER_OF(completion, struct proposal, done);

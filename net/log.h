@@ -22,6 +22,9 @@ NODISCARD enum err log_find_partition(const struct net *net, const struct map_to
 void log_propose_topic(const struct net *net, struct proposal *proposal, struct bytes name,
                        uint32_t partitions);
 
+/* Proposes for this call, `proposal->done` set: ERR_STOPPING if it is late. */
+void log_propose(const struct call *call, struct proposal *proposal);
+
 /* Creates a topic, with options.partitions_default partitions if it is 0. OK: it exists, whoever
  * made it, and is in the map of every core. Else ERR_TOPIC_INVALID, ERR_PARTITIONS_INVALID,
  * ERR_LIMIT, ERR_NOT_READY, ERR_TIMEOUT (unknown whether it exists). Whether clients may do so

@@ -22,8 +22,13 @@ struct net_shared *net_shared_create(uint32_t core_count)
         return NULL;
     }
     memset(shared->cores, 0, bytes);
+    atomic_init(&shared->drains, 0);
+    atomic_init(&shared->drain_connections, 0);
+    atomic_init(&shared->drain_requests, 0);
+    atomic_init(&shared->drain_cut, 0);
     for (uint32_t i = 0; i < core_count; i++) {
         atomic_init(&shared->cores[i].connections, 0);
+        atomic_init(&shared->cores[i].requests, 0);
         atomic_init(&shared->cores[i].open, false);
     }
     return shared;

@@ -49,6 +49,7 @@ struct net_options {
     uint32_t connections_max;      /* Of this core. */
     uint64_t idle_timeout_ms;      /* Closes silent connections; 10 min. */
     uint64_t stall_timeout_ms;     /* Closes a peer that takes no reply bytes for so long; 30 s. */
+    uint64_t drain_timeout_ms;     /* A drain cuts off what is not over then; 0: at once. */
     struct group_options groups;
     struct net_http http;
     struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */
@@ -76,7 +77,24 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index);
 NODISCARD enum err net_parse_listen(const char *text, struct net_listen *listen, uint32_t *count,
                                     char *message);
 
-/* Stops accepting, answers what was received within a grace of 5 s, closes; then fires. */
+/* Takes no new connections, answers what was begun, refuses with a word to try again what still
+ * comes, and closes each connection when nothing of it is in flight; fires when all are gone, cut
+ * off at the latest after drain_timeout_ms. Once every core has drained, none needs another: before
+ * that, none stops. */
+void net_drain(struct net *net, struct completion *done);
+
+/* The drain is over now: what is not answered will not be. */
+void net_cut(struct net *net);
+
+/* What the cores of a drain have left, from any thread. */
+struct net_drain_left {
+    uint32_t connections, requests;
+    uint32_t cut; /* Connections that were cut off so far. */
+};
+
+struct net_drain_left net_drain_look(const struct net_shared *shared);
+
+/* Drains, if nobody did, and ends what is not a connection's; then fires. */
 void net_stop(struct net *net, struct completion *done);
 void net_close(struct net *net);
 uint32_t net_connection_count(const struct net *net);

@@ -41,6 +41,10 @@ struct protocol {
     void (*open)(struct conn *conn);
     void (*close)(struct conn *conn);
 
+    /* More of what has begun will come, though no frame of it has: a connection that drains waits
+     * for it. NULL: never. */
+    bool (*awaits)(const struct conn *conn);
+
     /* How long the first frame of `input` is in all, of which not every byte needs to be there;
      * 0: more input is needed to tell; < 0: this is not the protocol (or too large), close without
      * a word. To answer what is malformed, it is called a frame, and start() says so.
@@ -52,7 +56,10 @@ struct protocol {
     /* Begins `call`, whose frame is whole. ERR_NO_MEMORY: nothing was begun, start() is called
      * again when there is memory of call->memory_wanted bytes. ERR_BUSY: the call wants to be
      * alone, start() is called again when every reply before it has left. Any other err: the frame
-     * is malformed, the connection closes behind the replies before it. */
+     * is malformed, the connection closes behind the replies before it.
+     *
+     * A `late` one came while the server drains: it changes nothing and waits for nothing, and is
+     * answered what makes its client try again. */
     enum err (*start)(struct call *call);
 
     /* Nobody waits for the answer any more, or not for long: what is parked comes back now. The
@@ -87,6 +94,7 @@ struct call {
     uint32_t vector_next; /* Sent or being sent up to here. */
     uint64_t reply_bytes;
     bool started, ready, canceled;
+    bool late; /* Came while the server drains. */
     bool last; /* Close behind this one. */
     bool more; /* The reply is a part: part() is asked for the next one. */
     struct memory_waiter waiter;

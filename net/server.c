@@ -1,34 +1,44 @@
 /* The door's life: open, start, stop.
  *
- *     net_open -> net_start (listeners) -> ... -> net_stop -> connections end, at most 5 s
- *                                                    -> listeners and connections gone -> fires
+ *     net_open -> net_start (listeners) -> ... -> net_drain -> listeners close, connections end
+ *              -> all are gone, or the grace is over and they were cut -> fires
+ *              -> net_stop -> groups and what else is no connection's -> fires
  */
 #include "net/server.h"
 
 #include "core/assert.h"
+#include "core/log.h"
 #include "net/door.h"
 #include "net/group/group.h"
 #include "net/http/http.h"
 #include "net/kafka/kafka.h"
 #include "net/walrus/walrus.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
-
-#define NET_GRACE_NS (5 * NS_PER_S)
 
 enum {
     NET_CALLS_PER_CONN = 16, /* On average; one connection may have CONN_CALLS_MAX. */
     NET_REFUSALS_MAX = 16,   /* Told at once; a descriptor each, for at most a second. */
 };
 
+void net_cut(struct net *net)
+{
+    ASSERT(net->stopping);
+    struct list *entry;
+    list_for_each (entry, &net->conns) {
+        struct conn *conn = CONTAINER_OF(entry, struct conn, node);
+        if (conn->state == CONN_OPEN || conn->state == CONN_ENDING) {
+            atomic_fetch_add_explicit(&net->options.shared->drain_cut, 1, memory_order_relaxed);
+            conn_kill(conn);
+        }
+    }
+}
+
 static void net_grace_over(struct completion *completion)
 {
     struct timer *timer = CONTAINER_OF(completion, struct timer, done);
-    struct net *net = CONTAINER_OF(timer, struct net, grace);
-    struct list *entry;
-    list_for_each (entry, &net->conns) {
-        conn_kill(CONTAINER_OF(entry, struct conn, node));
-    }
+    net_cut(CONTAINER_OF(timer, struct net, grace));
 }
 
 enum err net_open(struct net **net, struct reactor *reactor, const struct net_options *options)
@@ -99,31 +109,102 @@ const struct net_listen *net_listening(const struct net *net, uint32_t index)
     return index < net->listening ? &net->listeners[index].listen : &net->options.listen[index];
 }
 
+/* Once there are no connections, nobody has a wish for the groups of this core. */
+static void net_end_drain(struct net *net)
+{
+    net->drained = true;
+    timer_stop(net->reactor, &net->grace);
+    if (net->drain != NULL) {
+        struct completion *done = net->drain;
+        net->drain = NULL;
+        completion_fire(net->reactor, done, OK);
+    }
+    if (net->stopped != NULL) {
+        group_core_stop(net->groups);
+    }
+}
+
 void net_check_stopped(struct net *net)
 {
-    if (net->stopped == NULL || net->conn_count > 0 || !list_empty(&net->refusals) ||
-        !listen_stopped(net) || kafka_core_busy(net->kafka) || http_core_busy(net->http) ||
-        walrus_core_busy(net->walrus) || group_core_busy(net->groups)) {
+    if (!net->stopping) {
+        return;
+    }
+    bool gone = net->conn_count == 0 && list_empty(&net->refusals) && listen_stopped(net);
+    if (gone && !net->drained) {
+        net_end_drain(net);
+    }
+    if (net->stopped == NULL || !net->drained || kafka_core_busy(net->kafka) ||
+        http_core_busy(net->http) || walrus_core_busy(net->walrus) ||
+        group_core_busy(net->groups)) {
         return;
     }
     struct completion *done = net->stopped;
     net->stopped = NULL;
-    timer_stop(net->reactor, &net->grace);
     completion_fire(net->reactor, done, OK);
+}
+
+/* The last core to begin says what there is. */
+static void net_tell_drain(const struct net *net)
+{
+    struct net_shared *shared = net->options.shared;
+    atomic_fetch_add_explicit(&shared->drain_connections, net->conn_count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shared->drain_requests, net->pool_call.used, memory_order_relaxed);
+    /* Its own counts are before its number, and so are those of whoever was earlier. */
+    bool last = atomic_fetch_add_explicit(&shared->drains, 1, memory_order_acq_rel) + 1 ==
+                shared->core_count;
+    bool served =
+        atomic_load_explicit(&shared->cores[net->options.core_index].open, memory_order_relaxed);
+    if (last && served) {
+        LOG_INFO("draining: %u connections, %u requests timeout_ms=%" PRIu64,
+                 atomic_load_explicit(&shared->drain_connections, memory_order_relaxed),
+                 atomic_load_explicit(&shared->drain_requests, memory_order_relaxed),
+                 net->options.drain_timeout_ms);
+    }
+}
+
+static void net_begin_drain(struct net *net)
+{
+    ASSERT(!net->stopping && net->start == NULL);
+    net->stopping = true;
+    net_tell_drain(net);
+    net_count_request(net);
+    timer_start(net->reactor, &net->grace, net->options.drain_timeout_ms * NS_PER_MS);
+    listen_stop(net);
+    refuse_stop(net);
+    struct list *entry;
+    list_for_each (entry, &net->conns) {
+        conn_drain(CONTAINER_OF(entry, struct conn, node));
+    }
+}
+
+void net_drain(struct net *net, struct completion *done)
+{
+    net->drain = done;
+    net_begin_drain(net);
+    net_check_stopped(net);
+}
+
+struct net_drain_left net_drain_look(const struct net_shared *shared)
+{
+    struct net_drain_left left = {
+        .cut = atomic_load_explicit(&shared->drain_cut, memory_order_relaxed)};
+    for (uint32_t i = 0; i < shared->core_count; i++) {
+        const struct net_shared_core *core = &shared->cores[i];
+        left.connections += atomic_load_explicit(&core->connections, memory_order_relaxed);
+        left.requests += atomic_load_explicit(&core->requests, memory_order_relaxed);
+    }
+    return left;
 }
 
 void net_stop(struct net *net, struct completion *done)
 {
-    ASSERT(!net->stopping && net->start == NULL);
-    net->stopping = true;
+    ASSERT(net->stopped == NULL && net->drain == NULL);
     net->stopped = done;
-    timer_start(net->reactor, &net->grace, NET_GRACE_NS);
-    listen_stop(net);
-    refuse_stop(net);
-    group_core_stop(net->groups);
-    struct list *entry;
-    list_for_each (entry, &net->conns) {
-        conn_end(CONTAINER_OF(entry, struct conn, node));
+    if (!net->stopping) {
+        net_begin_drain(net);
+    }
+    if (net->drained) {
+        group_core_stop(net->groups);
     }
     net_check_stopped(net);
 }

@@ -15,11 +15,14 @@ struct walrus_core;
 /* One per process; written by all cores. */
 struct net_shared_core {
     _Alignas(CACHE_LINE_BYTES) atomic_uint connections; /* Handed over and not closed. */
+    atomic_uint requests;                               /* Not answered yet, while it drains. */
     atomic_bool open;                                   /* Takes connections. */
 };
 
 struct net_shared {
     uint32_t core_count;
+    /* Of the drain: cores that have begun it, what they had then, connections that were cut. */
+    atomic_uint drains, drain_connections, drain_requests, drain_cut;
     struct net_shared_core *cores;
 };
 
@@ -70,8 +73,9 @@ struct net {
     uint32_t listening; /* How many stand. */
     struct net_start *start;
     enum err start_err;
-    bool stopping;
-    struct completion *stopped;
+    bool stopping; /* It drains, or has. */
+    bool drained;
+    struct completion *drain, *stopped;
     struct timer grace;
     struct list conns, refusals;
     uint32_t conn_count;
@@ -96,3 +100,12 @@ void refuse_stop(struct net *net);
 
 /* A connection or listener is gone: a stopping net may be done. */
 void net_check_stopped(struct net *net);
+
+/* A call came or went: of a net that drains others are told how many there are. */
+static inline void net_count_request(struct net *net)
+{
+    if (net->stopping) {
+        atomic_store_explicit(&net->options.shared->cores[net->options.core_index].requests,
+                              net->pool_call.used, memory_order_relaxed);
+    }
+}

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NODE_DRAIN_TELL_NS NS_PER_S
+
 enum node_state {
     NODE_IDLE,
     NODE_DIRECTORY,
@@ -28,6 +30,7 @@ enum node_state {
     NODE_DOORS,
     NODE_READY,
     NODE_FAILED,
+    NODE_DRAIN,
     NODE_STOP_DOORS,
     NODE_STOP_AGENTS,
     NODE_STOP_SHARDS,
@@ -47,10 +50,12 @@ struct node {
     enum err err; /* The first one of the start, then of the stop; `message` explains it. */
     char message[NODE_MESSAGE_BYTES];
     char meta_dir[4096];
-    struct completion begin, end, wait;
+    struct completion begin, end, wait, hurry;
     struct completion *done;
-    bool stopping;
+    bool served, stopping;
     atomic_bool canceled; /* node_cancel(), from any thread. */
+    atomic_bool drains;   /* It stops, and node_hurry() has something to end. */
+    struct timer tell;    /* While it drains: how far it is. */
     struct directory_options directory_options;
     struct directory_open directory_open;
     struct directory *directory;
@@ -193,6 +198,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .connections_max = node->options.connections_max,
         .idle_timeout_ms = 600000,
         .stall_timeout_ms = 30000,
+        .drain_timeout_ms = node->options.drain_timeout_ms,
         .shared = node->shared,
         .groups = node->options.groups,
     };
@@ -327,6 +333,51 @@ static void node_start_doors(struct node *node)
     node_order(node, node_core_open_door, 1, node->core_count - 1);
 }
 
+static void node_tell_drain(struct completion *completion)
+{
+    struct timer *timer = CONTAINER_OF(completion, struct timer, done);
+    struct node *node = CONTAINER_OF(timer, struct node, tell);
+    if (node->state != NODE_DRAIN) {
+        return; /* It was over when this was on its way. */
+    }
+    struct net_drain_left left = net_drain_look(node->shared);
+    LOG_INFO("still draining: %u connections, %u requests", left.connections, left.requests);
+    timer_start(node->reactor, &node->tell, NODE_DRAIN_TELL_NS);
+}
+
+static void node_drained(struct node *node)
+{
+    uint32_t cut = net_drain_look(node->shared).cut;
+    atomic_store(&node->drains, false);
+    timer_stop(node->reactor, &node->tell);
+    if (cut > 0) {
+        LOG_WARN("drain is over: %u connections were cut off before their last answer", cut);
+    } else if (node->served) {
+        LOG_INFO("drained: every request that was begun is answered");
+    }
+    node->state = NODE_STOP_DOORS;
+    node_order(node, node_core_stop_door, 0, node->core_count);
+}
+
+static void node_cut(struct completion *completion)
+{
+    struct node *node = CONTAINER_OF(completion, struct node, hurry);
+    for (uint32_t i = 0; i < node->core_count && node->state == NODE_DRAIN; i++) {
+        completion_init(&node->cores[i].cut, node_core_cut_door);
+        reactor_post(node->cores[i].reactor, &node->cores[i].cut, OK);
+    }
+}
+
+bool node_hurry(struct node *node)
+{
+    if (!atomic_exchange(&node->drains, false)) {
+        return false;
+    }
+    completion_init(&node->hurry, node_cut);
+    reactor_post(node->reactor, &node->hurry, OK);
+    return true;
+}
+
 static void node_stop_journals(struct node *node)
 {
     node->state = NODE_STOP_JOURNALS;
@@ -411,6 +462,9 @@ static void node_step(struct node *node)
     case NODE_DOORS:
         node_step_start(node);
         return;
+    case NODE_DRAIN:
+        node_drained(node);
+        return;
     case NODE_STOP_DOORS:
         node->state = NODE_STOP_AGENTS;
         node_order(node, node_core_stop_agent, 0, node->core_count);
@@ -458,10 +512,12 @@ static void node_end(struct completion *completion)
 {
     struct node *node = CONTAINER_OF(completion, struct node, end);
     ASSERT(node->state == NODE_READY || node->state == NODE_FAILED || node->state == NODE_IDLE);
+    node->served = node->state == NODE_READY;
     node->stopping = true;
     node->err = OK;
-    node->state = NODE_STOP_DOORS;
-    node_order(node, node_core_stop_door, 0, node->core_count);
+    node->state = NODE_DRAIN;
+    timer_start(node->reactor, &node->tell, NODE_DRAIN_TELL_NS);
+    node_order(node, node_core_drain_door, 0, node->core_count);
 }
 
 enum err node_create(struct node **node_out, struct reactor *const *reactors,
@@ -482,6 +538,7 @@ enum err node_create(struct node **node_out, struct reactor *const *reactors,
     node->core_count = data_core_count;
     node->reactor = reactors[data_core_count];
     completion_init(&node->wait, node_waited);
+    timer_init(&node->tell, node_tell_drain);
     for (uint32_t i = 0; i < data_core_count; i++) {
         node->cores[i] = (struct node_core){
             .node = node, .reactor = reactors[i], .index = i, .meta_reactor = node->reactor};
@@ -517,6 +574,7 @@ void node_cancel(struct node *node)
 void node_stop(struct node *node, struct completion *done)
 {
     node->done = done;
+    atomic_store(&node->drains, true);
     completion_init(&node->end, node_end);
     reactor_post(node->reactor, &node->end, OK);
 }

@@ -3,7 +3,8 @@
  * its own.
  *
  *     start: DIRECTORY -> META -> CORES (shard, agent: recovery) -> DOORS (listeners) -> READY
- *     stop:  DOORS -> AGENTS -> SHARDS -> META -> DIRECTORY -> STOPPED
+ *     stop:  DRAIN (answers what was begun) -> DOORS
+ *            -> AGENTS -> SHARDS -> META -> DIRECTORY -> STOPPED
  *
  * The steps run on the metadata core; work on another core is posted there and its end posted back.
  */
@@ -40,6 +41,7 @@ struct node_options {
     struct net_listen listen[NET_LISTEN_MAX];
     const char *advertise;
     const struct config *settings; /* As in struct net_options. */
+    uint64_t drain_timeout_ms;     /* As there. */
     struct group_options groups;
     struct net_http http;
 };
@@ -62,6 +64,10 @@ void node_cancel(struct node *node);
 /* From any thread. Goes all the way down; then OK, or the first err of it: something was not
  * flushed or closed as it should be, and node_message() says on which core. */
 void node_stop(struct node *node, struct completion *done);
+
+/* From any thread. A stop that drains cuts off the connections that are left, and goes on; false:
+ * it does not drain (any more). Once. */
+bool node_hurry(struct node *node);
 
 const char *node_message(const struct node *node); /* Of the last err. */
 

@@ -49,6 +49,25 @@ void node_core_open_door(struct completion *completion)
     net_start(core->net, &core->net_start);
 }
 
+void node_core_drain_door(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, order);
+    if (core->net == NULL) {
+        node_core_answer(core, OK);
+        return;
+    }
+    completion_init(&core->step, node_core_stepped);
+    net_drain(core->net, &core->step);
+}
+
+void node_core_cut_door(struct completion *completion)
+{
+    struct node_core *core = CONTAINER_OF(completion, struct node_core, cut);
+    if (core->net != NULL) {
+        net_cut(core->net);
+    }
+}
+
 void node_core_stop_door(struct completion *completion)
 {
     struct node_core *core = CONTAINER_OF(completion, struct node_core, order);

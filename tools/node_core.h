@@ -15,6 +15,7 @@ struct node_core {
     struct completion order;  /* Runs on the core. */
     struct completion step;   /* What the core awaits. */
     struct completion answer; /* Runs on the metadata core; its fn is set there. */
+    struct completion cut;    /* Runs on the core, beside an order to drain. */
     struct reactor *meta_reactor;
     struct shard *shard;
     bool clean; /* Its shard stopped, and left nothing in the journal alone. */
@@ -29,9 +30,13 @@ struct node_core {
 /* Orders: each runs on the core, and ends with an answer to the metadata core. */
 void node_core_open(struct completion *order); /* Shard and agent; recovers its partitions. */
 void node_core_open_door(struct completion *order);
+void node_core_drain_door(struct completion *order);
 void node_core_stop_door(struct completion *order);
 void node_core_stop_agent(struct completion *order);
 void node_core_stop_shard(struct completion *order);
+
+/* Ends the drain; no order, and not answered. */
+void node_core_cut_door(struct completion *cut);
 
 /* The shard's rolls and trims go through the agent, which is made after it and goes before it. */
 void node_core_roll(void *context, struct shard_roll *roll);

@@ -8,7 +8,8 @@
  *
  * All signals are blocked and taken by the main thread where it waits. The first SIGTERM or SIGINT
  * ends the server in order with 0, also while it starts: then the step that runs is the last one.
- * The next one ends the process where it stands. */
+ * The next one ends the drain, if that is where it is: connections are cut, and the stop goes on.
+ * Anywhere else, and after that, it ends the process where it stands. */
 #include "core/assert.h"
 #include "core/limits.h"
 #include "core/log.h"
@@ -208,6 +209,14 @@ static void serve_end(struct serve *serve, int number)
     int64_t after_ms = (now.tv_sec - serve->ending_time.tv_sec) * 1000 +
                        (now.tv_nsec - serve->ending_time.tv_nsec) / 1000000;
     if (number == serve->ending && after_ms < SERVE_ECHO_MS) {
+        return;
+    }
+    if (serve->node != NULL && node_hurry(serve->node)) {
+        serve->ending = number;
+        serve->ending_time = now;
+        LOG_WARN("the drain ends at once signal=%d: what is not answered is cut off, then the stop "
+                 "goes on; one more signal ends the process where it stands",
+                 number);
         return;
     }
     sigset_t only;

@@ -163,6 +163,7 @@ void settings_read_door(const struct settings *settings, bool dev, struct node_o
     node->topic_auto_create = dev || config_bool(config, "topic.auto.create");
     node->resp_allow_delete = config_bool(config, "resp.allow.delete");
     node->resp_allow_flush = dev || config_bool(config, "resp.allow.flush");
+    node->drain_timeout_ms = (uint64_t)config_number(config, "drain.timeout.ms");
     node->partitions_default = (uint32_t)config_number(config, "partitions.default");
     node->http = settings->http;
     settings_groups(settings, dev, &node->groups);

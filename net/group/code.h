@@ -24,5 +24,6 @@ enum group_code {
     GROUP_TOO_LARGE,      /* The assignments of all members together. */
     GROUP_LIMIT,          /* Groups or offsets: of this core, or of the group. */
     GROUP_TOPIC_UNKNOWN,  /* For the door's use: the topic of an offset. */
+    GROUP_STOPPING,       /* As well: the server is; the group was not asked. */
     GROUP_CODE_COUNT,
 };

@@ -93,6 +93,7 @@ uint16_t http_status(enum err err)
     case ERR_LIMIT:
     case ERR_NOT_LEADER:
     case ERR_NOT_READY:
+    case ERR_STOPPING:
     case ERR_STORAGE:
     case ERR_EPOCH_UNKNOWN:
     case ERR_EPOCH_FENCED:
@@ -223,6 +224,9 @@ static void http_answer_again(struct completion *completion)
 void http_answer(struct http_op *op, const struct http_answer *answer)
 {
     op->answer = *answer;
+    if (conn_closes_behind(op->call)) {
+        http_last(op);
+    }
     op->call->last = !op->head.keep_alive && !http_lingers(op);
     http_answer_or_wait(op);
 }

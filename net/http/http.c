@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "net/http/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,13 @@ static void http_open(struct conn *conn)
     struct http_session *session = conn->session;
     session->conn = conn;
     timer_init(&session->timer, http_swallowed_long);
+}
+
+/* A head that came alone, and was told to go on. */
+static bool http_awaits(const struct conn *conn)
+{
+    const struct http_session *session = conn->session;
+    return session->body_bytes > 0;
 }
 
 static void http_close(struct conn *conn)
@@ -257,14 +265,18 @@ static enum err http_start_routed(struct http_op *op, uint32_t methods, struct b
 {
     bool alone = op->body.size < op->head.body_bytes;
     bool admitted = http_admit(op);
-    bool read = admitted && op->route != NULL && http_read_target(op, topic);
+    bool late = op->call->late && admitted && (op->route == NULL || !op->route->watch);
+    bool read = admitted && !late && op->route != NULL && http_read_target(op, topic);
     if (!read) {
         if (alone) {
             http_end_session(op); /* The body may come all the same. */
-        } else if (!op->head.keep_alive) {
+        } else if (!op->head.keep_alive || late) {
             http_last(op);
         }
-        if (admitted && op->route == NULL) {
+        if (late) {
+            (void)snprintf(op->fields, sizeof(op->fields), "Retry-After: 1\r\n");
+            http_refuse(op, 503, "%s", err_text(ERR_STOPPING));
+        } else if (admitted && op->route == NULL) {
             http_no_route(op, methods);
         } else {
             http_refuse_fault(op);
@@ -372,6 +384,7 @@ const struct protocol protocol_http = {
     .session_bytes = sizeof(struct http_session),
     .open = http_open,
     .close = http_close,
+    .awaits = http_awaits,
     .frame = http_frame,
     .start = http_start,
     .cancel = http_cancel,

@@ -46,6 +46,7 @@ struct http_route {
     const char *summary;
     const char *params[HTTP_PARAMS_MAX]; /* Of the query, up to NULL. */
     bool admin;
+    bool watch;           /* Of those who watch the server: also while it drains. */
     uint32_t state_bytes; /* At op->state, zero. */
 
     /* As protocol.start(): only before anything was begun may it say ERR_NO_MEMORY. It answers with

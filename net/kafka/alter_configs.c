@@ -318,7 +318,7 @@ static void alter_next(struct alter_configs *op)
         alter_fill(op, topic, &op->proposal.command);
         if (op->proposal.command.topic_configure.config_count > 0) {
             completion_init(&op->proposal.done, alter_answered);
-            agent_propose(op->request.net->options.agent, &op->proposal);
+            log_propose(op->request.call, &op->proposal);
             return;
         }
     }

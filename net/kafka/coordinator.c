@@ -13,7 +13,7 @@ struct kafka_coordinator {
 
 static int16_t coordinator_code(const struct kafka_coordinator *op, struct bytes key)
 {
-    if (op->type != COORDINATOR_GROUP) {
+    if (op->type != COORDINATOR_GROUP || op->request.call->late) {
         return KAFKA_COORDINATOR_NOT_AVAILABLE;
     }
     return key.size == 0 ? (int16_t)KAFKA_INVALID_GROUP_ID : (int16_t)KAFKA_NONE;

@@ -154,7 +154,7 @@ static void grow_next(struct create_partitions *op)
             command->topic_grow.id = found->id;
             command->topic_grow.partition_count = (uint32_t)op->topics[op->next].partitions;
             completion_init(&op->proposal.done, grow_answered);
-            agent_propose(op->request.net->options.agent, &op->proposal);
+            log_propose(op->request.call, &op->proposal);
             return;
         }
     }

@@ -262,7 +262,7 @@ static void create_propose(struct create_topics *op, const struct create_topic *
         }
     }
     completion_init(&op->proposal.done, create_answered);
-    agent_propose(op->request.net->options.agent, &op->proposal);
+    log_propose(op->request.call, &op->proposal);
 }
 
 static void create_next(struct create_topics *op)

@@ -104,7 +104,7 @@ static void delete_next(struct delete_topics *op)
             op->proposal.command.time_ms = op->request.net->reactor->now_ms;
             op->proposal.command.topic_delete.id = found->id;
             completion_init(&op->proposal.done, delete_answered);
-            agent_propose(op->request.net->options.agent, &op->proposal);
+            log_propose(op->request.call, &op->proposal);
             return;
         }
     }

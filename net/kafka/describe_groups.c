@@ -233,7 +233,9 @@ static void list_encode(void *state, struct kafka_writer *writer)
     if (op->op.request.version >= 1) {
         kafka_write_i32(writer, 0);
     }
-    kafka_write_i16(writer, kafka_code_group(op->code));
+    /* It is asked of every node: none is looked for. */
+    enum group_code code = op->code == GROUP_STOPPING ? GROUP_NOT_AVAILABLE : op->code;
+    kafka_write_i16(writer, kafka_code_group(code));
     kafka_write_count(writer, list_walk(op, NULL));
     (void)list_walk(op, writer);
     kafka_write_tags(writer);

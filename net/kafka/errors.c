@@ -4,7 +4,7 @@
 #include "net/kafka/kafka.h"
 
 #define X(name, number, text) +1
-_Static_assert(0 ERR_TABLE(X) == 44, "a new err needs its Kafka code below");
+_Static_assert(0 ERR_TABLE(X) == 45, "a new err needs its Kafka code below");
 #undef X
 
 int16_t kafka_code(enum err err)
@@ -31,7 +31,8 @@ int16_t kafka_code(enum err err)
     case ERR_CONNECTION:
     case ERR_NOT_LEADER:
     case ERR_NOT_READY:
-        return KAFKA_NOT_LEADER;
+    case ERR_STOPPING:
+        return KAFKA_NOT_LEADER; /* Nothing was begun: sent again, it is no other record. */
     case ERR_EXISTS:
         return KAFKA_TOPIC_EXISTS;
     case ERR_NOT_FOUND:
@@ -56,9 +57,8 @@ int16_t kafka_code(enum err err)
     case ERR_STREAM_ID: /* Of what a client appends none is left. */
         return KAFKA_INVALID_RECORD;
     case ERR_BATCH_TIMESTAMP:
-        return KAFKA_INVALID_TIMESTAMP;
     case ERR_BATCH_CODEC:
-        return KAFKA_UNSUPPORTED_COMPRESSION;
+        return err == ERR_BATCH_CODEC ? KAFKA_UNSUPPORTED_COMPRESSION : KAFKA_INVALID_TIMESTAMP;
     case ERR_SEQUENCE:
     case ERR_PRODUCER_EPOCH:
         return err == ERR_SEQUENCE ? KAFKA_OUT_OF_ORDER_SEQUENCE : KAFKA_INVALID_PRODUCER_EPOCH;
@@ -108,6 +108,9 @@ int16_t kafka_code_fetch(enum err err)
 
 int16_t kafka_code_admin(enum err err)
 {
+    if (err == ERR_STOPPING) {
+        return KAFKA_NOT_CONTROLLER;
+    }
     int16_t code = kafka_code(err);
     return code == KAFKA_NOT_LEADER ? (int16_t)KAFKA_REQUEST_TIMED_OUT : code;
 }

@@ -451,6 +451,10 @@ static void fetch_find(const struct fetch *op, const struct fetch_topic *asked,
         op->by_id ? map_topic_by_id(map, &asked->id) : map_topic_by_name(map, asked->name);
     for (uint32_t i = 0; i < asked->count; i++) {
         struct fetch_item *item = &items[i];
+        if (op->request.call->late) {
+            item->code = kafka_code_fetch(ERR_STOPPING);
+            continue;
+        }
         enum err err = topic == NULL && op->by_id
                            ? ERR_TOPIC_ID_UNKNOWN
                            : kafka_find_partition(op->request.net, topic, item->partition,

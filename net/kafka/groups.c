@@ -27,6 +27,7 @@ int16_t kafka_code_group(enum group_code code)
         [GROUP_TOO_LARGE] = KAFKA_MESSAGE_TOO_LARGE,
         [GROUP_LIMIT] = KAFKA_POLICY_VIOLATION,
         [GROUP_TOPIC_UNKNOWN] = KAFKA_UNKNOWN_TOPIC,
+        [GROUP_STOPPING] = KAFKA_NOT_COORDINATOR, /* Who hears it looks for the coordinator. */
     };
     _Static_assert(ARRAY_COUNT(codes) == GROUP_CODE_COUNT, "a new code needs its Kafka code");
     return codes[code];
@@ -82,6 +83,10 @@ void kafka_group_submit(struct kafka_group_op *op, struct group_call *calls, uin
     for (uint32_t i = 0; i < count; i++) {
         calls[i].user = op;
         completion_init(&calls[i].done, kafka_group_answered);
+        if (op->request.call->late) {
+            calls[i].done.result = GROUP_STOPPING;
+            continue;
+        }
         op->awaited++;
         group_submit(op->request.net, &calls[i]);
     }

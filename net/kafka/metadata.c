@@ -206,7 +206,8 @@ static void metadata_created(struct completion *completion)
     if (err != OK && err != ERR_EXISTS) {
         /* What may pass is told as such; what will not, as it is. */
         int16_t code = kafka_code_admin(err);
-        topic->code = code == KAFKA_REQUEST_TIMED_OUT ? (int16_t)KAFKA_LEADER_NOT_AVAILABLE : code;
+        bool passes = code == KAFKA_REQUEST_TIMED_OUT || err == ERR_STOPPING;
+        topic->code = passes ? (int16_t)KAFKA_LEADER_NOT_AVAILABLE : code;
     }
     op->topic_next++;
     metadata_next(op);
@@ -217,7 +218,7 @@ static void metadata_create(struct metadata *op, struct bytes name)
     log_propose_topic(op->request.net, &op->proposal, name,
                       op->request.net->options.partitions_default);
     completion_init(&op->proposal.done, metadata_created);
-    agent_propose(op->request.net->options.agent, &op->proposal);
+    log_propose(op->request.call, &op->proposal);
 }
 
 /* Creates the next missing topic, or answers. */

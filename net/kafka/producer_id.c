@@ -104,7 +104,9 @@ static void producer_ids_handed_out(struct completion *completion)
 static bool producer_id_decide(struct producer_id *op, bool transactional)
 {
     struct kafka_core *core = op->request.net->kafka;
-    if (transactional) {
+    if (op->request.call->late) {
+        op->code = KAFKA_COORDINATOR_LOADING; /* As if its block were not there; see above. */
+    } else if (transactional) {
         op->code = KAFKA_COORDINATOR_NOT_AVAILABLE;
     } else if ((op->id == -1) != (op->epoch == -1)) {
         op->code = KAFKA_INVALID_REQUEST;

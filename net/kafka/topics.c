@@ -30,6 +30,12 @@ static void topics_check(struct topics_op *op, const struct topics_topic *topic,
     const struct map *map = kafka_map(&op->request);
     const struct map_topic *found =
         op->by_id ? map_topic_by_id(map, &topic->id) : map_topic_by_name(map, topic->name);
+    if (op->request.call->late) {
+        for (uint32_t i = 0; i < topic->count; i++) {
+            items[i].code = kafka_code(ERR_STOPPING);
+        }
+        return;
+    }
     if (found != NULL || !op->by_id) {
         op->api->check(op, found, items, topic->count);
         return;

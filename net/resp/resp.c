@@ -207,6 +207,8 @@ void resp_fail_err(struct resp_op *op, enum err err)
     const char *text = err_text(err);
     if (err == ERR_NOT_READY) {
         resp_fail(op, "LOADING the log is being read, retry");
+    } else if (err == ERR_STOPPING) {
+        resp_fail(op, "LOADING %s", text);
     } else if (err == ERR_NOT_LEADER || err == ERR_NO_MEMORY || err == ERR_BUSY) {
         resp_fail(op, "TRYAGAIN %s", text);
     } else if (err == ERR_NO_SPACE) {
@@ -314,9 +316,11 @@ static void op_begin(struct resp_op *op)
                                    : op->count < (uint32_t)-command->arity;
     if (few) {
         resp_fail_arity(op);
-        return;
+    } else if (op->call->late && (command->flags & RESP_STALE) == 0) {
+        resp_fail_err(op, ERR_STOPPING);
+    } else {
+        command->start(op);
     }
-    command->start(op);
 }
 
 /* Whether the command may begin while others of its connection are under way. */

@@ -267,6 +267,9 @@ static enum err walrus_start(struct call *call)
             if (walrus_trim(request.topic).size == 0) {
                 return walrus_answer_error(call, "%s requires a topic", verbs[i].verb);
             }
+            if (call->late) {
+                return walrus_answer_error(call, "%s", err_text(ERR_STOPPING));
+            }
             return verbs[i].start(call, &request);
         }
     }

@@ -551,6 +551,12 @@ static void sim_socket_shutdown(struct reactor *reactor, int fd)
     network_shutdown(node->world->network, sim_fd(node, fd)->number);
 }
 
+static void sim_socket_end_receive(struct reactor *reactor, int fd)
+{
+    struct sim_node *node = sim_state(reactor)->node;
+    network_end_receive(node->world->network, sim_fd(node, fd)->number);
+}
+
 static enum err sim_socket_name(struct reactor *reactor, int fd, bool peer,
                                 struct io_address *address)
 {
@@ -573,6 +579,7 @@ const struct io_engine io_engine_sim = {
     .wall_ms = sim_clock_ms,
     .recv_release = sim_recv_release,
     .socket_shutdown = sim_socket_shutdown,
+    .socket_end_receive = sim_socket_end_receive,
     .socket_name = sim_socket_name,
     .describe = sim_describe,
     .close = sim_close,

@@ -241,11 +241,8 @@ static uint64_t talk(uint64_t seed)
     sim_node_start(nodes[0], &server, 1);
     sim_node_start(nodes[1], &client, 1);
     struct io_address address = {.family = 4, .bytes = {10, 0, 0, 1}, .port = 9092};
-    struct wait listen;
-    struct wait accept;
-    struct wait connect;
-    struct wait send;
-    struct wait recv;
+    struct wait listen, accept, connect;
+    struct wait send, recv;
     io_connect(&begin(&connect)->io, &address);
     assert_int_equal(finish(world, client, &connect), ERR_CONNECTION); /* Nobody listens. */
     io_listen(&begin(&listen)->io, &address, false);
@@ -293,6 +290,9 @@ static uint64_t talk(uint64_t seed)
     assert_int_equal(send.result, TALK_BYTES);
     free(in);
     free(out);
+    io_socket_end_receive(server, here);
+    io_recv(&begin(&recv)->io, here, NULL, 0);
+    assert_int_equal(finish(world, server, &recv), 0);
     io_recv(&begin(&recv)->io, there, NULL, 0);
     io_submit(client, &recv.io);
     io_socket_shutdown(server, here);

@@ -426,6 +426,12 @@ void network_shutdown(struct network *network, int32_t index)
     socket_end_peer(network, socket, false);
 }
 
+/* As if the peer had ended: what is there is read before that is seen. */
+void network_end_receive(struct network *network, int32_t index)
+{
+    socket_of(network, index)->ended = true;
+}
+
 void network_close(struct network *network, int32_t index)
 {
     struct socket *socket = socket_of(network, index);

@@ -34,6 +34,7 @@ void network_set_delay(struct network *network, uint64_t delay_max_ns);
 void network_submit(struct network *network, uint32_t node, struct io *io, uint64_t now_ns);
 
 void network_shutdown(struct network *network, int32_t socket);
+void network_end_receive(struct network *network, int32_t socket);
 void network_close(struct network *network, int32_t socket);
 NODISCARD enum err network_name(const struct network *network, int32_t socket, bool peer,
                                 struct io_address *address);

@@ -389,6 +389,32 @@ static void talk_end(struct reactor *reactor, struct talk *talk, int32_t result)
     talk_close(talk);
 }
 
+/* What had come is received, then the end, also by who waits; the other way is open. */
+static void what_has_come_is_received_behind_an_end_of_ours(void **state)
+{
+    struct reactor *reactor = *state;
+    struct talk told, silent;
+    talk_open(&told);
+    talk_open(&silent);
+    assert_int_equal(write(told.far, "xy", 2), 2);
+    io_recv(&silent.waited.io, silent.near, NULL, 0);
+    io_submit(reactor, &silent.waited.io);
+    reactor_turn(reactor, 0);
+    io_socket_end_receive(reactor, silent.near);
+    io_socket_end_receive(reactor, told.near);
+    for (int32_t wanted = 2; wanted >= 0; wanted -= 2) {
+        io_recv(&told.waited.io, told.near, NULL, 0);
+        assert_int_equal(waited_run(reactor, &told.waited), wanted);
+        io_recv_release(reactor, &told.waited.io);
+    }
+    char bytes[] = "still";
+    struct iovec vector = {.iov_base = bytes, .iov_len = 5};
+    io_send(&told.waited.io, told.near, &vector, 1);
+    assert_int_equal(waited_run(reactor, &told.waited), 5);
+    talk_close(&told);
+    talk_end(reactor, &silent, 0);
+}
+
 /* Takes every lent buffer. */
 static void hold_all(struct reactor *reactor, struct talk holders[BUFFERS])
 {
@@ -536,6 +562,7 @@ static void a_short_read_goes_on_to_the_end(void **state)
         ON(receivers_without_a_buffer_wait_for_one, engine),                                       \
         ON(an_error_has_the_name_that_its_operation_gives, engine),                                \
         ON(a_wake_is_armed_before_a_sleep_however_full_the_turn, engine),                          \
+        ON(what_has_come_is_received_behind_an_end_of_ours, engine),                               \
         ON(a_buffer_goes_past_those_that_do_not_take_it, engine),                                  \
         ON(a_shutdown_ends_a_receive_without_a_buffer, engine),                                    \
         ON(receives_without_a_buffer_let_the_core_sleep, engine)

@@ -186,6 +186,7 @@ static void check_stop_without_memory(struct door *door)
     /* Canceled before it began. */
     door_expect(&hungry, 'C', "answered yet");
     assert_true(client_ended(&hungry));
+    door_expect(&thirsty, 'R', "never begun"); /* Received before, cut later. */
     assert_true(client_ended(&thirsty));
     door_settle(door);
     assert_true(door->stop_fired);

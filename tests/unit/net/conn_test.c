@@ -574,6 +574,112 @@ static void a_stop_answers_and_closes(void **state)
     door_each_engine(check_stop);
 }
 
+/* What is in flight is answered, in order; what comes meanwhile is refused; then it closes. */
+static void check_drain(struct door *door)
+{
+    struct client idle;
+    struct client busy;
+    struct client half;
+    uint8_t frame[64];
+    uint32_t size = door_put(frame, 'e', "came in two halves");
+    door_connect(&idle, door);
+    door_connect(&busy, door);
+    door_connect(&half, door);
+    door_ask(&busy, 's', "slow");
+    client_send(&half, frame, 10);
+    door_settle(door);
+    door_stop(door);
+    assert_true(client_ended(&idle));
+    door_ask(&busy, 'e', "late");
+    door_ask(&busy, 'h', "later");
+    door_settle(door);
+    assert_int_equal(net_connection_count(door->net), 2);
+    assert_int_equal(client_available(&busy), 0);
+    assert_int_equal(net_drain_look(door->shared).connections, 2);
+    assert_int_equal(net_drain_look(door->shared).requests, 3);
+    client_send(&half, frame + 10, size - 10);
+    door_expect(&half, 'R', "came in two halves");
+    assert_true(client_ended(&half));
+    door_finish(door, 0, 0);
+    door_expect(&busy, 's', "slow");
+    door_expect(&busy, 'R', "late");
+    door_expect(&busy, 'R', "later");
+    assert_true(client_ended(&busy));
+    door_settle(door);
+    assert_true(door->stop_fired);
+    assert_int_equal(net_drain_look(door->shared).requests, 0);
+    assert_int_equal(net_drain_look(door->shared).cut, 0);
+    client_close(&idle);
+    client_close(&busy);
+    client_close(&half);
+}
+
+static void a_drain_answers_what_was_begun_and_refuses_what_comes(void **state)
+{
+    (void)state;
+    door_each_engine(check_drain);
+}
+
+/* What had come when the drain began, and nobody had looked at, is refused in words. */
+static void check_unseen(struct door *door)
+{
+    struct client client;
+    uint8_t frames[64];
+    uint32_t size = door_put(frames, 'e', "1");
+    size += door_put(frames + size, 'h', "2");
+    door_connect(&client, door);
+    door_settle(door);
+    assert_int_equal(client_try_send(&client, frames, size), size);
+    door_stop(door);
+    door_expect(&client, 'R', "1");
+    door_expect(&client, 'R', "2");
+    assert_true(client_ended(&client));
+    client_close(&client);
+}
+
+static void a_request_that_was_sent_in_time_is_never_just_closed(void **state)
+{
+    (void)state;
+    door_each_engine(check_unseen);
+}
+
+static void check_begun(struct completion *done)
+{
+    done->fn = NULL;
+}
+
+/* Others may need its groups until they have drained as well: it ends in two steps. */
+static void check_two_steps(struct door *door)
+{
+    struct client client;
+    struct completion drained;
+    completion_init(&drained, check_begun);
+    door_connect(&client, door);
+    door_ask(&client, 's', "slow");
+    door_settle(door);
+    net_drain(door->net, &drained);
+    door_settle(door);
+    assert_non_null(drained.fn);
+    net_cut(door->net);
+    assert_true(client_ended(&client));
+    assert_non_null(drained.fn); /* Its call is lent still. */
+    door_finish(door, 0, 0);
+    door_settle(door);
+    assert_null(drained.fn);
+    assert_int_equal(net_drain_look(door->shared).cut, 1);
+    assert_false(door->stop_fired);
+    door_stop(door);
+    door_settle(door);
+    assert_true(door->stop_fired);
+    client_close(&client);
+}
+
+static void a_drain_may_be_cut_and_a_stop_follows_it(void **state)
+{
+    (void)state;
+    door_each_engine(check_two_steps);
+}
+
 static void check_grace(struct door *door)
 {
     struct client client;
@@ -583,8 +689,9 @@ static void check_grace(struct door *door)
     door->spy.busy = true;
     door_stop(door);
     door_settle(door);
-    assert_int_equal(door_conn(door)->state, CONN_ENDING);
-    door_pass(door, 6000);
+    door_pass(door, 4000);
+    assert_int_equal(door_conn(door)->state, CONN_OPEN);
+    door_pass(door, 2000);
     assert_int_equal(door_conn(door)->state, CONN_DEAD);
     assert_true(client_ended(&client));
     door_finish(door, 0, 0);
@@ -626,6 +733,9 @@ int main(void)
         cmocka_unit_test(a_silent_connection_is_closed_unless_we_owe_it_an_answer),
         cmocka_unit_test(one_connection_too_many_is_closed),
         cmocka_unit_test(a_stop_answers_and_closes),
+        cmocka_unit_test(a_drain_answers_what_was_begun_and_refuses_what_comes),
+        cmocka_unit_test(a_request_that_was_sent_in_time_is_never_just_closed),
+        cmocka_unit_test(a_drain_may_be_cut_and_a_stop_follows_it),
         cmocka_unit_test(a_stop_kills_after_its_grace_and_waits_for_what_is_lent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

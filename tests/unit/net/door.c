@@ -135,6 +135,9 @@ static enum err spy_hold(struct call *call)
 
 static enum err spy_begin(struct call *call)
 {
+    if (call->late) {
+        return spy_echo(call, 'R');
+    }
     switch (spy_kind(call)) {
     case 'e':
     case 'l':
@@ -306,6 +309,7 @@ void door_open(struct door *door, const struct io_engine *engine, uint32_t conne
         .connections_max = connections_max,
         .idle_timeout_ms = 600000,
         .stall_timeout_ms = 30000,
+        .drain_timeout_ms = 5000,
         .shared = door->shared,
     };
     options.listen[0].protocol = NET_KAFKA; /* Ours in its place: no first byte tells it. */

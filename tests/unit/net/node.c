@@ -127,6 +127,7 @@ static void node_open_net(struct node *node)
         .topic_auto_create = true,
         .partitions_default = 2,
         .connections_max = 64,
+        .drain_timeout_ms = 5000,
         .shared = node->shared,
         .groups = {.classic = {.session_min_ms = 6000, .session_max_ms = 1800000, .members_max = 4},
                    .offsets_retention_ms = 604800000,
