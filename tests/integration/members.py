@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 sys.dont_write_bytecode = True
 
@@ -98,6 +99,15 @@ def disk_mib(server):
     return total >> 20
 
 
+def memory(server):
+    """What is resident, and how much of that the pools of blocks have touched, which is bounded."""
+    with urllib.request.urlopen(f"http://{server.address}/metrics", timeout=WAIT_SECONDS) as answer:
+        text = answer.read().decode()
+    touched = sum(float(n) for n in re.findall(r"^floe_memory_touched_bytes\{.*\} (\S+)$", text, re.M))
+    return {"rss_mib": memory_kib(server) >> 10, "blocks_mib": int(touched) >> 20,
+            "beside_mib": round(memory_kib(server, "RssAnon") / 1024 - touched / (1 << 20), 1)}
+
+
 def room_for(descriptors):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard not in (resource.RLIM_INFINITY,) and hard < descriptors:
@@ -165,7 +175,7 @@ def cycle(server, load, options, kind):
             "restarts": after["restarts"] - before["restarts"],
             "read_back": after["read_back"] - before["read_back"],
             "loading": after.get("code14", 0) - before.get("code14", 0),
-            "rss_mib": memory_kib(server) >> 10, "peak_mib": memory_kib(server, "VmHWM") >> 10,
+            **memory(server), "peak_mib": memory_kib(server, "VmHWM") >> 10,
             "disk_mib": disk_mib(server), "cpu_s": round(cpu_seconds(server), 2)}
 
 
@@ -191,8 +201,7 @@ def price(server, load, name, heartbeat, commit, seconds):
 
 def churn(server, load, options, rounds):
     """Rebalances of all groups, again and again, in one life of the server: its memory after each."""
-    memory = []
-    for _ in range(rounds):
+    for n in range(rounds):
         before, cpu, begin = load.status(), cpu_seconds(server), time.monotonic()
         load.say(f"shake {options.groups * 2}")
         time.sleep(0.3)
@@ -200,11 +209,9 @@ def churn(server, load, options, rounds):
         time.sleep(1.1)
         load.settle()
         after = load.judge()
-        memory.append(memory_kib(server) >> 10)
-        show({"churn": len(memory), "seconds": round(time.monotonic() - begin, 2),
+        show({"churn": n + 1, "seconds": round(time.monotonic() - begin, 2),
               "joins": after["joins"] - before["joins"], "syncs": after["syncs"] - before["syncs"],
-              "cpu_s": round(cpu_seconds(server) - cpu, 2), "rss_mib": memory[-1]})
-    return memory
+              "cpu_s": round(cpu_seconds(server) - cpu, 2), **memory(server)})
 
 
 def listed(world, server):
@@ -241,7 +248,7 @@ def run(world, tool, options):
         raise Skip(f"{tool} is not built")
     room_for(options.groups * options.members * 2 + 500)
     random.seed(options.seed)
-    server = world.server(settings={"cpu.cores": options.cores, "memory.limit": options.memory,
+    server = world.server(protocol="any", settings={"cpu.cores": options.cores, "memory.limit": options.memory,
                                     "group.initial.rebalance.delay.ms": options.delay,
                                     "group.min.session.timeout.ms": "1s"})
     server.port_wanted = server.port
@@ -253,7 +260,7 @@ def run(world, tool, options):
         load.say("return")
         show({"groups": options.groups, "members": options.groups * options.members,
               "settled_s": round(load.settle(), 2), "cpu_s": round(cpu_seconds(server), 2),
-              "rss_mib": memory_kib(server) >> 10})
+              **memory(server)})
         if options.window > 0:
             price(server, load, "heartbeats", 1000, 0, options.window)
             price(server, load, "commits", options.session, 1000, options.window)
