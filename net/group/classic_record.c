@@ -4,7 +4,7 @@
  *     leader's id  members u32, each: id instance client host  session u32 (ms)  rebalance u32
  *     protocols u32  packed protocols  assignment
  *
- * State 3 (STABLE) alone has assignments; of any other one with members a rebalance goes on. Whoever
+ * State 3 (STABLE) alone has assignments; of any other one with members a rebalance goes on. Who
  * was not told its id yet is not written down: nobody could come back as that. */
 #include "core/assert.h"
 #include "net/group/classic_internal.h"
