@@ -402,6 +402,8 @@ enum group_code classic_leave(struct classic *group, struct bytes id, struct byt
         return GROUP_UNKNOWN_MEMBER;
     }
     bool pending = member->pending;
+    /* Or it would be there again after a crash, and waited for until its session is over. */
+    event->write = event->write || !pending;
     classic_remove(group, member, GROUP_UNKNOWN_MEMBER, event);
     if (pending) {
         classic_try_complete(group, event);

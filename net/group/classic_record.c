@@ -4,7 +4,8 @@
  *     leader's id  members u32, each: id instance client host  session u32 (ms)  rebalance u32
  *     protocols u32  packed protocols  assignment
  *
- * State 3 (STABLE) alone has assignments; of any other one with members a rebalance goes on. */
+ * State 3 (STABLE) alone has assignments; of any other one with members a rebalance goes on. Who
+ * was not told its id yet is not written down: nobody could come back as that. */
 #include "core/assert.h"
 #include "net/group/classic_internal.h"
 
@@ -15,9 +16,25 @@ static uint32_t record_text_size(struct bytes text)
     return 4 + text.size;
 }
 
+static bool record_skips(const struct classic_member *member)
+{
+    return member->pending || member->anonymous;
+}
+
 static struct bytes record_leader(const struct classic *group)
 {
-    return group->leader == NULL ? (struct bytes){0} : group->leader->id;
+    const struct classic_member *leader = group->leader;
+    return leader == NULL || record_skips(leader) ? (struct bytes){0} : leader->id;
+}
+
+static uint32_t record_count(const struct classic *group)
+{
+    uint32_t count = 0;
+    struct list *entry;
+    list_for_each (entry, &group->members) {
+        count += record_skips(CONTAINER_OF(entry, struct classic_member, node)) ? 0 : 1;
+    }
+    return count;
 }
 
 uint32_t classic_record_size(const struct classic *group)
@@ -27,7 +44,7 @@ uint32_t classic_record_size(const struct classic *group)
     struct list *entry;
     list_for_each (entry, &group->members) {
         const struct classic_member *member = CONTAINER_OF(entry, struct classic_member, node);
-        if (!member->pending) {
+        if (!record_skips(member)) {
             size += record_text_size(member->id) + record_text_size(member->instance) +
                     record_text_size(member->client) + record_text_size(member->host) +
                     record_text_size(member->protocols) + record_text_size(member->assignment) + 12;
@@ -46,18 +63,19 @@ static void record_write_text(struct bytes_writer *writer, struct bytes text)
 
 void classic_record_encode(const struct classic *group, struct bytes_writer *writer)
 {
+    uint32_t count = record_count(group);
     write_u8(writer, RECORD_VERSION);
-    write_u8(writer, (uint8_t)group->state);
+    write_u8(writer, (uint8_t)(count == 0 ? CLASSIC_EMPTY : group->state));
     write_le32(writer, (uint32_t)group->generation);
     write_le64(writer, group->empty_ms);
     record_write_text(writer, group->type);
     record_write_text(writer, group->protocol);
     record_write_text(writer, record_leader(group));
-    write_le32(writer, group->member_count);
+    write_le32(writer, count);
     struct list *entry;
     list_for_each (entry, &group->members) {
         const struct classic_member *member = CONTAINER_OF(entry, struct classic_member, node);
-        if (member->pending) {
+        if (record_skips(member)) {
             continue;
         }
         record_write_text(writer, member->id);

@@ -541,6 +541,57 @@ static void a_silent_member_goes_and_the_others_join_again(void **state)
     world_close(&world);
 }
 
+/* What is read after a crash that came now. */
+static void reread(const struct world *world, struct classic *copy, struct group_memory *memory)
+{
+    uint8_t record[2048];
+    uint32_t size = classic_record_size(&world->group);
+    assert_true(size <= sizeof(record));
+    struct bytes_writer writer = bytes_writer(record, size);
+    classic_record_encode(&world->group, &writer);
+    *memory = (struct group_memory){.max_bytes = MIB(1)};
+    classic_init(copy);
+    assert_true(classic_record_decode(copy, bytes_of(record, size), memory));
+}
+
+static void who_left_is_gone_after_a_crash_too(void **state)
+{
+    (void)state;
+    struct world world;
+    struct classic copy;
+    struct group_memory memory;
+    world_open(&world, 0);
+    two_stable(&world);
+    uint32_t writes = world.writes;
+    assert_int_equal(do_leave(&world, &world.actors[1]), GROUP_OK);
+    assert_int_equal(world.writes, writes + 1); /* Before it hears of it. */
+    reread(&world, &copy, &memory);
+    assert_int_equal(copy.state, CLASSIC_PREPARING);
+    assert_int_equal(copy.member_count, 1);
+    assert_non_null(classic_member_by_id(&copy, bytes_text("m1")));
+    assert_null(classic_member_by_id(&copy, bytes_text("m2")));
+    classic_deinit(&copy, &memory);
+    world_close(&world);
+}
+
+/* Or the others would wait, after a crash, for somebody who comes back under another id. */
+static void who_was_not_told_its_id_is_not_written_down(void **state)
+{
+    (void)state;
+    struct world world;
+    struct classic copy;
+    struct group_memory memory;
+    world_open(&world, 0);
+    do_join(&world, &world.actors[0], "a", false);
+    do_join(&world, &world.actors[1], "a", false);
+    assert_int_equal(world.group.member_count, 2);
+    reread(&world, &copy, &memory);
+    assert_int_equal(copy.member_count, 1);
+    assert_null(classic_member_by_id(&copy, bytes_text("m2")));
+    classic_deinit(&copy, &memory);
+    world_close(&world);
+}
+
 static void who_does_not_sync_goes(void **state)
 {
     (void)state;
@@ -647,6 +698,8 @@ int main(void)
         cmocka_unit_test(followers_wait_for_the_leader_and_get_their_own),
         cmocka_unit_test(the_first_member_waits_for_others),
         cmocka_unit_test(a_silent_member_goes_and_the_others_join_again),
+        cmocka_unit_test(who_left_is_gone_after_a_crash_too),
+        cmocka_unit_test(who_was_not_told_its_id_is_not_written_down),
         cmocka_unit_test(who_does_not_sync_goes),
         cmocka_unit_test(a_static_member_keeps_its_assignment_in_a_new_life),
         cmocka_unit_test(offsets_are_committed_by_members_of_this_generation_only),
