@@ -260,8 +260,8 @@ def test_9_sessions_are_declined_and_answers_are_whole(world):
 
 def test_12_who_is_told_is_who_can_be_reached(world):
     server = world.server()
-    produce(server, "w", lines(1))
     with server.connect() as connection:
+        equal(created(ask(connection, create_topics(["w"], 2))), [("w", 0)])
         brokers, controller, partitions = metadata_7(connection, "w")
     equal([(host, port) for _, host, port, _ in brokers], [("127.0.0.1", server.port)])
     numbers = {number for number, _, _, _ in brokers}
