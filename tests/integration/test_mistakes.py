@@ -180,7 +180,8 @@ def test_5_a_fetch_fails_in_ways_that_consumers_know(world):
         equal(records, b"")
 
 
-def test_6_a_fetch_neither_spins_nor_waits_without_need(world):
+def test_6_a_fetch_waits_for_what_it_asks_for_only(world):
+    """What it costs to wait is counted in test_idle.py."""
     server = world.server()
     produce(server, "w", lines(3))
     with server.connect() as connection:
@@ -246,12 +247,21 @@ def test_9_sessions_are_declined_and_answers_are_whole(world):
         equal(sorted(found), [("w", n) for n in range(500)], "the partitions that were asked for")
         equal({code for code, _, _ in found.values()}, {0})
         equal(fetched_7(ask(connection, fetch_7("w", {0: 0}, session=(77, 1))))[:2], (70, 0))
+        # Version 11: records, and no other replica to read them from.
+        ask(connection, wire.produce_request("w", wire.batch([b"x"])))
+        body = struct.pack(">iiiibiii", -1, 0, 1, 1 << 20, 0, 0, -1, 1) + wire.text("w")
+        body += struct.pack(">iiiqqi", 1, 0, -1, 0, -1, 1 << 20) + struct.pack(">i", 0) + wire.text("")
+        reader = Reader(ask(connection, wire.request(wire.FETCH, 11, body)))
+        equal((reader.take("ihii"), reader.text(), reader.take("iih")), ((0, 0, 0, 1), "w", (1, 0, 0)))
+        high, _, _, aborted, preferred, size = reader.take("qqqiii")
+        equal((high, aborted <= 0, preferred), (1, True, -1))
+        check(size > 0, "no records")
 
 
 def test_12_who_is_told_is_who_can_be_reached(world):
     server = world.server()
-    produce(server, "w", lines(1))
     with server.connect() as connection:
+        equal(created(ask(connection, create_topics(["w"], 2))), [("w", 0)])
         brokers, controller, partitions = metadata_7(connection, "w")
     equal([(host, port) for _, host, port, _ in brokers], [("127.0.0.1", server.port)])
     numbers = {number for number, _, _, _ in brokers}

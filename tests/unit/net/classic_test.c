@@ -633,6 +633,35 @@ static void a_static_member_keeps_its_assignment_in_a_new_life(void **state)
     world_close(&world);
 }
 
+static void a_static_member_that_waits_is_fenced_by_its_new_life(void **state)
+{
+    (void)state;
+    struct world world;
+    world_open(&world, 0);
+    world.actors[1].instance = "i";
+    two_stable(&world);
+    do_join(&world, &world.actors[1], "b", false); /* It brings something else: a rebalance. */
+    assert_int_equal(world.group.state, CLASSIC_PREPARING);
+    const struct asked *old = world.actors[1].asked;
+    assert_non_null(old);
+    world.actors[1].id[0] = 0;
+    do_join(&world, &world.actors[1], "b", false);
+    assert_true(old->answered);
+    assert_int_equal(old->wait.code, GROUP_FENCED_INSTANCE);
+    assert_non_null(world.actors[1].asked); /* The new life waits in its place. */
+    do_join(&world, &world.actors[0], "a", false);
+    assert_int_equal(world.group.member_count, 2);
+    assert_int_equal(world.actors[1].generation, 3);
+    assert_true(world.actors[0].leads);
+    do_sync(&world, &world.actors[1]);
+    old = world.actors[1].asked;
+    assert_non_null(old); /* It waits for its assignment, and so it is then. */
+    world.actors[1].id[0] = 0;
+    do_join(&world, &world.actors[1], "b", false);
+    assert_int_equal(old->wait.code, GROUP_FENCED_INSTANCE);
+    world_close(&world);
+}
+
 static void offsets_are_committed_by_members_of_this_generation_only(void **state)
 {
     (void)state;
@@ -702,6 +731,7 @@ int main(void)
         cmocka_unit_test(who_was_not_told_its_id_is_not_written_down),
         cmocka_unit_test(who_does_not_sync_goes),
         cmocka_unit_test(a_static_member_keeps_its_assignment_in_a_new_life),
+        cmocka_unit_test(a_static_member_that_waits_is_fenced_by_its_new_life),
         cmocka_unit_test(offsets_are_committed_by_members_of_this_generation_only),
         cmocka_unit_test(what_does_not_fit_the_group_is_refused),
         cmocka_unit_test(what_must_hold_holds_in_every_short_course),

@@ -453,6 +453,31 @@ static void a_parked_join_goes_with_its_connection(void **state)
     on_each_engine(check_parked);
 }
 
+/* Version 0 has no rebalance timeout, others may say -1: then it is the session's. Another one that
+ * joins waits so long for the first; with none, that would be gone at once. */
+static void check_patience(struct node *node)
+{
+    static const struct golden rows[] = {
+        {0, 0, "0002'p0' " SESSION " 0000 " CONSUMER " 00000001 0001'r' 00000000",
+         "0000 00000001 0001'r' " MEMBER MEMBER "00000001 " MEMBER "00000000"},
+        {1, 1, "0002'p1' " SESSION " ffffffff 0000 " CONSUMER " 00000001 0001'r' 00000000",
+         "0000 00000001 0001'r' " MEMBER MEMBER "00000001 " MEMBER "00000000"},
+    };
+    GOLDEN_CHECK(node, 11, rows);
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        node_ask(node, 11, rows[i].version_first, rows[i].body);
+        node_settle(node);
+        assert_int_equal(client_available(&node->client), 0);
+        node_reconnect(node);
+    }
+}
+
+static void a_member_without_a_rebalance_timeout_is_waited_for(void **state)
+{
+    (void)state;
+    on_each_engine(check_patience);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +491,7 @@ int main(void)
         cmocka_unit_test(what_was_acked_is_read_again),
         cmocka_unit_test(the_log_is_cut_where_nothing_lives),
         cmocka_unit_test(a_parked_join_goes_with_its_connection),
+        cmocka_unit_test(a_member_without_a_rebalance_timeout_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
