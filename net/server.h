@@ -51,6 +51,7 @@ struct net_resp {
     uint64_t commands, errors;
     uint32_t blocked;      /* XREADs that wait. */
     uint32_t node_entries; /* stream-node-max-entries: what `~` rounds to. */
+    uint64_t queued_bytes; /* Of transactions, between MULTI and EXEC. */
 };
 
 /* A connection too many, while it is told so (refuse.c). */

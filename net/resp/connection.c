@@ -1,6 +1,6 @@
 /* Commands about the connection and the server. */
 #include "core/assert.h"
-#include "net/resp/resp.h"
+#include "net/resp/multi.h"
 #include "net/resp/text.h"
 
 #include <inttypes.h>
@@ -153,6 +153,7 @@ static void encode_reset(struct resp_op *op, struct resp_writer *writer)
 void resp_reset(struct resp_op *op)
 {
     struct resp_client *client = op->client;
+    multi_forget(op->net, client);
     client->protocol = 2;
     client->silent = false;
     client->skip = 0;

@@ -278,7 +278,7 @@ static void reader_all(struct resp_op *op)
     }
     bool over = (read->deadline_ns != 0 && now_ns >= read->deadline_ns) ||
                 (op->call->conn->held && now_ns - state->range.begun_ns >= READ_PARK_NS_MAX);
-    if (!read->blocks || read->canceled || over) {
+    if (!read->blocks || op->exec != NULL || read->canceled || over) {
         resp_answer_null_array(op);
         return;
     }

@@ -236,7 +236,7 @@ static void xread_done(struct resp_op *op)
     uint64_t now_ns = op->net->reactor->now_ns;
     bool over = (read->deadline_ns != 0 && now_ns >= read->deadline_ns) ||
                 (op->call->conn->held && now_ns - range->begun_ns >= READ_PARK_NS_MAX);
-    if (!read->blocks || read->canceled || over) {
+    if (!read->blocks || op->exec != NULL || read->canceled || over) {
         resp_answer_null_array(op);
         return;
     }

@@ -267,7 +267,7 @@ void read_sent(struct resp_op *op)
         block_unref(read->chunks[i].block);
     }
     read->chunk_count = 0;
-    call_done(op->call);
+    resp_over(op);
 }
 
 /* --- Steps. --- */

@@ -19,6 +19,8 @@ enum {
     RESP_SCAN_COUNT = 10, /* Keys of one SCAN. */
 };
 
+struct resp_transaction;
+
 /* A connection, at conn->session. */
 struct resp_client {
     uint64_t id;
@@ -28,6 +30,7 @@ struct resp_client {
     uint8_t skip;       /* CLIENT REPLY SKIP: of so many commands. */
     uint32_t exclusive; /* Commands under way that look at data, but plain XADDs. */
     uint64_t commands;
+    struct resp_transaction *transaction; /* From WATCH or MULTI on; see multi.h. */
     char name[RESP_NAME_BYTES], library[RESP_NAME_BYTES], version[RESP_NAME_BYTES];
     char last[RESP_NAME_BYTES]; /* The newest command. */
 };
@@ -56,13 +59,17 @@ enum {
     RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
     RESP_READER_BYTES = 8000, /* and that do. */
     RESP_READER_KEY_BYTES = 880,
+    RESP_WATCH_BYTES = 400,
+    RESP_EXEC_BYTES = 6500,
 };
 
 struct resp_op;
 
+typedef void resp_start_fn(struct resp_op *op);
+
 struct resp_command {
     const char *name; /* Lower case. */
-    void (*start)(struct resp_op *op);
+    resp_start_fn *start;
     uint32_t state_bytes, argument_bytes; /* Of op->state: so many, and so many per argument. */
     int8_t arity;                         /* < 0: at least; the name counts. */
     uint16_t flags;
@@ -100,8 +107,19 @@ struct resp_op {
     void (*sent)(struct resp_op *op); /* Gives back what the reply held. */
     struct resp_proposal *proposal;   /* In the state; for resp_create() and resp_delete(). */
     resp_done_fn *proposed;
+    struct resp_op *exec; /* The EXEC that this one runs within, or NULL. */
     char error[RESP_ERROR_BYTES];
 };
+
+/* Takes call->frame apart, into an op of the call's arena: ERR_NO_MEMORY, ERR_TOO_LARGE as
+ * call_arena(); OK and NULL: a line whose quotes do not match. */
+NODISCARD enum err resp_take_apart(struct call *call, struct resp_op **op);
+
+/* Begins the command, which is there and has as many arguments as it wants. */
+void resp_run(struct resp_op *op);
+
+/* From op->sent: the command is over. */
+void resp_over(struct resp_op *op);
 
 /* Encodes and replies; waits for memory if it must. */
 void resp_answer(struct resp_op *op, resp_encode_fn *encode);
@@ -119,7 +137,8 @@ void resp_fail(struct resp_op *op, const char *format, ...) __attribute__((forma
 void resp_fail_err(struct resp_op *op, enum err err); /* Of the log or the map. */
 void resp_explain(struct resp_op *op, const char *format, ...)
     __attribute__((format(printf, 2, 3))); /* op->error. */
-void resp_fail_told(struct resp_op *op);   /* What op->error says. */
+void resp_explain_err(struct resp_op *op, enum err err);
+void resp_fail_told(struct resp_op *op); /* What op->error says. */
 void resp_fail_syntax(struct resp_op *op);
 void resp_fail_integer(struct resp_op *op);
 void resp_fail_arity(struct resp_op *op);
@@ -187,6 +206,12 @@ void resp_config(struct resp_op *op);
 void resp_command(struct resp_op *op);
 void resp_function(struct resp_op *op);
 void resp_ttl(struct resp_op *op);
+
+void resp_multi(struct resp_op *op);
+void resp_exec(struct resp_op *op);
+void resp_discard(struct resp_op *op);
+void resp_watch(struct resp_op *op);
+void resp_unwatch(struct resp_op *op);
 
 void resp_dbsize(struct resp_op *op);
 void resp_exists(struct resp_op *op);

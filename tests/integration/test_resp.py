@@ -347,12 +347,16 @@ const port = Number(process.argv[1]);
     const ids = await Promise.all([1, 2, 3].map(n => r.xAdd('n', '*', {n: String(n)})));
     const back = await r.xRange('n', '-', '+');
     if (back.length !== 3 || back[2].id !== ids[2] || back[2].message.n !== '3') throw 'redis';
+    const both = await r.multi().xAdd("m", "*", {a: "1"}).xLen("m").exec();
+    if (both.length !== 2 || both[1] !== 1) throw JSON.stringify(both);
     await r.quit();
     const Redis = require('ioredis');
     const i = new Redis(port);
     await i.xadd('i', '5-1', 'f', 'v');
     const entries = await i.xrange('i', '-', '+');
     if (JSON.stringify(entries) !== '[["5-1",["f","v"]]]') throw JSON.stringify(entries);
+    const all = await i.multi().xadd("i", "*", "f", "v").xlen("i").exec();
+    if (all.length !== 2 || all[0][0] !== null || all[1][1] !== 2) throw JSON.stringify(all);
     await i.quit();
 })().catch(e => { console.error(e); process.exit(1); });
 """
