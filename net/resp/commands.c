@@ -16,7 +16,7 @@ enum {
 };
 
 #define SMALL  RESP_SMALL_BYTES
-#define TEXT   RESP_INFO_BYTES
+#define TEXT   RESP_LINE_BYTES
 #define CHANGE RESP_CHANGE_BYTES
 
 /* Name, start, state and more of it for each argument, arity, flags, first key, the step to
@@ -28,7 +28,7 @@ static const struct resp_command command_table[] = {
      "Tells of this connection, and sets its name and its replies."},
     {"command", resp_command, 0, 0, -1, C, 0, 0, 0, "server", "2.8.13",
      "Tells what commands there are."},
-    {"config", resp_config, 0, 0, -2, A, 0, 0, 0, "server", "2.0.0",
+    {"config", resp_config, RESP_ROUND_BYTES, 0, -2, A, 0, 0, 0, "server", "2.0.0",
      "Tells the few settings that tools of Redis look for."},
     {"dbsize", resp_dbsize, 0, 0, 1, R | F, 0, 0, 0, "server", "1.0.0", "Counts the keys."},
     {"del", resp_del, CHANGE, 0, -2, W, 1, 1, -1, "generic", "1.0.0", "Deletes topics."},
@@ -47,8 +47,8 @@ static const struct resp_command command_table[] = {
      "The next record of a topic, for the group __walrus."},
     {"hello", resp_hello, 0, 0, -1, C, 0, 0, 0, "connection", "6.0.0",
      "Chooses RESP2 or RESP3, and says who serves."},
-    {"info", resp_info, TEXT, 0, -1, C, 0, 0, 0, "server", "1.0.0",
-     "Tells of the server, as seen by the core of this connection."},
+    {"info", resp_info, RESP_INFO_BYTES, 0, -1, C, 0, 0, 0, "server", "1.0.0",
+     "Tells of the server."},
     {"keys", resp_keys_command, 0, 0, 2, R, 0, 0, 0, "generic", "1.0.0",
      "The keys that match a pattern."},
     {"metrics", resp_metrics, 0, 0, 1, C, 0, 0, 0, "walrus", "1.0.0",

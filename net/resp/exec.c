@@ -217,6 +217,10 @@ static void run_answer(struct exec_state *state, enum err err)
         state->left--;
         exec_reply(state, &vector, 1);
     }
+    resp_count_run(op, "xadd", run->count, err != OK);
+    if (err != OK) {
+        resp_count_error(&op->net->resp.stats, op->error, run->count);
+    }
     run_close(run);
     exec_go_on(state);
 }

@@ -118,6 +118,12 @@ bool multi_queues(const struct resp_client *client, const struct resp_command *c
     return true;
 }
 
+int multi_count(const struct resp_client *client)
+{
+    bool open = client->transaction != NULL && client->transaction->open;
+    return open ? (int)client->transaction->commands : -1;
+}
+
 void multi_spoil(struct resp_op *op)
 {
     struct resp_transaction *transaction = op->client->transaction;

@@ -58,6 +58,9 @@ struct resp_transaction {
 /* Whether a command is put aside now. */
 bool multi_queues(const struct resp_client *client, const struct resp_command *command);
 
+/* For CLIENT LIST: how many are put aside; -1: there was no MULTI. */
+int multi_count(const struct resp_client *client);
+
 /* Puts it aside, and answers. */
 void multi_queue(struct resp_op *op);
 

@@ -5,7 +5,9 @@
 #include "core/log.h"
 #include "net/resp/multi.h"
 #include "net/resp/text.h"
+#include "net/server.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -71,6 +73,7 @@ static void resp_close(struct conn *conn)
 
 void resp_send(struct resp_op *op)
 {
+    resp_count_end(op);
     if (op->counted_exclusive) {
         ASSERT(op->client->exclusive > 0);
         op->client->exclusive--;
@@ -183,7 +186,8 @@ void resp_answer_null_array(struct resp_op *op)
 
 static void fail_now(struct resp_op *op)
 {
-    op->net->resp.errors++;
+    op->failed = true;
+    resp_count_error(&op->net->resp.stats, op->error, 1);
     resp_answer(op, encode_error);
 }
 
@@ -312,6 +316,8 @@ static void fail_unknown(struct resp_op *op)
 
 void resp_run(struct resp_op *op)
 {
+    op->net->resp.stats.commands++;
+    resp_count_begin(op);
     op->command->start(op);
 }
 
@@ -320,7 +326,6 @@ static void op_begin(struct resp_op *op)
     const struct resp_command *command = op->command;
     struct resp_client *client = op->client;
     client->commands++;
-    op->net->resp.commands++;
     op->silent = client->silent;
     if (client->skip > 0) {
         client->skip--;
@@ -336,6 +341,7 @@ static void op_begin(struct resp_op *op)
                                    : op->count < (uint32_t)-command->arity;
     if (few) {
         multi_spoil(op);
+        resp_count_rejected(op);
         resp_fail_arity(op);
         return;
     }
@@ -434,7 +440,7 @@ static enum err resp_refuse(struct call *call, enum resp_fault fault, uint8_t go
     resp_fault_text(fault, got, text);
     int size = snprintf((char *)data, RESP_ERROR_BYTES + 16, "-ERR %s\r\n", text);
     call->last = true;
-    call->net->resp.errors++;
+    resp_count_error(&call->net->resp.stats, (const char *)data + 1, 1);
     stats_add(&call->net->reactor->stats, STAT_REQUESTS_REFUSED, 1);
     call_reply_bytes(call, data, (uint32_t)size);
     return OK;

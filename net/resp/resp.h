@@ -11,7 +11,8 @@
 #include "net/resp/write.h"
 #include "net/route.h"
 
-#include <stdarg.h>
+/* The level that clients are told: what they look for in it is there. */
+#define RESP_REDIS_VERSION "7.2.4"
 
 enum {
     RESP_NAME_BYTES = 64, /* Of what a client calls itself and its library. */
@@ -50,7 +51,9 @@ enum resp_flag {
 /* State of commands: what the table of them gives. */
 enum {
     RESP_SMALL_BYTES = 128,
-    RESP_INFO_BYTES = 4096,   /* A text. */
+    RESP_LINE_BYTES = 1024,   /* A text of a line. */
+    RESP_ROUND_BYTES = 5000,  /* A round of the cores, */
+    RESP_INFO_BYTES = 25000,  /* and what it has found out. */
     RESP_CHANGE_BYTES = 3500, /* With a change of the map. */
     RESP_ADD_BYTES = 4500,
     RESP_ADD_ZEROED_BYTES = 900, /* What is behind them a plain XADD never touches. */
@@ -98,7 +101,10 @@ struct resp_op {
     uint32_t count;
     uint8_t protocol;
     bool silent;
-    bool counted_append, counted_exclusive;
+    bool counted_exclusive;
+    bool counted; /* It began as a call, at `begun_ns`, */
+    bool failed;  /* and is answered by an error. */
+    uint64_t begun_ns;
     resp_encode_fn *encode;
     int64_t integer;  /* What resp_answer_integer() answers, */
     const char *text; /* and resp_answer_text(). */
