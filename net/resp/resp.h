@@ -55,7 +55,7 @@ enum {
     RESP_READ_KEY_BYTES = 720,
     RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
     RESP_READER_BYTES = 8000, /* and that do. */
-    RESP_READER_KEY_BYTES = 880,
+    RESP_READER_KEY_BYTES = 896,
 };
 
 struct resp_op;
