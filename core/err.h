@@ -53,7 +53,8 @@
     X(ERR_EPOCH_UNKNOWN, -69, "leader epoch is newer than this node knows")                        \
     X(ERR_EPOCH_FENCED, -70, "leader epoch is too old")                                            \
     X(ERR_NOT_READY, -71, "not ready yet, retry")                                                  \
-    X(ERR_STREAM_ID, -72, "stream ID is not above the last one")
+    X(ERR_STREAM_ID, -72, "stream ID is not above the last one")                                   \
+    X(ERR_DELETIONS, -73, "too many single records of the log are deleted, trim it first")
 
 enum err {
     OK = 0,

@@ -4,7 +4,7 @@
 #include "net/kafka/kafka.h"
 
 #define X(name, number, text) +1
-_Static_assert(0 ERR_TABLE(X) == 44, "a new err needs its Kafka code below");
+_Static_assert(0 ERR_TABLE(X) == 45, "a new err needs its Kafka code below");
 #undef X
 
 int16_t kafka_code(enum err err)
@@ -43,6 +43,7 @@ int16_t kafka_code(enum err err)
     case ERR_VERSION:
         return KAFKA_UNSUPPORTED_VERSION;
     case ERR_INVALID:
+    case ERR_DELETIONS: /* No request of Kafka's deletes single records. */
         return KAFKA_INVALID_REQUEST;
     case ERR_TRUNCATED:
     case ERR_CORRUPT:

@@ -61,7 +61,7 @@ enum {
     RESP_READ_KEY_BYTES = 720,
     RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
     RESP_READER_BYTES = 8000, /* and that do. */
-    RESP_READER_KEY_BYTES = 880,
+    RESP_READER_KEY_BYTES = 896,
     RESP_WATCH_BYTES = 400,
     RESP_EXEC_BYTES = 6500,
 };
