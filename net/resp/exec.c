@@ -231,7 +231,8 @@ static void run_appended(struct completion *completion)
     struct exec_state *state = CONTAINER_OF(request, struct exec_state, request);
     struct exec_run *run = &state->run;
     enum err err = (enum err)completion->result;
-    if (err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE) {
+    /* One of them, or all together: the others shall not be refused for its sake. */
+    if (err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE || err == ERR_BATCH_KEY) {
         COVER("exec sends its entries one by one");
         state->alone = run->count;
         state->chunk = run->chunk;

@@ -3,6 +3,7 @@
 
 #include "core/assert.h"
 #include "net/resp/sink.h"
+#include "net/resp/trim.h"
 
 static void read_step(struct read *read);
 static void read_write_step(struct read *read);
@@ -18,6 +19,11 @@ static struct read_item *read_item(struct read *read)
 {
     ASSERT(read->item < read->item_count);
     return &read->items[read->item];
+}
+
+static bool read_wants(const struct read_item *item)
+{
+    return item->ids != NULL && item->ids->wanted;
 }
 
 /* --- Chunks. --- */
@@ -96,6 +102,9 @@ static enum err read_write(struct read *read)
         }
         item->entries += counted.entries;
         item->offset = max_u64(item->offset, counted.next);
+        if (!read_wants(item) && item->entries >= item->count) {
+            item->offset_end = item->offset;
+        }
         if (item->ids != NULL) {
             item->ids->next = counted.pick;
         }
@@ -161,8 +170,9 @@ static void read_finish(struct read *read)
 static void read_look(struct read *read)
 {
     struct read_item *item = read_item(read);
-    item->request.identify =
-        (struct request_identify){.id = item->from, .ends_only = item->at_end || item->last_only};
+    item->facts = (struct stream_facts){0};
+    item->request.identify = (struct request_identify){
+        .id = item->from, .ends_only = item->at_end || item->last_only, .facts = &item->facts};
     read_submit(read, READ_LOOK, REQUEST_IDENTIFY);
 }
 
@@ -187,20 +197,46 @@ static void read_fetch(struct read *read)
     read_submit(read, READ_FETCH, REQUEST_FETCH);
 }
 
+/* How many of the entries from `offset` on are gone. */
+static void read_look_live(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->facts.from = item->offset;
+    item->facts.to = item->offset_end;
+    item->request.identify = (struct request_identify){.ends_only = true, .facts = &item->facts};
+    read_submit(read, READ_LOOK_LIVE, REQUEST_IDENTIFY);
+}
+
+static void read_looked_live(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    uint64_t from = resp_live_from(item->offset_least, item->offset_end, item->count,
+                                   item->facts.deleted_between);
+    if (from < item->offset) {
+        item->offset = from;
+        read_look_live(read);
+        return;
+    }
+    read_fetch(read);
+}
+
 /* Both ends are known: as many as are wanted of what lies between. */
 static void read_bound(struct read *read)
 {
     struct read_item *item = read_item(read);
     uint64_t room = item->offset_end > item->offset ? item->offset_end - item->offset : 0;
-    if (room > item->count && item->newest) {
-        item->offset = item->offset_end - item->count;
-    } else if (room > item->count) {
-        item->offset_end = item->offset + item->count;
-    }
     item->placed = true;
     if (room == 0 || read->full) {
         read_next_item(read);
         return;
+    }
+    if (room > item->count && item->newest) {
+        item->offset_least = item->offset;
+        item->offset = item->offset_end - item->count;
+        if (item->facts.deleted > 0) {
+            read_look_live(read);
+            return;
+        }
     }
     read_fetch(read);
 }
@@ -218,11 +254,6 @@ static void read_look_wanted(struct read *read)
     item->from = ids->at[ids->next];
     ids->none = false;
     read_look(read);
-}
-
-static bool read_wants(const struct read_item *item)
-{
-    return item->ids != NULL && item->ids->wanted;
 }
 
 static bool read_wants_more(const struct read_item *item)
@@ -258,7 +289,9 @@ static void read_looked(struct read *read)
     if (item->at_end) {
         item->offset = item->offset_end;
     } else if (item->last_only) {
-        item->offset = item->offset_end - (item->offset_end > item->log_start ? 1 : 0);
+        item->offset = item->log_start;
+        item->newest = true;
+        item->count = 1;
     }
     if (item->ends) {
         read_look_end(read);
@@ -391,6 +424,7 @@ static void read_step(struct read *read)
     switch (read->state) {
     case READ_LOOK:
     case READ_LOOK_END:
+    case READ_LOOK_LIVE:
         if (err == ERR_TOPIC_UNKNOWN && read->blocks) {
             read_item(read)->known = false; /* Deleted just now: it may come again. */
             read->err = OK;
@@ -399,8 +433,10 @@ static void read_step(struct read *read)
             read_next_item(read);
         } else if (read->state == READ_LOOK) {
             read_looked(read);
-        } else {
+        } else if (read->state == READ_LOOK_END) {
             read_looked_end(read);
+        } else {
+            read_looked_live(read);
         }
         return;
     case READ_FETCH:
@@ -441,6 +477,11 @@ void read_cancel(struct resp_op *op)
     struct read *read = read_of(op);
     read->canceled = true;
     read_wake(read);
+}
+
+uint64_t read_length(const struct read_item *item)
+{
+    return item->high_watermark - item->log_start - item->facts.deleted;
 }
 
 void read_fail(struct read *read)

@@ -58,12 +58,13 @@ enum {
     RESP_ADD_BYTES = 4500,
     RESP_ADD_ZEROED_BYTES = 900, /* What is behind them a plain XADD never touches. */
     RESP_READ_BYTES = 14000,
-    RESP_READ_KEY_BYTES = 720,
+    RESP_READ_KEY_BYTES = 800,
     RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
     RESP_READER_BYTES = 8000, /* and that do. */
-    RESP_READER_KEY_BYTES = 896,
+    RESP_READER_KEY_BYTES = 960,
     RESP_WATCH_BYTES = 400,
     RESP_EXEC_BYTES = 6500,
+    RESP_DELETE_BYTES = 2000,
 };
 
 struct resp_op;

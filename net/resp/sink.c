@@ -77,11 +77,22 @@ static void sink_picked(struct sink *sink, struct read_ids *ids, uint64_t offset
     }
 }
 
+/* Everything up to `id` was looked at: what is wanted of it and was not there is gone. */
+static void sink_passed(struct sink *sink, const struct read_ids *ids, struct stream_id id)
+{
+    while (sink->pick < ids->run_end && stream_id_compare(ids->at[sink->pick], id) <= 0) {
+        sink_missing(sink, ids);
+    }
+}
+
 /* The records of one batch that lie within the item. */
 static enum err sink_batch(struct sink *sink, const struct read_item *item, struct bytes data,
                            const struct batch *batch, const struct frame_row *row)
 {
     struct codec_output output;
+    if (batch->record_count == 0) { /* All of it was deleted. */
+        return OK;
+    }
     enum err err = codec_open(
         (enum codec)(batch->attributes & BATCH_CODEC_MASK),
         bytes_of(data.data + BATCH_HEADER_BYTES, batch->length - BATCH_HEADER_BYTES), &output);
@@ -96,6 +107,11 @@ static enum err sink_batch(struct sink *sink, const struct read_item *item, stru
             break;
         }
         uint64_t offset = (uint64_t)batch->base_offset + (uint32_t)record.offset_delta;
+        if (sink->entries == sink->limit) {
+            sink->full = true;
+            sink->next = offset;
+            break;
+        }
         if (offset >= item->offset && offset < item->offset_end) {
             struct stream_id id = {row->ms, row->seq + (uint32_t)record.offset_delta};
             sink_picked(sink, item->ids, offset, id, &record);
@@ -109,7 +125,9 @@ enum err sink_pieces(struct sink *sink, const struct read_item *item)
 {
     const struct request_fetch *fetch = &item->request.fetch;
     enum err err = OK;
+    bool wants = item->ids != NULL && item->ids->wanted;
     sink->next = item->offset;
+    sink->limit = wants ? UINT64_MAX : item->count - item->entries;
     sink->pick = item->ids == NULL ? 0 : item->ids->next;
     while (item->ids != NULL && item->ids->none && sink->pick < item->ids->run_end) {
         sink_missing(sink, item->ids);
@@ -117,17 +135,24 @@ enum err sink_pieces(struct sink *sink, const struct read_item *item)
     for (uint32_t i = 0; i < fetch->piece_count; i++) {
         const struct fetch_piece *piece = &fetch->pieces[i];
         const uint8_t *row_at = piece->rows;
-        for (uint32_t at = 0; at < piece->size && err == OK; row_at += FRAME_ROW_BYTES) {
+        for (uint32_t at = 0; at < piece->size && err == OK && !sink->full;
+             row_at += FRAME_ROW_BYTES) {
             struct bytes rest = bytes_of(piece->data + at, piece->size - at);
             struct batch batch;
-            struct frame_row row;
+            struct frame_row row = {0};
             err = batch_parse(rest, &batch);
             if (err == OK && (batch.attributes & BATCH_CONTROL) == 0) {
                 frame_row_decode(row_at, &row);
                 err = sink_batch(sink, item, rest, &batch, &row);
             }
+            if (err == OK && wants) {
+                uint32_t last = (uint32_t)batch.last_offset_delta;
+                sink_passed(sink, item->ids, (struct stream_id){row.ms, row.seq + last});
+            }
             at += batch.length;
-            sink->next = (uint64_t)batch.base_offset + (uint32_t)batch.last_offset_delta + 1;
+            if (!sink->full) {
+                sink->next = (uint64_t)batch.base_offset + (uint32_t)batch.last_offset_delta + 1;
+            }
         }
     }
     return err;

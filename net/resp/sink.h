@@ -10,6 +10,8 @@ struct sink {
     uint32_t end;
     bool reverse;
     uint64_t entries, next;
+    uint64_t limit; /* So many entries at most; then it is full. */
+    bool full;
     uint32_t pick; /* Of the IDs that are wanted: the next. */
     struct stream_id first_id;
 };

@@ -80,7 +80,7 @@ def test_what_a_log_cannot_do_is_refused_with_a_remedy(world):
             (("NOSUCH", "x", "y"), "ERR unknown command 'NOSUCH', with args beginning with: 'x' 'y'"),
             (("CLIENT", "NOSUCH"), "ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP."),
             (("XADD", "s", "*", "f"), "ERR wrong number of arguments for 'xadd' command"),
-            (("XDEL", "s", "1-1"), "ERR XDEL is not supported on a log yet; use XTRIM MINID"),
+            (("XDEL", "many", "1-1"), "ERR topic 'many' has 3 partitions; use 'many/0'..'many/2'"),
             (("FLUSHALL",), "ERR flushall is not allowed"),
             (("HELLO", "4"), "NOPROTO unsupported protocol version"),
             (("AUTH", "x"), "ERR AUTH <password> called without any password configured"),
