@@ -54,7 +54,8 @@
     X(ERR_EPOCH_FENCED, -70, "leader epoch is too old")                                            \
     X(ERR_NOT_READY, -71, "not ready yet, retry")                                                  \
     X(ERR_STREAM_ID, -72, "stream ID is not above the last one")                                   \
-    X(ERR_STOPPING, -73, "the server is stopping: retry when it is back")
+    X(ERR_STOPPING, -73, "the server is stopping: retry when it is back")                          \
+    X(ERR_DELETIONS, -74, "too many single records of the log are deleted, trim it first")
 
 enum err {
     OK = 0,

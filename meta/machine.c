@@ -144,8 +144,9 @@ static struct segment_info *open_segment(const struct map_partition *partition)
     return last->state == SEGMENT_OPEN ? last : NULL;
 }
 
-/* An empty segment leaves no trace but its epoch. If it is all that is left of a log, its file is
- * the only one that knows the producers, and stays.
+/* An empty segment leaves no trace but its epoch, unless it has frames without a record: they may
+ * say which records are deleted. If it is all that is left of a log, its file is the only one that
+ * knows the producers, and stays.
  *
  * A log that lost its end, as one that is not flushed can, begins there at the latest: what comes
  * behind is new. */
@@ -156,7 +157,8 @@ static void seal_segment(struct map_partition *partition, struct segment_info *o
     uint64_t log_start = max_u64(partition->log_start, command->segment_roll.log_start);
     partition->log_start = min_u64(log_start, end_offset);
     bool last_of_all = partition->segment_count == 1 && open->base_offset > 0;
-    if (end_offset == open->base_offset && !last_of_all) {
+    bool says_nothing = command->segment_roll.digest == open->salt;
+    if (end_offset == open->base_offset && says_nothing && !last_of_all) {
         partition->segment_count--;
         return;
     }

@@ -4,6 +4,7 @@
 #include "core/pool.h"
 #include "net/conn.h"
 #include "net/net.h"
+#include "net/resp/stats.h"
 
 #include <stdatomic.h>
 
@@ -51,9 +52,12 @@ enum { RESP_NODE_ENTRIES = 100 };
 /* Of RESP's connections on this core. */
 struct net_resp {
     uint64_t clients; /* Ever: ids come from it. */
-    uint64_t commands, errors;
-    uint32_t blocked;      /* XREADs that wait. */
-    uint32_t node_entries; /* stream-node-max-entries: what `~` rounds to. */
+    struct resp_stats stats;
+    uint32_t blocked;        /* XREADs that wait, */
+    uint32_t blocking_keys;  /* and for how many keys: each counts its own, */
+    uint32_t blocking_nokey; /* and of them those that want to hear when it is deleted. */
+    uint32_t node_entries;   /* stream-node-max-entries: what `~` rounds to. */
+    uint64_t queued_bytes;   /* Of transactions, between MULTI and EXEC. */
 };
 
 /* A connection too many, while it is told so (refuse.c). */

@@ -248,7 +248,8 @@ static bool append_pump_one(struct partition *partition)
 
 void append_pump(struct partition *partition)
 {
-    while (partition->waiting.head != NULL) {
+    delete_pump(partition);
+    while (partition->waiting.head != NULL && !delete_holds_appends(partition)) {
         bool broken = partition->writer.failed && !commit_idle(partition);
         if (!partition->ready || partition->dropping || broken ||
             partition->roll.state != ROLL_IDLE) {
@@ -274,6 +275,7 @@ void append_submit(struct partition *partition, struct request *request)
 void append_fail_waiting(struct partition *partition, enum err err)
 {
     request_queue_fail(partition->shard, &partition->waiting, err);
+    delete_fail(partition, err);
 }
 
 /* What is staged but not submitted never was: offsets, producers and what fills the segment go

@@ -4,6 +4,7 @@
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "shard/codec.h"
+#include "shard/deleted.h"
 #include "shard/record.h"
 
 #include <string.h>
@@ -196,7 +197,7 @@ void batch_stamp_append_time(uint8_t *at, uint32_t size, uint64_t ms)
 /* Walks the records from offset `least` on: the first at or after `timestamp`; `greatest`: the
  * first of the largest. */
 static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp, uint64_t least,
-                             uint64_t *offset, int64_t *found)
+                             const struct deleted *deleted, uint64_t *offset, int64_t *found)
 {
     struct batch batch;
     struct codec_output output;
@@ -226,12 +227,13 @@ static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp
             err = ERR_DAMAGED;
             break;
         }
-        if ((uint64_t)batch.base_offset + (uint32_t)record.offset_delta < least) {
+        uint64_t at = (uint64_t)batch.base_offset + (uint32_t)record.offset_delta;
+        if (at < least || (deleted != NULL && deleted_has(deleted, at))) {
             continue;
         }
         bool better = greatest ? err != OK || time > *found : time >= timestamp;
         if (better) {
-            *offset = (uint64_t)batch.base_offset + (uint32_t)record.offset_delta;
+            *offset = at;
             *found = time;
             err = OK;
             if (!greatest) {
@@ -243,13 +245,13 @@ static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp
     return err;
 }
 
-enum err batch_find_time(struct bytes data, int64_t timestamp, uint64_t least, uint64_t *offset,
-                         int64_t *found)
+enum err batch_find_time(struct bytes data, int64_t timestamp, uint64_t least,
+                         const struct deleted *deleted, uint64_t *offset, int64_t *found)
 {
-    return batch_search(data, false, timestamp, least, offset, found);
+    return batch_search(data, false, timestamp, least, deleted, offset, found);
 }
 
 bool batch_timestamp_max_offset(struct bytes data, int64_t *timestamp, uint64_t *offset)
 {
-    return batch_search(data, true, 0, 0, offset, timestamp) == OK;
+    return batch_search(data, true, 0, 0, NULL, offset, timestamp) == OK;
 }

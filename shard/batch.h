@@ -22,6 +22,8 @@ enum batch_attribute {
     BATCH_CONTROL = 1 << 5,
 };
 
+struct deleted;
+
 struct batch {
     int64_t base_offset;
     uint32_t length; /* Of the whole batch, the prefix included. */
@@ -80,10 +82,11 @@ void batch_stamp(uint8_t *at, uint64_t base_offset, uint32_t epoch);
 /* LogAppendTime: sets the bit and maxTimestamp, and mends the CRC without reading the records. */
 void batch_stamp_append_time(uint8_t *at, uint32_t size, uint64_t ms);
 
-/* The first record at or after `timestamp` in a stamped batch, and at or behind offset `least`.
- * ERR_NOT_FOUND; ERR_DAMAGED when the records cannot be read; ERR_NO_MEMORY. */
+/* The first record at or after `timestamp` in a stamped batch, at or behind offset `least`, and not
+ * among `deleted`, which may be NULL. ERR_NOT_FOUND; ERR_DAMAGED when the records cannot be read;
+ * ERR_NO_MEMORY. */
 NODISCARD enum err batch_find_time(struct bytes data, int64_t timestamp, uint64_t least,
-                                   uint64_t *offset, int64_t *found);
+                                   const struct deleted *deleted, uint64_t *offset, int64_t *found);
 
 /* The record with the greatest timestamp, the first of equals; false when it cannot be read. */
 bool batch_timestamp_max_offset(struct bytes data, int64_t *timestamp, uint64_t *offset);

@@ -8,7 +8,7 @@
  * blocks that it will take in the file exist; they are allocated ahead in growing steps. Acks are
  * in offset order. A failed write ends the file: it takes no more appends, what was not acked
  * fails, and the next append rolls. Each frame says where the log starts; where nothing is staged a
- * control frame, which is empty and goes to the file, does (trim.c). */
+ * control frame, which has no batch and goes to the file, does (trim.c). So do notes (delete.c). */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/log.h"
@@ -28,7 +28,8 @@ static void commit_allocated(struct completion *done);
 /* A frame has something to say. */
 static bool commit_wanted(const struct partition *partition)
 {
-    return partition->staged.head != NULL || trim_wants_frame(partition);
+    return partition->staged.head != NULL || trim_wants_frame(partition) ||
+           delete_wants_frame(partition);
 }
 
 bool commit_idle(const struct partition *partition)
@@ -85,6 +86,7 @@ static void commit_allocated(struct completion *done)
         if (trim_wants_frame(partition)) {
             trim_frame_failed(partition);
         }
+        delete_fail(partition, ERR_STORAGE);
     }
     commit_rest(partition);
     shard_leave(partition->shard, partition);
@@ -114,6 +116,7 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     partition->high_watermark = commit->offset_end;
     partition->acked_id = commit->last_id;
     partition->writer.durable_chain = commit->chain_end;
+    delete_acked(partition, commit);
     if (partition->producers != NULL) {
         producer_commit(partition->producers, commit->offset_end);
     }
@@ -123,7 +126,9 @@ static void commit_ack(struct partition *partition, struct commit *commit)
     struct request *request;
     while ((request = request_queue_pop(&commit->requests)) != NULL) {
         request->owner_state = NULL;
-        request->produce.log_start = partition->log_start;
+        if (request->kind == REQUEST_PRODUCE) {
+            request->produce.log_start = partition->log_start;
+        }
         request_finish(reactor, request, OK);
     }
     append_wake_duplicates(partition);
@@ -156,6 +161,7 @@ static void commit_end(struct commit *commit, bool sound, bool early)
     struct tail_frame *frame = commit->frame;
     commit->frame = NULL;
     commit->state = COMMIT_FREE;
+    delete_ended(partition, commit);
     partition->writer.head++;
     if (frame == NULL || sound) {
         return;
@@ -253,6 +259,13 @@ static uint32_t commit_measure(const struct partition *partition, uint32_t *body
     return count;
 }
 
+/* What the next frame is, and the way that it takes. */
+struct commit_plan {
+    uint32_t count, body_bytes, frame_bytes;
+    bool note; /* The body is one. */
+    bool direct, gathered;
+};
+
 /* Copies the batches into the frame, stamps them, and fills the table before them. */
 static uint64_t commit_fill(struct partition *partition, struct commit *commit, uint8_t *body,
                             uint32_t count)
@@ -307,13 +320,19 @@ uint64_t commit_durable_end(const struct partition *partition)
 
 /* Writes the frame to `at`, padded to 8. */
 static void commit_encode(struct partition *partition, struct commit *commit, uint8_t *at,
-                          uint32_t count, uint32_t body_bytes)
+                          const struct commit_plan *plan)
 {
+    uint32_t count = plan->count;
+    uint32_t body_bytes = plan->body_bytes;
     const struct segment *segment = partition_open_segment(partition);
     struct writer *writer = &partition->writer;
     commit->log_start = trim_frame_log_start(partition);
     uint8_t *body = at + FRAME_HEADER_BYTES;
     commit->offset_end = commit_fill(partition, commit, body, count);
+    if (plan->note) {
+        delete_fill(partition, commit, body);
+        commit->note = bytes_of(body, body_bytes);
+    }
     commit->last_id = partition->last_id;
     struct frame_header frame = {
         .flags = count == 0 ? FRAME_CONTROL : 0,
@@ -358,12 +377,6 @@ static void commit_keep(struct commit *commit, struct block *block, uint32_t at,
     frame->data_size = body_bytes - table;
 }
 
-/* What the next frame is, and the way that it takes. */
-struct commit_plan {
-    uint32_t count, body_bytes, frame_bytes;
-    bool direct, gathered;
-};
-
 /* Stages the next frame, and acks it: nothing of it has to be written first. */
 static void commit_hold(struct partition *partition, const struct commit_plan *plan)
 {
@@ -374,7 +387,7 @@ static void commit_hold(struct partition *partition, const struct commit_plan *p
         .offset_first = writer->submitted_end,
     };
     uint32_t at = writer->gather_used;
-    commit_encode(partition, &commit, block->data + at, plan->count, plan->body_bytes);
+    commit_encode(partition, &commit, block->data + at, plan);
     writer->submitted_end = commit.offset_end;
     commit_keep(&commit, block_ref(block), at, plan->count, plan->body_bytes);
     ASSERT(commit.frame != NULL);
@@ -405,7 +418,11 @@ static void commit_submit(struct partition *partition, struct block *block,
         at = writer->slab_used;
         writer->slab_used += plan->frame_bytes;
     }
-    commit_encode(partition, commit, block->data + at, plan->count, plan->body_bytes);
+    commit_encode(partition, commit, block->data + at, plan);
+    if (plan->note) { /* Notes count in the file, too: a block each. */
+        commit->note_block = block_ref(block);
+        writer->bytes += extent_frame_blocks(plan->frame_bytes);
+    }
     writer->submitted_end = commit->offset_end;
     if (extent != NULL) {
         extent_add(extent, block->data + at, commit->offset_end, commit->timestamp_max);
@@ -530,8 +547,14 @@ static void commit_gather(struct partition *partition)
     struct reactor *reactor = partition->shard->reactor;
     while (commit_wanted(partition) && writer->tail - writer->head < COMMITS_MAX &&
            !partition->commit_waits && !writer->failed && !partition->shard->dead) {
-        struct commit_plan plan = {0};
-        plan.count = commit_measure(partition, &plan.body_bytes);
+        struct commit_plan plan = {.body_bytes = delete_measure(partition)};
+        plan.note = plan.body_bytes > 0;
+        if (!plan.note && !commit_wanted(partition)) {
+            break; /* There was nothing to delete. */
+        }
+        if (!plan.note) {
+            plan.count = commit_measure(partition, &plan.body_bytes);
+        }
         plan.frame_bytes = (uint32_t)align_up((uint64_t)FRAME_HEADER_BYTES + plan.body_bytes, 8);
         uint64_t need = writer->position + writer->unwritten_blocks +
                         extent_frame_blocks(plan.frame_bytes) + milestone_reserve(partition) +

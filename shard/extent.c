@@ -65,6 +65,12 @@ void extent_add(struct extent_write *extent, const uint8_t *at, uint64_t offset_
                          &row);
         milestone->last_ms = row.ms;
         milestone->last_seq = row.seq + row.records - 1;
+    } else if (frame.body_bytes > 0) {
+        struct note note;
+        err = note_decode(bytes_of(at + FRAME_HEADER_BYTES, frame.body_bytes), &note);
+        ASSERT(err == OK);
+        milestone->last_ms = note.kind == NOTE_SET_LAST ? note.last.ms : milestone->last_ms;
+        milestone->last_seq = note.kind == NOTE_SET_LAST ? note.last.seq : milestone->last_seq;
     }
     extent->frames++;
     extent->offset_end = offset_end;

@@ -12,6 +12,7 @@
 #include "core/assert.h"
 #include "core/cover.h"
 #include "shard/shard_internal.h"
+#include "shard/take.h"
 
 static void fetch_finish(struct partition *partition, struct request *request, enum err err)
 {
@@ -23,52 +24,8 @@ static void fetch_finish(struct partition *partition, struct request *request, e
     request_finish(reactor, request, err);
 }
 
-/* What batches lie in. */
-struct fetch_source {
-    struct block *block;
-    struct look *look;   /* NULL: the tail cache has the block. */
-    const uint8_t *rows; /* The table of the frame; then, of the next batch. */
-};
-
-/* Adds from the batches at `data` those that hold or follow *offset, within the limits. False when
- * the request takes no more. */
-static bool fetch_take(struct shard *shard, struct request_fetch *fetch,
-                       struct fetch_source *source, struct bytes data, uint64_t *offset)
-{
-    const uint8_t *first = NULL;
-    uint32_t taken = 0;
-    bool room = fetch->piece_count < fetch->piece_capacity;
-    for (uint32_t at = 0; room && at < data.size;) {
-        struct batch batch;
-        if (batch_parse(bytes_of(data.data + at, data.size - at), &batch) != OK) {
-            room = false;
-            break;
-        }
-        uint64_t end =
-            (uint64_t)batch.base_offset + (uint64_t)(uint32_t)batch.last_offset_delta + 1;
-        if (end > *offset) {
-            uint64_t total = (uint64_t)fetch->size_bytes + taken + batch.length;
-            bool is_first = fetch->size_bytes + taken == 0;
-            if (total > fetch->bytes_max && !(is_first && fetch->whole_first)) {
-                room = false;
-                break;
-            }
-            first = first == NULL ? data.data + at : first;
-            taken += batch.length;
-            *offset = end;
-        }
-        source->rows += first == NULL ? FRAME_ROW_BYTES : 0;
-        at += batch.length;
-    }
-    if (first != NULL && source->look != NULL) {
-        lend_look(fetch, bytes_of(first, taken), source->rows, source->look);
-    } else if (first != NULL) {
-        lend_block(shard, fetch, bytes_of(first, taken), source->rows, source->block);
-    }
-    return room;
-}
-
-static bool fetch_from_tail(struct partition *partition, struct request_fetch *fetch)
+/* False: it has nothing of it. *starved: it has, and there is no memory to lend it. */
+static bool fetch_from_tail(struct partition *partition, struct request_fetch *fetch, bool *starved)
 {
     struct shard *shard = partition->shard;
     uint64_t offset = fetch->offset;
@@ -82,8 +39,10 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
         found = true;
         stats_add(&shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
         struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
-        struct fetch_source source = {.block = frame->block, .rows = tail_rows(frame)};
-        room = fetch_take(shard, fetch, &source, data, &offset);
+        struct fetch_source source = {
+            .partition = partition, .block = frame->block, .rows = tail_rows(frame)};
+        room = fetch_take(fetch, &source, data, &offset);
+        *starved = source.starved > 0;
     }
     return found;
 }
@@ -147,7 +106,17 @@ void fetch_submit(struct partition *partition, struct request *request)
         fetch_park(partition, &partition->parked, request);
         return;
     }
-    if (fetch->piece_capacity == 0 || fetch_from_tail(partition, fetch)) {
+    if (reader_waits_unread(partition, request)) {
+        return;
+    }
+    bool starved = false;
+    if (fetch->piece_capacity == 0 || fetch_from_tail(partition, fetch, &starved)) {
+        /* What waits for what readers give back is woken by that alone. */
+        if (starved && lend_full(shard)) {
+            fetch_press(partition, request);
+            return;
+        }
+        fetch->pressed = starved;
         fetch_finish(partition, request, OK);
         return;
     }
@@ -328,7 +297,8 @@ static enum err fetch_frames(struct reader *reader, const uint8_t *at,
                              const struct extent_header *extent, bool *room)
 {
     struct look *look = reader->look;
-    struct fetch_source source = {.block = look->block, .look = look};
+    struct fetch_source source = {
+        .partition = reader->partition, .block = look->block, .look = look};
     struct frame_cursor cursor;
     struct frame_header frame;
     const uint8_t *header_at;
@@ -365,8 +335,9 @@ static enum err fetch_frames(struct reader *reader, const uint8_t *at,
         source.rows = header_at + FRAME_HEADER_BYTES;
         stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
         *room =
-            fetch_take(reader->shard, &reader->request->fetch, &source,
+            fetch_take(&reader->request->fetch, &source,
                        bytes_of(source.rows + table, frame.body_bytes - table), &reader->offset);
+        reader->starved = source.starved;
     }
     reader->chain = extent->chain; /* The next fetch begins in this extent. */
     reader->chained = true;
@@ -425,6 +396,24 @@ static bool fetch_goes_on(const struct reader *reader)
            (next != NULL && next->reading == NULL);
 }
 
+static void fetch_memory(struct completion *done);
+
+/* Waits for memory for a copy, with the look at hand. */
+static void fetch_starved(struct reader *reader)
+{
+    struct reactor *reactor = reader->shard->reactor;
+    if (reader->starved > memory_block_max(reactor->memory)) {
+        COVER("a batch is too large to leave out deleted records");
+        fetch_end(reader, ERR_NO_MEMORY);
+        return;
+    }
+    COVER("a copy without deleted records waits for memory");
+    reader->memory.size = reader->starved;
+    reader->memory.class = MEMORY_APPEND;
+    completion_init(&reader->memory.done, fetch_memory);
+    memory_await(reactor->memory, reactor, &reader->memory);
+}
+
 /* Takes what the request wants from the look. True: it goes on with the look that follows. */
 static bool fetch_parse(struct reader *reader)
 {
@@ -437,6 +426,10 @@ static bool fetch_parse(struct reader *reader)
            reader->position < look_end) {
         uint32_t at = (uint32_t)(reader->position - look->position);
         err = fetch_extent(reader, look->block->data + at, look->size - at, &room);
+    }
+    if (!room && reader->starved > 0) {
+        fetch_starved(reader);
+        return false;
     }
     bool over = err == OK && (!room || reader->offset >= reader->offset_end);
     if (err == ERR_TRUNCATED && look->cut && look->err == OK) {

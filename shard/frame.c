@@ -4,6 +4,7 @@
 #include "core/assert.h"
 #include "core/cover.h"
 #include "core/crc32c.h"
+#include "shard/deleted.h"
 
 #include <string.h>
 #include <xxhash.h>
@@ -181,6 +182,14 @@ enum err frame_check_body(const struct frame_header *header, const uint8_t *body
 {
     if (frame_body_crc(body, header->body_bytes) != header->body_crc) {
         return ERR_CORRUPT;
+    }
+    if ((header->flags & FRAME_CONTROL) != 0) {
+        struct note note;
+        bool sound = header->batches == 0 && header->records == 0;
+        bool says = header->body_bytes > 0;
+        return sound && (!says || note_decode(bytes_of(body, header->body_bytes), &note) == OK)
+                   ? OK
+                   : ERR_CORRUPT;
     }
     uint64_t bytes = (uint64_t)header->batches * FRAME_ROW_BYTES;
     uint64_t records = 0;

@@ -7,7 +7,11 @@
  *             64 chain before u64  72 reserved (= HW) u64  80 append time ms u64
  *             88 CRC of the body  92 CRC of 0..91
  *     body    batch table, 24 each {0 length u32, 4 records u32, 8 ms u64, 16 seq u64},
- *             then the Kafka batches back to back */
+ *             then the Kafka batches back to back
+ *
+ * A control frame has neither record nor batch, and no offset is used up. It says where the log
+ * starts; its body is empty, or a note: which records were deleted, or what the last stream ID is
+ * (deleted.h). */
 #pragma once
 
 #include "core/bytes.h"
@@ -84,5 +88,6 @@ uint32_t frame_size(const struct frame_header *header);
 
 uint32_t frame_body_crc(const uint8_t *body, uint32_t size);
 
-/* The body's CRC, and that its table adds up to its length and its records. ERR_CORRUPT. */
+/* The body's CRC, and that its table adds up to its length and its records, or that it is a note.
+ * ERR_CORRUPT. */
 NODISCARD enum err frame_check_body(const struct frame_header *header, const uint8_t *body);

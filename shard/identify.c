@@ -7,10 +7,20 @@
  *                 is loaded) -> index row -> frames (offsets.c)
  *
  * After a start the newest file is read before anything is answered, as before an append: it alone
- * knows the last ID, also of a log whose records are all trimmed. */
+ * knows the last ID, also of a log whose records are all trimmed. So it is before records are read:
+ * it alone knows which are deleted. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "shard/shard_internal.h"
+
+static void identify_facts(const struct partition *partition, struct stream_facts *facts)
+{
+    const struct deleted *deleted = &partition->deleted;
+    facts->deleted = deleted->records;
+    facts->deleted_between = deleted_between(deleted, facts->from, facts->to);
+    facts->entries_added = partition->high_watermark + deleted->added_bias;
+    facts->deleted_max = deleted->deleted_max;
+}
 
 static void identify_fill(const struct partition *partition, struct request_identify *identify,
                           uint64_t offset)
@@ -18,6 +28,10 @@ static void identify_fill(const struct partition *partition, struct request_iden
     identify->last = partition->acked_id;
     identify->log_start = partition->log_start;
     identify->high_watermark = partition->high_watermark;
+    if (identify->facts != NULL) {
+        identify_facts(partition, identify->facts);
+    }
+    identify->exact = identify->exact && offset >= partition->log_start;
     offset = max_u64(offset, partition->log_start);
     identify->offset = min_u64(offset, partition->high_watermark);
 }
@@ -36,8 +50,10 @@ static struct stream_id row_id(const uint8_t *at)
     return (struct stream_id){row.ms, row.seq};
 }
 
-bool identify_in_frame(const uint8_t *header_at, struct stream_id id, uint64_t *offset)
+bool identify_in_frame(const uint8_t *header_at, struct request_identify *identify,
+                       uint64_t *offset)
 {
+    struct stream_id id = identify->id;
     struct frame_header frame;
     enum err err = frame_header_decode(header_at, &frame);
     ASSERT(err == OK);
@@ -48,7 +64,8 @@ bool identify_in_frame(const uint8_t *header_at, struct stream_id id, uint64_t *
         struct stream_id last = {row.ms, row.seq + row.records - 1};
         if (stream_id_compare(id, last) <= 0) {
             struct stream_id first = {row.ms, row.seq};
-            *offset += stream_id_compare(id, first) <= 0 ? 0 : id.seq - row.seq;
+            identify->exact = stream_id_compare(id, first) >= 0;
+            *offset += identify->exact ? id.seq - row.seq : 0;
             return true;
         }
         *offset += row.records;
@@ -57,7 +74,7 @@ bool identify_in_frame(const uint8_t *header_at, struct stream_id id, uint64_t *
 }
 
 /* The cache has the newest frame that begins at or below the ID. */
-static bool identify_in_memory(const struct partition *partition, struct stream_id id,
+static bool identify_in_memory(const struct partition *partition, struct request_identify *identify,
                                uint64_t *offset)
 {
     uint64_t end = partition->high_watermark;
@@ -70,8 +87,8 @@ static bool identify_in_memory(const struct partition *partition, struct stream_
             return false; /* One is missing. */
         }
         end = frame->offset_first;
-        if (stream_id_compare(row_id(tail_rows(frame)), id) <= 0) {
-            (void)identify_in_frame(tail_rows(frame) - FRAME_HEADER_BYTES, id, offset);
+        if (stream_id_compare(row_id(tail_rows(frame)), identify->id) <= 0) {
+            (void)identify_in_frame(tail_rows(frame) - FRAME_HEADER_BYTES, identify, offset);
             return true;
         }
     }
@@ -93,7 +110,7 @@ static void identify_look(struct partition *partition, struct request *request)
         identify_finish(partition, request, 0, OK);
         return;
     }
-    if (identify_in_memory(partition, identify->id, &offset)) {
+    if (identify_in_memory(partition, identify, &offset)) {
         identify_finish(partition, request, offset, OK);
         return;
     }
@@ -102,29 +119,44 @@ static void identify_look(struct partition *partition, struct request *request)
     reader_submit(shard, request);
 }
 
+bool reader_waits_unread(struct partition *partition, struct request *request)
+{
+    if (!partition->unread) {
+        return false;
+    }
+    request_queue_push(&partition->unread_wait, request);
+    recover_read(partition);
+    return true;
+}
+
+void reader_pump(struct partition *partition)
+{
+    struct request_queue requests = partition->unread_wait;
+    partition->unread_wait = (struct request_queue){0};
+    struct request *request;
+    while ((request = request_queue_pop(&requests)) != NULL) {
+        if (request->kind == REQUEST_FETCH) {
+            fetch_submit(partition, request);
+        } else if (request->kind == REQUEST_OFFSETS) {
+            offsets_submit(partition, request);
+        } else {
+            identify_look(partition, request);
+        }
+    }
+}
+
 void identify_submit(struct partition *partition, struct request *request)
 {
     if (!partition->ready) {
         identify_finish(partition, request, 0, ERR_NOT_READY);
         return;
     }
-    if (partition->unread) {
+    request->identify.exact = false;
+    if (reader_waits_unread(partition, request)) {
         COVER("a stream ID is asked for before the newest file was read");
-        request_queue_push(&partition->identify, request);
-        recover_read(partition);
         return;
     }
     identify_look(partition, request);
-}
-
-void identify_pump(struct partition *partition)
-{
-    struct request_queue requests = partition->identify;
-    partition->identify = (struct request_queue){0};
-    struct request *request;
-    while ((request = request_queue_pop(&requests)) != NULL) {
-        identify_look(partition, request);
-    }
 }
 
 /* The segment begins at or below the ID. Of one that nothing is known of yet, this is taken to be

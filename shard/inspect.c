@@ -163,7 +163,7 @@ static const char *inspect_trailer(struct inspect *inspect)
     struct segment_index index;
     segment_index_init(&index);
     struct producer_table *producers = producer_table_create();
-    enum err err = trailer_decode(body, &index, producers);
+    enum err err = trailer_decode(body, &index, producers, NULL);
     segment_index_deinit(&index);
     if (producers != NULL && err == OK) {
         inspect_note_producer(inspect, producer_greatest(producers));

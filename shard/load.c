@@ -151,6 +151,7 @@ static void load_walk_start(struct load *load)
     load->timestamp_max = INT64_MIN;
     if (load->producers != NULL) {
         producer_table_clear(load->producers);
+        deleted_clear(load->deleted);
     }
 }
 
@@ -210,6 +211,34 @@ static enum err load_batches(struct load *load, const struct frame_header *frame
     return OK;
 }
 
+/* What a control frame says. */
+static enum err load_note(struct load *load, const struct frame_header *frame, const uint8_t *body)
+{
+    struct note note;
+    if (load->producers == NULL || frame->body_bytes == 0) {
+        return OK;
+    }
+    enum err err = note_decode(bytes_of(body, frame->body_bytes), &note);
+    if (err != OK) {
+        return err;
+    }
+    if (note.kind == NOTE_SET_LAST) {
+        load->last_ms = note.last.ms;
+        load->last_seq = note.last.seq;
+    }
+    deleted_trim(load->deleted, frame->log_start); /* As it was when there was room for the note. */
+    err = deleted_apply(load->deleted, &note);
+    return err == ERR_DELETIONS ? ERR_CORRUPT : err;
+}
+
+/* Behind the last record of a segment that is sealed; a note may stand there yet. */
+static bool load_ends_at(const struct load *load, const struct frame_header *frame)
+{
+    bool note = frame->records == 0 && load->producers != NULL;
+    return !load->recover &&
+           (note ? frame->offset_first > load->target : frame->offset_first >= load->target);
+}
+
 /* What the frames of a sound extent say, which begins at `before`. */
 static enum err load_frames(struct load *load, const struct extent_header *extent,
                             const uint8_t *at, const struct walk *before)
@@ -225,7 +254,7 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
     cursor.checked = true;
     while (err == OK && frame_cursor_next(&cursor, &frame, &header_at) == OK) {
         const uint8_t *body = header_at + FRAME_HEADER_BYTES;
-        if (!load->recover && frame.offset_first >= load->target) {
+        if (load_ends_at(load, &frame)) {
             COVER("a file goes on behind the end of its segment");
             load->walk.offset = frame.offset_first;
             break; /* Their commits failed, and the segment ended before them. */
@@ -235,7 +264,8 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
         }
         batches += frame.batches;
         load->log_start = max_u64(load->log_start, frame.log_start);
-        err = load_batches(load, &frame, body, &timestamp_max);
+        err = (frame.flags & FRAME_CONTROL) != 0 ? load_note(load, &frame, body)
+                                                 : load_batches(load, &frame, body, &timestamp_max);
     }
     if (err != OK) {
         return err;
@@ -250,7 +280,7 @@ static enum err load_frames(struct load *load, const struct extent_header *exten
                              timestamp_max, extent->padded_size);
 }
 
-/* Those that stand before the first frame. Later ones are in the frames, too. */
+/* And deleted records: those that stand before the first frame. Later ones are in the frames. */
 static enum err load_producers(struct load *load, const struct extent_header *extent,
                                const uint8_t *at)
 {
@@ -259,7 +289,8 @@ static enum err load_producers(struct load *load, const struct extent_header *ex
     if (load->producers == NULL || extent->position != SEGMENT_DATA_POSITION) {
         return OK;
     }
-    return producer_decode(load->producers, milestone_producers(body));
+    enum err err = producer_decode(load->producers, milestone_producers(body));
+    return err == OK ? milestone_deleted(body, load->deleted) : err;
 }
 
 /* One extent at `at`, of which `left` bytes were read. ERR_TRUNCATED: read more of it. */
@@ -337,14 +368,22 @@ static void load_bad_extent(struct load *load)
     load_read(load, LOAD_HUNT, load->walk.position + DISK_BLOCK_BYTES, READ_BYTES);
 }
 
-/* A reader is at its end, and no producers follow: those of an empty file stand behind it. */
+/* A reader is at its end, and no producers follow: those of an empty file stand behind it. Nor do
+ * notes, for whom they matter: the chain says how far the segment goes. */
 static bool load_is_over(const struct load *load, const uint8_t *at)
 {
     struct extent_header extent;
     struct frame_header frame;
-    return !load->recover && load->walk.offset == load->target &&
-           (frame_at(load->segment, at, load->walk.position, &extent, &frame) != OK ||
-            extent.type != EXTENT_PRODUCERS || extent.position != SEGMENT_DATA_POSITION);
+    const struct segment *segment = load->segment;
+    if (load->recover || load->walk.offset != load->target) {
+        return false;
+    }
+    if (frame_at(segment, at, load->walk.position, &extent, &frame) != OK) {
+        return true;
+    }
+    bool notes = load->producers != NULL && load->walk.chain != segment->info.digest &&
+                 extent.offset_first == load->walk.offset && extent.chain == load->walk.chain;
+    return !notes && (extent.type != EXTENT_PRODUCERS || extent.position != SEGMENT_DATA_POSITION);
 }
 
 static void load_scan(struct load *load, uint32_t size)
@@ -397,8 +436,8 @@ static void load_trailer(struct load *load, uint32_t size)
         extent_header_at(at, segment->info.salt, load->seal.trailer_position, &extent) == OK &&
         extent.type == EXTENT_TRAILER &&
         crc32c(0, at + EXTENT_HEADER_BYTES, body) == extent.frames_or_crc &&
-        trailer_decode(bytes_of(at + EXTENT_HEADER_BYTES, body), &load->index, load->producers) ==
-            OK;
+        trailer_decode(bytes_of(at + EXTENT_HEADER_BYTES, body), &load->index, load->producers,
+                       load->deleted) == OK;
     if (!sound) {
         COVER("trailer is bad, the file is scanned");
         load_scan_start(load);

@@ -92,7 +92,8 @@ void load_milestone_producers(struct load *load, uint32_t size)
     struct bytes body = bytes_of(load->block->data + EXTENT_HEADER_BYTES,
                                  sound ? extent.padded_size - (uint32_t)EXTENT_HEADER_BYTES : 0);
     load_scanned(load, size);
-    if (!sound || producer_decode(load->producers, milestone_producers(body)) != OK) {
+    if (!sound || producer_decode(load->producers, milestone_producers(body)) != OK ||
+        milestone_deleted(body, load->deleted) != OK) {
         load_milestone_bad(load);
         return;
     }

@@ -2,9 +2,13 @@
 #include "shard/milestone.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "core/crc32c.h"
 
 enum { ROW_COUNT_AT = 40, ROW_LAST_AT = 44 };
+
+/* Before the state of deleted records: where a row of a producer has its count it has a zero. */
+enum { STATE_HEAD_BYTES = 16 };
 
 static uint32_t milestone_crc(const uint8_t *at, uint32_t padded_size)
 {
@@ -61,6 +65,34 @@ struct bytes milestone_producers(struct bytes body)
         used += PRODUCER_ROW_BYTES;
     }
     return bytes_of(body.data, used);
+}
+
+uint32_t milestone_state_size(uint32_t producers_bytes, const struct deleted *deleted)
+{
+    bool has = !deleted_is_empty(deleted) && !MUTANT("no-deleted-state");
+    return producers_bytes + (has ? STATE_HEAD_BYTES + deleted_size(deleted) : 0);
+}
+
+void milestone_deleted_encode(const struct deleted *deleted, uint8_t *at)
+{
+    if (milestone_state_size(0, deleted) > 0) {
+        store_le32(at, deleted_size(deleted));
+        deleted_encode(deleted, at + STATE_HEAD_BYTES);
+    }
+}
+
+enum err milestone_deleted(struct bytes body, struct deleted *deleted)
+{
+    uint32_t used = milestone_producers(body).size;
+    const uint8_t *at = body.data + used;
+    uint32_t left = body.size - used;
+    uint32_t size = left < STATE_HEAD_BYTES ? 0 : load_le32(at);
+    if (size == 0) {
+        return OK;
+    }
+    return size <= left - STATE_HEAD_BYTES
+               ? deleted_decode(deleted, bytes_of(at + STATE_HEAD_BYTES, size))
+               : ERR_CORRUPT;
 }
 
 bool milestone_is_sound(const uint8_t *at, const struct extent_header *extent)

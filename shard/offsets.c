@@ -36,7 +36,9 @@ static void offsets_found(struct reader *reader, int64_t offset, int64_t timesta
     }
     if (reader->high < reader->low || reader->high < 0) {
         reader->narrowing = false; /* Nothing is there, or more was trimmed meanwhile: again. */
-        if (reader->log_start == reader->partition->log_start) {
+        const struct partition *partition = reader->partition;
+        if (reader->log_start == partition->log_start &&
+            reader->deleted == partition->deleted.records) {
             offsets_finish(reader, -1, -1);
             return;
         }
@@ -62,6 +64,10 @@ void offsets_submit(struct partition *partition, struct request *request)
         err = ERR_EPOCH_UNKNOWN;
     } else if (out->timestamp < OFFSETS_MAX_TIMESTAMP) {
         err = ERR_INVALID;
+    }
+    if (err == OK && out->timestamp != OFFSETS_LATEST && out->timestamp != OFFSETS_EARLIEST &&
+        reader_waits_unread(partition, request)) {
+        return;
     }
     if (err != OK || out->timestamp == OFFSETS_LATEST || out->timestamp == OFFSETS_EARLIEST) {
         if (err == OK) {
@@ -218,7 +224,8 @@ static bool offsets_in_batches(struct reader *reader, struct bytes data)
         }
         uint64_t offset;
         int64_t found;
-        enum err err = batch_find_time(rest, reader->timestamp, log_start, &offset, &found);
+        enum err err = batch_find_time(rest, reader->timestamp, log_start,
+                                       &reader->partition->deleted, &offset, &found);
         if (err == ERR_NO_MEMORY) {
             reader_finish(reader, err);
             return true;
@@ -227,6 +234,7 @@ static bool offsets_in_batches(struct reader *reader, struct bytes data)
             COVER("a look-up meets a batch that does not open");
             offset = max_u64((uint64_t)batch.base_offset, log_start);
             found = batch.max_timestamp;
+            err = deleted_has(&reader->partition->deleted, offset) ? ERR_NOT_FOUND : err;
         }
         if (err != ERR_NOT_FOUND) {
             offsets_found(reader, (int64_t)offset, found);
@@ -241,7 +249,7 @@ static bool offsets_in_frame(struct reader *reader, const uint8_t *header_at)
 {
     if (reader->request->kind == REQUEST_IDENTIFY) {
         uint64_t offset;
-        bool found = identify_in_frame(header_at, reader->request->identify.id, &offset);
+        bool found = identify_in_frame(header_at, &reader->request->identify, &offset);
         if (found) {
             identify_found(reader, offset);
         }
@@ -338,7 +346,7 @@ static bool offsets_greatest(struct reader *reader)
 {
     const struct partition *partition = reader->partition;
     int64_t greatest = -1;
-    int64_t there = -1; /* Of segments of which nothing is trimmed. */
+    int64_t there = -1; /* Of segments of which nothing is trimmed or deleted. */
     for (uint32_t i = 0; i < partition->segment_count; i++) {
         struct segment *segment = partition->segments[i];
         if (offsets_are_trimmed(segment)) {
@@ -354,7 +362,10 @@ static bool offsets_greatest(struct reader *reader)
         if (segment->timestamp_max > greatest) {
             greatest = segment->timestamp_max;
         }
-        if (segment->info.base_offset >= partition->log_start && segment->timestamp_max > there) {
+        bool whole = segment->info.base_offset >= partition->log_start &&
+                     deleted_between(&partition->deleted, segment->info.base_offset,
+                                     segment_end(segment)) == 0;
+        if (whole && segment->timestamp_max > there) {
             there = segment->timestamp_max;
         }
     }
@@ -364,6 +375,7 @@ static bool offsets_greatest(struct reader *reader)
     }
     reader->narrowing = true;
     reader->log_start = partition->log_start;
+    reader->deleted = partition->deleted.records;
     reader->low = there;
     reader->high = greatest;
     reader->timestamp = greatest;

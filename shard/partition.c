@@ -27,6 +27,7 @@ enum err partition_create(struct shard *shard, const struct request *request,
     list_init(&made->behind_node);
     list_init(&made->gather_node);
     completion_init(&made->commit_work, commit_work);
+    deleted_init(&made->deleted, shard->reactor->memory);
     for (uint32_t i = 0; i < request->assign.segment_count; i++) {
         enum err err = partition_add_segment(made, &request->assign.segments[i]);
         if (err != OK) {
@@ -67,6 +68,7 @@ void partition_destroy(struct partition *partition)
     }
     milestone_end(partition);
     producer_table_destroy(partition->producers);
+    deleted_clear(&partition->deleted);
     free(partition->segments);
     free(partition);
 }
@@ -249,7 +251,7 @@ void partition_drop(struct partition *partition, struct request *request)
     request_queue_fail(partition->shard, &partition->parked, ERR_TOPIC_UNKNOWN);
     partition_fail_pressed(partition, ERR_TOPIC_UNKNOWN);
     append_fail_waiting(partition, ERR_TOPIC_UNKNOWN);
-    request_queue_fail(partition->shard, &partition->identify, ERR_TOPIC_UNKNOWN);
+    request_queue_fail(partition->shard, &partition->unread_wait, ERR_TOPIC_UNKNOWN);
     append_fail_staged(partition, ERR_TOPIC_UNKNOWN);
     list_remove(&partition->journal_wait_node);
     trim_drop(partition);

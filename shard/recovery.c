@@ -34,10 +34,11 @@ static void recover_finish(struct partition *partition, enum err err)
         partition->unread = partition->unread && !recover->reading;
         recover->reading = false;
         append_pump(partition);
-        identify_pump(partition);
+        deleted_trim(&partition->deleted, partition->log_start);
+        reader_pump(partition);
     } else {
         recover->reading = false;
-        request_queue_fail(shard, &partition->identify, ERR_NOT_READY);
+        request_queue_fail(shard, &partition->unread_wait, ERR_NOT_READY);
         append_fail_waiting(partition, ERR_NOT_READY);
     }
     if (request != NULL) {
@@ -54,8 +55,10 @@ static void recover_load(struct partition *partition, uint32_t index)
     recover->segment = index;
     producer_table_destroy(partition->producers);
     partition->producers = producer_table_create();
+    deleted_clear(&partition->deleted);
     recover->load = (struct load){
         .producers = partition->producers,
+        .deleted = &partition->deleted,
         .recover = segment->info.state == SEGMENT_OPEN,
     };
     completion_init(&recover->work, recover_step);

@@ -96,10 +96,12 @@ enum request_kind {
     REQUEST_IDENTIFY, /* Where in the log a stream ID stands. */
     REQUEST_ASSIGN,   /* The map says: this core owns the partition; recovers it. */
     REQUEST_CONFIGURE,
-    REQUEST_SYNC, /* What was acked so far is durable then, whatever its durability. */
-    REQUEST_DROP, /* The topic is deleted: waiters fail, files go. */
-    REQUEST_TRIM, /* The log starts later: what is below can no longer be read, and goes. */
-    REQUEST_SIZE, /* How many bytes its files have. */
+    REQUEST_SYNC,     /* What was acked so far is durable then, whatever its durability. */
+    REQUEST_DROP,     /* The topic is deleted: waiters fail, files go. */
+    REQUEST_TRIM,     /* The log starts later: what is below can no longer be read, and goes. */
+    REQUEST_SIZE,     /* How many bytes its files have. */
+    REQUEST_DELETE,   /* Single records go: no reader gets them any more. */
+    REQUEST_SET_LAST, /* The next stream IDs are greater than this one. */
 };
 
 struct look;
@@ -169,13 +171,53 @@ struct request_offsets {
     int32_t epoch_found;     /* Out: the leader epoch of the offset. */
 };
 
-/* The first record whose stream ID is at or above `id`, durable and not trimmed. */
+/* What a stream knows of the records that were deleted one by one. */
+struct stream_facts {
+    uint64_t from, to;            /* In: for `deleted_between`. */
+    uint64_t deleted;             /* Of the records between log start and high watermark. */
+    uint64_t deleted_between;     /* And of them, those in [from, to). */
+    uint64_t entries_added;       /* How many records there ever were, or were said to be. */
+    struct stream_id deleted_max; /* The greatest that was deleted; 0-0: none was. */
+};
+
+/* The first record whose stream ID is at or above `id`, durable and not trimmed. It may be one that
+ * was deleted: a fetch goes on behind it. */
 struct request_identify {
     struct stream_id id;
-    bool ends_only;                     /* `id` and `offset` do not matter. */
-    uint64_t offset;                    /* Out: the high watermark: none. */
-    struct stream_id last;              /* Out: of the newest record that was ever acked. */
+    bool ends_only;        /* `id`, `offset` and `exact` do not matter. */
+    bool exact;            /* Out: the record at `offset` has, or had, just this ID. */
+    uint64_t offset;       /* Out: the high watermark: none. */
+    struct stream_id last; /* Out: of the newest record that was ever acked, or what SET_LAST said
+                               after it. */
     uint64_t log_start, high_watermark; /* Out. */
+    struct stream_facts *facts;         /* The lender's, filled by the owner; NULL: not wanted. */
+};
+
+enum { DELETE_RECORDS_MAX = 64 };
+
+/* One record by its offset, and its stream ID, as IDENTIFY and FETCH tell them. */
+struct delete_record {
+    uint64_t offset;
+    struct stream_id id; /* Only for `deleted_max`; 0-0: not known. */
+};
+
+/* OK: no reader gets one of them again, as safe as an acked record of the partition's open segment.
+ * Offsets and stream IDs of the others stay as they are; a record's bytes stay in its file until
+ * that is removed. ERR_DELETIONS: the partition cannot remember more of them, until some are below
+ * its log start; nothing was deleted. ERR_STORAGE: not known whether they were. */
+struct request_delete {
+    const struct delete_record *records; /* In any order; borrowed until the request is home. */
+    uint32_t count;                      /* At most DELETE_RECORDS_MAX. */
+    uint32_t deleted; /* Out: how many there were. What was trimmed or deleted before, or is not in
+                         the log yet, does not count. */
+};
+
+/* ERR_STREAM_ID: `last` is below that of a record, or of the SET_LAST before it. */
+struct request_set_last {
+    struct stream_id last;
+    bool sets_added;
+    uint64_t entries_added;       /* So many records there were up to now, if `sets_added`. */
+    struct stream_id deleted_max; /* 0-0: as it was. */
 };
 
 enum { TRIM_ALL = -1 };
@@ -214,6 +256,8 @@ struct request {
         struct request_identify identify;
         struct request_assign assign;
         struct request_trim trim;
+        struct request_delete delete;
+        struct request_set_last set_last;
         const struct partition_config *configure;
         uint64_t size_bytes; /* SIZE, out: what retention.bytes is compared with. */
     };

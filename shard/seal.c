@@ -93,7 +93,7 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
     ASSERT(segment->fd >= 0);
     ASSERT(segment->position_end >= SEGMENT_DATA_POSITION);
     *seal = (struct seal){.segment = segment, .done = done};
-    uint32_t body = trailer_size(&segment->index, partition->producers);
+    uint32_t body = trailer_size(&segment->index, partition->producers, &partition->deleted);
     uint32_t size = (uint32_t)align_up((uint64_t)EXTENT_HEADER_BYTES + body, DISK_BLOCK_BYTES);
     if (size <= memory_block_max(reactor->memory)) {
         seal->block = block_acquire(reactor->memory, MEMORY_RECOVERY, size);
@@ -104,7 +104,8 @@ void seal_start(struct seal *seal, struct segment *segment, const struct seal_en
     }
     uint8_t *at = seal->block->data;
     memset(at, 0, size);
-    trailer_encode(&segment->index, partition->producers, at + EXTENT_HEADER_BYTES);
+    trailer_encode(&segment->index, partition->producers, &partition->deleted,
+                   at + EXTENT_HEADER_BYTES);
     struct extent_header extent = {
         .type = EXTENT_TRAILER,
         .salt = segment->info.salt,

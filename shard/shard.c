@@ -326,6 +326,10 @@ static void shard_dispatch(struct shard *shard, struct partition *partition,
     case REQUEST_TRIM:
         trim_submit(partition, request);
         return;
+    case REQUEST_DELETE:
+    case REQUEST_SET_LAST:
+        delete_submit(partition, request);
+        return;
     case REQUEST_ASSIGN:
     case REQUEST_RELEASE:
         break;
@@ -400,7 +404,7 @@ void shard_stop(struct shard *shard, struct completion *done)
             p->stopped = true;
             request_queue_fail(shard, &p->parked, ERR_CANCELED);
             append_fail_waiting(p, ERR_NOT_READY);
-            request_queue_fail(shard, &p->identify, ERR_NOT_READY);
+            request_queue_fail(shard, &p->unread_wait, ERR_NOT_READY);
             trim_fail(p, ERR_NOT_READY);
         }
     }

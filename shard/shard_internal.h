@@ -14,6 +14,7 @@
 #include "core/list.h"
 #include "core/reactor.h"
 #include "shard/batch.h"
+#include "shard/deleted.h"
 #include "shard/frame.h"
 #include "shard/journal.h"
 #include "shard/look.h"
@@ -37,6 +38,7 @@ enum {
     EXTENTS_MAX = 4,               /* Writes to one file in flight. */
     ALLOCATE_BYTES_MIN = 64 << 10, /* First step of blocks written ahead. */
     ALLOCATE_BYTES_MAX = 8 << 20,  /* Largest step. */
+    DELETE_PLAN_MAX = 8 * DELETE_RECORDS_MAX,
     TRAILER_RESERVE_BYTES = 4 * DISK_BLOCK_BYTES, /* Kept free for the trailer of a small file. */
 };
 
@@ -78,6 +80,8 @@ struct commit {
     uint64_t log_start;       /* As its frame says. */
     struct stream_id last_id; /* Of its newest record. */
     bool acked;               /* When it was submitted. */
+    struct bytes note;        /* Its body, if it is one, */
+    struct block *note_block; /* and what that stands in. */
 };
 
 /* One write to the file of a segment: frames in offset order, on fresh blocks. */
@@ -189,9 +193,12 @@ struct partition {
     struct stream_id last_id;         /* Of the newest record in a frame; 0-0: none yet. */
     struct stream_id acked_id;        /* And of the newest that was acked. */
     struct producer_table *producers; /* NULL until the first one. */
+    struct deleted deleted;           /* As of what was acked. */
+    struct request_queue deletes;     /* And SET_LAST: wait for a frame; see delete.c. */
+    bool delete_flying;               /* One is on its way. */
     struct request_queue waiting, staged, parked, duplicates;
-    struct request_queue identify; /* Until the newest file is read. */
-    struct list tail;              /* tail_frame, by offset. */
+    struct request_queue unread_wait; /* Who reads: until the newest file is read. */
+    struct list tail;                 /* tail_frame, by offset. */
     struct completion commit_work;
     struct memory_waiter commit_memory;
     bool commit_waits;             /* For memory. */
@@ -200,7 +207,8 @@ struct partition {
     struct list gather_node;       /* Has a block that takes more frames. */
     bool ready;                    /* Recovered. */
     bool unread;   /* Sealed, and its newest file not looked at since the start: the first append
-                     needs what it knows of producers and stream ids. */
+                     needs what it knows of producers and stream ids, the first fetch what it knows
+                     of deleted records. */
     bool damaged;  /* Takes no appends. */
     bool end_lost; /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
@@ -241,15 +249,25 @@ struct reader {
     uint32_t least; /* That extent is so large, if it is known. */
     /* Look-ups. */
     struct block *block;
-    uint32_t bytes;    /* Of the next read. */
-    uint64_t passed;   /* Look-ups: the id of the last segment that does not have it. */
-    int64_t timestamp; /* Look-ups: what is searched. */
-    int64_t low, high; /* Look-ups: between them is the greatest time, if narrowing. */
-    uint64_t log_start;
+    uint32_t bytes;              /* Of the next read. */
+    uint64_t passed;             /* Look-ups: the id of the last segment that does not have it. */
+    int64_t timestamp;           /* Look-ups: what is searched. */
+    int64_t low, high;           /* Look-ups: between them is the greatest time, if narrowing. */
+    uint64_t log_start, deleted; /* Look-ups: as they were when they began. */
+    uint32_t starved;            /* Fetches: no memory for a copy of so many bytes. */
     bool narrowing;
     bool searching; /* Look-ups: past the choice of the segment. */
     /* Of the next record; behind the last frame that was searched. What the file has. */
     uint64_t offset, offset_end;
+};
+
+/* What the next note says: see delete.c. */
+struct delete_plan {
+    uint64_t offsets[DELETE_PLAN_MAX]; /* Rising. */
+    uint32_t count;
+    uint32_t ranges, requests;
+    bool sets; /* The last ID, and nothing else. */
+    struct stream_id deleted_max;
 };
 
 /* Writes to files that one sync makes durable. */
@@ -292,6 +310,7 @@ struct shard {
     uint32_t lend_reads;                 /* Fetches on their way to a file, each a look more. */
     struct request_queue pressed;        /* Parked until readers give something back. */
     struct retention retention;
+    struct delete_plan delete_plan;
     struct completion_list recoveries;
     uint32_t recovering;
     uint32_t active; /* As a partition's, and closes. */
@@ -532,6 +551,19 @@ uint64_t trim_frame_log_start(struct partition *partition);
 void trim_frame_acked(struct partition *partition, uint64_t log_start);
 void trim_frame_failed(struct partition *partition);
 
+/* delete.c */
+void delete_submit(struct partition *partition, struct request *request);
+void delete_pump(struct partition *partition); /* Looks whether there is something to do. */
+void delete_fail(struct partition *partition, enum err err);
+bool delete_holds_appends(const struct partition *partition);
+/* For commit.c: a note may be wanted; the bytes of the next one, 0: none is; then it is written,
+ * and what became of it. */
+bool delete_wants_frame(const struct partition *partition);
+uint32_t delete_measure(struct partition *partition);
+void delete_fill(struct partition *partition, struct commit *commit, uint8_t *body);
+void delete_acked(struct partition *partition, const struct commit *commit);
+void delete_ended(struct partition *partition, struct commit *commit);
+
 /* removal.c */
 void removal_take(struct partition *partition, uint64_t first_kept); /* All before this id. */
 void removal_unpinned(struct segment *segment);
@@ -553,6 +585,9 @@ bool reader_read(struct reader *reader, uint64_t position, uint32_t bytes);
  * begins behind each milestone, so the index knows. */
 uint64_t reader_pass(const struct reader *reader, uint64_t position);
 bool reader_load(struct reader *reader, struct segment *segment);
+/* True: the request waits until the newest file is read, or has failed. */
+bool reader_waits_unread(struct partition *partition, struct request *request);
+void reader_pump(struct partition *partition); /* It was read. */
 NODISCARD enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
                             struct extent_header *extent, struct frame_header *frame);
 
@@ -569,10 +604,10 @@ void offsets_parse(struct reader *reader, uint32_t size);
 
 /* identify.c */
 void identify_submit(struct partition *partition, struct request *request);
-void identify_pump(struct partition *partition); /* The newest file was read. */
-void identify_choose(struct reader *reader);     /* The segment, and begins to search it. */
+void identify_choose(struct reader *reader); /* The segment, and begins to search it. */
 void identify_found(struct reader *reader, uint64_t offset);
 /* Where in the frame the first record at or above `id` stands; false: none is there, and `offset`
  * is behind it. */
-bool identify_in_frame(const uint8_t *header_at, struct stream_id id, uint64_t *offset);
+bool identify_in_frame(const uint8_t *header_at, struct request_identify *identify,
+                       uint64_t *offset);
 void offsets_step(struct reader *reader, enum err err);

@@ -13,6 +13,7 @@
 
 enum { SHARD_PATH_BYTES = 512 }; /* data dir + topics/<32>/<10>/<16>.seg */
 
+struct deleted;
 struct producer_table;
 struct segment;
 
@@ -95,7 +96,8 @@ struct load {
     /* OK, for readers also when only a prefix is sound; ERR_NOT_FOUND: no file; ERR_DAMAGED. */
     struct completion *done;
     struct segment *segment;
-    struct producer_table *producers; /* Filled too, unless NULL. */
+    struct producer_table *producers; /* Filled too, unless NULL, */
+    struct deleted *deleted;          /* and this with it. */
     struct io io;
     struct block *block;
     struct memory_waiter memory;

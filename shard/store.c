@@ -221,16 +221,26 @@ void roll_start(struct partition *partition)
     }
 }
 
-/* Producer state at the base: the first extent of the file, if there is any. Returns its size. */
+static uint32_t roll_producers_bytes(const struct partition *partition)
+{
+    return partition->producers == NULL ? 0
+                                        : producer_count(partition->producers) * PRODUCER_ROW_BYTES;
+}
+
+/* Producers and deleted records at the base: the first extent of the file, if there are any.
+ * Returns its size. */
 static uint32_t roll_producers(struct partition *partition, uint8_t *at, uint32_t size)
 {
     const struct segment *segment = partition_open_segment(partition);
     if (size == 0) {
         return 0;
     }
-    uint32_t used =
-        producer_encode(partition->producers, at + EXTENT_HEADER_BYTES, size - EXTENT_HEADER_BYTES);
-    MAYBE(used > 0);
+    uint32_t used = roll_producers_bytes(partition);
+    if (used > 0) {
+        used = producer_encode(partition->producers, at + EXTENT_HEADER_BYTES,
+                               size - EXTENT_HEADER_BYTES);
+    }
+    milestone_deleted_encode(&partition->deleted, at + EXTENT_HEADER_BYTES + used);
     struct extent_header extent = {
         .type = EXTENT_PRODUCERS,
         .salt = segment->info.salt,
@@ -248,17 +258,16 @@ static uint32_t roll_producers(struct partition *partition, uint8_t *at, uint32_
 
 static uint32_t roll_producers_size(const struct partition *partition)
 {
-    if (partition->producers == NULL || producer_count(partition->producers) == 0) {
-        return 0;
-    }
-    uint64_t rows = (uint64_t)producer_count(partition->producers) * PRODUCER_ROW_BYTES;
-    return (uint32_t)align_up(EXTENT_HEADER_BYTES + rows, DISK_BLOCK_BYTES);
+    uint32_t body = milestone_state_size(roll_producers_bytes(partition), &partition->deleted);
+    return body == 0 ? 0
+                     : (uint32_t)align_up((uint64_t)EXTENT_HEADER_BYTES + body, DISK_BLOCK_BYTES);
 }
 
 /* Half of the largest block that the smallest core has; see core/memory.c. */
-_Static_assert(SEGMENT_DATA_POSITION + EXTENT_HEADER_BYTES + PRODUCERS_MAX * PRODUCER_ROW_BYTES <=
+_Static_assert(SEGMENT_DATA_POSITION + EXTENT_HEADER_BYTES + PRODUCERS_MAX * PRODUCER_ROW_BYTES +
+                       DELETED_RANGES_MAX * DELETED_RANGE_BYTES + DISK_BLOCK_BYTES <=
                    MEMORY_LIMIT_MIN / 16,
-               "all producers of a partition fit into one block");
+               "all producers and deleted records of a partition fit into one block");
 
 /* Header, empty seal block and producers in one write. */
 static enum err roll_write(struct partition *partition)

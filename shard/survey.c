@@ -115,7 +115,8 @@ enum err survey_judge(struct survey *survey, struct survey_partition *partition)
         if (i + 1 < count) {
             survey_end_at(segment, &segments[i + 1]);
         }
-        bool empty = info->state == SEGMENT_SEALED && info->end_offset == info->base_offset;
+        bool empty = info->state == SEGMENT_SEALED && info->end_offset == info->base_offset &&
+                     (info->digest == info->salt || info->digest == 0);
         if (empty && count > 1 && (i + 1 < count || kept > 0)) {
             continue;
         }

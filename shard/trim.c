@@ -73,6 +73,7 @@ static void trim_raise(struct partition *partition, uint64_t log_start)
     ASSERT(log_start <= partition->high_watermark);
     if (log_start > partition->log_start) {
         partition->log_start = log_start;
+        deleted_trim(&partition->deleted, log_start);
         LOG_DEBUG("log starts later topic=%s partition=%u start=%" PRIu64, partition->name,
                   partition->id.partition, log_start);
     }

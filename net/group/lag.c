@@ -187,7 +187,8 @@ static void lag_read_released(struct completion *completion)
     lag_slot_home(slot);
 }
 
-/* Without taking a compressed batch apart: then it is the time of the batch's first record. */
+/* Without taking a compressed batch apart, or where all of it is deleted: then it is the time of
+ * the batch's first record. */
 static int64_t lag_time_of(const struct log_read *read)
 {
     struct records records;
@@ -200,7 +201,8 @@ static int64_t lag_time_of(const struct log_read *read)
     if (err == OK) {
         return entry.timestamp;
     }
-    return err == ERR_NO_MEMORY ? records.batch.base_timestamp : -1;
+    bool batch = err == ERR_NO_MEMORY || err == ERR_NOT_FOUND;
+    return batch ? records.batch.base_timestamp : -1;
 }
 
 static void lag_time_read(struct completion *completion)

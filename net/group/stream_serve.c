@@ -237,6 +237,7 @@ static enum group_code serve_take(struct group_stream *stream, struct stream_wis
     }
     if (wish->kind == STREAM_TAKE_NEW) {
         wish->id = group->last;
+        wish->entries_read = group->entries_read;
     } else if (wish->kind == STREAM_TAKE_OWN) {
         take_own(group, reader, wish);
     } else if (wish->kind == STREAM_TAKE_NAMED) {

@@ -41,7 +41,7 @@ struct stream_wish {
     struct stream_key key;
     struct bytes group, reader; /* PENDING: reader.data NULL: all of them. */
     struct stream_id id, id_end;
-    int64_t entries_read; /* CREATE, SETID, GIVE: what it is then; -1: not known. */
+    int64_t entries_read; /* CREATE, SETID, GIVE: what it is then; TAKE_NEW: out. -1: not known. */
     uint64_t count;       /* PENDING, GROUPS: so many entries; TAKE_IDLE: so many to be claimed. */
     uint64_t idle_ms;     /* Only entries that nobody touched for so long. */
     struct stream_id *ids;

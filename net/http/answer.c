@@ -67,6 +67,7 @@ uint16_t http_status(enum err err)
     case ERR_OFFSET_RANGE:
         return 416;
     case ERR_NO_SPACE:
+    case ERR_DELETIONS:
         return 507;
     case ERR_INVALID:
     case ERR_TRUNCATED:

@@ -208,6 +208,12 @@ static enum err reader_measure_once(struct http_reader *reader, uint32_t count, 
         reader->bytes = writer.position;
         reader->next = entry.offset + 1;
     }
+    if (err == ERR_NOT_FOUND && reader->read.piece_count > 0) {
+        /* The last ones may be none that readers get, as those that were deleted. */
+        const struct batch *last = &records.batch;
+        reader->next = max_u64(reader->next,
+                               (uint64_t)last->base_offset + (uint32_t)last->last_offset_delta + 1);
+    }
     *wanted = records.room_wanted;
     return err;
 }

@@ -44,6 +44,7 @@ int16_t kafka_code(enum err err)
     case ERR_VERSION:
         return KAFKA_UNSUPPORTED_VERSION;
     case ERR_INVALID:
+    case ERR_DELETIONS: /* No request of Kafka's deletes single records. */
         return KAFKA_INVALID_REQUEST;
     case ERR_TRUNCATED:
     case ERR_CORRUPT:

@@ -1,7 +1,8 @@
-/* Commands that change a stream: XADD, XTRIM, PUT, and the two that a log refuses; XLEN.
+/* Commands that change a stream: XADD, XTRIM, PUT; XLEN.
  *
  *     XADD   key unknown -> the map makes the topic -> append -> (MINID: look the ID up) -> trim
  *     XTRIM  look the ID, or the ends, up -> trim
+ *            where entries were deleted: -> how far back do so many go? ... -> how many go? -> trim
  *
  * Commands in a row to one stream (run.h) are one batch; the shard puts the batches of a turn into
  * one frame. */
@@ -27,7 +28,9 @@ struct add_state {
     enum produce_id id_kind;
     struct stream_id id;
     struct partition_id partition;
-    uint64_t log_start;
+    struct stream_facts facts;
+    uint64_t log_start, log_end, target;
+    uint64_t gone;                 /* Of what is trimmed: so many were deleted before. */
     struct resp_proposal proposal; /* Not zeroed at first. */
 };
 
@@ -117,20 +120,70 @@ static void trim_done(struct completion *completion)
         return;
     }
     uint64_t log_start = add->request.trim.log_start;
-    add_finish(op, log_start > add->log_start ? log_start - add->log_start : 0);
+    add_finish(op,
+               log_start > add->log_start + add->gone ? log_start - add->log_start - add->gone : 0);
 }
 
-static void trim_decide(struct resp_op *op, uint64_t start, uint64_t end, uint64_t offset)
+static void trim_submit(struct resp_op *op)
 {
     struct add_state *add = op->state;
-    uint64_t target = resp_trim_target(&add->trim, start, end, offset, op->net->resp.node_entries);
-    add->log_start = start;
-    if (target <= start) {
-        add_finish(op, 0);
+    add->request.trim = (struct request_trim){.offset = (int64_t)add->target};
+    add_submit(op, REQUEST_TRIM, trim_done);
+}
+
+/* How many were deleted in [from, to). */
+static void trim_ask(struct resp_op *op, uint64_t from, uint64_t to, completion_fn *done)
+{
+    struct add_state *add = op->state;
+    add->facts = (struct stream_facts){.from = from, .to = to};
+    add->request.identify = (struct request_identify){.ends_only = true, .facts = &add->facts};
+    add_submit(op, REQUEST_IDENTIFY, done);
+}
+
+static void trim_counted(struct completion *completion)
+{
+    struct resp_op *op = add_op(completion);
+    struct add_state *add = op->state;
+    if (completion->result < 0) {
+        resp_fail_err(op, (enum err)completion->result);
         return;
     }
-    add->request.trim = (struct request_trim){.offset = (int64_t)target};
-    add_submit(op, REQUEST_TRIM, trim_done);
+    add->gone = add->facts.deleted_between;
+    trim_submit(op);
+}
+
+static void trim_decide(struct resp_op *op, uint64_t offset)
+{
+    struct add_state *add = op->state;
+    add->target = resp_trim_target(&add->trim, add->log_start, add->log_end, offset,
+                                   op->net->resp.node_entries);
+    if (add->target <= add->log_start) {
+        add_finish(op, 0);
+    } else if (op->command->start == resp_xtrim && add->facts.deleted > 0) {
+        trim_ask(op, add->log_start, add->target, trim_counted);
+    } else {
+        trim_submit(op);
+    }
+}
+
+/* Those that stay begin earlier, the more of them are gone. */
+static void trim_looked_live(struct completion *completion)
+{
+    struct resp_op *op = add_op(completion);
+    struct add_state *add = op->state;
+    if (completion->result < 0) {
+        resp_fail_err(op, (enum err)completion->result);
+        return;
+    }
+    uint64_t from =
+        resp_live_from(add->log_start, add->log_end, add->trim.length, add->facts.deleted_between);
+    if (from < add->target) {
+        add->target = from;
+        trim_ask(op, from, add->log_end, trim_looked_live);
+        return;
+    }
+    add->trim.length = add->log_end - from;
+    trim_decide(op, 0);
 }
 
 static void trim_looked(struct completion *completion)
@@ -142,14 +195,23 @@ static void trim_looked(struct completion *completion)
         return;
     }
     const struct request_identify *identify = &add->request.identify;
-    trim_decide(op, identify->log_start, identify->high_watermark, identify->offset);
+    add->log_start = identify->log_start;
+    add->log_end = identify->high_watermark;
+    uint64_t room = add->log_end - add->log_start;
+    if (add->trim.kind == RESP_TRIM_LENGTH && add->facts.deleted > 0 && room > add->trim.length) {
+        add->target = add->log_end - add->trim.length;
+        trim_ask(op, add->target, add->log_end, trim_looked_live);
+        return;
+    }
+    trim_decide(op, identify->offset);
 }
 
 static void trim_look(struct resp_op *op)
 {
     struct add_state *add = op->state;
+    add->facts = (struct stream_facts){0};
     add->request.identify = (struct request_identify){
-        .id = add->trim.id, .ends_only = add->trim.kind == RESP_TRIM_LENGTH};
+        .id = add->trim.id, .ends_only = add->trim.kind == RESP_TRIM_LENGTH, .facts = &add->facts};
     add_submit(op, REQUEST_IDENTIFY, trim_looked);
 }
 
@@ -221,9 +283,13 @@ static void add_done(struct completion *completion)
     }
     add->id = produce->id;
     op->integer = (int64_t)produce->base_offset;
-    if (add->trim.kind == RESP_TRIM_LENGTH) {
-        trim_decide(op, produce->log_start, produce->base_offset + op->commands, 0);
-    } else if (add->trim.kind == RESP_TRIM_ID) {
+    bool trims = add->trim.kind == RESP_TRIM_ID;
+    if (add->trim.kind == RESP_TRIM_LENGTH) { /* Deleted entries only make it less. */
+        uint64_t end = produce->base_offset + op->commands;
+        trims = resp_trim_target(&add->trim, produce->log_start, end, 0,
+                                 op->net->resp.node_entries) > produce->log_start;
+    }
+    if (trims) {
         trim_look(op);
     } else {
         add_finish(op, 0);
@@ -415,7 +481,8 @@ static void len_done(struct completion *completion)
         resp_fail_err(op, (enum err)completion->result);
         return;
     }
-    resp_answer_integer(op, (int64_t)(identify->high_watermark - identify->log_start));
+    uint64_t length = identify->high_watermark - identify->log_start - add->facts.deleted;
+    resp_answer_integer(op, (int64_t)length);
 }
 
 void resp_xlen(struct resp_op *op)
@@ -423,20 +490,9 @@ void resp_xlen(struct resp_op *op)
     struct add_state *add = op->state;
     add->op = op;
     if (trim_is_there(op, resp_find_key(op, op->arguments[1], &add->partition))) {
-        add->request.identify = (struct request_identify){.ends_only = true};
+        add->request.identify = (struct request_identify){.ends_only = true, .facts = &add->facts};
         add_submit(op, REQUEST_IDENTIFY, len_done);
     }
-}
-
-void resp_xdel(struct resp_op *op)
-{
-    resp_fail(op, "ERR XDEL is not supported on a log yet; use XTRIM MINID");
-}
-
-void resp_xsetid(struct resp_op *op)
-{
-    resp_fail(op,
-              "ERR XSETID is not supported on a log yet; XADD with an ID of yours sets it as well");
 }
 
 /* --- REGISTER. --- */

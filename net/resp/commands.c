@@ -12,10 +12,11 @@ enum {
     F = RESP_FAST,
     C = RESP_FAST | RESP_STALE, /* Of the connection. */
     A = RESP_ADMIN | RESP_STALE,
+    T = RESP_FAST | RESP_STALE | RESP_DATA, /* Of transactions. */
 };
 
 #define SMALL  RESP_SMALL_BYTES
-#define TEXT   RESP_INFO_BYTES
+#define TEXT   RESP_LINE_BYTES
 #define CHANGE RESP_CHANGE_BYTES
 
 /* Name, start, state and more of it for each argument, arity, flags, first key, the step to
@@ -27,11 +28,15 @@ static const struct resp_command command_table[] = {
      "Tells of this connection, and sets its name and its replies."},
     {"command", resp_command, 0, 0, -1, C, 0, 0, 0, "server", "2.8.13",
      "Tells what commands there are."},
-    {"config", resp_config, 0, 0, -2, A, 0, 0, 0, "server", "2.0.0",
+    {"config", resp_config, RESP_ROUND_BYTES, 0, -2, A, 0, 0, 0, "server", "2.0.0",
      "Tells the few settings that tools of Redis look for."},
     {"dbsize", resp_dbsize, 0, 0, 1, R | F, 0, 0, 0, "server", "1.0.0", "Counts the keys."},
     {"del", resp_del, CHANGE, 0, -2, W, 1, 1, -1, "generic", "1.0.0", "Deletes topics."},
+    {"discard", resp_discard, 0, 0, 1, T, 0, 0, 0, "transactions", "2.0.0",
+     "Forgets the commands since MULTI."},
     {"echo", resp_echo, 0, 0, 2, C, 0, 0, 0, "connection", "1.0.0", "Returns its argument."},
+    {"exec", resp_exec, RESP_EXEC_BYTES, 0, 1, W | RESP_STALE, 0, 0, 0, "transactions", "1.2.0",
+     "Runs the commands since MULTI, all about one topic."},
     {"exists", resp_exists, 0, 0, -2, R | F, 1, 1, -1, "generic", "1.0.0",
      "Counts those of the keys that exist."},
     {"flushall", resp_flush, CHANGE, 0, -1, W, 0, 0, 0, "server", "1.0.0", "Deletes every topic."},
@@ -42,12 +47,14 @@ static const struct resp_command command_table[] = {
      "The next record of a topic, for the group __walrus."},
     {"hello", resp_hello, 0, 0, -1, C, 0, 0, 0, "connection", "6.0.0",
      "Chooses RESP2 or RESP3, and says who serves."},
-    {"info", resp_info, TEXT, 0, -1, C, 0, 0, 0, "server", "1.0.0",
-     "Tells of the server, as seen by the core of this connection."},
+    {"info", resp_info, RESP_INFO_BYTES, 0, -1, C, 0, 0, 0, "server", "1.0.0",
+     "Tells of the server."},
     {"keys", resp_keys_command, 0, 0, 2, R, 0, 0, 0, "generic", "1.0.0",
      "The keys that match a pattern."},
     {"metrics", resp_metrics, 0, 0, 1, C, 0, 0, 0, "walrus", "1.0.0",
      "The counters of the core of this connection."},
+    {"multi", resp_multi, 0, 0, 1, T, 0, 0, 0, "transactions", "1.2.0",
+     "Puts the commands behind it aside, for EXEC."},
     {"ping", resp_ping, 0, 0, -1, C, 0, 0, 0, "connection", "1.0.0", "Answers PONG."},
     {"pttl", resp_ttl, 0, 0, 2, R | F, 1, 1, 1, "generic", "2.6.0",
      "-1: retention is the topic's, not the key's."},
@@ -56,7 +63,7 @@ static const struct resp_command command_table[] = {
     {"quit", resp_quit, 0, 0, -1, C, 0, 0, 0, "connection", "1.0.0", "Closes the connection."},
     {"register", resp_register, CHANGE, 0, -2, W, 1, 1, 1, "walrus", "1.0.0",
      "Makes a topic, if it is not there: REGISTER topic [PARTITIONS n]."},
-    {"reset", resp_reset, 0, 0, 1, C, 0, 0, 0, "connection", "6.2.0",
+    {"reset", resp_reset, 0, 0, 1, T, 0, 0, 0, "connection", "6.2.0",
      "Makes the connection as it was at first."},
     {"scan", resp_scan_command, SMALL, 0, -2, R, 0, 0, 0, "generic", "2.8.0",
      "Goes through the keys."},
@@ -69,6 +76,10 @@ static const struct resp_command command_table[] = {
      "-1: retention is the topic's, not the key's."},
     {"type", resp_type, 0, 0, 2, R | F, 1, 1, 1, "generic", "1.0.0", "stream or none."},
     {"unlink", resp_del, CHANGE, 0, -2, W, 1, 1, -1, "generic", "4.0.0", "Deletes topics."},
+    {"unwatch", resp_unwatch, 0, 0, 1, T, 0, 0, 0, "transactions", "2.2.0",
+     "Forgets what WATCH was told."},
+    {"watch", resp_watch, RESP_WATCH_BYTES, 0, -2, T, 1, 1, -1, "transactions", "2.2.0",
+     "EXEC does nothing if the topic has changed meanwhile."},
     {"xack", resp_xack, RESP_GROUP_BYTES, 0, -4, W | F, 1, 1, 1, "stream", "5.0.0",
      "Acknowledges entries: they are pending no longer."},
     {"xadd", resp_xadd, RESP_ADD_BYTES, 0, -5, W | F | RESP_APPEND | RESP_DENYOOM, 1, 1, 1,
@@ -77,8 +88,8 @@ static const struct resp_command command_table[] = {
      "Takes over entries that were pending for too long."},
     {"xclaim", resp_xclaim, RESP_READER_BYTES, 0, -6, W | F, 1, 1, 1, "stream", "5.0.0",
      "Takes over pending entries."},
-    {"xdel", resp_xdel, 0, 0, -3, W | F, 1, 1, 1, "stream", "5.0.0",
-     "Refused: a log keeps its order."},
+    {"xdel", resp_xdel, RESP_DELETE_BYTES, 0, -3, W | F, 1, 1, 1, "stream", "5.0.0",
+     "Deletes single entries of a stream."},
     {"xgroup", resp_xgroup, RESP_GROUP_BYTES, 0, -2, W, 2, 1, 2, "stream", "5.0.0",
      "Makes, changes and destroys groups of readers."},
     {"xinfo", resp_xinfo, RESP_READER_BYTES, 0, -2, R, 2, 1, 2, "stream", "5.0.0",
@@ -96,8 +107,8 @@ static const struct resp_command command_table[] = {
      "New entries of streams for one consumer of a group, or those that it has not acknowledged."},
     {"xrevrange", resp_xrange, RESP_READ_BYTES, RESP_READ_KEY_BYTES, -4, R, 1, 1, 1, "stream",
      "5.0.0", "The entries of a stream between two IDs, newest first."},
-    {"xsetid", resp_xsetid, 0, 0, -3, W | F, 1, 1, 1, "stream", "5.0.0",
-     "Refused: IDs rise with the log."},
+    {"xsetid", resp_xsetid, RESP_DELETE_BYTES, 0, -3, W | F, 1, 1, 1, "stream", "5.0.0",
+     "Sets the last ID of a stream, which never goes back."},
     {"xtrim", resp_xtrim, RESP_ADD_BYTES, 0, -4, W, 1, 1, 1, "stream", "5.0.0",
      "Lets the oldest entries of a stream go."},
 };
@@ -329,8 +340,6 @@ static const struct {
     {" SUBSCRIBE PSUBSCRIBE SSUBSCRIBE PUBLISH SPUBLISH UNSUBSCRIBE PUNSUBSCRIBE PUBSUB ",
      "ERR '%s' is not supported: use XREAD BLOCK 0 STREAMS topic $"},
     {" EVAL EVALSHA EVAL_RO EVALSHA_RO FCALL FCALL_RO SCRIPT ", "ERR scripting is not supported"},
-    {" MULTI EXEC DISCARD WATCH UNWATCH ",
-     "ERR transactions are not supported: send commands in a pipeline, they keep their order"},
     {" CLUSTER READONLY READWRITE ASKING ", "ERR This instance has cluster support disabled"},
     {" REPLICAOF SLAVEOF PSYNC SYNC REPLCONF FAILOVER DUMP RESTORE MIGRATE SORT SORT_RO SWAPDB "
      "DEBUG "

@@ -1,15 +1,11 @@
 /* Commands about the connection and the server. */
 #include "core/assert.h"
-#include "net/resp/resp.h"
+#include "net/resp/multi.h"
+#include "net/resp/stats.h"
 #include "net/resp/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-/* The level that clients are told: what they look for in it is there. */
-#define REDIS_VERSION "7.2.4"
 
 static bool name_is_sound(struct bytes name)
 {
@@ -36,7 +32,7 @@ static void encode_hello(struct resp_op *op, struct resp_writer *writer)
     resp_write_text(writer, "server");
     resp_write_text(writer, "floe");
     resp_write_text(writer, "version");
-    resp_write_text(writer, REDIS_VERSION);
+    resp_write_text(writer, RESP_REDIS_VERSION);
     resp_write_text(writer, "proto");
     resp_write_integer(writer, op->protocol);
     resp_write_text(writer, "id");
@@ -153,6 +149,7 @@ static void encode_reset(struct resp_op *op, struct resp_writer *writer)
 void resp_reset(struct resp_op *op)
 {
     struct resp_client *client = op->client;
+    multi_forget(op->net, client);
     client->protocol = 2;
     client->silent = false;
     client->skip = 0;
@@ -189,137 +186,27 @@ void resp_function(struct resp_op *op)
     resp_fail(op, "ERR scripting is not supported");
 }
 
-/* --- INFO. --- */
-
-struct info_text {
-    char *text;
-    uint32_t size, used;
-};
-
-static void __attribute__((format(printf, 2, 3)))
-info_add(struct info_text *info, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    int size = vsnprintf(info->text + info->used, info->size - info->used, format, list);
-    va_end(list);
-    info->used += min_u32((uint32_t)size, info->size - info->used - 1);
-}
-
-static bool info_wants(const struct resp_op *op, const char *section)
-{
-    if (op->count == 1) {
-        return true;
-    }
-    for (uint32_t i = 1; i < op->count; i++) {
-        if (resp_argument_is(op, i, section) || resp_argument_is(op, i, "all") ||
-            resp_argument_is(op, i, "default") || resp_argument_is(op, i, "everything")) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void info_server(const struct resp_op *op, struct info_text *info)
-{
-    const struct net *net = op->net;
-    info_add(info,
-             "# Server\r\nredis_version:" REDIS_VERSION "\r\nserver_name:floe\r\n"
-             "floe_version:" FLOE_VERSION "\r\nredis_mode:standalone\r\nos:Linux\r\n"
-             "arch_bits:64\r\nprocess_id:%d\r\ntcp_port:%u\r\nfloe_node:%u\r\n"
-             "floe_core:%u\r\nfloe_cores:%u\r\n\r\n",
-             (int)getpid(), op->call->conn->local.port, net->options.node_id,
-             net->options.core_index, net->options.core_count);
-}
-
-/* What is counted is counted by each core, and told by that of this connection. */
-static void info_stats(const struct resp_op *op, struct info_text *info)
-{
-    const struct net *net = op->net;
-    const struct stats *stats = &net->reactor->stats;
-    struct memory_stats memory;
-    memory_stats(net->reactor->memory, &memory);
-    uint64_t used = 0;
-    for (uint32_t i = 0; i < ARRAY_COUNT(memory.used_bytes); i++) {
-        used += memory.used_bytes[i];
-    }
-    if (info_wants(op, "clients")) {
-        info_add(info,
-                 "# Clients\r\nconnected_clients:%u\r\nblocked_clients:%u\r\n"
-                 "total_blocking_keys:%u\r\ntotal_blocking_keys_on_nokey:0\r\n\r\n",
-                 net->conn_count, net->resp.blocked, net->resp.blocked);
-    }
-    if (info_wants(op, "memory")) {
-        info_add(info,
-                 "# Memory\r\nused_memory:%" PRIu64 "\r\nused_memory_human:%" PRIu64 "K\r\n\r\n",
-                 used, used >> 10);
-    }
-    if (info_wants(op, "persistence")) {
-        info_add(info, "# Persistence\r\nloading:0\r\naof_enabled:1\r\n\r\n");
-    }
-    if (info_wants(op, "stats")) {
-        info_add(info,
-                 "# Stats\r\ntotal_connections_received:%" PRIu64
-                 "\r\ntotal_commands_processed:%" PRIu64 "\r\ntotal_error_replies:%" PRIu64
-                 "\r\ntotal_net_input_bytes:%" PRIu64 "\r\ntotal_net_output_bytes:%" PRIu64
-                 "\r\n\r\n",
-                 stats->counters[STAT_CONNECTIONS_ACCEPTED], net->resp.commands, net->resp.errors,
-                 stats->counters[STAT_RECV_BYTES], stats->counters[STAT_SEND_BYTES]);
-    }
-    if (info_wants(op, "replication")) {
-        info_add(info, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\r\n");
-    }
-}
-
-static void encode_info(struct resp_op *op, struct resp_writer *writer)
-{
-    struct info_text info = {.text = op->state, .size = RESP_INFO_BYTES};
-    if (info_wants(op, "server")) {
-        info_server(op, &info);
-    }
-    info_stats(op, &info);
-    if (info_wants(op, "cluster")) {
-        info_add(&info, "# Cluster\r\ncluster_enabled:0\r\n\r\n");
-    }
-    if (info_wants(op, "keyspace")) {
-        struct resp_keys keys = {0};
-        uint32_t count = 0;
-        while (resp_keys_next(resp_map(op), &keys)) {
-            count++;
-        }
-        info_add(&info, "# Keyspace\r\n");
-        if (count > 0) {
-            info_add(&info, "db0:keys=%u,expires=0,avg_ttl=0\r\n", count);
-        }
-    }
-    resp_write_verbatim(writer, bytes_of(info.text, info.used));
-}
-
-void resp_info(struct resp_op *op)
-{
-    resp_answer(op, encode_info);
-}
-
 /* --- CLIENT. --- */
 
-static void client_line(struct resp_op *op, struct info_text *info)
+static void client_line(struct resp_op *op, struct resp_text *info)
 {
     const struct resp_client *client = op->client;
     char peer[IO_ADDRESS_TEXT_BYTES];
     char local[IO_ADDRESS_TEXT_BYTES];
     uint64_t age = (op->net->reactor->now_ns - client->opened_ns) / NS_PER_S;
-    info_add(info,
-             "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%" PRIu64
-             " idle=0 flags=N db=0 sub=0 psub=0 multi=-1 cmd=%s user=default redir=-1 resp=%u "
-             "lib-name=%s lib-ver=%s tot-cmds=%" PRIu64 "\n",
-             client->id, io_address_text(&op->call->conn->peer, peer),
-             io_address_text(&op->call->conn->local, local), op->call->conn->fd, client->name, age,
-             client->last, client->protocol, client->library, client->version, client->commands);
+    resp_text_add(info,
+                  "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%" PRIu64
+                  " idle=0 flags=N db=0 sub=0 psub=0 multi=%d cmd=%s user=default redir=-1 resp=%u "
+                  "lib-name=%s lib-ver=%s tot-cmds=%" PRIu64 "\n",
+                  client->id, io_address_text(&op->call->conn->peer, peer),
+                  io_address_text(&op->call->conn->local, local), op->call->conn->fd, client->name,
+                  age, multi_count(client), client->last, client->protocol, client->library,
+                  client->version, client->commands);
 }
 
 static void encode_client_line(struct resp_op *op, struct resp_writer *writer)
 {
-    struct info_text info = {.text = op->state, .size = RESP_INFO_BYTES};
+    struct resp_text info = {.text = op->state, .size = RESP_LINE_BYTES};
     client_line(op, &info);
     resp_write_verbatim(writer, bytes_of(info.text, info.used));
 }
@@ -497,8 +384,9 @@ static void config_change(struct resp_op *op)
                   "between 0 and 4294967295 inclusive",
                   config_table[0].name);
     } else {
-        op->net->resp.node_entries = (uint32_t)value;
-        resp_answer_ok(op);
+        struct resp_round *round = op->state;
+        round->node_entries = (uint32_t)value;
+        resp_round_start(op, round, RESP_ROUND_NODE_ENTRIES, resp_answer_ok);
     }
 }
 
@@ -509,9 +397,7 @@ void resp_config(struct resp_op *op)
     } else if (resp_argument_is(op, 1, "SET") && op->count > 3) {
         config_change(op);
     } else if (resp_argument_is(op, 1, "RESETSTAT") && op->count == 2) {
-        op->net->resp.commands = 0;
-        op->net->resp.errors = 0;
-        resp_answer_ok(op);
+        resp_round_start(op, op->state, RESP_ROUND_RESET, resp_answer_ok);
     } else if (resp_argument_is(op, 1, "GET") || resp_argument_is(op, 1, "SET")) {
         resp_fail_subcommand_arity(op);
     } else {

@@ -16,7 +16,7 @@ static void group_released(struct completion *completion)
 {
     struct group_call *call = CONTAINER_OF(completion, struct group_call, released);
     struct resp_group *group = CONTAINER_OF(call, struct resp_group, call);
-    call_done(group->op->call);
+    resp_over(group->op);
 }
 
 /* The reply has left: what the wish brought goes back. */
@@ -25,7 +25,7 @@ static void group_sent(struct resp_op *op)
     struct resp_group *group = op->state;
     completion_init(&group->call.released, group_released);
     if (!group_release(op->net, &group->call)) {
-        call_done(op->call);
+        resp_over(op);
     }
 }
 

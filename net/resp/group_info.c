@@ -16,34 +16,46 @@ static struct stream_id read_id(struct bytes_reader *reader)
 
 /* --- How far a group is behind. --- */
 
+/* Whether an entry at or behind `id` may have been deleted that is not below all that are left. */
+static bool has_holes(const struct range_state *range, struct stream_id id)
+{
+    const struct read_item *item = &range->read.items[0];
+    struct stream_id deleted = item->facts.deleted_max;
+    return (deleted.ms > 0 || deleted.seq > 0) && read_length(item) > 0 &&
+           stream_id_compare(range->read.first_id, deleted) <= 0 &&
+           stream_id_compare(id, deleted) <= 0;
+}
+
 /* How many entries were ever added up to `id`, where that is certain; -1: it is not. */
 static int64_t distance(const struct range_state *range, struct stream_id id)
 {
     const struct read_item *item = &range->read.items[0];
-    uint64_t length = item->high_watermark - item->log_start;
+    uint64_t length = read_length(item);
+    uint64_t added = item->facts.entries_added;
     int past_last = stream_id_compare(id, item->last);
     if (past_last == 0 || (length == 0 && past_last < 0)) {
-        return (int64_t)item->high_watermark;
+        return (int64_t)added;
     }
     if (past_last > 0 || length == 0) {
         return -1;
     }
     int past_first = stream_id_compare(id, range->read.first_id);
-    if (past_first > 0) {
+    if (past_first > 0 || has_holes(range, (struct stream_id){0, 0}) || added < length) {
         return -1;
     }
-    return (int64_t)(item->log_start + (past_first == 0 ? 1 : 0));
+    return (int64_t)(added - length + (past_first == 0 ? 1 : 0));
 }
 
 static void write_lag(struct resp_writer *writer, const struct range_state *range,
                       struct stream_id last, int64_t entries_read)
 {
-    int64_t added = (int64_t)range->read.items[0].high_watermark;
+    int64_t added = (int64_t)range->read.items[0].facts.entries_added;
     if (added == 0) {
         resp_write_integer(writer, 0);
         return;
     }
-    int64_t read = entries_read >= 0 ? entries_read : distance(range, last);
+    bool counted = entries_read >= 0 && !has_holes(range, last);
+    int64_t read = counted ? entries_read : distance(range, last);
     if (read < 0) {
         resp_write_null(writer);
     } else {

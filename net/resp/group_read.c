@@ -106,6 +106,19 @@ static void reader_give(struct resp_op *op, enum stream_wish_kind kind)
     resp_group_ask(op, &state->group, kind, &state->items[state->item].partition, reader_given);
 }
 
+/* How many entries there ever were up to the last one that was read, as offsets tell it. Where some
+ * were deleted that may be ahead, it is known no longer: until the end is reached, or if it was
+ * known `before` and they are all behind. */
+static int64_t reader_counted(const struct read_item *item, const struct read_ids *ids,
+                              int64_t before)
+{
+    const struct stream_facts *facts = &item->facts;
+    uint64_t ahead = item->high_watermark - min_u64(ids->behind, item->high_watermark);
+    bool behind = before >= 0 && stream_id_compare(facts->deleted_max, ids->at[0]) < 0;
+    bool known = facts->deleted == 0 || ahead == 0 || behind;
+    return known && facts->entries_added >= ahead ? (int64_t)(facts->entries_added - ahead) : -1;
+}
+
 static void reader_read_done(struct resp_op *op)
 {
     struct reader_state *state = op->state;
@@ -123,8 +136,8 @@ static void reader_read_done(struct resp_op *op)
         wish->passive = true;
         reader_give(op, STREAM_CLAIM);
     } else {
-        /* Offsets have no gaps: the one behind the last entry says how many there were. */
-        wish->entries_read = (int64_t)ids->behind;
+        wish->entries_read =
+            reader_counted(&state->range.read.items[state->item], ids, wish->entries_read);
         wish->no_ack = state->no_ack;
         reader_give(op, STREAM_GIVE);
     }
@@ -278,7 +291,7 @@ static void reader_all(struct resp_op *op)
     }
     bool over = (read->deadline_ns != 0 && now_ns >= read->deadline_ns) ||
                 (op->call->conn->held && now_ns - state->range.begun_ns >= READ_PARK_NS_MAX);
-    if (!read->blocks || read->canceled || over) {
+    if (!read->blocks || op->exec != NULL || read->canceled || over) {
         resp_answer_null_array(op);
         return;
     }

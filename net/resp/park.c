@@ -11,6 +11,16 @@ static struct read *park_read(struct resp_op *op)
     return op->state;
 }
 
+/* For INFO. */
+static void park_count(const struct read *read, int by)
+{
+    struct net_resp *resp = &read->op->net->resp;
+    uint32_t keys = (uint32_t)by * read->item_count;
+    resp->blocked += (uint32_t)by;
+    resp->blocking_keys += keys;
+    resp->blocking_nokey += read->op->command->start == resp_xreadgroup ? keys : 0;
+}
+
 static void park_home(struct read *read)
 {
     ASSERT(read->awaited > 0);
@@ -18,7 +28,7 @@ static void park_home(struct read *read)
         return;
     }
     timer_stop(read->op->net->reactor, &read->timer);
-    read->op->net->resp.blocked--;
+    park_count(read, -1);
     read->parked = false;
     read->state = READ_IDLE;
     read->done(read->op);
@@ -92,7 +102,7 @@ void read_park(struct read *read)
     read->parked = true;
     read->canceling = false;
     read->awaited = 2; /* This function, and the timer or what cancels it. */
-    read->op->net->resp.blocked++;
+    park_count(read, 1);
     for (uint32_t i = 0; i < read->item_count; i++) {
         struct read_item *item = &read->items[i];
         if (!item->known || !item->placed) {

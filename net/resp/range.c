@@ -236,7 +236,7 @@ static void xread_done(struct resp_op *op)
     uint64_t now_ns = op->net->reactor->now_ns;
     bool over = (read->deadline_ns != 0 && now_ns >= read->deadline_ns) ||
                 (op->call->conn->held && now_ns - range->begun_ns >= READ_PARK_NS_MAX);
-    if (!read->blocks || read->canceled || over) {
+    if (!read->blocks || op->exec != NULL || read->canceled || over) {
         resp_answer_null_array(op);
         return;
     }
@@ -254,7 +254,7 @@ static void xread_find(struct resp_op *op)
             item->known = resp_find_key(op, item->key, &item->partition) == OK;
             item->placed = false;
             item->at_end = false; /* All of it is new. */
-            item->last_only = false;
+            item->newest = item->last_only = false;
         }
     }
 }
@@ -391,7 +391,7 @@ static void encode_info_stream(struct resp_op *op, struct resp_writer *writer)
 {
     const struct range_state *range = op->state;
     const struct read_item *item = &range->read.items[0];
-    uint64_t length = item->high_watermark - item->log_start;
+    uint64_t length = read_length(item);
     uint64_t node = max_u64(op->net->resp.node_entries, 1);
     resp_write_map(writer, range->full ? 9 : 10);
     resp_write_text(writer, "length");
@@ -403,9 +403,9 @@ static void encode_info_stream(struct resp_op *op, struct resp_writer *writer)
     resp_write_text(writer, "last-generated-id");
     resp_write_id(writer, item->last);
     resp_write_text(writer, "max-deleted-entry-id");
-    resp_write_id(writer, (struct stream_id){0, 0});
+    resp_write_id(writer, item->facts.deleted_max);
     resp_write_text(writer, "entries-added");
-    resp_write_integer(writer, (int64_t)item->high_watermark);
+    resp_write_integer(writer, (int64_t)item->facts.entries_added);
     resp_write_text(writer, "recorded-first-entry-id");
     resp_write_id(writer, range->read.first_id);
     if (range->full) {

@@ -2,9 +2,8 @@
 #include "net/resp/read.h"
 
 #include "core/assert.h"
-#include "net/resp/fields.h"
-#include "shard/codec.h"
-#include "shard/frame.h"
+#include "net/resp/sink.h"
+#include "net/resp/trim.h"
 
 static void read_step(struct read *read);
 static void read_write_step(struct read *read);
@@ -22,145 +21,9 @@ static struct read_item *read_item(struct read *read)
     return &read->items[read->item];
 }
 
-/* --- Entries. --- */
-
-static void write_entry(struct resp_writer *writer, struct stream_id id,
-                        const struct record *record)
+static bool read_wants(const struct read_item *item)
 {
-    struct fields entry;
-    struct bytes name;
-    struct bytes value;
-    fields_begin(&entry, record);
-    resp_write_array(writer, 2);
-    resp_write_id(writer, id);
-    resp_write_array(writer, 2ULL * entry.count);
-    while (fields_next(&entry, &name, &value)) {
-        resp_write_bulk(writer, name);
-        resp_write_bulk(writer, value);
-    }
-}
-
-/* Where entries go. */
-struct sink {
-    struct resp_writer writer; /* Counts, while data is NULL. */
-    uint8_t *block;            /* In reverse: each goes before those before it, from `end` on. */
-    uint32_t end;
-    bool reverse;
-    uint64_t entries, next;
-    uint32_t pick; /* Of the IDs that are wanted: the next. */
-    struct stream_id first_id;
-};
-
-static void sink_entry(struct sink *sink, struct stream_id id, const struct record *record)
-{
-    if (sink->entries++ == 0) {
-        sink->first_id = id;
-    }
-    if (sink->block == NULL || !sink->reverse) {
-        write_entry(&sink->writer, id, record);
-        return;
-    }
-    struct resp_writer counted = {.protocol = sink->writer.protocol};
-    write_entry(&counted, id, record);
-    ASSERT(counted.position <= sink->end);
-    sink->end -= (uint32_t)counted.position;
-    struct resp_writer writer = {.data = sink->block + sink->end,
-                                 .size = counted.position,
-                                 .protocol = sink->writer.protocol};
-    write_entry(&writer, id, record);
-}
-
-/* The next of the IDs that are wanted is gone from the log. */
-static void sink_missing(struct sink *sink, const struct read_ids *ids)
-{
-    ids->found[sink->pick] = 0;
-    if (ids->nulls && !ids->silent) {
-        resp_write_array(&sink->writer, 2);
-        resp_write_id(&sink->writer, ids->at[sink->pick]);
-        resp_write_null_array(&sink->writer);
-        sink->entries++;
-    }
-    sink->pick++;
-}
-
-/* `ids`: NULL, or those that are kept, or the only ones that are wanted. */
-static void sink_picked(struct sink *sink, struct read_ids *ids, uint64_t offset,
-                        struct stream_id id, const struct record *record)
-{
-    if (ids == NULL || !ids->wanted) {
-        if (ids != NULL && sink->writer.data != NULL) {
-            ids->at[ids->count++] = id;
-            ids->behind = offset + 1;
-        }
-        sink_entry(sink, id, record);
-        return;
-    }
-    while (sink->pick < ids->run_end && stream_id_compare(ids->at[sink->pick], id) < 0) {
-        sink_missing(sink, ids);
-    }
-    if (sink->pick < ids->run_end && stream_id_compare(ids->at[sink->pick], id) == 0) {
-        ids->found[sink->pick++] = 1;
-        if (!ids->silent) {
-            sink_entry(sink, id, record);
-        }
-    }
-}
-
-/* The records of one batch that lie within the item. */
-static enum err sink_batch(struct sink *sink, const struct read_item *item, struct bytes data,
-                           const struct batch *batch, const struct frame_row *row)
-{
-    struct codec_output output;
-    enum err err = codec_open(
-        (enum codec)(batch->attributes & BATCH_CODEC_MASK),
-        bytes_of(data.data + BATCH_HEADER_BYTES, batch->length - BATCH_HEADER_BYTES), &output);
-    if (err != OK) {
-        return err;
-    }
-    struct bytes_reader reader = bytes_reader(output.bytes);
-    for (int32_t i = 0; i < batch->record_count && err == OK; i++) {
-        struct record record;
-        if (!record_read(&reader, &record) || record.offset_delta < 0) {
-            err = ERR_DAMAGED;
-            break;
-        }
-        uint64_t offset = (uint64_t)batch->base_offset + (uint32_t)record.offset_delta;
-        if (offset >= item->offset && offset < item->offset_end) {
-            struct stream_id id = {row->ms, row->seq + (uint32_t)record.offset_delta};
-            sink_picked(sink, item->ids, offset, id, &record);
-        }
-    }
-    codec_free(&output);
-    return err;
-}
-
-/* The entries of all pieces that a fetch brought; sink->next is behind them. */
-static enum err sink_pieces(struct sink *sink, const struct read_item *item)
-{
-    const struct request_fetch *fetch = &item->request.fetch;
-    enum err err = OK;
-    sink->next = item->offset;
-    sink->pick = item->ids == NULL ? 0 : item->ids->next;
-    while (item->ids != NULL && item->ids->none && sink->pick < item->ids->run_end) {
-        sink_missing(sink, item->ids);
-    }
-    for (uint32_t i = 0; i < fetch->piece_count; i++) {
-        const struct fetch_piece *piece = &fetch->pieces[i];
-        const uint8_t *row_at = piece->rows;
-        for (uint32_t at = 0; at < piece->size && err == OK; row_at += FRAME_ROW_BYTES) {
-            struct bytes rest = bytes_of(piece->data + at, piece->size - at);
-            struct batch batch;
-            struct frame_row row;
-            err = batch_parse(rest, &batch);
-            if (err == OK && (batch.attributes & BATCH_CONTROL) == 0) {
-                frame_row_decode(row_at, &row);
-                err = sink_batch(sink, item, rest, &batch, &row);
-            }
-            at += batch.length;
-            sink->next = (uint64_t)batch.base_offset + (uint32_t)batch.last_offset_delta + 1;
-        }
-    }
-    return err;
+    return item->ids != NULL && item->ids->wanted;
 }
 
 /* --- Chunks. --- */
@@ -239,6 +102,9 @@ static enum err read_write(struct read *read)
         }
         item->entries += counted.entries;
         item->offset = max_u64(item->offset, counted.next);
+        if (!read_wants(item) && item->entries >= item->count) {
+            item->offset_end = item->offset;
+        }
         if (item->ids != NULL) {
             item->ids->next = counted.pick;
         }
@@ -267,7 +133,7 @@ void read_sent(struct resp_op *op)
         block_unref(read->chunks[i].block);
     }
     read->chunk_count = 0;
-    call_done(op->call);
+    resp_over(op);
 }
 
 /* --- Steps. --- */
@@ -304,8 +170,9 @@ static void read_finish(struct read *read)
 static void read_look(struct read *read)
 {
     struct read_item *item = read_item(read);
-    item->request.identify =
-        (struct request_identify){.id = item->from, .ends_only = item->at_end || item->last_only};
+    item->facts = (struct stream_facts){0};
+    item->request.identify = (struct request_identify){
+        .id = item->from, .ends_only = item->at_end || item->last_only, .facts = &item->facts};
     read_submit(read, READ_LOOK, REQUEST_IDENTIFY);
 }
 
@@ -330,20 +197,46 @@ static void read_fetch(struct read *read)
     read_submit(read, READ_FETCH, REQUEST_FETCH);
 }
 
+/* How many of the entries from `offset` on are gone. */
+static void read_look_live(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    item->facts.from = item->offset;
+    item->facts.to = item->offset_end;
+    item->request.identify = (struct request_identify){.ends_only = true, .facts = &item->facts};
+    read_submit(read, READ_LOOK_LIVE, REQUEST_IDENTIFY);
+}
+
+static void read_looked_live(struct read *read)
+{
+    struct read_item *item = read_item(read);
+    uint64_t from = resp_live_from(item->offset_least, item->offset_end, item->count,
+                                   item->facts.deleted_between);
+    if (from < item->offset) {
+        item->offset = from;
+        read_look_live(read);
+        return;
+    }
+    read_fetch(read);
+}
+
 /* Both ends are known: as many as are wanted of what lies between. */
 static void read_bound(struct read *read)
 {
     struct read_item *item = read_item(read);
     uint64_t room = item->offset_end > item->offset ? item->offset_end - item->offset : 0;
-    if (room > item->count && item->newest) {
-        item->offset = item->offset_end - item->count;
-    } else if (room > item->count) {
-        item->offset_end = item->offset + item->count;
-    }
     item->placed = true;
     if (room == 0 || read->full) {
         read_next_item(read);
         return;
+    }
+    if (room > item->count && item->newest) {
+        item->offset_least = item->offset;
+        item->offset = item->offset_end - item->count;
+        if (item->facts.deleted > 0) {
+            read_look_live(read);
+            return;
+        }
     }
     read_fetch(read);
 }
@@ -361,11 +254,6 @@ static void read_look_wanted(struct read *read)
     item->from = ids->at[ids->next];
     ids->none = false;
     read_look(read);
-}
-
-static bool read_wants(const struct read_item *item)
-{
-    return item->ids != NULL && item->ids->wanted;
 }
 
 static bool read_wants_more(const struct read_item *item)
@@ -401,7 +289,9 @@ static void read_looked(struct read *read)
     if (item->at_end) {
         item->offset = item->offset_end;
     } else if (item->last_only) {
-        item->offset = item->offset_end - (item->offset_end > item->log_start ? 1 : 0);
+        item->offset = item->log_start;
+        item->newest = true;
+        item->count = 1;
     }
     if (item->ends) {
         read_look_end(read);
@@ -534,6 +424,7 @@ static void read_step(struct read *read)
     switch (read->state) {
     case READ_LOOK:
     case READ_LOOK_END:
+    case READ_LOOK_LIVE:
         if (err == ERR_TOPIC_UNKNOWN && read->blocks) {
             read_item(read)->known = false; /* Deleted just now: it may come again. */
             read->err = OK;
@@ -542,8 +433,10 @@ static void read_step(struct read *read)
             read_next_item(read);
         } else if (read->state == READ_LOOK) {
             read_looked(read);
-        } else {
+        } else if (read->state == READ_LOOK_END) {
             read_looked_end(read);
+        } else {
+            read_looked_live(read);
         }
         return;
     case READ_FETCH:
@@ -584,6 +477,11 @@ void read_cancel(struct resp_op *op)
     struct read *read = read_of(op);
     read->canceled = true;
     read_wake(read);
+}
+
+uint64_t read_length(const struct read_item *item)
+{
+    return item->high_watermark - item->log_start - item->facts.deleted;
 }
 
 void read_fail(struct read *read)

@@ -1,6 +1,7 @@
 /* Reading entries of streams into a reply: what XRANGE, XREAD and XINFO share.
  *
  *     item: LOOK where it begins -> (LOOK where it ends) -> FETCH <-> RELEASE ... -> the next item
+ *           the newest of a stream with deleted entries: LOOK_LIVE ... how far back they begin
  *
  * The entries of what one fetch brought are measured, then written into a chunk of memory that has
  * room for them; chunks follow each other in the reply, in reverse for XREVRANGE. */
@@ -59,16 +60,19 @@ struct read_item {
     bool last_only;            /* XREAD +: the newest one. */
     bool away;
     uint64_t offset, offset_end;
+    uint64_t offset_least; /* `offset` is searched for down to here. */
     uint64_t log_start, high_watermark;
     struct stream_id last; /* Of the stream. */
-    struct read_ids *ids;  /* Or NULL. */
-    uint64_t entries;      /* In chunks. */
+    struct stream_facts facts;
+    struct read_ids *ids; /* Or NULL. */
+    uint64_t entries;     /* In chunks. */
 };
 
 enum read_state {
     READ_IDLE,
     READ_LOOK,
     READ_LOOK_END,
+    READ_LOOK_LIVE,
     READ_FETCH,
     READ_WRITE, /* Waits for memory. */
     READ_RELEASE,
@@ -117,6 +121,9 @@ void read_sent(struct resp_op *op);
 
 /* Puts the chunks of an item behind the vectors that are there. */
 void read_add_chunks(struct read *read, uint32_t item);
+
+/* How many entries the stream had when the item was looked for. */
+uint64_t read_length(const struct read_item *item);
 
 /* Answers read->err. */
 void read_fail(struct read *read);

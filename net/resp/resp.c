@@ -3,8 +3,11 @@
 
 #include "core/assert.h"
 #include "core/log.h"
+#include "net/resp/multi.h"
 #include "net/resp/text.h"
+#include "net/server.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,8 +45,9 @@ static void scan_store(const struct resp_scan *scan, struct protocol_scan *to)
 static int64_t frame_join(const struct conn *conn, struct bytes input, uint32_t first,
                           struct protocol_scan *state)
 {
+    const struct resp_client *client = conn->session;
     struct resp_run run;
-    if (!resp_run_begin(input, first, &run)) {
+    if (multi_is_open(client) || !resp_run_begin(input, first, &run)) {
         return first;
     }
     uint32_t size = resp_run_measure(input, first, resp_run_bytes(conn->net, run.key), &run);
@@ -79,14 +83,24 @@ static void resp_open(struct conn *conn)
     client->opened_ns = net->reactor->now_ns;
 }
 
+static void resp_close(struct conn *conn)
+{
+    multi_forget(conn->net, conn->session);
+}
+
 /* --- Answers. --- */
 
 void resp_send(struct resp_op *op)
 {
+    resp_count_end(op);
     if (op->counted_exclusive) {
         ASSERT(op->client->exclusive > 0);
         op->client->exclusive--;
         op->counted_exclusive = false;
+    }
+    if (op->exec != NULL) {
+        exec_answered(op);
+        return;
     }
     if (op->silent) {
         op->call->vector_count = 0;
@@ -194,7 +208,8 @@ void resp_answer_null_array(struct resp_op *op)
 
 static void fail_now(struct resp_op *op)
 {
-    op->net->resp.errors += op->commands;
+    op->failed = true;
+    resp_count_error(&op->net->resp.stats, op->error, op->commands);
     resp_answer(op, encode_error);
 }
 
@@ -222,26 +237,32 @@ void resp_fail_told(struct resp_op *op)
 }
 
 /* A prefix after which clients try again stands only where nothing was changed. */
-void resp_fail_err(struct resp_op *op, enum err err)
+void resp_explain_err(struct resp_op *op, enum err err)
 {
     bool writes = (op->command->flags & RESP_WRITE) != 0;
     const char *text = err_text(err);
     if (err == ERR_NOT_READY) {
-        resp_fail(op, "LOADING the log is being read, retry");
+        resp_explain(op, "LOADING the log is being read, retry");
     } else if (err == ERR_STOPPING) {
-        resp_fail(op, "LOADING %s", text);
+        resp_explain(op, "LOADING %s", text);
     } else if (err == ERR_NOT_LEADER || err == ERR_NO_MEMORY || err == ERR_BUSY) {
-        resp_fail(op, "TRYAGAIN %s", text);
+        resp_explain(op, "TRYAGAIN %s", text);
     } else if (err == ERR_NO_SPACE) {
-        resp_fail(op, "MISCONF %s", text);
+        resp_explain(op, "MISCONF %s", text);
     } else if (writes && (err == ERR_STORAGE || err == ERR_IO || err == ERR_TIMEOUT)) {
-        resp_fail(op, "ERR outcome unknown, %s: read before you send it again", text);
+        resp_explain(op, "ERR outcome unknown, %s: read before you send it again", text);
     } else if (err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE) {
-        resp_fail(op, "ERR the entry is larger than max.message.bytes of its topic; raise it: floe "
-                      "topic alter TOPIC --config max.message.bytes=N");
+        resp_explain(op, "ERR the entry is larger than max.message.bytes of its topic; raise it: "
+                         "floe topic alter TOPIC --config max.message.bytes=N");
     } else {
-        resp_fail(op, "ERR %s", text);
+        resp_explain(op, "ERR %s", text);
     }
+}
+
+void resp_fail_err(struct resp_op *op, enum err err)
+{
+    resp_explain_err(op, err);
+    fail_now(op);
 }
 
 void resp_fail_syntax(struct resp_op *op)
@@ -317,12 +338,18 @@ static void fail_unknown(struct resp_op *op)
               arguments);
 }
 
+void resp_run(struct resp_op *op)
+{
+    op->net->resp.stats.commands += op->commands;
+    resp_count_begin(op);
+    op->command->start(op);
+}
+
 static void op_begin(struct resp_op *op)
 {
     const struct resp_command *command = op->command;
     struct resp_client *client = op->client;
     client->commands += op->commands;
-    op->net->resp.commands += op->commands;
     stats_add(&op->net->reactor->stats, STAT_REQUESTS, op->commands - 1);
     op->silent = client->silent;
     if (client->skip > 0) {
@@ -332,17 +359,24 @@ static void op_begin(struct resp_op *op)
     }
     resp_copy_word(client->last, op->arguments[0]);
     if (command == NULL) {
+        multi_spoil(op);
         fail_unknown(op);
         return;
     }
     bool few = command->arity >= 0 ? op->count != (uint32_t)command->arity
                                    : op->count < (uint32_t)-command->arity;
     if (few) {
+        multi_spoil(op);
+        resp_count_rejected(op);
         resp_fail_arity(op);
     } else if (op->call->late && (command->flags & RESP_STALE) == 0) {
+        multi_spoil(op);
+        resp_count_rejected(op);
         resp_fail_err(op, ERR_STOPPING);
+    } else if (multi_queues(client, command)) {
+        multi_queue(op);
     } else {
-        command->start(op);
+        resp_run(op);
     }
 }
 
@@ -350,7 +384,7 @@ static void op_begin(struct resp_op *op)
 static bool op_may_begin(struct resp_op *op)
 {
     const struct resp_command *command = op->command;
-    if (command == NULL || (command->flags & RESP_DATA) == 0) {
+    if (command == NULL || (command->flags & RESP_DATA) == 0 || multi_queues(op->client, command)) {
         return true;
     }
     bool beside =
@@ -435,7 +469,7 @@ static enum err resp_refuse(struct call *call, enum resp_fault fault, uint8_t go
     resp_fault_text(fault, got, text);
     int size = snprintf((char *)data, RESP_ERROR_BYTES + 16, "-ERR %s\r\n", text);
     call->last = true;
-    call->net->resp.errors++;
+    resp_count_error(&call->net->resp.stats, (const char *)data + 1, 1);
     stats_add(&call->net->reactor->stats, STAT_REQUESTS_REFUSED, 1);
     call_reply_bytes(call, data, (uint32_t)size);
     return OK;
@@ -447,21 +481,15 @@ static bool is_cross_protocol(struct bytes name)
     return resp_is(name, "POST") || resp_is(name, "Host:");
 }
 
-static enum err resp_start(struct call *call)
+enum err resp_take_apart(struct call *call, struct resp_op **taken)
 {
-    struct resp_scan scan = scan_load(&call->scan);
     struct bytes frame = call->frame;
-    if (scan.fault != RESP_SOUND) {
-        return resp_refuse(call, scan.fault, scan.got);
-    }
+    struct resp_client *client = call->conn->session;
     uint32_t count_max = resp_arguments_max(frame);
-    if (count_max == 0) { /* An empty line. */
-        call_reply(call);
-        return OK;
-    }
     const struct resp_command *command = op_command(frame);
     uint32_t commands = max_u32((uint32_t)call->scan.words[SCAN_RUN], 1);
-    enum err err = call_arena(call, op_bytes(frame, count_max, command, commands));
+    bool queued = command != NULL && multi_queues(client, command);
+    enum err err = call_arena(call, op_bytes(frame, count_max, queued ? NULL : command, commands));
     if (err != OK) {
         return err;
     }
@@ -469,34 +497,59 @@ static enum err resp_start(struct call *call)
     struct bytes *arguments = call_take(call, count_max * sizeof(struct bytes));
     uint8_t *text = frame.data[0] == '*' ? NULL : call_take(call, frame.size);
     int64_t count = resp_split(frame, arguments, text);
+    *taken = NULL;
     if (count < 0) {
-        return resp_refuse(call, RESP_FAULT_QUOTES, 0);
+        return OK;
     }
     ASSERT(count > 0 && count <= count_max);
     *op = (struct resp_op){
         .call = call,
         .net = call->net,
-        .client = call->conn->session,
+        .client = client,
         .command = frame.data[0] == '*' ? command : resp_find_command(arguments[0]),
         .arguments = arguments,
         .count = (uint32_t)count,
         .commands = commands,
         .run_head = (uint32_t)(call->scan.words[SCAN_RUN] >> 32),
+        .protocol = client->protocol,
     };
-    op->protocol = op->client->protocol;
-    if (is_cross_protocol(arguments[0])) {
-        return ERR_INVALID;
-    }
-    if (!op_may_begin(op)) {
-        return ERR_BUSY;
-    }
-    if (op->command != NULL) {
+    queued = op->command != NULL && multi_queues(client, op->command);
+    if (op->command != NULL && !queued) {
         uint64_t size =
             op->command->state_bytes + (uint64_t)op->count * op->command->argument_bytes;
         bool append = (op->command->flags & RESP_APPEND) != 0;
         op->state = call_take_part(call, size, append ? RESP_ADD_ZEROED_BYTES : size);
     }
     call->state = op;
+    *taken = op;
+    return OK;
+}
+
+static enum err resp_start(struct call *call)
+{
+    struct resp_scan scan = scan_load(&call->scan);
+    struct resp_op *op;
+    if (scan.fault != RESP_SOUND) {
+        return resp_refuse(call, scan.fault, scan.got);
+    }
+    if (resp_arguments_max(call->frame) == 0) { /* An empty line. */
+        call_reply(call);
+        return OK;
+    }
+    enum err err = resp_take_apart(call, &op);
+    if (err != OK) {
+        return err;
+    }
+    if (op == NULL) {
+        return resp_refuse(call, RESP_FAULT_QUOTES, 0);
+    }
+    if (is_cross_protocol(op->arguments[0])) {
+        return ERR_INVALID;
+    }
+    if (!op_may_begin(op)) {
+        call->state = NULL;
+        return ERR_BUSY;
+    }
     op_begin(op);
     return OK;
 }
@@ -507,6 +560,15 @@ static void resp_cancel(struct call *call)
     if (op != NULL && op->cancel != NULL) {
         op->cancel(op);
     }
+}
+
+void resp_over(struct resp_op *op)
+{
+    if (op->exec != NULL) {
+        exec_over(op);
+        return;
+    }
+    call_done(op->call);
 }
 
 static void resp_sent(struct call *call)
@@ -528,6 +590,7 @@ const struct protocol protocol_resp = {
     .refusal_bytes = sizeof(resp_too_many) - 1,
     .session_bytes = sizeof(struct resp_client),
     .open = resp_open,
+    .close = resp_close,
     .frame = resp_frame,
     .start = resp_start,
     .cancel = resp_cancel,

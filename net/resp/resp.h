@@ -12,13 +12,16 @@
 #include "net/resp/write.h"
 #include "net/route.h"
 
-#include <stdarg.h>
+/* The level that clients are told: what they look for in it is there. */
+#define RESP_REDIS_VERSION "7.2.4"
 
 enum {
     RESP_NAME_BYTES = 64, /* Of what a client calls itself and its library. */
     RESP_PIECES = 64,     /* Frames of one read. */
     RESP_SCAN_COUNT = 10, /* Keys of one SCAN. */
 };
+
+struct resp_transaction;
 
 /* A connection, at conn->session. */
 struct resp_client {
@@ -29,6 +32,7 @@ struct resp_client {
     uint8_t skip;       /* CLIENT REPLY SKIP: of so many commands. */
     uint32_t exclusive; /* Commands under way that look at data, but plain XADDs. */
     uint64_t commands;
+    struct resp_transaction *transaction; /* From WATCH or MULTI on; see multi.h. */
     char name[RESP_NAME_BYTES], library[RESP_NAME_BYTES], version[RESP_NAME_BYTES];
     char last[RESP_NAME_BYTES]; /* The newest command. */
 };
@@ -48,22 +52,29 @@ enum resp_flag {
 /* State of commands: what the table of them gives. */
 enum {
     RESP_SMALL_BYTES = 128,
-    RESP_INFO_BYTES = 4096,   /* A text. */
+    RESP_LINE_BYTES = 1024,   /* A text of a line. */
+    RESP_ROUND_BYTES = 5000,  /* A round of the cores, */
+    RESP_INFO_BYTES = 25000,  /* and what it has found out. */
     RESP_CHANGE_BYTES = 3500, /* With a change of the map. */
     RESP_ADD_BYTES = 4500,
     RESP_ADD_ZEROED_BYTES = 900, /* What is behind them a plain XADD never touches. */
     RESP_READ_BYTES = 14000,
-    RESP_READ_KEY_BYTES = 720,
+    RESP_READ_KEY_BYTES = 800,
     RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
     RESP_READER_BYTES = 8000, /* and that do. */
-    RESP_READER_KEY_BYTES = 880,
+    RESP_READER_KEY_BYTES = 960,
+    RESP_WATCH_BYTES = 400,
+    RESP_EXEC_BYTES = 6500,
+    RESP_DELETE_BYTES = 2000,
 };
 
 struct resp_op;
 
+typedef void resp_start_fn(struct resp_op *op);
+
 struct resp_command {
     const char *name; /* Lower case. */
-    void (*start)(struct resp_op *op);
+    resp_start_fn *start;
     uint32_t state_bytes, argument_bytes; /* Of op->state: so many, and so many per argument. */
     int8_t arity;                         /* < 0: at least; the name counts. */
     uint16_t flags;
@@ -95,7 +106,10 @@ struct resp_op {
     uint32_t unanswered; /* CLIENT REPLY SKIP: so many of the first get none. */
     uint8_t protocol;
     bool silent;
-    bool counted_append, counted_exclusive;
+    bool counted_exclusive;
+    bool counted; /* It began as a call, at `begun_ns`, */
+    bool failed;  /* and is answered by an error. */
+    uint64_t begun_ns;
     resp_encode_fn *encode;
     int64_t integer;  /* What resp_answer_integer() answers, */
     const char *text; /* and resp_answer_text(). */
@@ -104,8 +118,19 @@ struct resp_op {
     void (*sent)(struct resp_op *op); /* Gives back what the reply held. */
     struct resp_proposal *proposal;   /* In the state; for resp_create() and resp_delete(). */
     resp_done_fn *proposed;
+    struct resp_op *exec; /* The EXEC that this one runs within, or NULL. */
     char error[RESP_ERROR_BYTES];
 };
+
+/* Takes call->frame apart, into an op of the call's arena: ERR_NO_MEMORY, ERR_TOO_LARGE as
+ * call_arena(); OK and NULL: a line whose quotes do not match. */
+NODISCARD enum err resp_take_apart(struct call *call, struct resp_op **op);
+
+/* Begins the command, which is there and has as many arguments as it wants. */
+void resp_run(struct resp_op *op);
+
+/* From op->sent: the command is over. */
+void resp_over(struct resp_op *op);
 
 /* Encodes and replies; waits for memory if it must. */
 void resp_answer(struct resp_op *op, resp_encode_fn *encode);
@@ -123,7 +148,8 @@ void resp_fail(struct resp_op *op, const char *format, ...) __attribute__((forma
 void resp_fail_err(struct resp_op *op, enum err err); /* Of the log or the map. */
 void resp_explain(struct resp_op *op, const char *format, ...)
     __attribute__((format(printf, 2, 3))); /* op->error. */
-void resp_fail_told(struct resp_op *op);   /* What op->error says. */
+void resp_explain_err(struct resp_op *op, enum err err);
+void resp_fail_told(struct resp_op *op); /* What op->error says. */
 void resp_fail_syntax(struct resp_op *op);
 void resp_fail_integer(struct resp_op *op);
 void resp_fail_arity(struct resp_op *op);
@@ -195,6 +221,12 @@ void resp_config(struct resp_op *op);
 void resp_command(struct resp_op *op);
 void resp_function(struct resp_op *op);
 void resp_ttl(struct resp_op *op);
+
+void resp_multi(struct resp_op *op);
+void resp_exec(struct resp_op *op);
+void resp_discard(struct resp_op *op);
+void resp_watch(struct resp_op *op);
+void resp_unwatch(struct resp_op *op);
 
 void resp_dbsize(struct resp_op *op);
 void resp_exists(struct resp_op *op);

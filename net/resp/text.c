@@ -1,6 +1,8 @@
 /* See the header. */
 #include "net/resp/text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 bool resp_parse_u64(struct bytes text, uint64_t *value)
@@ -33,6 +35,15 @@ bool resp_parse_i64(struct bytes text, int64_t *value)
     }
     *value = negative ? (int64_t)(0 - number) : (int64_t)number;
     return true;
+}
+
+void resp_text_add(struct resp_text *text, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int size = vsnprintf(text->text + text->used, text->size - text->used, format, list);
+    va_end(list);
+    text->used += min_u32((uint32_t)size, text->size - text->used - 1);
 }
 
 int resp_hex(uint8_t c)

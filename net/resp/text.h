@@ -13,6 +13,15 @@ bool resp_parse_u64(struct bytes text, uint64_t *value);
 /* Writes it in decimal, without a NUL: at most 20 bytes; how many they are. */
 uint32_t resp_u64_text(uint64_t value, char *text);
 
+/* A text that is put together; what there is no room for is cut off. */
+struct resp_text {
+    char *text;
+    uint32_t size, used;
+};
+
+void resp_text_add(struct resp_text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 int resp_hex(uint8_t c); /* -1: it is none. */
 
 /* Whether they are the same but for upper and lower case of ASCII letters. */

@@ -94,3 +94,10 @@ uint64_t resp_trim_target(const struct resp_trim *trim, uint64_t start, uint64_t
     }
     return max_u64(target, start);
 }
+
+uint64_t resp_live_from(uint64_t from, uint64_t to, uint64_t count, uint64_t deleted)
+{
+    ASSERT(from <= to);
+    uint64_t room = to - from;
+    return count >= room || deleted >= room - count ? from : to - count - deleted;
+}

@@ -31,3 +31,7 @@ bool resp_trim_check(const struct resp_trim *trim, const char **error);
  * Nodes are `node` records, counted from offset 0. */
 uint64_t resp_trim_target(const struct resp_trim *trim, uint64_t start, uint64_t end,
                           uint64_t offset, uint32_t node);
+
+/* Where the newest `count` entries of [from, to) begin, as far as is known: `deleted` of those from
+ * the last answer on (at first from to - count) are gone. Asked again until it stays the same. */
+uint64_t resp_live_from(uint64_t from, uint64_t to, uint64_t count, uint64_t deleted);

@@ -4,6 +4,7 @@
 #include "net/walrus/next.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 

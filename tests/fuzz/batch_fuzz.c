@@ -37,7 +37,7 @@ static void fuzz_batch(uint8_t *data, uint32_t size, bool mend)
     uint64_t offset = 0;
     int64_t found = 0;
     bool sound = batch_check(bytes_of(data, size), &rules, &batch) == OK;
-    if (batch_find_time(bytes_of(data, size), 0, 0, &offset, &found) == OK) {
+    if (batch_find_time(bytes_of(data, size), 0, 0, NULL, &offset, &found) == OK) {
         ASSERT(found >= 0);
     }
     bool readable = batch_timestamp_max_offset(bytes_of(data, size), &found, &offset);
@@ -80,11 +80,11 @@ static void fuzz_trailer(const uint8_t *data, uint32_t size)
     struct segment_index index;
     struct producer_table *producers = producer_table_create();
     segment_index_init(&index);
-    if (producers != NULL && trailer_decode(bytes_of(data, size), &index, producers) == OK) {
-        uint32_t wanted = trailer_size(&index, producers);
+    if (producers != NULL && trailer_decode(bytes_of(data, size), &index, producers, NULL) == OK) {
+        uint32_t wanted = trailer_size(&index, producers, NULL);
         uint8_t *body = malloc(wanted);
         ASSERT(body != NULL);
-        trailer_encode(&index, producers, body);
+        trailer_encode(&index, producers, NULL, body);
         free(body);
     }
     producer_table_destroy(producers);

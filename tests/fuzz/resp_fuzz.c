@@ -107,6 +107,17 @@ static const char *const fuzz_words[] = {
     "ECHO",
     "DBSIZE",
     "XDEL",
+    "MULTI",
+    "EXEC",
+    "DISCARD",
+    "WATCH",
+    "UNWATCH",
+    "XSETID",
+    "ENTRIESADDED",
+    "MAXDELETEDID",
+    "RESETSTAT",
+    "commandstats",
+    "errorstats",
 };
 
 /* What of an answer is still to come. */

@@ -141,7 +141,7 @@ static void read_trailer(const struct file *file)
     segment_index_init(&index);
     struct bytes body = bytes_of(file->bytes + extent_position(EXTENTS) + EXTENT_HEADER_BYTES,
                                  EXTENT_BYTES - EXTENT_HEADER_BYTES);
-    enum err err = trailer_decode(body, &index, producers);
+    enum err err = trailer_decode(body, &index, producers, NULL);
     ASSERT(err == OK || err == ERR_CORRUPT);
     segment_index_deinit(&index);
     producer_table_destroy(producers);
@@ -155,8 +155,8 @@ static uint32_t put_sections(uint8_t *body)
     segment_index_init(&index);
     enum err err = segment_index_add(&index, 0, SEGMENT_DATA_POSITION, 1000, 0, 0, EXTENT_BYTES);
     ASSERT(err == OK);
-    trailer_encode(&index, producers, body);
-    uint32_t bytes = trailer_size(&index, producers);
+    trailer_encode(&index, producers, NULL, body);
+    uint32_t bytes = trailer_size(&index, producers, NULL);
     segment_index_deinit(&index);
     producer_table_destroy(producers);
     return bytes;

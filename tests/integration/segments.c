@@ -106,10 +106,10 @@ static uint32_t put_trailer(const struct segment_header *header, uint32_t record
                           frames->padded_size) != OK) {
         stop("index", header->name);
     }
-    uint32_t body = trailer_size(&index, NULL);
+    uint32_t body = trailer_size(&index, NULL, NULL);
     uint64_t position = SEGMENT_DATA_POSITION + frames->padded_size;
     uint8_t *at = file + position;
-    trailer_encode(&index, NULL, at + EXTENT_HEADER_BYTES);
+    trailer_encode(&index, NULL, NULL, at + EXTENT_HEADER_BYTES);
     segment_index_deinit(&index);
     struct extent_header extent = {
         .type = EXTENT_TRAILER,

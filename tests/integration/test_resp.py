@@ -80,7 +80,7 @@ def test_what_a_log_cannot_do_is_refused_with_a_remedy(world):
             (("NOSUCH", "x", "y"), "ERR unknown command 'NOSUCH', with args beginning with: 'x' 'y'"),
             (("CLIENT", "NOSUCH"), "ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP."),
             (("XADD", "s", "*", "f"), "ERR wrong number of arguments for 'xadd' command"),
-            (("XDEL", "s", "1-1"), "ERR XDEL is not supported on a log yet; use XTRIM MINID"),
+            (("XDEL", "many", "1-1"), "ERR topic 'many' has 3 partitions; use 'many/0'..'many/2'"),
             (("FLUSHALL",), "ERR flushall is not allowed"),
             (("HELLO", "4"), "NOPROTO unsupported protocol version"),
             (("AUTH", "x"), "ERR AUTH <password> called without any password configured"),
@@ -347,12 +347,16 @@ const port = Number(process.argv[1]);
     const ids = await Promise.all([1, 2, 3].map(n => r.xAdd('n', '*', {n: String(n)})));
     const back = await r.xRange('n', '-', '+');
     if (back.length !== 3 || back[2].id !== ids[2] || back[2].message.n !== '3') throw 'redis';
+    const both = await r.multi().xAdd("m", "*", {a: "1"}).xLen("m").exec();
+    if (both.length !== 2 || both[1] !== 1) throw JSON.stringify(both);
     await r.quit();
     const Redis = require('ioredis');
     const i = new Redis(port);
     await i.xadd('i', '5-1', 'f', 'v');
     const entries = await i.xrange('i', '-', '+');
     if (JSON.stringify(entries) !== '[["5-1",["f","v"]]]') throw JSON.stringify(entries);
+    const all = await i.multi().xadd("i", "*", "f", "v").xlen("i").exec();
+    if (all.length !== 2 || all[0][0] !== null || all[1][1] !== 2) throw JSON.stringify(all);
     await i.quit();
 })().catch(e => { console.error(e); process.exit(1); });
 """
@@ -373,4 +377,54 @@ def test_a_connection_too_many_is_told_so(world):
         connection.sendall(b"PING\r\n")
         equal(connection.recv(100), b"+PONG\r\n")
         equal(raw(server, b"*1\r\n$4\r\nPING\r\n"), b"-ERR max number of clients reached\r\n")
+    equal(server.stop(), 0, "exit code")
+
+
+def test_info_adds_up_what_all_cores_did(world):
+    """Connections of every core see the same numbers, and CONFIG RESETSTAT begins all of them anew."""
+    server = start(world, cpu_cores="2")
+    connections = [client(server, single_connection_client=True) for _ in range(8)]
+    cores = {redis.info("server")["floe_core"] for redis in connections}
+    equal(cores, {0, 1}, "cores of connections")
+    connections[0].config_resetstat()
+    for redis in connections:
+        redis.xadd("s", {"f": "v"})
+        for words, told in ((("XADD", "s"), "wrong number of arguments for 'xadd' command"),
+                            (("XGROUP", "DESTROY", "no", "g"), "The XGROUP subcommand requires the key to exist."),
+                            (("XREADGROUP", "GROUP", "g", "c", "STREAMS", "no", ">"), "NOGROUP No such key 'no'")):
+            try:
+                redis.execute_command(*words)
+                check(False, f"{words} was not refused")
+            except need_module("redis").ResponseError as error:
+                check(str(error).startswith(told), f"{words}: {error}")
+    pipe = connections[1].pipeline()
+    for _ in range(10):
+        pipe.xadd("s", {"f": "v"})
+    pipe.execute()
+    for redis in connections:
+        stats = redis.info("commandstats")
+        equal({key: stats["cmdstat_xadd"][key] for key in ("calls", "rejected_calls", "failed_calls")},
+              {"calls": 18, "rejected_calls": 8, "failed_calls": 0})
+        equal(stats["cmdstat_xreadgroup"]["failed_calls"], 8)
+        equal(sorted(redis.info("errorstats")), ["errorstat_ERR", "errorstat_NOGROUP"])
+        equal(redis.info()["total_error_replies"], 24)
+        check("cmdstat_xadd" not in redis.info(), "commandstats are for those who ask")
+        check("cmdstat_xadd" in redis.info("everything"), "everything")
+    equal(cli(server, "INFO", "errorstats").split(), ["#", "Errorstats", "errorstat_ERR:count=16", "errorstat_NOGROUP:count=8"])
+    connections[7].config_resetstat()
+    for redis in connections:
+        equal(redis.info("errorstats"), {})
+        check("cmdstat_xadd" not in redis.info("commandstats"), "reset")
+    connections[3].config_set("stream-node-max-entries", 7)
+    equal({redis.config_get("stream-node-max-entries")["stream-node-max-entries"] for redis in connections}, {"7"})
+    waits = threading.Thread(target=lambda: connections[0].xread({"s": "$", "t": "$"}, block=60000))
+    waits.start()
+    end = time.time() + 30
+    while connections[1].info("clients")["blocked_clients"] != 1:
+        check(time.time() < end, "nobody waits")
+        time.sleep(0.01)
+    equal(connections[2].info("clients")["total_blocking_keys"], 2)
+    connections[2].xadd("t", {"f": "v"})
+    waits.join()
+    equal(connections[2].info("clients")["total_blocking_keys"], 0)
     equal(server.stop(), 0, "exit code")

@@ -64,7 +64,8 @@ static void entry_seal(struct map_entry *entry, const struct shard_roll *roll)
     uint32_t count = entry->seen.segment_count;
     bool last_of_all =
         open->info.base_offset > 0 && (count == 1 || entry->seen.segments[count - 2].gone);
-    if (roll->end_offset == open->info.base_offset && !last_of_all) {
+    bool says_nothing = roll->digest == open->info.salt;
+    if (roll->end_offset == open->info.base_offset && says_nothing && !last_of_all) {
         entry->seen.segment_count--; /* An empty one leaves no trace but its epoch. */
         return;
     }

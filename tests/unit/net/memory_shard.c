@@ -236,7 +236,7 @@ static enum err memory_offsets(const struct memory_log *log, struct request_offs
     }
     for (uint32_t i = 0; offsets->timestamp >= 0 && i < log->batch_count; i++) {
         uint64_t offset;
-        if (batch_find_time(memory_log_batch(log, i), offsets->timestamp, log->start, &offset,
+        if (batch_find_time(memory_log_batch(log, i), offsets->timestamp, log->start, NULL, &offset,
                             &offsets->timestamp_found) == OK) {
             offsets->offset = (int64_t)offset;
             break;
@@ -319,6 +319,10 @@ void shard_submit(struct shard *shard, struct request *request)
         break;
     case REQUEST_TRIM:
         err = memory_trim(log, &request->trim);
+        break;
+    case REQUEST_DELETE:
+    case REQUEST_SET_LAST:
+        err = ERR_UNSUPPORTED;
         break;
     case REQUEST_DROP:
         memory_wake(memory, log, ERR_TOPIC_UNKNOWN);

@@ -312,10 +312,10 @@ static void a_time_finds_its_record(void **state)
     sample_make(&sample, 5);
     batch_stamp(sample.data, 1000, 0);
     struct bytes data = bytes_of(sample.data, sample.size);
-    assert_int_equal(batch_find_time(data, 1699999999011, 0, &offset, &found), OK);
+    assert_int_equal(batch_find_time(data, 1699999999011, 0, NULL, &offset, &found), OK);
     assert_int_equal(offset, 1002);
     assert_int_equal(found, 1699999999020);
-    assert_int_equal(batch_find_time(data, 1699999999041, 0, &offset, &found), ERR_NOT_FOUND);
+    assert_int_equal(batch_find_time(data, 1699999999041, 0, NULL, &offset, &found), ERR_NOT_FOUND);
     assert_true(batch_timestamp_max_offset(data, &found, &offset));
     assert_int_equal(offset, 1004);
 }
@@ -346,18 +346,21 @@ static void a_lie_that_was_stored_is_damage_when_it_is_searched(void **state)
     uint64_t offset = 0;
     int64_t found = 0;
     sample_lie(&sample, 1000, 5, 0);
-    assert_int_equal(batch_find_time(bytes_of(sample.data, sample.size), 1001, 0, &offset, &found),
-                     OK);
+    assert_int_equal(
+        batch_find_time(bytes_of(sample.data, sample.size), 1001, 0, NULL, &offset, &found), OK);
     assert_int_equal(found, 1005);
     sample_lie(&sample, INT64_MAX, 1, 0);
-    assert_int_equal(batch_find_time(bytes_of(sample.data, sample.size), 1, 0, &offset, &found),
-                     ERR_DAMAGED);
+    assert_int_equal(
+        batch_find_time(bytes_of(sample.data, sample.size), 1, 0, NULL, &offset, &found),
+        ERR_DAMAGED);
     sample_lie(&sample, INT64_MIN, -1, 0);
-    assert_int_equal(batch_find_time(bytes_of(sample.data, sample.size), 1, 0, &offset, &found),
-                     ERR_DAMAGED);
+    assert_int_equal(
+        batch_find_time(bytes_of(sample.data, sample.size), 1, 0, NULL, &offset, &found),
+        ERR_DAMAGED);
     sample_lie(&sample, 1000, 5, -1);
-    assert_int_equal(batch_find_time(bytes_of(sample.data, sample.size), 1, 0, &offset, &found),
-                     ERR_DAMAGED);
+    assert_int_equal(
+        batch_find_time(bytes_of(sample.data, sample.size), 1, 0, NULL, &offset, &found),
+        ERR_DAMAGED);
     sample_lie(&sample, 1000, 5, 1);
     assert_false(batch_timestamp_max_offset(bytes_of(sample.data, sample.size), &found, &offset));
 }

@@ -5,6 +5,7 @@ set(SHARD_CLAIM_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/claim_fixture.c ${SHARD_ENGINE
 unit_test(shard/append SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard)
 unit_test(shard/cached SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/counters SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
+unit_test(shard/delete SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/fetch SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/files SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/gather SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)

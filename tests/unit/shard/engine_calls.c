@@ -107,8 +107,15 @@ void call_append_as(struct call *call, struct engine *engine, struct bytes batch
 
 void call_identify(struct call *call, struct engine *engine, struct stream_id id)
 {
+    call_facts(call, engine, id, NULL);
+}
+
+void call_facts(struct call *call, struct engine *engine, struct stream_id id,
+                struct stream_facts *facts)
+{
     *call = (struct call){0};
     call->request.identify.id = id;
+    call->request.identify.facts = facts;
     call_start(call, engine, REQUEST_IDENTIFY);
     call_wait(call);
 }
@@ -163,6 +170,30 @@ void call_trim_start(struct call *call, struct engine *engine, int64_t offset)
 void call_trim(struct call *call, struct engine *engine, int64_t offset)
 {
     call_trim_start(call, engine, offset);
+    call_wait(call);
+}
+
+void call_delete_start(struct call *call, struct engine *engine,
+                       const struct delete_record *records, uint32_t count)
+{
+    *call = (struct call){0};
+    call->request.delete.records = records;
+    call->request.delete.count = count;
+    call_start(call, engine, REQUEST_DELETE);
+}
+
+void call_delete(struct call *call, struct engine *engine, uint64_t offset)
+{
+    struct delete_record record = {.offset = offset};
+    call_delete_start(call, engine, &record, 1);
+    call_wait(call);
+}
+
+void call_set_last(struct call *call, struct engine *engine, const struct request_set_last *wish)
+{
+    *call = (struct call){0};
+    call->request.set_last = *wish;
+    call_start(call, engine, REQUEST_SET_LAST);
     call_wait(call);
 }
 

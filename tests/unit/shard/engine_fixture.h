@@ -129,12 +129,20 @@ void call_append(struct call *call, struct engine *engine, const uint8_t *batch,
 void call_append_as(struct call *call, struct engine *engine, struct bytes batch,
                     enum produce_id kind, struct stream_id id);
 void call_identify(struct call *call, struct engine *engine, struct stream_id id); /* Waited for. */
+void call_facts(struct call *call, struct engine *engine, struct stream_id id,
+                struct stream_facts *facts);
 void call_fetch(struct call *call, struct engine *engine, uint64_t offset, bool park);
 void call_offsets(struct call *call, struct engine *engine, int64_t timestamp);
 void call_release(struct call *call);
 void call_drop(struct call *call, struct engine *engine);
 void call_trim(struct call *call, struct engine *engine, int64_t offset); /* Is waited for. */
 void call_trim_start(struct call *call, struct engine *engine, int64_t offset);
+/* One record of the partition, without its ID; is waited for. */
+void call_delete(struct call *call, struct engine *engine, uint64_t offset);
+void call_delete_start(struct call *call, struct engine *engine,
+                       const struct delete_record *records, uint32_t count);
+/* Is waited for, too. */
+void call_set_last(struct call *call, struct engine *engine, const struct request_set_last *wish);
 void call_sync(struct call *call, struct engine *engine);
 
 enum err engine_assign(struct engine *engine);

@@ -251,15 +251,15 @@ static void an_index_finds_by_offset_and_by_time_and_survives_a_trailer(void **s
     assert_int_equal(segment_index_by_time(&index, 1005)->offset_first, 14);
     assert_null(segment_index_by_time(&index, 1100));
     uint8_t body[8192];
-    uint32_t size = trailer_size(&index, NULL);
+    uint32_t size = trailer_size(&index, NULL, NULL);
     assert_true(size <= sizeof(body));
-    trailer_encode(&index, NULL, body);
-    assert_int_equal(trailer_decode(bytes_of(body, size), &back, NULL), OK);
+    trailer_encode(&index, NULL, NULL, body);
+    assert_int_equal(trailer_decode(bytes_of(body, size), &back, NULL, NULL), OK);
     assert_int_equal(back.count, 50);
     assert_int_equal(back.rows[49].position, index.rows[49].position);
     segment_index_deinit(&back);
     for (uint32_t cut = 1; cut < size; cut += 7) {
-        assert_int_not_equal(trailer_decode(bytes_of(body, size - cut), &back, NULL), OK);
+        assert_int_not_equal(trailer_decode(bytes_of(body, size - cut), &back, NULL, NULL), OK);
         segment_index_deinit(&back);
     }
     segment_index_deinit(&index);

@@ -168,9 +168,9 @@ static void a_trailer_is_golden(void **state)
                                        .time_ms = 1700000000000 + i};
         assert_int_equal(producer_record(producers, 0x0102030405, 7, &batch), OK);
     }
-    uint32_t size = trailer_size(&index, producers);
+    uint32_t size = trailer_size(&index, producers, NULL);
     assert_true(size <= sizeof(body));
-    trailer_encode(&index, producers, body);
+    trailer_encode(&index, producers, NULL, body);
     assert_golden("trailer", body, size);
     producer_table_destroy(producers);
     segment_index_deinit(&index);

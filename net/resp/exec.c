@@ -1,0 +1,506 @@
+/* EXEC: runs the commands of a transaction, one after the other, and collects their replies.
+ *
+ *     RESERVE room for the least that can be answered -> (LOOK at the watched key) -> STEP:
+ *         an XADD like others behind it -> one batch for all of them -> an ID for each
+ *         another -> a call of its own, within this one -> its reply is copied
+ *     -> STEP ... no more: an array */
+#include "core/assert.h"
+#include "core/cover.h"
+#include "net/conn.h"
+#include "net/resp/exec_reply.h"
+#include "net/resp/fields.h"
+#include "net/resp/multi.h"
+#include "net/server.h"
+#include "shard/batch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    EXEC_RUN_MAX = 4096,          /* XADDs in a batch. */
+    EXEC_RUN_BYTES_MAX = 1 << 20, /* Of memory for one. */
+};
+
+/* XADDs on their way as one batch. */
+struct exec_run {
+    struct block *inputs, *batch;
+    uint32_t count, arguments_max; /* Commands, and arguments of the longest one. */
+    uint64_t headers;
+    struct block *chunk; /* Where the first one is. */
+    uint32_t at;
+};
+
+struct exec_state {
+    struct resp_op *op;
+    struct resp_transaction *transaction;
+    struct block *chunk;     /* Where the next command is. */
+    uint32_t at, left;       /* So many are left, it included. */
+    uint32_t alone;          /* So many XADDs are not joined. */
+    struct bytes frame;      /* Of the one that runs, */
+    struct call call;        /* its call, */
+    struct resp_op *running; /* and that. */
+    struct exec_run run;
+    struct exec_reply reply;
+    struct request request;
+    struct completion pass;
+    struct resp_proposal proposal; /* Not zeroed at first. */
+};
+
+_Static_assert(sizeof(struct exec_state) <= RESP_EXEC_BYTES, "the command table's");
+
+static void exec_step(struct resp_op *op);
+
+static struct resp_op *exec_waiter_op(struct completion *completion)
+{
+    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
+    return CONTAINER_OF(waiter, struct call, waiter)->state;
+}
+
+/* --- The reply. --- */
+
+/* One command's; state->left are behind it. */
+static void exec_reply(struct exec_state *state, const struct iovec *vectors, uint32_t count)
+{
+    exec_reply_add(&state->reply, state->op->net->reactor->memory, vectors, count, state->left);
+}
+
+static void exec_sent(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    exec_reply_close(&state->reply);
+    call_done(op->call);
+}
+
+static void exec_finish(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    multi_free(op->net, state->transaction);
+    state->transaction = NULL;
+    op->call->vectors = state->reply.pieces;
+    op->call->vector_count = state->reply.piece_count;
+    resp_send(op);
+}
+
+/* --- One command. --- */
+
+static void exec_pass(struct completion *completion)
+{
+    exec_step(CONTAINER_OF(completion, struct exec_state, pass)->op);
+}
+
+/* There are thousands of them: not on one stack. */
+static void exec_go_on(struct exec_state *state)
+{
+    completion_init(&state->pass, exec_pass);
+    completion_fire(state->op->net->reactor, &state->pass, OK);
+}
+
+void exec_answered(struct resp_op *op)
+{
+    struct exec_state *state = op->exec->state;
+    ASSERT(state->running == op);
+    exec_reply(state, op->call->vectors, op->call->vector_count);
+    if (op->sent != NULL) {
+        op->sent(op);
+    } else {
+        exec_over(op);
+    }
+}
+
+void exec_over(struct resp_op *op)
+{
+    struct exec_state *state = op->exec->state;
+    struct block *blocks[] = {state->call.arena, state->call.reply_block};
+    state->running = NULL;
+    for (uint32_t i = 0; i < ARRAY_COUNT(blocks); i++) {
+        if (blocks[i] != NULL) {
+            block_unref(blocks[i]);
+        }
+    }
+    exec_go_on(state);
+}
+
+static void exec_run_one(struct exec_state *state);
+
+static void exec_run_again(struct completion *completion)
+{
+    exec_run_one(exec_waiter_op(completion)->state);
+}
+
+static void exec_run_one(struct exec_state *state)
+{
+    struct resp_op *op = state->op;
+    struct resp_op *one = NULL;
+    state->call = (struct call){
+        .conn = op->call->conn, .net = op->net, .frame = state->frame, .started = true};
+    enum err err = resp_take_apart(&state->call, &one);
+    if (err == ERR_NO_MEMORY) {
+        op->call->memory_wanted = state->call.memory_wanted;
+        call_await_memory(op->call, exec_run_again);
+        return;
+    }
+    if (err != OK) { /* It is as large as a block, with what it needs to run. */
+        static const char words[] = "-ERR the command is too large\r\n";
+        struct iovec vector = {.iov_base = (void *)(uintptr_t)words, .iov_len = sizeof(words) - 1};
+        exec_reply(state, &vector, 1);
+        exec_go_on(state);
+        return;
+    }
+    ASSERT(one != NULL && one->command != NULL);
+    one->exec = op;
+    state->running = one;
+    resp_run(one);
+}
+
+/* --- XADDs that are one batch. --- */
+
+/* Those from here on: how many, and what is needed for them. */
+static void run_measure(struct exec_state *state)
+{
+    struct exec_run *run = &state->run;
+    struct block *chunk = state->chunk;
+    uint32_t at = state->at;
+    struct multi_command command;
+    struct bytes frame;
+    uint64_t bytes = 0;
+    uint64_t bytes_max =
+        min_u64(EXEC_RUN_BYTES_MAX, memory_block_max(state->op->net->reactor->memory) / 2);
+    *run = (struct exec_run){.chunk = state->chunk, .at = state->at};
+    while (run->count < EXEC_RUN_MAX && multi_next(&chunk, &at, &command, &frame) &&
+           command.plain > 0) {
+        uint64_t headers = (command.plain - 3) / 2 + 1;
+        bytes += command.size + sizeof(struct record_input) + FIELDS_ORDER_BYTES +
+                 headers * sizeof(struct record_header) + sizeof(struct bytes);
+        if (bytes > bytes_max) {
+            return;
+        }
+        run->count++;
+        run->headers += headers;
+        run->arguments_max = max_u32(run->arguments_max, command.plain);
+        state->chunk = chunk;
+        state->at = at;
+    }
+}
+
+static void run_close(struct exec_run *run)
+{
+    struct block **blocks[] = {&run->inputs, &run->batch};
+    for (uint32_t i = 0; i < ARRAY_COUNT(blocks); i++) {
+        if (*blocks[i] != NULL) {
+            block_unref(*blocks[i]);
+            *blocks[i] = NULL;
+        }
+    }
+}
+
+static void run_answer(struct exec_state *state, enum err err)
+{
+    struct exec_run *run = &state->run;
+    struct resp_op *op = state->op;
+    uint8_t text[RESP_ERROR_BYTES + 8];
+    if (err == ERR_STREAM_ID) {
+        resp_explain(op, "ERR The stream has exhausted the last possible ID, unable to add more "
+                         "items");
+    } else if (err != OK) {
+        resp_explain_err(op, err);
+    }
+    for (uint32_t i = 0; i < run->count; i++) {
+        struct resp_writer writer = {.data = text, .size = sizeof(text), .protocol = op->protocol};
+        struct stream_id id = state->request.produce.id;
+        id.seq += i;
+        if (err == OK) {
+            resp_write_id(&writer, id);
+        } else {
+            resp_write_error(&writer, op->error);
+        }
+        struct iovec vector = {.iov_base = text, .iov_len = (size_t)writer.position};
+        state->left--;
+        exec_reply(state, &vector, 1);
+    }
+    resp_count_run(op, "xadd", run->count, err != OK);
+    if (err != OK) {
+        resp_count_error(&op->net->resp.stats, op->error, run->count);
+    }
+    run_close(run);
+    exec_go_on(state);
+}
+
+static void run_appended(struct completion *completion)
+{
+    struct request *request = CONTAINER_OF(completion, struct request, done);
+    struct exec_state *state = CONTAINER_OF(request, struct exec_state, request);
+    struct exec_run *run = &state->run;
+    enum err err = (enum err)completion->result;
+    /* One of them, or all together: the others shall not be refused for its sake. */
+    if (err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE || err == ERR_BATCH_KEY) {
+        COVER("exec sends its entries one by one");
+        state->alone = run->count;
+        state->chunk = run->chunk;
+        state->at = run->at;
+        run_close(run);
+        exec_go_on(state);
+        return;
+    }
+    run_answer(state, err);
+}
+
+/* Into state->run.inputs: the records, their headers, the orders of their fields; the room for the
+ * arguments of one is at the end. */
+static struct record_input *run_inputs(struct exec_state *state)
+{
+    struct exec_run *run = &state->run;
+    struct record_input *records = (struct record_input *)(void *)run->inputs->data;
+    struct record_header *headers = (struct record_header *)(void *)(records + run->count);
+    struct bytes *arguments = (struct bytes *)(void *)(headers + run->headers);
+    char *orders = (char *)(arguments + run->arguments_max);
+    struct block *chunk = run->chunk;
+    uint32_t at = run->at;
+    for (uint32_t i = 0; i < run->count; i++) {
+        struct multi_command command;
+        struct bytes frame;
+        bool there = multi_next(&chunk, &at, &command, &frame);
+        ASSERT(there && command.plain > 0);
+        int64_t count = resp_split(frame, arguments, NULL);
+        ASSERT(count == command.plain);
+        records[i] = (struct record_input){.timestamp = (int64_t)state->op->net->reactor->now_ms};
+        fields_encode(arguments + 3, (command.plain - 3) / 2, &records[i], headers,
+                      orders + (uint64_t)i * FIELDS_ORDER_BYTES);
+        headers += (command.plain - 3) / 2 + 1;
+    }
+    return records;
+}
+
+static uint64_t run_input_bytes(const struct exec_run *run)
+{
+    return run->count * (sizeof(struct record_input) + FIELDS_ORDER_BYTES) +
+           run->headers * sizeof(struct record_header) + run->arguments_max * sizeof(struct bytes);
+}
+
+static void run_begin(struct exec_state *state);
+
+static void run_again(struct completion *completion)
+{
+    run_begin(exec_waiter_op(completion)->state);
+}
+
+static bool run_block(struct exec_state *state, struct block **block, uint64_t size)
+{
+    struct call *call = state->op->call;
+    if (*block == NULL) {
+        *block = block_acquire(state->op->net->reactor->memory, MEMORY_SEND, (uint32_t)size);
+    }
+    if (*block == NULL) {
+        run_close(&state->run);
+        call->memory_wanted = (uint32_t)size;
+        call_await_memory(call, run_again);
+    }
+    return *block != NULL;
+}
+
+static void run_begin(struct exec_state *state)
+{
+    struct exec_run *run = &state->run;
+    if (!run_block(state, &run->inputs, run_input_bytes(run))) {
+        return;
+    }
+    const struct record_input *records = run_inputs(state);
+    uint32_t size = record_batch_size(records, run->count);
+    if (size == 0 || size > memory_block_max(state->op->net->reactor->memory)) {
+        run_answer(state, ERR_TOO_LARGE);
+        return;
+    }
+    if (!run_block(state, &run->batch, size)) {
+        return;
+    }
+    record_batch_encode(records, run->count, run->batch->data, size);
+    state->request.kind = REQUEST_PRODUCE;
+    state->request.produce = (struct request_produce){
+        .batch = bytes_of(run->batch->data, size),
+        .crc_known = true,
+        .id_kind = PRODUCE_ID_AUTO,
+    };
+    resp_submit(state->op, &state->request, run_appended);
+}
+
+static void run_find(struct resp_op *op);
+
+static void run_made(struct resp_op *op, enum err err)
+{
+    if (err == OK) {
+        run_find(op);
+    } else {
+        run_answer(op->state, err);
+    }
+}
+
+static void run_find(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    const struct resp_transaction *transaction = state->transaction;
+    struct bytes key = bytes_of(transaction->key, transaction->key_size);
+    op->error[0] = 0;
+    enum err err = resp_find_key(op, key, &state->request.partition);
+    if (err == ERR_TOPIC_UNKNOWN) {
+        state->proposal = (struct resp_proposal){.op = op};
+        op->proposal = &state->proposal;
+        err = resp_create(op, key, 1, false, run_made);
+        if (err == OK) {
+            return;
+        }
+    }
+    if (err != OK) {
+        /* It is said why: each command says it by itself. */
+        state->alone = state->run.count;
+        state->chunk = state->run.chunk;
+        state->at = state->run.at;
+        exec_go_on(state);
+        return;
+    }
+    run_begin(state);
+}
+
+/* --- Steps. --- */
+
+static void exec_step(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    struct multi_command command;
+    if (state->left == 0) {
+        exec_finish(op);
+        return;
+    }
+    if (state->alone == 0) {
+        run_measure(state);
+        if (state->run.count > 1) {
+            run_find(op);
+            return;
+        }
+        state->chunk = state->run.chunk;
+        state->at = state->run.at;
+    } else {
+        state->alone--;
+    }
+    bool there = multi_next(&state->chunk, &state->at, &command, &state->frame);
+    ASSERT(there);
+    state->left--;
+    exec_run_one(state);
+}
+
+static void exec_begin(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    exec_reply_begin(&state->reply, state->left, op->protocol);
+    exec_step(op);
+}
+
+/* The key is not as it was. */
+static void exec_changed(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    multi_free(op->net, state->transaction);
+    state->transaction = NULL;
+    resp_answer_null_array(op);
+}
+
+static void exec_looked(struct completion *completion)
+{
+    struct request *request = CONTAINER_OF(completion, struct request, done);
+    struct exec_state *state = CONTAINER_OF(request, struct exec_state, request);
+    const struct multi_watch *watch = &state->transaction->watch;
+    const struct request_identify *now = &request->identify;
+    if (completion->result < 0 && completion->result != ERR_TOPIC_UNKNOWN) {
+        multi_free(state->op->net, state->transaction);
+        state->transaction = NULL;
+        resp_fail_err(state->op, (enum err)completion->result);
+        return;
+    }
+    bool same = completion->result == OK && now->log_start == watch->log_start &&
+                now->high_watermark == watch->high_watermark &&
+                stream_id_compare(now->last, watch->last) == 0;
+    if (same) {
+        exec_begin(state->op);
+    } else {
+        exec_changed(state->op);
+    }
+}
+
+static void exec_look(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    const struct resp_transaction *transaction = state->transaction;
+    const struct multi_watch *watch = &transaction->watch;
+    struct partition_id *id = &state->request.partition;
+    if (!watch->set) {
+        exec_begin(op);
+        return;
+    }
+    enum err err = resp_find_key(op, bytes_of(transaction->key, transaction->key_size), id);
+    bool known = err == OK;
+    if (known != watch->known || (known && !topic_id_equal(&id->topic, &watch->partition.topic))) {
+        exec_changed(op);
+    } else if (!known) {
+        exec_begin(op);
+    } else {
+        state->request.kind = REQUEST_IDENTIFY;
+        state->request.identify = (struct request_identify){.ends_only = true};
+        resp_submit(op, &state->request, exec_looked);
+    }
+}
+
+static void exec_reserve(struct resp_op *op);
+
+static void exec_reserve_again(struct completion *completion)
+{
+    exec_reserve(exec_waiter_op(completion));
+}
+
+static void exec_reserve(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    uint32_t size = exec_reply_open(&state->reply, op->net->reactor->memory, state->left);
+    if (size > 0) {
+        op->call->memory_wanted = size;
+        call_await_memory(op->call, exec_reserve_again);
+        return;
+    }
+    exec_look(op);
+}
+
+/* Nobody waits for the answer any more: what was begun is done all the same. */
+static void exec_cancel(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    if (state->running != NULL && state->running->cancel != NULL) {
+        state->running->cancel(state->running);
+    }
+}
+
+void resp_exec(struct resp_op *op)
+{
+    struct exec_state *state = op->state;
+    struct resp_client *client = op->client;
+    struct resp_transaction *transaction = client->transaction;
+    if (transaction == NULL || !transaction->open) {
+        resp_fail(op, "ERR EXEC without MULTI");
+        return;
+    }
+    if (transaction->spoiled || transaction->differs) {
+        bool spoiled = transaction->spoiled;
+        multi_forget(op->net, client);
+        if (spoiled) {
+            resp_fail(op, "EXECABORT Transaction discarded because of previous errors.");
+        } else {
+            resp_fail(op, MULTI_SHARDS, "EXEC");
+        }
+        return;
+    }
+    client->transaction = NULL;
+    state->op = op;
+    state->transaction = transaction;
+    state->chunk = transaction->block;
+    state->at = sizeof(*transaction);
+    state->left = transaction->commands;
+    op->cancel = exec_cancel;
+    op->sent = exec_sent;
+    exec_reserve(op);
+}

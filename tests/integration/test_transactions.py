@@ -1,0 +1,164 @@
+"""MULTI, EXEC, DISCARD, WATCH: what is put aside, what is refused, what others see of it."""
+import threading
+
+from fixture import check, equal
+from test_resp import cli, client, command, raw, start
+
+SHARDS = ("ERR EXEC keys are owned by different shards; use one topic per transaction, or a pipeline "
+          "without MULTI")
+
+
+def send(server, *commands, until=None):
+    return raw(server, b"".join(command(*words) for words in commands) + command("QUIT"), until)
+
+
+def test_commands_are_put_aside_and_run(world):
+    server = start(world)
+    equal(send(server, ("MULTI",), ("XADD", "s", "1-1", "f", "v"), ("XLEN", "s"), ("PING",), ("EXEC",)),
+          b"+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n$3\r\n1-1\r\n:1\r\n+PONG\r\n+OK\r\n")
+    equal(send(server, ("MULTI",), ("XADD", "s", "1-2", "f", "v"), ("DISCARD",), ("XLEN", "s")),
+          b"+OK\r\n+QUEUED\r\n+OK\r\n:1\r\n+OK\r\n")
+    equal(send(server, ("MULTI",), ("EXEC",)), b"+OK\r\n*0\r\n+OK\r\n")
+    # An error at run time is one element; what is behind it runs.
+    equal(send(server, ("MULTI",), ("XADD", "s", "1-1", "f", "v"), ("XADD", "s", "1-2", "f", "v"), ("EXEC",)),
+          b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n"
+          b"-ERR The ID specified in XADD is equal or smaller than the target stream top item\r\n"
+          b"$3\r\n1-2\r\n+OK\r\n")
+    # Nothing waits within, and a map is one in RESP3.
+    equal(send(server, ("MULTI",), ("XREAD", "BLOCK", "0", "STREAMS", "s", "$"), ("HELLO", "3"),
+               ("XREAD", "STREAMS", "s", "1-1"), ("EXEC",)).split(b"\r\n")[4:6], [b"*3", b"*-1"])
+    equal(server.stop(), 0, "exit code")
+
+
+def test_what_spoils_a_transaction(world):
+    server = start(world)
+    abort = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+    for bad, told in [(("NOSUCH",), b"-ERR unknown command 'NOSUCH', with args beginning with: \r\n"),
+                      (("XADD", "s"), b"-ERR wrong number of arguments for 'xadd' command\r\n"),
+                      (("SET", "s", "v"), b"-ERR 'SET' is not supported: floe stores streams only, use XADD\r\n")]:
+        equal(send(server, ("MULTI",), ("XADD", "s", "1-1", "f", "v"), bad, ("XLEN", "s"), ("EXEC",), ("EXISTS", "s")),
+              b"+OK\r\n+QUEUED\r\n" + told + b"+QUEUED\r\n" + abort + b":0\r\n+OK\r\n", bad)
+    for words, told in [(("EXEC",), b"-ERR EXEC without MULTI\r\n"),
+                        (("DISCARD",), b"-ERR DISCARD without MULTI\r\n"),
+                        (("UNWATCH",), b"+OK\r\n"),
+                        (("WATCH", "a", "b"), SHARDS.replace("EXEC", "WATCH").join("-\n").replace("\n", "\r\n").encode())]:
+        equal(send(server, words), told + b"+OK\r\n", words)
+    equal(send(server, ("MULTI",), ("MULTI",), ("WATCH", "s"), ("PING",), ("EXEC",)),
+          b"+OK\r\n-ERR MULTI calls can not be nested\r\n-ERR WATCH inside MULTI is not allowed\r\n"
+          b"+QUEUED\r\n*1\r\n+PONG\r\n+OK\r\n")
+    equal(send(server, ("MULTI",), ("XADD", "a", "*", "f", "v"), ("XADD", "b", "*", "f", "v"), ("EXEC",), ("KEYS", "*")),
+          b"+OK\r\n+QUEUED\r\n+QUEUED\r\n-" + SHARDS.encode() + b"\r\n*0\r\n+OK\r\n")
+    equal(send(server, ("MULTI",), ("PING",), ("RESET",), ("PING",)), b"+OK\r\n+QUEUED\r\n+RESET\r\n+PONG\r\n+OK\r\n")
+    equal(server.stop(), 0, "exit code")
+
+
+def test_too_much_is_refused_and_given_back(world):
+    server = start(world)
+    adds = [("XADD", "s", "*", "f", "v")] * 16001
+    got = send(server, ("MULTI",), *adds, ("EXEC",)).split(b"\r\n")
+    equal(got[-4:], [b"-ERR a transaction has at most 16000 commands and 4 MiB",
+                     b"-EXECABORT Transaction discarded because of previous errors.", b"+OK", b""])
+    big = [("XADD", "s", "*", "f", "v" * 900_000)] * 5
+    got = send(server, ("MULTI",), *big, ("EXEC",)).split(b"\r\n")
+    equal([line[:12] for line in got], [b"+OK"] + [b"+QUEUED"] * 4 +
+          [b"-ERR a trans", b"-EXECABORT T", b"+OK", b""])
+    # Many that never say EXEC are told that there is no more, and it all comes back when they go.
+    idle = [server.connect() for _ in range(64)]
+    for connection in idle:
+        connection.sendall(command("MULTI") + command("XADD", "s", "*", "f", "v" * 900_000) * 4)
+    told = b""
+    for connection in idle:
+        got = b""
+        while got.count(b"\r\n") < 5:
+            got += connection.recv(65536)
+        told += got
+    check(b"-TRYAGAIN there is no memory for more commands of transactions\r\n" in told, told[:200])
+    equal(cli(server, "XADD", "s", "1-1", "f", "v"), "1-1")
+    for connection in idle:
+        connection.close()
+    equal(send(server, ("MULTI",), *big[:4], ("EXEC",)).count(b"$15\r\n") > 0, True)
+    equal(server.stop(), 0, "exit code")
+
+
+def test_entries_of_a_transaction_are_one_batch(world):
+    """Nobody's entries come between them, not even those of Kafka's producers; a reader that waits gets
+    all of them."""
+    server = start(world)
+    redis = client(server)
+    redis.xadd("s", {"n": "first"})
+    over = threading.Event()
+
+    def write():
+        other = client(server)
+        while not over.is_set():
+            other.xadd("s", {"other": "x"})
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for turn in range(40):
+        pipe = redis.pipeline()
+        for i in range(50):
+            pipe.xadd("s", {"turn": turn, "i": i})
+        ids = pipe.execute()
+        equal(len(set(ids)), 50)
+    over.set()
+    for thread in threads:
+        thread.join()
+    entries = [fields for _, fields in redis.xrange("s")]
+    check(any(b"other" in fields for fields in entries), "nobody else wrote")
+    turns = [i for i, fields in enumerate(entries) if fields.get(b"i") == b"0"]
+    equal(len(turns), 40)
+    for at in turns:
+        equal([fields.get(b"i") for fields in entries[at:at + 50]], [b"%d" % i for i in range(50)])
+    equal(server.stop(), 0, "exit code")
+
+
+def test_watch(world):
+    server = start(world)
+    redis = client(server)
+    import redis as library
+    for key in ("new", "old"):
+        if key == "old":
+            redis.xadd(key, {"f": "v"})
+        for change in (None, lambda: redis.xadd(key, {"f": "v"}), lambda: redis.xtrim(key, maxlen=0, approximate=False),
+                       lambda: redis.delete(key)):
+            with redis.pipeline() as pipe:
+                pipe.watch(key)
+                changes = change is not None
+                if changes:
+                    change()
+                pipe.multi()
+                pipe.xadd(key, {"f": "v"})
+                try:
+                    equal(len(pipe.execute()), 1)
+                    check(not changes, f"{key}: a change was not seen")
+                except library.WatchError:
+                    check(changes, f"{key}: a change was seen where there was none")
+    # UNWATCH forgets, and so does EXEC.
+    got = send(server, ("WATCH", "w"), ("XADD", "w", "1-1", "f", "v"), ("UNWATCH",), ("MULTI",), ("XLEN", "w"), ("EXEC",),
+               ("WATCH", "w"), ("XADD", "w", "1-2", "f", "v"), ("MULTI",), ("XLEN", "w"), ("EXEC",),
+               ("MULTI",), ("XLEN", "w"), ("EXEC",))
+    equal(got, b"+OK\r\n$3\r\n1-1\r\n+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"
+               b"+OK\r\n$3\r\n1-2\r\n+OK\r\n+QUEUED\r\n*-1\r\n+OK\r\n+QUEUED\r\n*1\r\n:2\r\n+OK\r\n")
+    equal(server.stop(), 0, "exit code")
+
+
+def test_a_reply_without_room_is_told(world):
+    """Every command has its answer, also where their replies are larger than a transaction's may be."""
+    server = start(world)
+    redis = client(server)
+    for _ in range(4):
+        redis.xadd("s", {"f": "x" * 900_000})
+    pipe = redis.pipeline()
+    for _ in range(10):
+        pipe.xadd("s", {"f": "v"})
+        pipe.xrange("s", count=4)
+    got = pipe.execute(raise_on_error=False)
+    equal(len(got), 20)
+    lists = [entries for entries in got[1::2] if isinstance(entries, list)]
+    errors = [str(error) for error in got[1::2] if isinstance(error, Exception)]
+    check(lists and errors, f"{len(lists)} replies, {len(errors)} errors")
+    equal(set(errors), {"no memory for this reply, but it was done"})
+    equal(redis.xlen("s"), 14)
+    equal(server.stop(), 0, "exit code")
