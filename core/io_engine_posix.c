@@ -522,6 +522,7 @@ const struct io_engine io_engine_posix = {
     .wall_ms = io_clock_wall_ms,
     .recv_release = posix_recv_release,
     .socket_shutdown = posix_socket_shutdown,
+    .socket_limit = socket_limit,
     .socket_name = posix_socket_name,
     .describe = posix_describe,
     .close = posix_end,

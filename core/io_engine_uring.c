@@ -593,6 +593,7 @@ const struct io_engine io_engine_uring = {
     .wall_ms = io_clock_wall_ms,
     .recv_release = uring_recv_release,
     .socket_shutdown = uring_socket_shutdown,
+    .socket_limit = socket_limit,
     .socket_name = uring_socket_name,
     .describe = uring_describe,
     .close = uring_close,
