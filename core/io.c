@@ -318,6 +318,13 @@ void io_socket_end_receive(struct reactor *reactor, int fd)
     reactor->engine->socket_end_receive(reactor, fd);
 }
 
+void io_socket_limit(struct reactor *reactor, int fd, uint32_t unsent_max, uint32_t received_max)
+{
+    if (reactor->engine->socket_limit != NULL) {
+        reactor->engine->socket_limit(fd, unsent_max, received_max);
+    }
+}
+
 enum err io_socket_local(struct reactor *reactor, int fd, struct io_address *address)
 {
     return reactor->engine->socket_name(reactor, fd, false, address);

@@ -201,6 +201,10 @@ void io_socket_shutdown(struct reactor *reactor, int fd);
  * as well. It can still be sent. */
 void io_socket_end_receive(struct reactor *reactor, int fd);
 
+/* How much of the kernel's memory a connected socket may take, about: for sends that are not on the
+ * wire yet, and for what was received and not read; 0: as much as the kernel likes. */
+void io_socket_limit(struct reactor *reactor, int fd, uint32_t unsent_max, uint32_t received_max);
+
 /* The local (or peer's) address of a connected or listening socket. */
 NODISCARD enum err io_socket_local(struct reactor *reactor, int fd, struct io_address *address);
 NODISCARD enum err io_socket_peer(struct reactor *reactor, int fd, struct io_address *address);

@@ -37,6 +37,7 @@ struct io_engine {
     void (*recv_release)(struct reactor *reactor, struct io *io);
     void (*socket_shutdown)(struct reactor *reactor, int fd);
     void (*socket_end_receive)(struct reactor *reactor, int fd);
+    void (*socket_limit)(int fd, uint32_t unsent_max, uint32_t received_max); /* NULL: no kernel. */
     enum err (*socket_name)(struct reactor *reactor, int fd, bool peer, struct io_address *address);
 
     /* One logfmt fragment for the start-up line: what was probed and is in use. */

@@ -523,6 +523,7 @@ const struct io_engine io_engine_posix = {
     .recv_release = posix_recv_release,
     .socket_shutdown = posix_socket_shutdown,
     .socket_end_receive = socket_end_receive,
+    .socket_limit = socket_limit,
     .socket_name = posix_socket_name,
     .describe = posix_describe,
     .close = posix_end,

@@ -594,6 +594,7 @@ const struct io_engine io_engine_uring = {
     .recv_release = uring_recv_release,
     .socket_shutdown = uring_socket_shutdown,
     .socket_end_receive = socket_end_receive,
+    .socket_limit = socket_limit,
     .socket_name = uring_socket_name,
     .describe = uring_describe,
     .close = uring_close,

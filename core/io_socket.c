@@ -121,6 +121,17 @@ void socket_prepare_accepted(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
+void socket_limit(int fd, uint32_t unsent_max, uint32_t received_max)
+{
+    if (unsent_max > 0) {
+        os_socket_unsent_max(fd, unsent_max);
+    }
+    if (received_max > 0) {
+        int bytes = (int)min_u32(received_max, INT32_MAX);
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    }
+}
+
 enum socket_view socket_look(int fd)
 {
     struct pollfd look = {.fd = fd, .events = POLLIN};

@@ -15,6 +15,7 @@ int32_t socket_listen(struct io_address *address, bool shared, bool first);
 /* A non-blocking socket that fits `address`, or an err. */
 int32_t socket_for_connect(const struct io_address *address);
 void socket_prepare_accepted(int fd);
+void socket_limit(int fd, uint32_t unsent_max, uint32_t received_max); /* io_socket_limit() */
 
 /* What a receive would meet, without a buffer to receive into. */
 enum socket_view {

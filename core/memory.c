@@ -11,8 +11,8 @@
  * whose halves are both wholly free is wholly free.
  *
  * Accounts: with G the guarantee of a class and U its use, the sum over all classes of max(G, U)
- * never exceeds the limit. A request that keeps that true is granted if a block of its order is
- * free; so a class below its guarantee is never refused for another's use, but for fragmentation,
+ * never exceeds the limit. A request that keeps that true, and its class below its cap if that has
+ * one, is granted if a block of its order is free; so a class below its guarantee is never refused for another's use, but for fragmentation,
  * which a waiter outlasts. */
 #include "core/memory.h"
 
@@ -54,9 +54,8 @@ struct memory {
     uint64_t limit_bytes, touched_bytes;
     uint64_t leaves; /* Pages rounded up to a power of two. */
     uint32_t order_root, order_max;
-    uint64_t guarantee[MEMORY_CLASS_COUNT];
-    uint64_t used[MEMORY_CLASS_COUNT];
-    uint64_t waits;
+    uint64_t guarantee[MEMORY_CLASS_COUNT], cap[MEMORY_CLASS_COUNT];
+    uint64_t used[MEMORY_CLASS_COUNT], waits[MEMORY_CLASS_COUNT];
     struct memory_queue queues[MEMORY_CLASS_COUNT];
     uint32_t turn; /* Class whose waiters are looked at first. */
     struct reactor *reactor;
@@ -73,9 +72,17 @@ struct memory {
 static const uint8_t memory_guarantee_16ths[MEMORY_CLASS_COUNT] = {
     [MEMORY_APPEND] = 2,      /* Frames of two commits in flight; the tail cache is reclaimable. */
     [MEMORY_RECEIVE] = 2,     /* The oldest requests finish, however slow the readers are. */
+    [MEMORY_CALL] = 1,        /* Requests begin and are answered, however large others' replies. */
     [MEMORY_SEND] = 1,        /* A reply for each finished request, so receive blocks come home. */
     [MEMORY_REPLICATION] = 1, /* Frames to and from peers: an ack must not wait for a producer. */
     [MEMORY_RECOVERY] = 1,    /* Scan buffers: a full node still starts and repairs. */
+};
+
+/* What a class may have at most, in sixteenths; 0: whatever nobody else is guaranteed. A block that
+ * a peer pins by not reading must leave room for everything else. */
+static const uint8_t memory_cap_16ths[MEMORY_CLASS_COUNT] = {
+    [MEMORY_CALL] = 4,
+    [MEMORY_SEND] = 4,
 };
 
 static void memory_recheck(struct completion *completion);
@@ -247,6 +254,9 @@ enum err memory_open(struct memory **memory_out, const struct memory_options *op
     for (uint32_t i = 0; i < MEMORY_CLASS_COUNT; i++) {
         memory->guarantee[i] = memory->limit_bytes / 16 * memory_guarantee_16ths[i];
         guaranteed += memory->guarantee[i];
+        memory->cap[i] = memory_cap_16ths[i] == 0 ? memory->limit_bytes
+                                                  : memory->limit_bytes / 16 * memory_cap_16ths[i];
+        ASSERT(memory->cap[i] >= (uint64_t)BLOCK_SIZE_MIN << memory->order_max);
     }
     ASSERT(guaranteed <= memory->limit_bytes / 2);
     tree_trim(memory, pages);
@@ -281,6 +291,14 @@ void memory_close(struct memory *memory)
     ASSERT(failed == 0);
 }
 
+/* Whether a block of `order` is more than `class` may have, whatever else is free. */
+static bool memory_capped(const struct memory *memory, enum memory_class class, uint32_t order,
+                          uint64_t promised)
+{
+    uint64_t use = memory->used[class] + promised + ((uint64_t)BLOCK_SIZE_MIN << order);
+    return use > memory->cap[class];
+}
+
 /* Whether a block of `order` for `class` would be granted now, after `promised` bytes per class. */
 static bool memory_fits(const struct memory *memory, enum memory_class class, uint32_t order,
                         const uint64_t promised[MEMORY_CLASS_COUNT])
@@ -292,7 +310,8 @@ static bool memory_fits(const struct memory *memory, enum memory_class class, ui
         use += i == (uint32_t) class ? size : 0;
         claimed += max_u64(use, memory->guarantee[i]);
     }
-    return claimed <= memory->limit_bytes && tree_room(memory, 1, memory->order_root) > order;
+    return claimed <= memory->limit_bytes && tree_room(memory, 1, memory->order_root) > order &&
+           !memory_capped(memory, class, order, promised == NULL ? 0 : promised[class]);
 }
 
 static void queue_forget(struct memory_queue *queue, uint32_t index)
@@ -375,7 +394,7 @@ static void memory_recheck(struct completion *completion)
 static bool memory_reclaim(struct memory *memory, enum memory_class class, uint32_t order)
 {
     ASSERT(!memory->reclaiming);
-    if (memory->reclaim == NULL) {
+    if (memory->reclaim == NULL || memory_capped(memory, class, order, 0)) {
         return false;
     }
     uint64_t bytes = (uint64_t)BLOCK_SIZE_MIN << order;
@@ -404,7 +423,7 @@ struct block *block_acquire(struct memory *memory, enum memory_class class, uint
     if (!memory_fits(memory, class, order, NULL)) {
         reclaimed = memory_reclaim(memory, class, order);
         if (!reclaimed) {
-            memory->waits++;
+            memory->waits[class]++;
             memory_wake(memory); /* What was reclaimed in vain may do for a smaller waiter. */
             return NULL;
         }
@@ -503,6 +522,13 @@ void memory_await(struct memory *memory, struct reactor *reactor, struct memory_
     }
 }
 
+bool memory_low(const struct memory *memory, enum memory_class class)
+{
+    ASSERT(class < MEMORY_CLASS_COUNT);
+    bool capped = memory->cap[class] < memory->limit_bytes;
+    return memory->used[class] >= (capped ? memory->cap[class] / 2 : memory->guarantee[class]);
+}
+
 uint32_t memory_block_max(const struct memory *memory)
 {
     return (uint32_t)BLOCK_SIZE_MIN << memory->order_max;
@@ -520,7 +546,7 @@ void memory_stats(const struct memory *memory, struct memory_stats *stats)
     *stats = (struct memory_stats){
         .limit_bytes = memory->limit_bytes,
         .touched_bytes = memory->touched_bytes,
-        .waits = memory->waits,
     };
     memcpy(stats->used_bytes, memory->used, sizeof(stats->used_bytes));
+    memcpy(stats->waits, memory->waits, sizeof(stats->waits));
 }

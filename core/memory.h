@@ -1,12 +1,16 @@
 /* Memory of one core: address space reserved at start, touched by the owning thread (so on its NUMA
  * node) in 2 MiB steps as use grows, never given back. Blocks are cut from it by a buddy scheme,
  * lowest address first. Every block belongs to a class; each class has a guaranteed minimum, and
- * may use what no other class is guaranteed. An empty pool is back-pressure: NULL, and a FIFO of
- * waiters; never an error, never malloc.
+ * may use what no other class is guaranteed, up to its cap. An empty pool is back-pressure: NULL,
+ * and a FIFO of waiters for each class; never an error, never malloc.
  *
  *     RECEIVE      requests as they arrived      APPEND   frames being committed, tail cache
- *     SEND         replies                       RECOVERY scan buffers: a full pool still recovers
- *     REPLICATION  frames for followers */
+ *     CALL         what requests in progress     RECOVERY scan buffers: a full pool still recovers
+ *                  remember, and small replies   REPLICATION  frames for followers
+ *     SEND         larger replies
+ *
+ * What peers pin that take nothing is CALL and SEND: each is capped at a quarter, and a small
+ * request never waits behind a large reply. */
 #pragma once
 
 #include "core/completion.h"
@@ -15,6 +19,7 @@
 enum memory_class {
     MEMORY_APPEND,
     MEMORY_RECEIVE,
+    MEMORY_CALL,
     MEMORY_SEND,
     MEMORY_REPLICATION,
     MEMORY_RECOVERY,
@@ -56,7 +61,7 @@ struct memory_waiter {
 struct memory_stats {
     uint64_t limit_bytes, touched_bytes;
     uint64_t used_bytes[MEMORY_CLASS_COUNT];
-    uint64_t waits; /* How often an acquire came back empty. */
+    uint64_t waits[MEMORY_CLASS_COUNT]; /* How often an acquire came back empty. */
 };
 
 /* ERR_NO_MEMORY when the address space cannot be reserved. */
@@ -77,6 +82,10 @@ void block_unref(struct block *block); /* The last one frees it and lets waiters
  * that fired, tried and failed again (somebody who never waited was quicker) awaits again and gets
  * its old place, ahead of all that came later. */
 void memory_await(struct memory *memory, struct reactor *reactor, struct memory_waiter *waiter);
+
+/* Whether a class has used half of its cap (without one: of its guarantee): whoever can do with
+ * less now shall. */
+bool memory_low(const struct memory *memory, enum memory_class class);
 
 /* Largest single block: a request of more is refused at the door. */
 uint32_t memory_block_max(const struct memory *memory);

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -128,6 +130,16 @@ int os_socket_share(int fd)
 #endif
     int one = 1;
     return setsockopt(fd, SOL_SOCKET, option, &one, sizeof(one));
+}
+
+void os_socket_unsent_max(int fd, uint32_t bytes)
+{
+#ifdef TCP_NOTSENT_LOWAT
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+#else
+    (void)fd;
+    (void)bytes;
+#endif
 }
 
 /* On macOS poll() says POLLHUP as soon as the peer sends no more; a shutdown of ours discards what

@@ -16,7 +16,7 @@ static enum err call_block(struct call *call, uint64_t size, struct block **bloc
     if (size > memory_block_max(memory)) {
         return ERR_TOO_LARGE;
     }
-    *block = block_acquire(memory, MEMORY_SEND, (uint32_t)size);
+    *block = block_acquire(memory, call_memory_class(size), (uint32_t)size);
     if (*block == NULL) {
         call->memory_wanted = (uint32_t)size;
         return ERR_NO_MEMORY;
@@ -74,7 +74,7 @@ void call_await_memory(struct call *call, completion_fn *fn)
 {
     completion_init(&call->waiter.done, fn);
     call->waiter.size = call->memory_wanted;
-    call->waiter.class = MEMORY_SEND;
+    call->waiter.class = call_memory_class(call->memory_wanted);
     memory_await(call->net->reactor->memory, call->net->reactor, &call->waiter);
 }
 

@@ -10,10 +10,15 @@
 enum {
     CONN_HEAD_BYTES = 8,             /* Of a frame: as many are kept without a block of memory. */
     CONN_CALLS_MAX = 64,             /* In flight; then reading stops. */
+    CONN_CALLS_LOW = 4,              /* The same while memory for calls is low. */
     CONN_QUEUED_BYTES_MAX = 4 << 20, /* Replies that wait to be sent; then reading stops. */
     CONN_SEND_BYTES_MAX = 1 << 20,   /* Of one send: its end is what the peer's stall is told by. */
     CONN_SEND_VECTORS_MAX = 256,
     CONN_BURST_BYTES = 128 << 10, /* Received at once from a peer that has more at hand. */
+    CONN_UNSENT_MIN = 16 << 10,   /* Of a reply: what the kernel holds before it is on the wire. */
+    CONN_UNSENT_MAX = 128 << 10,
+    CONN_RECEIVED_LOW = 64 << 10, /* What the kernel receives ahead where connections are many. */
+    CONN_KERNEL_AMPLE = 1 << 20,  /* So much for each: it may receive ahead what it likes. */
 };
 
 enum conn_state {

@@ -5,7 +5,8 @@
  *
  * The first bytes of a connection tell its protocol (door.h), unless its listener did.
  *
- * Reading stops (nothing is received, so TCP slows the peer) while CONN_CALLS_MAX calls are alive,
+ * Reading stops (nothing is received, so TCP slows the peer) while CONN_CALLS_MAX calls are alive
+ * (fewer when memory for calls is low: each connection goes on, none by many at once),
  * CONN_QUEUED_BYTES_MAX wait to be sent, memory is out, or a call waits to be alone: a Fetch does,
  * so that a peer which sends many and reads nothing holds the memory of one. Out of memory for a
  * lent buffer is the one case in which it is kept over a wait: the bytes have nowhere else to be.
@@ -27,7 +28,9 @@ static struct stats *conn_stats(struct conn *conn)
 
 static bool conn_has_room(const struct conn *conn)
 {
-    return conn->call_count < CONN_CALLS_MAX && conn->queued_bytes < CONN_QUEUED_BYTES_MAX;
+    bool low = memory_low(conn->net->reactor->memory, MEMORY_CALL);
+    return conn->call_count < (low ? CONN_CALLS_LOW : CONN_CALLS_MAX) &&
+           conn->queued_bytes < CONN_QUEUED_BYTES_MAX;
 }
 
 void conn_input_drop(struct conn *conn)
@@ -61,7 +64,9 @@ static void conn_await_memory(struct conn *conn, uint32_t size)
     memory_await(conn->net->reactor->memory, conn->net->reactor, &conn->waiter);
 }
 
-/* Copies a lent buffer, behind the bytes of a frame's beginning, into a block of ours. */
+/* Copies a lent buffer, behind the bytes of a frame's beginning, into a block of ours: at once, also
+ * if the connection may not read on or waits for something else. The peers that make us wait would
+ * have them all, and nobody could be read. */
 static void conn_take_lent(struct conn *conn)
 {
     uint32_t size = (uint32_t)conn->recv.done.result;
@@ -70,7 +75,9 @@ static void conn_take_lent(struct conn *conn)
     struct block *block = block_acquire(conn->net->reactor->memory, MEMORY_RECEIVE, total);
     conn->lent_held = block == NULL;
     if (block == NULL) {
-        conn_await_memory(conn, total);
+        if (!conn->waiting) {
+            conn_await_memory(conn, total);
+        }
         return;
     }
     memcpy(block->data, conn->head, conn->head_size);
@@ -84,9 +91,7 @@ static void conn_take_lent(struct conn *conn)
 
 static bool conn_memory_low(const struct conn *conn)
 {
-    struct memory_stats stats;
-    memory_stats(conn->net->reactor->memory, &stats);
-    return stats.used_bytes[MEMORY_RECEIVE] >= stats.limit_bytes / 8;
+    return memory_low(conn->net->reactor->memory, MEMORY_RECEIVE);
 }
 
 /* Room for `least` bytes of the frame that is arriving, in a block of its own of `size` unless it
@@ -292,12 +297,11 @@ static void conn_pump_input(struct conn *conn)
 {
     conn->pumping = true;
     bool more = true;
+    if (conn->lent_held && conn->state == CONN_OPEN) {
+        conn_take_lent(conn);
+    }
     while (more && conn_may_read(conn)) {
-        if (conn->lent_held) {
-            conn_take_lent(conn);
-        } else {
-            more = conn_may_cut(conn) && conn_cut(conn);
-        }
+        more = conn_may_cut(conn) && conn_cut(conn);
     }
     conn->pumping = false;
     if (conn->held && conn->input != NULL && conn->input_position == conn->input_filled) {

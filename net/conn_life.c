@@ -191,6 +191,20 @@ void conn_speak(struct conn *conn, const struct protocol *protocol)
     }
 }
 
+/* What the kernel holds for a peer that does not read, or that we do not read, is a share of a
+ * quarter of this core's memory. Without it a crowd of such peers fills what the kernel has for all
+ * sockets of the machine; then it drops what others send, and they go on by retransmissions. */
+static void conn_limit_kernel(const struct conn *conn)
+{
+    struct net *net = conn->net;
+    struct memory_stats stats;
+    memory_stats(net->reactor->memory, &stats);
+    uint64_t share = stats.limit_bytes / 4 / max_u32(net->conn_count, 1);
+    uint64_t unsent = max_u64(min_u64(share / 4, CONN_UNSENT_MAX), CONN_UNSENT_MIN);
+    io_socket_limit(net->reactor, conn->fd, (uint32_t)unsent,
+                    share < CONN_KERNEL_AMPLE ? CONN_RECEIVED_LOW : 0);
+}
+
 enum err conn_open(struct net *net, int fd, enum net_protocol protocol)
 {
     ASSERT(fd >= 0);
@@ -210,6 +224,7 @@ enum err conn_open(struct net *net, int fd, enum net_protocol protocol)
     list_push_back(&net->conns, &conn->node);
     net->conn_count++;
     timer_init(&conn->timer, conn_tick);
+    conn_limit_kernel(conn);
     if (io_socket_local(net->reactor, fd, &conn->local) != OK ||
         io_socket_peer(net->reactor, fd, &conn->peer) != OK) {
         conn_kill(conn); /* The peer has left already. */

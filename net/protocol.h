@@ -100,6 +100,16 @@ struct call {
     struct memory_waiter waiter;
 };
 
+enum { CALL_SMALL_BYTES = 16384 };
+
+/* Where a block of `size` for a call comes from: the small ones have a class of their own, so that
+ * they never wait behind the replies of peers who do not read. Whoever waits by
+ * call_await_memory() takes blocks of this class. */
+static inline enum memory_class call_memory_class(uint64_t size)
+{
+    return size <= CALL_SMALL_BYTES ? MEMORY_CALL : MEMORY_SEND;
+}
+
 /* Gives the call its arena of at least `size` bytes. ERR_NO_MEMORY: pass it on from start();
  * ERR_TOO_LARGE: so large a block does not exist. */
 NODISCARD enum err call_arena(struct call *call, uint64_t size);

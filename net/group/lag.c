@@ -19,7 +19,8 @@ struct group_lag *group_lag_open(struct net *net)
     struct memory *memory = net->reactor->memory;
     struct block *block = NULL;
     if (sizeof(struct group_lag) <= memory_block_max(memory)) {
-        block = block_acquire(memory, MEMORY_SEND, sizeof(struct group_lag));
+        block = block_acquire(memory, call_memory_class(sizeof(struct group_lag)),
+                              sizeof(struct group_lag));
     }
     if (block == NULL) {
         COVER("group lag without memory");

@@ -13,7 +13,7 @@ uint8_t *group_result_room(struct group_core *core, struct group_call *call, uin
         if (size > memory_block_max(memory)) {
             return NULL;
         }
-        call->block = block_acquire(memory, MEMORY_SEND, size);
+        call->block = block_acquire(memory, call_memory_class(size), size);
         if (call->block == NULL) {
             return NULL;
         }

@@ -132,7 +132,7 @@ static enum err consume_room(struct consume *state, uint64_t bytes)
         return ERR_TOO_LARGE;
     }
     uint32_t wanted = (uint32_t)min_u64(size, memory_block_max(memory));
-    struct block *block = block_acquire(memory, MEMORY_SEND, wanted);
+    struct block *block = block_acquire(memory, call_memory_class(wanted), wanted);
     if (block == NULL) {
         state->reader.op->call->memory_wanted = wanted;
         return ERR_NO_MEMORY;

@@ -20,9 +20,10 @@ bool http_lag_open(struct http_lag *lag, struct net *net, uint32_t *wanted)
 {
     struct memory *memory = net->reactor->memory;
     *wanted = HTTP_LAG_ROOM_BYTES;
-    lag->room = HTTP_LAG_ROOM_BYTES <= memory_block_max(memory)
-                    ? block_acquire(memory, MEMORY_SEND, HTTP_LAG_ROOM_BYTES)
-                    : NULL;
+    lag->room =
+        HTTP_LAG_ROOM_BYTES <= memory_block_max(memory)
+            ? block_acquire(memory, call_memory_class(HTTP_LAG_ROOM_BYTES), HTTP_LAG_ROOM_BYTES)
+            : NULL;
     lag->lag = lag->room != NULL ? group_lag_open(net) : NULL;
     if (lag->lag == NULL && lag->room != NULL) {
         block_unref(lag->room);
@@ -137,7 +138,7 @@ enum err http_groups_start(struct http_op *op)
     struct groups_list *state = op->state;
     uint32_t count = group_partition_count(op->net);
     uint32_t bytes = max_u32(count, 1) * (uint32_t)sizeof(struct group_call);
-    state->block = block_acquire(op->net->reactor->memory, MEMORY_SEND, bytes);
+    state->block = block_acquire(op->net->reactor->memory, call_memory_class(bytes), bytes);
     if (state->block == NULL) {
         op->call->memory_wanted = bytes;
         return ERR_NO_MEMORY;

@@ -56,7 +56,6 @@ METRICS_EACH(metrics_owned, metrics->data_cores, view->partitions)
 METRICS_EACH(metrics_serving, metrics->data_cores, view->serves)
 METRICS_EACH(metrics_memory_limit, metrics->census->count, view->memory.limit_bytes)
 METRICS_EACH(metrics_memory_touched, metrics->census->count, view->memory.touched_bytes)
-METRICS_EACH(metrics_memory_waits, metrics->census->count, view->memory.waits)
 
 static void metrics_up(const struct metrics *metrics, const char *name, struct http_writer *writer)
 {
@@ -65,12 +64,16 @@ static void metrics_up(const struct metrics *metrics, const char *name, struct h
     }
 }
 
-static void metrics_memory_used(const struct metrics *metrics, const char *name,
-                                struct http_writer *writer)
+/* A value of each pool of each core. */
+static void metrics_pools(const struct metrics *metrics, const char *name, bool waits,
+                          struct http_writer *writer)
 {
     static const char *const pools[MEMORY_CLASS_COUNT] = {
-        [MEMORY_APPEND] = "append",     [MEMORY_RECEIVE] = "receive",
-        [MEMORY_SEND] = "send",         [MEMORY_REPLICATION] = "replication",
+        [MEMORY_APPEND] = "append",
+        [MEMORY_RECEIVE] = "receive",
+        [MEMORY_CALL] = "call",
+        [MEMORY_SEND] = "send",
+        [MEMORY_REPLICATION] = "replication",
         [MEMORY_RECOVERY] = "recovery",
     };
     char label[METRICS_LABEL_BYTES];
@@ -79,9 +82,21 @@ static void metrics_memory_used(const struct metrics *metrics, const char *name,
             const struct memory_stats *memory = &metrics->census->probes[i].view.memory;
             http_printf(writer, "%s{core=\"%s\",pool=\"%s\"} %llu\n", name,
                         metrics_core(metrics, i, label), pools[pool],
-                        (unsigned long long)memory->used_bytes[pool]);
+                        (unsigned long long)(waits ? memory->waits : memory->used_bytes)[pool]);
         }
     }
+}
+
+static void metrics_memory_used(const struct metrics *metrics, const char *name,
+                                struct http_writer *writer)
+{
+    metrics_pools(metrics, name, false, writer);
+}
+
+static void metrics_memory_waits(const struct metrics *metrics, const char *name,
+                                 struct http_writer *writer)
+{
+    metrics_pools(metrics, name, true, writer);
 }
 
 static void metrics_commit(const struct metrics *metrics, const char *name,
@@ -248,7 +263,7 @@ static const struct {
     {"floe_memory_touched_bytes", "gauge", "memory that the core has touched",
      metrics_memory_touched},
     {"floe_memory_used_bytes", "gauge", "memory in use, by pool", metrics_memory_used},
-    {"floe_memory_waits_total", "counter", "times that a pool was found empty",
+    {"floe_memory_waits_total", "counter", "times that a pool was found empty, by pool",
      metrics_memory_waits},
     {"floe_commit_seconds", "histogram", "time of a group commit, from its write to its end",
      metrics_commit},

@@ -220,7 +220,7 @@ static enum err produce_block(struct http_op *op, uint64_t size, struct block **
     if (size > memory_block_max(memory)) {
         return ERR_TOO_LARGE;
     }
-    *block = block_acquire(memory, MEMORY_SEND, (uint32_t)size);
+    *block = block_acquire(memory, call_memory_class(size), (uint32_t)size);
     op->call->memory_wanted = (uint32_t)size;
     return *block == NULL ? ERR_NO_MEMORY : OK;
 }

@@ -180,7 +180,7 @@ static enum err reader_enlarge(struct http_reader *reader, uint32_t wanted)
     if (wanted > memory_block_max(memory)) {
         return ERR_BATCH_TOO_LARGE;
     }
-    reader->room = block_acquire(memory, MEMORY_SEND, wanted);
+    reader->room = block_acquire(memory, call_memory_class(wanted), wanted);
     if (reader->room == NULL) {
         reader->op->call->memory_wanted = wanted;
         return ERR_NO_MEMORY;

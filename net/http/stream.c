@@ -76,7 +76,8 @@ static void stream_write(struct stream *stream)
         stream_encode(stream, &counted);
     }
     ASSERT(stream->block == NULL && counted.position > 0);
-    stream->block = block_acquire(memory, MEMORY_SEND, (uint32_t)counted.position);
+    stream->block =
+        block_acquire(memory, call_memory_class(counted.position), (uint32_t)counted.position);
     if (stream->block == NULL) {
         http_reader_end(&stream->reader); /* Who waits holds nothing large. */
         call->memory_wanted = (uint32_t)counted.position;

@@ -160,7 +160,7 @@ enum err http_topic_start(struct http_op *op)
                     topic->partition_count);
         return OK;
     }
-    state->block = block_acquire(memory, MEMORY_SEND, bytes);
+    state->block = block_acquire(memory, call_memory_class(bytes), bytes);
     if (state->block == NULL) {
         op->call->memory_wanted = bytes;
         return ERR_NO_MEMORY;

@@ -24,6 +24,7 @@
 enum {
     FETCH_PIECES_MAX = 256, /* Of one partition. */
     FETCH_PIECES_MIN = 4,
+    FETCH_PIECES_LOW = 16,
     FETCH_PIECES_TARGET = 1024, /* Of one request. */
 };
 
@@ -500,7 +501,8 @@ enum err kafka_fetch_start(const struct kafka_request *request)
     struct call *call = request->call;
     uint64_t items = counted.item_count;
     uint32_t pieces = FETCH_PIECES_TARGET / max_u32(counted.item_count, 1);
-    pieces = min_u32(max_u32(pieces, FETCH_PIECES_MIN), FETCH_PIECES_MAX);
+    bool low = memory_low(request->net->reactor->memory, MEMORY_CALL);
+    pieces = min_u32(max_u32(pieces, FETCH_PIECES_MIN), low ? FETCH_PIECES_LOW : FETCH_PIECES_MAX);
     uint64_t vectors = items * (pieces + 1) + 1;
     uint64_t size = sizeof(struct fetch) + counted.topic_count * sizeof(struct fetch_topic) +
                     items * sizeof(struct fetch_item) +

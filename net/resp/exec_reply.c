@@ -39,7 +39,7 @@ static bool reply_grow(struct exec_reply *reply, struct memory *memory, uint64_t
         reply->bytes + bytes > EXEC_REPLY_BYTES_MAX || bytes > memory_block_max(memory)) {
         return false;
     }
-    struct block *block = block_acquire(memory, MEMORY_SEND, (uint32_t)bytes);
+    struct block *block = block_acquire(memory, call_memory_class(bytes), (uint32_t)bytes);
     if (block == NULL) {
         return false;
     }
@@ -114,7 +114,7 @@ void exec_reply_begin(struct exec_reply *reply, uint32_t count, uint8_t protocol
 uint32_t exec_reply_open(struct exec_reply *reply, struct memory *memory, uint32_t count)
 {
     uint32_t size = EXEC_HEAD_BYTES + count * EXEC_ANSWER_BYTES;
-    struct block *block = block_acquire(memory, MEMORY_SEND, size);
+    struct block *block = block_acquire(memory, call_memory_class(size), size);
     if (block == NULL) {
         return size;
     }

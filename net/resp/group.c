@@ -125,7 +125,7 @@ enum err group_ids_open(struct resp_op *op, struct group_ids *ids, uint32_t capa
     struct memory *memory = op->net->reactor->memory;
     uint64_t size = (uint64_t)capacity * (sizeof(struct stream_id) + 1);
     ASSERT(capacity > 0 && ids->block == NULL && size <= memory_block_max(memory));
-    ids->block = block_acquire(memory, MEMORY_SEND, (uint32_t)size);
+    ids->block = block_acquire(memory, call_memory_class(size), (uint32_t)size);
     if (ids->block == NULL) {
         op->call->memory_wanted = (uint32_t)size;
         call_await_memory(op->call, again);

@@ -178,6 +178,7 @@ void resp_xrange(struct resp_op *op)
     item->newest = reverse;
     item->ends = resp_id_after(&item->to);
     range->read.reverse = reverse;
+    range->read.anew = true;
     read_start(&range->read);
 }
 

@@ -2,6 +2,7 @@
 #include "net/resp/read.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "net/resp/sink.h"
 #include "net/resp/trim.h"
 
@@ -48,7 +49,7 @@ static enum err read_room(struct read *read, uint64_t size, struct read_chunk **
         return ERR_LIMIT;
     }
     bytes = max_u32(bytes, (uint32_t)align_up(size, READ_CHUNK_BYTES_MIN));
-    struct block *block = block_acquire(memory, MEMORY_SEND, bytes);
+    struct block *block = block_acquire(memory, call_memory_class(bytes), bytes);
     if (block == NULL) {
         call->memory_wanted = bytes;
         return ERR_NO_MEMORY;
@@ -330,6 +331,55 @@ static void read_release(struct read *read)
     read_step(read);
 }
 
+/* In the step after that all chunks are one. */
+static void read_anew(struct completion *completion)
+{
+    struct memory_waiter *waiter = CONTAINER_OF(completion, struct memory_waiter, done);
+    struct call *call = CONTAINER_OF(waiter, struct call, waiter);
+    struct resp_op *op = call->state;
+    struct read *read = read_of(op);
+    struct memory *memory = call->net->reactor->memory;
+    uint32_t bytes = call->memory_wanted;
+    struct block *block = NULL;
+    ASSERT(read->state == READ_ANEW && read->chunk_count == 0);
+    if (!read->canceled) {
+        block = block_acquire(memory, call_memory_class(bytes), bytes);
+        if (block == NULL) {
+            call_await_memory(call, read_anew);
+            return;
+        }
+        uint32_t at = read->reverse ? bytes : 0;
+        read->chunks[read->chunk_count++] =
+            (struct read_chunk){.block = block, .size = bytes, .first = at, .end = at};
+    }
+    read->state = READ_IDLE;
+    read_start(read);
+}
+
+/* Gives back all that it holds; false: more than all of it at once there cannot be. */
+static bool read_give_up(struct read *read)
+{
+    struct call *call = read->op->call;
+    uint32_t most = memory_block_max(call->net->reactor->memory);
+    uint64_t held = 0;
+    for (uint32_t i = 0; i < read->chunk_count; i++) {
+        held += read->chunks[i].size;
+    }
+    if (!read->anew || held >= most) {
+        return false;
+    }
+    COVER("a range is read anew for want of memory");
+    ASSERT(read->item_count == 1 && read->items[0].ids == NULL);
+    for (uint32_t i = 0; i < read->chunk_count; i++) {
+        block_unref(read->chunks[i].block);
+    }
+    read->chunk_count = 0;
+    read->items[0].entries = 0;
+    read->items[0].placed = false;
+    call->memory_wanted = (uint32_t)min_u64(max_u64(2 * held, held + call->memory_wanted), most);
+    return true;
+}
+
 static void read_write_step(struct read *read)
 {
     enum err err = read_write(read);
@@ -337,6 +387,10 @@ static void read_write_step(struct read *read)
         read->state = READ_WRITE;
         call_await_memory(read->op->call, read_memory_back);
         return;
+    }
+    if (err == ERR_NO_MEMORY && read_give_up(read)) {
+        read->restarts = true;
+        err = OK;
     }
     if ((err == ERR_NO_MEMORY || err == ERR_LIMIT) && read->partial) {
         read->full = true;
@@ -350,6 +404,12 @@ static void read_released(struct read *read)
 {
     struct read_item *item = read_item(read);
     item->request.fetch.piece_count = 0;
+    if (read->restarts) {
+        read->restarts = false;
+        read->state = READ_ANEW;
+        call_await_memory(read->op->call, read_anew);
+        return;
+    }
     bool on = read->err == OK && !read->full && !read->canceled;
     bool more = read_wants(item) ? read_wants_more(item) : item->offset < item->offset_end;
     void (*next)(struct read * read) = read_wants(item) ? read_look_wanted : read_fetch;
@@ -372,9 +432,12 @@ static void read_fetched(struct read *read)
     if (read->err == OK && fetch->piece_count == 0 && fetch->pressed) {
         /* Readers hold all memory: that is over soon, or their connections are. */
         timer_init(&read->timer, read_again);
-        timer_start(read->op->net->reactor, &read->timer, READ_PRESSED_MS * NS_PER_MS);
+        read->pressed_ms =
+            min_u32(max_u32(2 * read->pressed_ms, READ_PRESSED_MS), READ_PRESSED_MS_MAX);
+        timer_start(read->op->net->reactor, &read->timer, read->pressed_ms * NS_PER_MS);
         return;
     }
+    read->pressed_ms = 0;
     if (read->err == OK && fetch->piece_count == 0) {
         read->err = ERR_NOT_READY;
     }
@@ -449,6 +512,7 @@ static void read_step(struct read *read)
         read_released(read);
         return;
     case READ_IDLE:
+    case READ_ANEW:
     case READ_PARK:
         break;
     }

@@ -4,7 +4,9 @@
  *           the newest of a stream with deleted entries: LOOK_LIVE ... how far back they begin
  *
  * The entries of what one fetch brought are measured, then written into a chunk of memory that has
- * room for them; chunks follow each other in the reply, in reverse for XREVRANGE. */
+ * room for them; chunks follow each other in the reply, in reverse for XREVRANGE. Whoever waits for
+ * memory holds none: where the first chunk is there and the next is not, an answer that must be
+ * whole is begun anew, with a first chunk that is twice as large as all were. */
 #pragma once
 
 #include "net/resp/resp.h"
@@ -14,7 +16,8 @@ enum {
     READ_CHUNK_BYTES_MIN = 4 << 10,
     READ_CHUNK_BYTES_MAX = 256 << 10, /* Unless what one fetch brought takes more. */
     READ_FETCH_BYTES = 256 << 10,
-    READ_PRESSED_MS = 5,
+    READ_PRESSED_MS = 5, /* Doubled from try to try, up to */
+    READ_PRESSED_MS_MAX = 320,
 };
 
 /* Where more is sent behind an XREAD that waits, the connection may be unable to see its peer go:
@@ -75,6 +78,7 @@ enum read_state {
     READ_LOOK_LIVE,
     READ_FETCH,
     READ_WRITE, /* Waits for memory. */
+    READ_ANEW,  /* Gave all of it back, and waits for more at once. */
     READ_RELEASE,
     READ_PARK,
 };
@@ -86,9 +90,12 @@ struct read {
     struct read_item *items;
     uint32_t item_count, item;
     bool reverse;
-    bool partial; /* What fits into the reply is enough. */
+    bool partial;  /* What fits into the reply is enough. */
+    bool anew;     /* One item, which may be read anew: what fits is not enough. */
+    bool restarts; /* It does so when what it was lent is home. */
     bool full;
     bool canceled;
+    uint32_t pressed_ms;
     enum err err;
     struct read_chunk chunks[READ_CHUNKS_MAX];
     uint32_t chunk_count;

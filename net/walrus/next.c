@@ -55,7 +55,7 @@ static bool next_find_room(struct walrus_next *next, enum err *err)
         *err = ERR_TOO_LARGE;
         return false;
     }
-    struct block *room = block_acquire(memory, MEMORY_SEND, wanted);
+    struct block *room = block_acquire(memory, call_memory_class(wanted), wanted);
     if (room == NULL) {
         next->call->memory_wanted = wanted;
         *err = ERR_NO_MEMORY;

@@ -90,6 +90,7 @@ static void peer_connect(struct crowd *crowd, struct peer *peer)
     if (peer->script->kind == SILENT) {
         int small = 4096;
         (void)setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+        (void)setsockopt(peer->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
     }
     struct sockaddr_in address = {
         .sin_family = AF_INET,

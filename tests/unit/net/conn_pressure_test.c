@@ -49,6 +49,39 @@ static void reading_stops_at_so_many_calls(void **state)
     door_each_engine(check_calls_max);
 }
 
+/* It was received before memory was low: the lent buffer is another's next all the same. */
+static void check_calls_low(struct door *door)
+{
+    struct client client;
+    door_connect(&client, door);
+    for (uint32_t i = 0; i < CONN_CALLS_LOW; i++) {
+        door_ask(&client, 'h', "h");
+    }
+    door_settle(door);
+    assert_true(door_conn(door)->recv_pending);
+    door_hoard(door, MEMORY_CALL);
+    door_ask(&client, 'e', "e");
+    door_settle(door);
+    assert_int_equal(door->spy.started, CONN_CALLS_LOW);
+    assert_false(door_conn(door)->recv_pending);
+    assert_false(door_conn(door)->lent_held);
+    assert_non_null(door_conn(door)->input);
+    door_unhoard(door);
+    for (uint32_t i = 0; i < CONN_CALLS_LOW; i++) {
+        door_finish(door, i, 0);
+        door_expect(&client, 'h', "h");
+    }
+    door_expect(&client, 'e', "e");
+    assert_true(door_conn(door)->recv_pending);
+    client_close(&client);
+}
+
+static void where_memory_for_calls_is_low_each_connection_has_few(void **state)
+{
+    (void)state;
+    door_each_engine(check_calls_low);
+}
+
 static void check_never_reads(struct door *door)
 {
     struct client client;
@@ -147,7 +180,7 @@ static void check_no_send_memory(struct door *door)
     struct client client;
     door_connect(&client, door);
     door_settle(door);
-    door_hoard(door, MEMORY_SEND);
+    door_hoard(door, MEMORY_CALL);
     door_ask(&client, 'e', "1");
     door_ask(&client, 'e', "2");
     door_settle(door);
@@ -166,13 +199,39 @@ static void without_memory_to_answer_a_call_waits(void **state)
     door_each_engine(check_no_send_memory);
 }
 
+static void check_small_and_large(struct door *door)
+{
+    struct client large;
+    struct client small;
+    door_connect(&large, door);
+    door_connect(&small, door);
+    door_settle(door);
+    door_hoard(door, MEMORY_SEND);
+    uint8_t frame[64];
+    client_send(&large, frame, door_put_number(frame, 'b', DOOR_BIG));
+    door_settle(door);
+    assert_true(door->spy.starved >= 1);
+    door_ask(&small, 'e', "beside it");
+    door_expect(&small, 'e', "beside it");
+    door_unhoard(door);
+    door_expect_pattern(&large, DOOR_BIG);
+    client_close(&small);
+    client_close(&large);
+}
+
+static void a_small_call_does_not_wait_behind_a_large_reply(void **state)
+{
+    (void)state;
+    door_each_engine(check_small_and_large);
+}
+
 static void check_stop_without_memory(struct door *door)
 {
     struct client hungry;
     struct client thirsty;
     door_connect(&hungry, door);
     door_settle(door);
-    door_hoard(door, MEMORY_SEND);
+    door_hoard(door, MEMORY_CALL);
     door_ask(&hungry, 'h', "answered yet");
     door_settle(door);
     door_hoard(door, MEMORY_RECEIVE);
@@ -349,7 +408,7 @@ static void check_two_wants(struct door *door)
     big[4] = 'a';
     client_send(&client, big, sizeof(big));
     door_settle(door);
-    door_hoard(door, MEMORY_SEND);
+    door_hoard(door, MEMORY_CALL);
     door_hoard(door, MEMORY_RECEIVE);
     door_ask(&client, 'a', "3");
     door_settle(door);
@@ -426,10 +485,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reading_stops_at_so_many_calls),
+        cmocka_unit_test(where_memory_for_calls_is_low_each_connection_has_few),
         cmocka_unit_test(reading_stops_while_replies_wait),
         cmocka_unit_test(without_memory_to_receive_a_request_waits),
         cmocka_unit_test(who_promises_much_and_sends_little_is_closed),
         cmocka_unit_test(without_memory_to_answer_a_call_waits),
+        cmocka_unit_test(a_small_call_does_not_wait_behind_a_large_reply),
         cmocka_unit_test(a_stop_waits_for_those_that_wait_for_memory),
         cmocka_unit_test(who_dies_waiting_for_memory_gives_its_buffer_back),
         cmocka_unit_test(a_call_may_wait_until_it_is_the_first),
