@@ -16,8 +16,8 @@ struct fetch_source {
 
 /* Adds from the batches at `data` those that hold or follow *offset, within the limits. False when
  * the request takes no more. */
-bool fetch_take(struct request_fetch *fetch, struct fetch_source *source, struct bytes data,
-                uint64_t *offset);
+bool take_batches(struct request_fetch *fetch, struct fetch_source *source, struct bytes data,
+                  uint64_t *offset);
 
 /* A copy of a batch, and of its row in the table, without the records that are deleted; offsets,
  * times and producer stay. If none is left it is an empty batch, as Kafka's log cleaner leaves it,
