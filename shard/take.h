@@ -1,5 +1,6 @@
-/* What a fetch takes of a frame: batches as they are or, where records of a batch are deleted, a copy
- * without these, in a block of its own that counts as lent like any other. Internal to fetch.c. */
+/* What a fetch takes of a frame: batches as they are or, where records of a batch are deleted, a
+ * copy without these, in a block of its own that counts as lent like any other. Internal to
+ * fetch.c. */
 #pragma once
 
 #include "shard/deleted.h"

@@ -170,7 +170,7 @@ static void check_none(struct engine *engine, const struct io_engine *io)
     fill(engine, 1000);
     limit_descriptors(&before, 0);
     assert_int_equal(claim_read_at(engine, 3), ERR_NOT_READY); /* What is deleted is not known. */
-    assert_int_equal(append_one(engine), ERR_NOT_READY); /* Who wrote last is not known. */
+    assert_int_equal(append_one(engine), ERR_NOT_READY);       /* Who wrote last is not known. */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(append_one(engine), OK);
     assert_all_read(engine, 0, SEALED + 1);
