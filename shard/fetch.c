@@ -41,7 +41,7 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
         struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
         struct fetch_source source = {
             .partition = partition, .block = frame->block, .rows = tail_rows(frame)};
-        room = fetch_take(fetch, &source, data, &offset);
+        room = take_batches(fetch, &source, data, &offset);
         *starved = source.starved > 0;
     }
     return found;
@@ -335,8 +335,8 @@ static enum err fetch_frames(struct reader *reader, const uint8_t *at,
         source.rows = header_at + FRAME_HEADER_BYTES;
         stats_add(&reader->shard->reactor->stats, STAT_FETCH_FROM_FILE, 1);
         *room =
-            fetch_take(&reader->request->fetch, &source,
-                       bytes_of(source.rows + table, frame.body_bytes - table), &reader->offset);
+            take_batches(&reader->request->fetch, &source,
+                         bytes_of(source.rows + table, frame.body_bytes - table), &reader->offset);
         reader->starved = source.starved;
     }
     reader->chain = extent->chain; /* The next fetch begins in this extent. */

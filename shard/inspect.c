@@ -105,7 +105,9 @@ static void inspect_count(struct inspect *inspect)
     inspect->records += frame->records;
     inspect->batches += frame->batches;
     inspect->log_start = max_u64(inspect->log_start, frame->log_start);
-    inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
+    if (frame->batches > 0) { /* Else it is a note. */
+        inspect->batch_bytes += frame->body_bytes - frame->batches * (uint32_t)FRAME_ROW_BYTES;
+    }
 }
 
 /* Takes the next frame of the current extent, if there is one: why it is not sound; NULL: it is. */

@@ -1,8 +1,8 @@
 /* Milestones: what stands in the file of an open segment each 64 MiB, so that a restart need not
  * read what lies before. Two extents, one behind the other and written at once, between two frames:
  *
- *     producers (type 3)  their rows as of here, then {length u32, zero 12} and the state of deleted
- *                         records (deleted.h); not there if there is neither
+ *     producers (type 3)  their rows as of here, then {length u32, zero 12} and the state of
+ *                         deleted records (deleted.h); not there if there is neither
  *     index (type 2)      all rows so far, then one that ends them and says the rest:
  *                         0 log start u64  8 position of the producers' extent u64, 0: none
  *                         16 and 24 stream id of the newest record before it: ms u64, seq u64

@@ -1,8 +1,8 @@
 /* Milestones of an open segment's file. When one is due it is planned for an offset to which both
  * the acks and the file come: the greater one of how far they are now. What the producers had sent
  * up to there is kept from then on, since when the file comes there they have sent more. Write-back
- * stops there, the milestone is written, and frames go on behind it. Which records are deleted it says
- * as of when it is written: notes go to the file at once, and none is on its way then.
+ * stops there, the milestone is written, and frames go on behind it. Which records are deleted it
+ * says as of when it is written: notes go to the file at once, and none is on its way then.
  *
  *     due -> planned: the producers as of `offset` -> the file is there -> written -> checkpoint
  *                     ^------------------------------ it went past it

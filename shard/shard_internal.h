@@ -38,7 +38,6 @@ enum {
     EXTENTS_MAX = 4,               /* Writes to one file in flight. */
     ALLOCATE_BYTES_MIN = 64 << 10, /* First step of blocks written ahead. */
     ALLOCATE_BYTES_MAX = 8 << 20,  /* Largest step. */
-    DELETE_PLAN_MAX = 8 * DELETE_RECORDS_MAX,
     TRAILER_RESERVE_BYTES = 4 * DISK_BLOCK_BYTES, /* Kept free for the trailer of a small file. */
 };
 
@@ -261,29 +260,6 @@ struct reader {
     uint64_t offset, offset_end;
 };
 
-/* What the next note says: see delete.c. */
-struct delete_plan {
-    uint64_t offsets[DELETE_PLAN_MAX]; /* Rising. */
-    uint32_t count;
-    uint32_t ranges, requests;
-    bool sets; /* The last ID, and nothing else. */
-    struct stream_id deleted_max;
-};
-
-/* Writes to files that one sync makes durable. */
-struct flush_group {
-    uint64_t domain;              /* Of the first file that had one; others write by themselves. */
-    struct list written, syncing; /* extent_write */
-    uint64_t bytes;               /* Of `written`. */
-    uint32_t count;               /* In both lists. */
-    uint32_t flying;              /* Writes that are to be durable, and have not come back. */
-    bool hurry;                   /* Somebody waits for one of them. */
-    struct io io;
-    bool running;
-    struct completion work;
-    struct timer timer;
-};
-
 struct shard {
     struct reactor *reactor;
     struct shard_options options;
@@ -372,6 +348,9 @@ void commit_settle(struct partition *partition); /* Acks what can be, and goes o
 void commit_journaled(struct commit *commit, enum err err);
 void commit_give_up(struct partition *partition); /* It is dropped. */
 uint64_t commit_durable_end(const struct partition *partition);
+
+/* slab.c */
+struct block *commit_slab(struct partition *partition, uint32_t frame_bytes);
 void commit_end_slab(struct partition *partition); /* The next frame begins another block. */
 
 /* extent.c */

@@ -11,6 +11,8 @@
 #include "shard/shard.h"
 #include "shard/walk.h"
 
+enum { DELETE_PLAN_MAX = 8 * DELETE_RECORDS_MAX };
+
 enum { SHARD_PATH_BYTES = 512 }; /* data dir + topics/<32>/<10>/<16>.seg */
 
 struct deleted;
@@ -187,4 +189,27 @@ struct drop {
     struct io io;
     uint32_t segment;
     uint32_t step;
+};
+
+/* What the next note says: see delete.c. */
+struct delete_plan {
+    uint64_t offsets[DELETE_PLAN_MAX]; /* Rising. */
+    uint32_t count;
+    uint32_t ranges, requests;
+    bool sets; /* The last ID, and nothing else. */
+    struct stream_id deleted_max;
+};
+
+/* Writes to files that one sync makes durable. */
+struct flush_group {
+    uint64_t domain;              /* Of the first file that had one; others write by themselves. */
+    struct list written, syncing; /* extent_write */
+    uint64_t bytes;               /* Of `written`. */
+    uint32_t count;               /* In both lists. */
+    uint32_t flying;              /* Writes that are to be durable, and have not come back. */
+    bool hurry;                   /* Somebody waits for one of them. */
+    struct io io;
+    bool running;
+    struct completion work;
+    struct timer timer;
 };

@@ -67,8 +67,8 @@ static bool fetch_rewrite(struct request_fetch *fetch, struct fetch_source *sour
     return fits;
 }
 
-bool fetch_take(struct request_fetch *fetch, struct fetch_source *source, struct bytes data,
-                uint64_t *offset)
+bool take_batches(struct request_fetch *fetch, struct fetch_source *source, struct bytes data,
+                  uint64_t *offset)
 {
     const struct deleted *deleted = &source->partition->deleted;
     const uint8_t *row = source->rows;

@@ -1,5 +1,6 @@
-/* What a fetch takes of a frame: batches as they are or, where records of a batch are deleted, a copy
- * without these, in a block of its own that counts as lent like any other. Internal to fetch.c. */
+/* What a fetch takes of a frame: batches as they are or, where records of a batch are deleted, a
+ * copy without these, in a block of its own that counts as lent like any other. Internal to
+ * fetch.c. */
 #pragma once
 
 #include "shard/deleted.h"
@@ -16,8 +17,8 @@ struct fetch_source {
 
 /* Adds from the batches at `data` those that hold or follow *offset, within the limits. False when
  * the request takes no more. */
-bool fetch_take(struct request_fetch *fetch, struct fetch_source *source, struct bytes data,
-                uint64_t *offset);
+bool take_batches(struct request_fetch *fetch, struct fetch_source *source, struct bytes data,
+                  uint64_t *offset);
 
 /* A copy of a batch, and of its row in the table, without the records that are deleted; offsets,
  * times and producer stay. If none is left it is an empty batch, as Kafka's log cleaner leaves it,

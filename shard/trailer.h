@@ -17,7 +17,7 @@ uint32_t trailer_size(const struct segment_index *index, const struct producer_t
 void trailer_encode(const struct segment_index *index, const struct producer_table *producers,
                     const struct deleted *deleted, uint8_t *body);
 
-/* Fills what is given: `index` and `deleted` are empty; each may be NULL. Unknown sections are passed over.
- * ERR_CORRUPT, ERR_NO_MEMORY. */
+/* Fills what is given: `index` and `deleted` are empty; each may be NULL. Unknown sections are
+ * passed over. ERR_CORRUPT, ERR_NO_MEMORY. */
 NODISCARD enum err trailer_decode(struct bytes body, struct segment_index *index,
                                   struct producer_table *producers, struct deleted *deleted);

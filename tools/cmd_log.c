@@ -5,6 +5,7 @@
  *
  * Behind the end of a file stands what the journals of its data directory have. Nothing is written,
  * and no lock is taken: of a running node the newest records may look torn. */
+#include "shard/deleted.h"
 #include "tools/log_files.h"
 
 #include <inttypes.h>
@@ -77,14 +78,25 @@ static const char *log_codec(uint16_t attributes)
     return names[attributes & BATCH_CODEC_MASK];
 }
 
-/* A frame without records, which says where the log starts. */
+/* What a control frame says. */
+static const char *log_note(const struct inspect *inspect)
+{
+    struct note note;
+    struct bytes body = bytes_of(inspect->frame_at + FRAME_HEADER_BYTES, inspect->frame.body_bytes);
+    if (body.size == 0 || note_decode(body, &note) != OK) {
+        return "control";
+    }
+    return note.kind == NOTE_DELETE ? "deletes" : "last id";
+}
+
+/* A frame without records, which says where the log starts; or which of its records are deleted. */
 static void log_control(const struct inspect *inspect, struct cmd_rows *rows)
 {
     cmd_rows_number(rows, (int64_t)inspect->position);
     cmd_rows_number(rows, (int64_t)inspect->frame.offset_first);
     cmd_rows_number(rows, 0);
-    cmd_rows_number(rows, 0);
-    cmd_rows_text(rows, "control");
+    cmd_rows_number(rows, inspect->frame.body_bytes);
+    cmd_rows_text(rows, log_note(inspect));
     cmd_rows_text(rows, NULL);
     cmd_rows_text(rows, NULL);
     cmd_rows_number(rows, (int64_t)inspect->frame.append_ms);

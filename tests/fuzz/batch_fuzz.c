@@ -7,6 +7,7 @@
 #include "core/crc32c.h"
 #include "shard/batch.h"
 #include "shard/codec.h"
+#include "shard/deleted.h"
 #include "shard/frame.h"
 #include "shard/segment.h"
 #include "shard/superblock.h"
@@ -71,7 +72,17 @@ static void fuzz_frame(uint8_t *data, uint32_t size)
     store_le32(data + 92, crc32c(0, data, 92));
     if (frame_header_decode(data, &frame) == OK &&
         frame_check_body(&frame, data + FRAME_HEADER_BYTES) == OK) {
+        struct note note;
         ASSERT((uint64_t)frame.batches * FRAME_ROW_BYTES <= size);
+        if ((frame.flags & FRAME_CONTROL) != 0 && frame.body_bytes > 0) {
+            enum err err =
+                note_decode(bytes_of(data + FRAME_HEADER_BYTES, frame.body_bytes), &note);
+            ASSERT(err == OK);
+            for (uint32_t i = 0; i < note.range_count; i++) {
+                struct deleted_range range = note_range(&note, i);
+                ASSERT(range.first < range.end);
+            }
+        }
     }
 }
 

@@ -6,6 +6,8 @@
  * behind it, and where the file is cut. */
 #include "core/assert.h"
 #include "core/crc32c.h"
+#include "core/limits.h"
+#include "shard/deleted.h"
 #include "shard/inspect.h"
 #include "shard/milestone.h"
 #include "shard/trailer.h"
@@ -21,6 +23,9 @@ enum {
     EXTENT_BYTES = DISK_BLOCK_BYTES,
     FILE_BYTES = SEGMENT_DATA_POSITION + (EXTENTS + 2) * EXTENT_BYTES,
     BATCH_BYTES = 100,
+    NOTE_AT = 1, /* In the extent of this frame, behind it. */
+    NOTE_POSITION =
+        EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + (FRAME_ROW_BYTES + BATCH_BYTES + 7) / 8 * 8,
     EDIT_BYTES = 4,
     EDITS_MAX = 16,
 };
@@ -33,6 +38,46 @@ struct file {
     uint8_t bytes[FILE_BYTES];
     uint32_t size;
 };
+
+/* What deleted records take. */
+static struct memory *fuzz_memory(void)
+{
+    static struct memory *memory;
+    const struct memory_options options = {.limit_bytes = MEMORY_LIMIT_MIN, .numa_node = -1};
+    if (memory == NULL) {
+        enum err err = memory_open(&memory, &options);
+        ASSERT(err == OK);
+    }
+    return memory;
+}
+
+/* Some, whose state is written; deleted_clear() is next. */
+static void fuzz_deleted(struct deleted *deleted)
+{
+    deleted_init(deleted, fuzz_memory());
+    enum err err = deleted_add(deleted, 0, 1);
+    ASSERT(err == OK);
+    deleted->deleted_max.ms = 1000;
+}
+
+/* What was read is used, and says the same when it is written again. */
+static void use_deleted(struct deleted *deleted)
+{
+    uint64_t all = deleted_between(deleted, 0, UINT64_MAX);
+    ASSERT(all == deleted->records);
+    uint8_t *again = malloc(deleted_size(deleted));
+    ASSERT(again != NULL);
+    deleted_encode(deleted, again);
+    struct deleted twin;
+    deleted_init(&twin, fuzz_memory());
+    enum err err = deleted_decode(&twin, bytes_of(again, deleted_size(deleted)));
+    ASSERT(err == OK && twin.count == deleted->count && twin.records == deleted->records);
+    free(again);
+    deleted_clear(&twin);
+    deleted_trim(deleted, FRAMES);
+    ASSERT(!deleted_has(deleted, 0));
+    deleted_clear(deleted);
+}
 
 /* --- A sound file. --- */
 
@@ -52,6 +97,28 @@ static void put_batch(uint8_t *at, uint64_t offset)
 static uint64_t extent_position(uint32_t index)
 {
     return SEGMENT_DATA_POSITION + index * (uint64_t)EXTENT_BYTES;
+}
+
+/* A control frame behind the one of the extent, with a note; the chain behind it. */
+static uint64_t put_note(uint8_t *at, uint64_t chain)
+{
+    struct note note = {.kind = NOTE_DELETE, .deleted_max = {1000, 0}, .range_count = 1};
+    struct deleted_range range = {0, 1};
+    struct frame_header frame = {.flags = FRAME_CONTROL,
+                                 .salt = SALT,
+                                 .segment_id = 7,
+                                 .epoch = 1,
+                                 .body_bytes = NOTE_DELETE_BYTES + DELETED_RANGE_BYTES,
+                                 .offset_first = NOTE_AT + 1,
+                                 .chain = chain};
+    store_le32(at + 56, 2);
+    store_le32(at + 60, crc32c(0, at, 60));
+    at += NOTE_POSITION;
+    note_range_encode(&range,
+                      at + FRAME_HEADER_BYTES + note_encode(&note, at + FRAME_HEADER_BYTES));
+    frame.body_crc = frame_body_crc(at + FRAME_HEADER_BYTES, frame.body_bytes);
+    frame_header_encode(&frame, at);
+    return frame_chain(at);
 }
 
 /* One record of its own; the chain behind it. */
@@ -83,7 +150,8 @@ static uint64_t put_frame(uint8_t *file, uint32_t index, uint64_t chain)
     frame.body_crc = frame_body_crc(body, frame.body_bytes);
     extent_header_encode(&extent, at);
     frame_header_encode(&frame, at + EXTENT_HEADER_BYTES);
-    return frame_chain(at + EXTENT_HEADER_BYTES);
+    chain = frame_chain(at + EXTENT_HEADER_BYTES);
+    return index == NOTE_AT ? put_note(at, chain) : chain;
 }
 
 static void put_milestone(uint8_t *file, uint64_t chain)
@@ -100,6 +168,12 @@ static void put_milestone(uint8_t *file, uint64_t chain)
                                    .offset_first = MILESTONE_AT,
                                    .chain = chain};
     at[EXTENT_HEADER_BYTES + 10] = 1; /* A row. */
+    struct deleted deleted;
+    fuzz_deleted(&deleted);
+    ASSERT(milestone_state_size(PRODUCER_ROW_BYTES, &deleted) <=
+           EXTENT_BYTES - EXTENT_HEADER_BYTES);
+    milestone_deleted_encode(&deleted, at + EXTENT_HEADER_BYTES + PRODUCER_ROW_BYTES);
+    deleted_clear(&deleted);
     milestone_seal(&extent, at);
     segment_index_init(&index);
     enum err err = segment_index_add(&index, 0, SEGMENT_DATA_POSITION, 1000, 0, 0, EXTENT_BYTES);
@@ -128,6 +202,11 @@ static void read_milestone(const struct inspect *inspect, const struct file *fil
                        ? milestone_decode(body, &milestone, &index)
                        : producer_decode(producers, milestone_producers(body));
     ASSERT(err == OK || err == ERR_CORRUPT);
+    struct deleted deleted;
+    deleted_init(&deleted, fuzz_memory());
+    err = milestone_deleted(body, &deleted);
+    ASSERT(err == OK || err == ERR_CORRUPT);
+    use_deleted(&deleted);
     segment_index_deinit(&index);
     producer_table_destroy(producers);
 }
@@ -141,8 +220,11 @@ static void read_trailer(const struct file *file)
     segment_index_init(&index);
     struct bytes body = bytes_of(file->bytes + extent_position(EXTENTS) + EXTENT_HEADER_BYTES,
                                  EXTENT_BYTES - EXTENT_HEADER_BYTES);
-    enum err err = trailer_decode(body, &index, producers, NULL);
+    struct deleted deleted;
+    deleted_init(&deleted, fuzz_memory());
+    enum err err = trailer_decode(body, &index, producers, &deleted);
     ASSERT(err == OK || err == ERR_CORRUPT);
+    use_deleted(&deleted);
     segment_index_deinit(&index);
     producer_table_destroy(producers);
 }
@@ -155,8 +237,11 @@ static uint32_t put_sections(uint8_t *body)
     segment_index_init(&index);
     enum err err = segment_index_add(&index, 0, SEGMENT_DATA_POSITION, 1000, 0, 0, EXTENT_BYTES);
     ASSERT(err == OK);
-    trailer_encode(&index, producers, NULL, body);
-    uint32_t bytes = trailer_size(&index, producers, NULL);
+    struct deleted deleted;
+    fuzz_deleted(&deleted);
+    trailer_encode(&index, producers, &deleted, body);
+    uint32_t bytes = trailer_size(&index, producers, &deleted);
+    deleted_clear(&deleted);
     segment_index_deinit(&index);
     producer_table_destroy(producers);
     return bytes;
@@ -227,9 +312,10 @@ static void mend(uint8_t *file, uint32_t position)
         store_le32(at + 60, crc32c(0, at, 60));
         return;
     }
-    uint8_t *frame = at + EXTENT_HEADER_BYTES;
-    uint32_t body =
-        min_u32(load_le32(frame + 28), EXTENT_BYTES - EXTENT_HEADER_BYTES - FRAME_HEADER_BYTES);
+    bool note = block == extent_position(NOTE_AT) && position - block >= NOTE_POSITION;
+    uint8_t *frame = at + (note ? (uint32_t)NOTE_POSITION : EXTENT_HEADER_BYTES);
+    uint32_t room = EXTENT_BYTES - (uint32_t)(frame - at) - FRAME_HEADER_BYTES;
+    uint32_t body = min_u32(load_le32(frame + 28), room);
     store_le32(frame + 88, frame_body_crc(frame + FRAME_HEADER_BYTES, body));
     store_le32(frame + 92, crc32c(0, frame, 92));
     store_le32(at + 60, crc32c(0, at, 60));

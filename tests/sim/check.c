@@ -33,6 +33,7 @@ void check_destroy(struct check *check)
     }
     for (uint32_t i = 0; i < check->partition_count; i++) {
         free(check->partitions[i]->arrivals);
+        free(check->partitions[i]->erased);
         free(check->partitions[i]->facts);
         free(check->partitions[i]);
     }

@@ -41,6 +41,8 @@ struct check_counts {
     uint64_t milestones; /* Went bad. */
     uint64_t retained;   /* Times that retention moved the start of a log. */
     uint64_t strays;     /* Of these, where a write of elsewhere landed. */
+    uint64_t erased;     /* Records that were told to be deleted. */
+    uint64_t rewritten;  /* Batches that were read without some of their records. */
     uint64_t shed;       /* Known to be there, and gone after a crash as their topic allows. */
 };
 
@@ -100,8 +102,17 @@ uint64_t check_end(const struct check *check, uint32_t partition);
 /* Somebody was told this high watermark; it was asked for when `end` was known. */
 void check_watermark(struct check *check, uint32_t partition, uint64_t watermark, uint64_t end);
 
-/* Whole batches from a fetch at *offset, which moves behind them. */
-void check_fetched(struct check *check, uint32_t partition, struct bytes data, uint64_t *offset);
+/* Whole batches from a fetch at *offset, which moves behind them; `mark`: when it was asked for. */
+void check_fetched(struct check *check, uint32_t partition, struct bytes data, uint64_t mark,
+                   uint64_t *offset);
+
+/* Offsets of records to be deleted, of a batch that is known to be there; how many. */
+uint32_t check_erase_pick(const struct check *check, uint32_t partition, struct prng *prng,
+                          uint64_t *offsets, uint32_t max);
+/* A client asks for it: from here on it may come true. Its answer. */
+void check_erase_asked(struct check *check, uint32_t partition, uint64_t offset);
+void check_erase_answered(struct check *check, uint32_t partition, uint64_t offset);
+uint64_t check_erase_mark(const struct check *check); /* Of all answers so far. */
 
 /* The map seals the open segment here; `late`: it did in an earlier life. */
 void check_sealed(struct check *check, uint32_t partition, uint64_t end_offset, bool late);
@@ -174,7 +185,7 @@ int64_t check_some_time(const struct check *check, uint32_t partition, struct pr
 /* An answer to a look-up by time, asked when `start` and `end` were known; offset -1: none. */
 struct check_lookup {
     uint32_t partition;
-    uint64_t start, end;
+    uint64_t start, end, mark;
     int64_t wanted; /* Or OFFSETS_MAX_TIMESTAMP. */
     int64_t offset, timestamp;
     int32_t epoch;

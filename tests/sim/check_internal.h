@@ -1,6 +1,7 @@
 /* What check.c (facts), check_read.c (answers), check_log.c (whole logs) and check_file.c share. */
 #pragma once
 
+#include "shard/batch.h"
 #include "tests/sim/check.h"
 
 enum { CHECK_TEXT_BYTES = 400 };
@@ -21,7 +22,20 @@ struct fact {
     uint64_t acked_ms;  /* When a client knew; 0: none does. */
 };
 
+/* A record that was to be deleted. */
+struct erased {
+    uint64_t offset;
+    uint64_t told; /* See check_erase_mark(); 0: nobody was told that it is. */
+};
+
+struct check_erased {
+    const struct sim_batch *batch;
+    uint64_t mark;
+};
+
 struct check_partition {
+    struct erased *erased; /* By offset. */
+    uint32_t erased_count, erased_capacity;
     struct arrival *arrivals;
     uint32_t arrival_count, arrival_capacity;
     struct fact *facts; /* By offset. */
@@ -54,6 +68,7 @@ struct check {
     uint32_t batch_count, batch_capacity;
     struct check_partition **partitions;
     uint32_t partition_count, partition_capacity;
+    uint64_t erase_mark;
     uint32_t life;
     bool faulty, failed, settled;
     bool replay_faulty; /* In this life. */
@@ -83,6 +98,14 @@ void check_log(struct check *check, uint32_t partition, uint32_t first);
 /* check_trim.c: the log may have lost where it starts, too: only the map's is left for sure, and it
  * starts where it ends at the latest. */
 void check_start_loose(struct check *check, uint32_t partition);
+
+/* check_erase.c: was it told before `mark` that this record is deleted; was any asked to be? */
+bool check_is_erased(const struct check *check, uint32_t partition, uint64_t offset, uint64_t mark);
+bool check_may_be_erased(const struct check *check, uint32_t partition, uint64_t from,
+                         uint64_t end);
+/* A batch that has not all its records. */
+void check_rewritten(struct check *check, uint32_t partition, struct bytes data,
+                     const struct batch *parsed, uint64_t mark);
 
 /* check_file.c */
 void check_files(struct check *check, uint32_t partition);

@@ -213,7 +213,8 @@ static void check_stored(struct check *check, uint32_t number, struct bytes byte
     }
 }
 
-void check_fetched(struct check *check, uint32_t number, struct bytes data, uint64_t *offset)
+void check_fetched(struct check *check, uint32_t number, struct bytes data, uint64_t mark,
+                   uint64_t *offset)
 {
     bool first = true;
     for (uint32_t at = 0; at < data.size && !check->failed;) {
@@ -225,14 +226,25 @@ void check_fetched(struct check *check, uint32_t number, struct bytes data, uint
             return;
         }
         uint64_t base = (uint64_t)parsed.base_offset;
-        uint64_t end = base + (uint32_t)parsed.record_count;
+        uint64_t end = base + (uint32_t)parsed.last_offset_delta + 1;
+        bool all = end == base + (uint32_t)parsed.record_count;
         if ((first ? base > *offset : base != *offset) || end <= *offset) {
             check_fail(check, "partition %u: wanted %" PRIu64 ", got %" PRIu64 "..%" PRIu64, number,
                        *offset, base, end);
             return;
         }
         rest.size = parsed.length;
-        check_stored(check, number, rest, &parsed);
+        if (all) {
+            check_stored(check, number, rest, &parsed);
+        } else {
+            check_rewritten(check, number, rest, &parsed, mark);
+        }
+        for (uint64_t at_offset = base; all && at_offset < end && !check->failed; at_offset++) {
+            if (check_is_erased(check, number, at_offset, mark)) {
+                check_fail(check, "partition %u: the record at %" PRIu64 " is read, it was deleted",
+                           number, at_offset);
+            }
+        }
         check->counts.read++;
         *offset = end;
         first = false;
@@ -321,7 +333,9 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
 {
     bool greatest = lookup->wanted == OFFSETS_MAX_TIMESTAMP;
     uint64_t most = check_start_most(check, lookup->partition);
-    if (lookup->offset >= 0 && (uint64_t)lookup->offset < lookup->start) {
+    if (lookup->offset >= 0 &&
+        ((uint64_t)lookup->offset < lookup->start ||
+         check_is_erased(check, lookup->partition, (uint64_t)lookup->offset, lookup->mark))) {
         return true;
     }
     const struct sim_map_partition *mapped = sim_map_partition(check->map, lookup->partition);
@@ -344,7 +358,8 @@ static bool look_up_contradicts(const struct check *check, const struct check_pa
             sim_map_segment_of(mapped, fact->offset)->info.epoch != (uint32_t)lookup->epoch) {
             return true;
         }
-        if (fact->end > lookup->end || fact->offset < most) {
+        if (fact->end > lookup->end || fact->offset < most ||
+            check_may_be_erased(check, lookup->partition, fact->offset, fact->end)) {
             continue; /* Perhaps it was not there yet, or no more. */
         }
         if (greatest) {

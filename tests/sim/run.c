@@ -126,6 +126,8 @@ static void run_count(struct run *run)
     counts->trims += worked->trims;
     counts->below += worked->below;
     counts->retained += checked->retained;
+    counts->erased += checked->erased;
+    counts->rewritten += checked->rewritten;
     counts->removed += sim_map_removed(run->map);
     counts->again += worked->again;
     counts->configured += worked->configured;

@@ -43,6 +43,8 @@ enum { SIM_TEXT_BYTES = 600 };
     X(deletes, "topics deleted")                                                                   \
     X(trims, "trims")                                                                              \
     X(below, "fetches below the log's start")                                                      \
+    X(erased, "records deleted")                                                                   \
+    X(rewritten, "batches read without them")                                                      \
     X(retained, "logs cut by retention")                                                           \
     X(retention_rolls, "rolls by retention")                                                       \
     X(removed, "segments removed")                                                                 \

@@ -44,6 +44,7 @@ struct workload *workload_create(struct sim_map *map, struct check *check, struc
     workload->lossy_chance = prng_chance(prng, 50) ? 0 : 30 + 30 * (uint32_t)prng_below(prng, 2);
     workload->delete_chance = prng_chance(prng, 30) ? 30 : 0;
     workload->trims = prng_chance(prng, 50);
+    workload->erases = prng_chance(prng, 50);
     admin_init(workload);
     workload->producer_count = 1 + (uint32_t)prng_below(prng, 6);
     workload->reader_count = 1 + (uint32_t)prng_below(prng, 4);
@@ -160,6 +161,7 @@ void op_send(struct op *op, uint32_t home, uint32_t partition)
     op->partition = partition;
     op->start = check_start(workload->check, partition);
     op->end = check_end(workload->check, partition);
+    op->mark = check_erase_mark(workload->check);
     op->request.partition = sim_map_partition(workload->map, partition)->id;
     if (life->server != NULL) {
         route_submit(server_net(life->server, home), &op->request);
@@ -258,6 +260,7 @@ void workload_start(struct workload *workload, struct sim_life *life)
         workload_start_clients(workload);
     }
     trimmer_start(workload);
+    eraser_start(workload);
     admin_start(workload);
 }
 
@@ -319,7 +322,7 @@ bool workload_idle(const struct workload *workload)
         }
     }
     return auditors_home(workload) && hoarders_home(workload) && admin_home(workload) &&
-           !workload->trimmer.op.away;
+           !workload->trimmer.op.away && !workload->eraser.op.away;
 }
 
 bool workload_home(const struct workload *workload)

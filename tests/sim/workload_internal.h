@@ -9,6 +9,7 @@ enum {
     OP_PIECES = 8,
     PRODUCER_DEPTH = 5, /* What brokers remember of an idempotent producer. */
     CLIENTS_MAX = 24,
+    ERASE_RECORDS_MAX = 12,
 };
 
 struct workload;
@@ -22,7 +23,8 @@ struct op {
     bool early;       /* Sent before all partitions were recovered. */
     bool epoch_wrong; /* FETCH, OFFSETS: with an epoch that nobody has. */
     uint32_t partition;
-    uint64_t start, end;           /* Known to be there when it was sent. */
+    uint64_t start, end;           /* Known to be there when it was sent, */
+    uint64_t mark;                 /* and what was known to be deleted. */
     const struct sim_batch *batch; /* PRODUCE. */
     uint32_t arrival;              /* PRODUCE: UINT32_MAX until it arrived. */
     uint64_t behind_ns;            /* FETCH: see op_watch(). */
@@ -82,6 +84,13 @@ struct trimmer {
     struct op op;
 };
 
+struct eraser {
+    struct timer timer;
+    uint32_t home, count;
+    struct delete_record records[ERASE_RECORDS_MAX];
+    struct op op;
+};
+
 struct hoarder;
 
 struct workload {
@@ -103,6 +112,8 @@ struct workload {
     struct timer admin;
     struct trimmer trimmer;
     bool trims;
+    struct eraser eraser;
+    bool erases;
     struct admin_op *admin_op;
     uint32_t topic_next;
     uint64_t id_end; /* Of the producer ids that were handed out. */
@@ -161,6 +172,9 @@ bool hoarders_resting(const struct workload *workload);
 
 /* workload_trim.c */
 void trimmer_start(struct workload *workload);
+
+/* workload_erase.c */
+void eraser_start(struct workload *workload);
 
 /* workload_audit.c */
 void auditor_start(struct workload *workload, uint32_t partition);

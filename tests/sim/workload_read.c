@@ -42,7 +42,7 @@ void fetch_check(struct op *op, uint64_t *offset)
     }
     for (uint32_t i = 0; i < fetch->piece_count; i++) {
         check_fetched(check, op->partition, bytes_of(fetch->pieces[i].data, fetch->pieces[i].size),
-                      offset);
+                      op->mark, offset);
     }
     check_watermark(check, op->partition, fetch->high_watermark, op->end);
     if (*offset > fetch->high_watermark &&
@@ -97,11 +97,33 @@ static struct reader_client *reader_of(struct op *op)
     return CONTAINER_OF(op, struct reader_client, op);
 }
 
+static void reader_looked_up(struct op *op)
+{
+    const struct workload *workload = op->workload;
+    const struct request_offsets *offsets = &op->request.offsets;
+    if (offsets->timestamp == OFFSETS_LATEST) {
+        check_watermark(workload->check, op->partition, (uint64_t)offsets->offset, op->end);
+    } else if (offsets->timestamp == OFFSETS_EARLIEST) {
+        check_started(workload->check, op->partition, (uint64_t)offsets->offset, op->start);
+    } else {
+        struct check_lookup lookup = {
+            .partition = op->partition,
+            .start = check_is_rotten(workload->check, op->partition) ? 0 : op->start,
+            .end = op->end,
+            .mark = op->mark,
+            .wanted = offsets->timestamp,
+            .offset = offsets->offset,
+            .timestamp = offsets->timestamp_found,
+            .epoch = offsets->epoch_found,
+        };
+        check_looked_up(workload->check, &lookup);
+    }
+}
+
 static void reader_home(struct op *op, enum err err)
 {
     struct reader_client *client = reader_of(op);
     struct workload *workload = op->workload;
-    const struct request_offsets *offsets = &op->request.offsets;
     bool deleted = op_partition_deleted(op);
     if (op->request.kind == REQUEST_RELEASE) {
         ASSERT(err == OK);
@@ -153,22 +175,7 @@ static void reader_home(struct op *op, enum err err)
     if (deleted) {
         return;
     }
-    if (offsets->timestamp == OFFSETS_LATEST) {
-        check_watermark(workload->check, op->partition, (uint64_t)offsets->offset, op->end);
-    } else if (offsets->timestamp == OFFSETS_EARLIEST) {
-        check_started(workload->check, op->partition, (uint64_t)offsets->offset, op->start);
-    } else {
-        struct check_lookup lookup = {
-            .partition = op->partition,
-            .start = check_is_rotten(workload->check, op->partition) ? 0 : op->start,
-            .end = op->end,
-            .wanted = offsets->timestamp,
-            .offset = offsets->offset,
-            .timestamp = offsets->timestamp_found,
-            .epoch = offsets->epoch_found,
-        };
-        check_looked_up(workload->check, &lookup);
-    }
+    reader_looked_up(op);
 }
 
 /* The epoch that a client has read in the map, one that is not there yet, or none. A core hears of

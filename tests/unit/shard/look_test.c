@@ -465,7 +465,7 @@ static void check_removal(struct engine *engine)
     assert_int_equal(call_end(&call), 6);
     call_wait(&trim);
     assert_int_equal(trim.err, OK);
-    engine_turns(engine, 20);
+    engine_turns(engine, 100);
     assert_false(engine_has_file(engine, (1ULL << 63) | 1));
     assert_int_equal(call_end(&call), 6); /* Lent, it is still there. */
     call_release(&call);

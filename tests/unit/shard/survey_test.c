@@ -112,6 +112,8 @@ static void an_empty_segment_leaves_its_epoch_and_no_trace_else(void **state)
                                     sealed(9, 8, 8)};
     rows[2].info.state = SEGMENT_SEALED;
     rows[2].info.end_offset = 8;
+    rows[1].info.salt = 2002; /* No frame is in them. */
+    rows[3].info.salt = rows[3].info.digest;
     for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
         add(partition, &rows[i]);
     }
@@ -126,6 +128,22 @@ static void an_empty_segment_leaves_its_epoch_and_no_trace_else(void **state)
 }
 
 /* Else the offsets would begin anew where all older segments are gone. */
+static void an_empty_segment_with_frames_stays(void **state)
+{
+    (void)state;
+    struct survey survey;
+    struct survey_partition *partition = fresh(&survey);
+    struct survey_segment rows[] = {sealed(1, 0, 7), sealed(2, 7, 7), unsealed(3, 7, 2)};
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        add(partition, &rows[i]);
+    }
+    partition = judged(&survey);
+    assert_int_equal(partition->segment_count, 3);
+    assert_int_equal(partition->segments[1].info.id, 2);
+    assert_int_equal(survey.fault_count, 0);
+    survey_free(&survey);
+}
+
 static void an_empty_segment_stays_if_it_is_the_only_one(void **state)
 {
     (void)state;
@@ -341,6 +359,7 @@ int main(void)
         cmocka_unit_test(segments_stand_by_base_and_the_last_stays_open),
         cmocka_unit_test(one_without_a_seal_ends_where_the_next_one_begins),
         cmocka_unit_test(an_empty_segment_leaves_its_epoch_and_no_trace_else),
+        cmocka_unit_test(an_empty_segment_with_frames_stays),
         cmocka_unit_test(an_empty_segment_stays_if_it_is_the_only_one),
         cmocka_unit_test(a_gap_and_an_overlap_are_faults),
         cmocka_unit_test(what_a_shard_wrote_is_found_as_its_map_has_it),
