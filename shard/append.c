@@ -228,6 +228,10 @@ static bool append_pump_one(struct partition *partition)
         roll_start(partition);
         return false;
     }
+    if (err == OK && request->produce.end_known && request->produce.end != partition->offset_next) {
+        COVER("somebody appended before the batch that wants to be next");
+        err = ERR_OFFSET_RANGE;
+    }
     if (err == OK) {
         err = append_choose_id(partition, request, &batch);
         if (err == ERR_BUSY) {

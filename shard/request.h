@@ -137,9 +137,11 @@ struct request_produce {
     bool crc_known;          /* Whoever submits it has just computed it, or checked it. */
     enum produce_id id_kind; /* Not AUTO: a batch of one record. ERR_STREAM_ID: it is too small. */
     struct stream_id id;     /* In, and out: of its first record. A duplicate's is not known. */
-    uint64_t base_offset;    /* Out. */
-    int64_t append_time_ms;  /* Out: -1 with CreateTime. */
-    uint64_t log_start;      /* Out. */
+    bool end_known; /* Only if `end` is the first record's offset; else ERR_OFFSET_RANGE. */
+    uint64_t end;
+    uint64_t base_offset;   /* Out. */
+    int64_t append_time_ms; /* Out: -1 with CreateTime. */
+    uint64_t log_start;     /* Out. */
 };
 
 struct request_fetch {

@@ -42,6 +42,8 @@ struct exec_state {
     struct exec_run run;
     struct exec_reply reply;
     struct request request;
+    struct stream_facts facts;
+    bool watched; /* Nothing was done yet, and the topic must be as WATCH has seen it. */
     struct completion pass;
     struct resp_proposal proposal; /* Not zeroed at first. */
 };
@@ -49,6 +51,7 @@ struct exec_state {
 _Static_assert(sizeof(struct exec_state) <= RESP_EXEC_BYTES, "the command table's");
 
 static void exec_step(struct resp_op *op);
+static void exec_changed(struct resp_op *op);
 
 static struct resp_op *exec_waiter_op(struct completion *completion)
 {
@@ -231,6 +234,13 @@ static void run_appended(struct completion *completion)
     struct exec_state *state = CONTAINER_OF(request, struct exec_state, request);
     struct exec_run *run = &state->run;
     enum err err = (enum err)completion->result;
+    if (err == ERR_OFFSET_RANGE && state->watched) {
+        COVER("somebody appends between exec's look and its first batch");
+        run_close(run);
+        exec_changed(state->op);
+        return;
+    }
+    state->watched = false;
     /* One of them, or all together: the others shall not be refused for its sake. */
     if (err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE || err == ERR_BATCH_KEY) {
         COVER("exec sends its entries one by one");
@@ -319,6 +329,8 @@ static void run_begin(struct exec_state *state)
         .batch = bytes_of(run->batch->data, size),
         .crc_known = true,
         .id_kind = PRODUCE_ID_AUTO,
+        .end_known = state->watched,
+        .end = state->transaction->watch.high_watermark,
     };
     resp_submit(state->op, &state->request, run_appended);
 }
@@ -372,7 +384,7 @@ static void exec_step(struct resp_op *op)
     }
     if (state->alone == 0) {
         run_measure(state);
-        if (state->run.count > 1) {
+        if (state->run.count > (state->watched ? 0 : 1)) {
             run_find(op);
             return;
         }
@@ -384,6 +396,7 @@ static void exec_step(struct resp_op *op)
     bool there = multi_next(&state->chunk, &state->at, &command, &state->frame);
     ASSERT(there);
     state->left--;
+    state->watched = false;
     exec_run_one(state);
 }
 
@@ -415,9 +428,12 @@ static void exec_looked(struct completion *completion)
         resp_fail_err(state->op, (enum err)completion->result);
         return;
     }
+    const struct stream_facts *facts = &state->facts;
     bool same = completion->result == OK && now->log_start == watch->log_start &&
                 now->high_watermark == watch->high_watermark &&
-                stream_id_compare(now->last, watch->last) == 0;
+                stream_id_compare(now->last, watch->last) == 0 &&
+                facts->deleted == watch->facts.deleted &&
+                facts->entries_added == watch->facts.entries_added;
     if (same) {
         exec_begin(state->op);
     } else {
@@ -431,6 +447,7 @@ static void exec_look(struct resp_op *op)
     const struct resp_transaction *transaction = state->transaction;
     const struct multi_watch *watch = &transaction->watch;
     struct partition_id *id = &state->request.partition;
+    state->watched = watch->set;
     if (!watch->set) {
         exec_begin(op);
         return;
@@ -443,7 +460,8 @@ static void exec_look(struct resp_op *op)
         exec_begin(op);
     } else {
         state->request.kind = REQUEST_IDENTIFY;
-        state->request.identify = (struct request_identify){.ends_only = true};
+        state->request.identify =
+            (struct request_identify){.ends_only = true, .facts = &state->facts};
         resp_submit(op, &state->request, exec_looked);
     }
 }

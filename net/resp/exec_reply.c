@@ -3,6 +3,7 @@
 
 #include "core/assert.h"
 #include "core/cover.h"
+#include "net/protocol.h"
 
 #include <string.h>
 

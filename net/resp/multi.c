@@ -278,6 +278,7 @@ void resp_discard(struct resp_op *op)
 struct watch_state {
     struct resp_op *op;
     struct request request;
+    struct stream_facts facts;
 };
 
 _Static_assert(sizeof(struct watch_state) <= RESP_WATCH_BYTES, "the command table's");
@@ -298,6 +299,7 @@ static void watch_looked(struct completion *completion)
         .known = completion->result == OK,
         .partition = request->partition,
         .last = request->identify.last,
+        .facts = state->facts,
         .log_start = request->identify.log_start,
         .high_watermark = request->identify.high_watermark,
     };
@@ -337,7 +339,8 @@ void resp_watch(struct resp_op *op)
         resp_fail_told(op);
     } else {
         state->request.kind = REQUEST_IDENTIFY;
-        state->request.identify = (struct request_identify){.ends_only = true};
+        state->request.identify =
+            (struct request_identify){.ends_only = true, .facts = &state->facts};
         resp_submit(op, &state->request, watch_looked);
     }
 }

@@ -26,6 +26,7 @@ struct multi_watch {
     bool set, known; /* known: it existed. */
     struct partition_id partition;
     struct stream_id last;
+    struct stream_facts facts;
     uint64_t log_start, high_watermark;
 };
 

@@ -37,12 +37,12 @@ def test_what_spoils_a_transaction(world):
                       (("XADD", "s"), b"-ERR wrong number of arguments for 'xadd' command\r\n"),
                       (("SET", "s", "v"), b"-ERR 'SET' is not supported: floe stores streams only, use XADD\r\n")]:
         equal(send(server, ("MULTI",), ("XADD", "s", "1-1", "f", "v"), bad, ("XLEN", "s"), ("EXEC",), ("EXISTS", "s")),
-              b"+OK\r\n+QUEUED\r\n" + told + b"+QUEUED\r\n" + abort + b":0\r\n+OK\r\n", bad)
+              b"+OK\r\n+QUEUED\r\n" + told + b"+QUEUED\r\n" + abort + b":0\r\n+OK\r\n", str(bad))
     for words, told in [(("EXEC",), b"-ERR EXEC without MULTI\r\n"),
                         (("DISCARD",), b"-ERR DISCARD without MULTI\r\n"),
                         (("UNWATCH",), b"+OK\r\n"),
                         (("WATCH", "a", "b"), SHARDS.replace("EXEC", "WATCH").join("-\n").replace("\n", "\r\n").encode())]:
-        equal(send(server, words), told + b"+OK\r\n", words)
+        equal(send(server, words), told + b"+OK\r\n", str(words))
     equal(send(server, ("MULTI",), ("MULTI",), ("WATCH", "s"), ("PING",), ("EXEC",)),
           b"+OK\r\n-ERR MULTI calls can not be nested\r\n-ERR WATCH inside MULTI is not allowed\r\n"
           b"+QUEUED\r\n*1\r\n+PONG\r\n+OK\r\n")
@@ -121,8 +121,8 @@ def test_watch(world):
     for key in ("new", "old"):
         if key == "old":
             redis.xadd(key, {"f": "v"})
-        for change in (None, lambda: redis.xadd(key, {"f": "v"}), lambda: redis.xtrim(key, maxlen=0, approximate=False),
-                       lambda: redis.delete(key)):
+        for change in (None, lambda: redis.xadd(key, {"f": "v"}), lambda: redis.xdel(key, redis.xrange(key)[0][0]),
+                       lambda: redis.xtrim(key, maxlen=0, approximate=False), lambda: redis.delete(key)):
             with redis.pipeline() as pipe:
                 pipe.watch(key)
                 changes = change is not None
@@ -141,6 +141,34 @@ def test_watch(world):
                ("MULTI",), ("XLEN", "w"), ("EXEC",))
     equal(got, b"+OK\r\n$3\r\n1-1\r\n+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"
                b"+OK\r\n$3\r\n1-2\r\n+OK\r\n+QUEUED\r\n*-1\r\n+OK\r\n+QUEUED\r\n*1\r\n:2\r\n+OK\r\n")
+    equal(server.stop(), 0, "exit code")
+
+
+def test_watched_counters_lose_no_step(world):
+    """Several count by WATCH and EXEC, with as many tries as it takes: nobody's step is over another's."""
+    server = start(world)
+    import redis as library
+
+    def count(steps):
+        mine = client(server)
+        while steps:
+            with mine.pipeline() as pipe:
+                pipe.watch("n")
+                last = pipe.xrevrange("n", count=1)
+                pipe.multi()
+                pipe.xadd("n", {"n": int(last[0][1][b"n"]) + 1 if last else 1})
+                try:
+                    pipe.execute()
+                    steps -= 1
+                except library.WatchError:
+                    pass
+
+    threads = [threading.Thread(target=count, args=(40,)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    equal([int(fields[b"n"]) for _, fields in client(server).xrange("n")], list(range(1, 201)))
     equal(server.stop(), 0, "exit code")
 
 

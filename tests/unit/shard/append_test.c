@@ -63,6 +63,31 @@ static void acks_come_in_order_with_contiguous_offsets(void **state)
     on_each_engine(check_acks_in_order);
 }
 
+static void check_append_at(struct engine *engine)
+{
+    static uint8_t batch[1024];
+    static const uint64_t ends[] = {1, 0, 0, 2, 3, 4};
+
+    static const enum err wanted[] = {ERR_OFFSET_RANGE, OK, ERR_OFFSET_RANGE, OK,
+                                      ERR_OFFSET_RANGE, OK};
+    struct call calls[ARRAY_COUNT(ends)];
+    uint32_t size = small_batch(batch, 2, -1, -1);
+    for (uint32_t i = 0; i < ARRAY_COUNT(ends); i++) { /* What is staged counts as well. */
+        call_append_at(&calls[i], engine, bytes_of(batch, size), ends[i]);
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(ends); i++) {
+        call_wait(&calls[i]);
+        assert_int_equal(calls[i].err, wanted[i]);
+        assert_true(wanted[i] != OK || calls[i].request.produce.base_offset == ends[i]);
+    }
+}
+
+static void append_at_an_end_that_is_none_is_refused(void **state)
+{
+    (void)state;
+    on_each_engine(check_append_at);
+}
+
 static void check_one_flush(struct engine *engine)
 {
     static uint8_t batch[CALLS][1024];
@@ -313,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acks_come_in_order_with_contiguous_offsets),
+        cmocka_unit_test(append_at_an_end_that_is_none_is_refused),
         cmocka_unit_test(appends_of_one_turn_share_one_flush),
         cmocka_unit_test(append_behind_a_roll_does_not_overtake),
         cmocka_unit_test(refused_roll_fails_the_waiting_and_the_next_append_tries_again),

@@ -105,6 +105,15 @@ void call_append_as(struct call *call, struct engine *engine, struct bytes batch
     call_start(call, engine, REQUEST_PRODUCE);
 }
 
+void call_append_at(struct call *call, struct engine *engine, struct bytes batch, uint64_t end)
+{
+    *call = (struct call){0};
+    call->request.produce.batch = batch;
+    call->request.produce.end_known = true;
+    call->request.produce.end = end;
+    call_start(call, engine, REQUEST_PRODUCE);
+}
+
 void call_identify(struct call *call, struct engine *engine, struct stream_id id)
 {
     call_facts(call, engine, id, NULL);

@@ -128,6 +128,7 @@ void call_assign(struct call *call, struct engine *engine);
 void call_append(struct call *call, struct engine *engine, const uint8_t *batch, uint32_t size);
 void call_append_as(struct call *call, struct engine *engine, struct bytes batch,
                     enum produce_id kind, struct stream_id id);
+void call_append_at(struct call *call, struct engine *engine, struct bytes batch, uint64_t end);
 void call_identify(struct call *call, struct engine *engine, struct stream_id id); /* Waited for. */
 void call_facts(struct call *call, struct engine *engine, struct stream_id id,
                 struct stream_facts *facts);
