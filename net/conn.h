@@ -38,7 +38,8 @@ struct conn_send {
 };
 
 struct conn {
-    struct list node; /* Of net->conns. */
+    struct list node;   /* Of net->conns. */
+    struct list beside; /* Of one of net->addresses, or of none. */
     struct net *net;
     const struct protocol *protocol; /* NULL: the first bytes have not told yet. */
     void *session;                   /* The protocol's, of session_bytes. */
@@ -69,8 +70,8 @@ struct conn {
     struct io_address local, peer;
 };
 
-/* Takes over the connected descriptor, of a listener for `protocol`. ERR_LIMIT: no room; the
- * descriptor stays the caller's. */
+/* Takes over the connected descriptor, of a listener for `protocol`. ERR_LIMIT: no room; ERR_BUSY:
+ * its address has as many as it may. The descriptor then stays the caller's. */
 NODISCARD enum err conn_open(struct net *net, int fd, enum net_protocol protocol);
 
 /* Reads no more, answers what was begun (parked calls at once), then closes. */

@@ -63,6 +63,8 @@
       "partitions of the topic that groups are kept in, when it is made")                          \
     X("connections.max", CONFIG_COUNT, "10000", 1, 1000000, NULL,                                  \
       "client connections of a core; fewer where the limit of open files is low")                  \
+    X("connections.max.per.address", CONFIG_COUNT, "0", 0, 1000000, NULL,                          \
+      "those of a core that one address may have (IPv6: one /64); 0: as many as there are")        \
     X("meta.log.bytes", CONFIG_BYTES, "16MiB", KIB(256), GIB(16), NULL,                            \
       "size of each of the two files that the map's log is written to")                            \
     X("http.hosts", CONFIG_TEXT, "", 0, 0, NULL,                                                   \

@@ -165,6 +165,7 @@ void settings_read_door(const struct settings *settings, bool dev, struct node_o
     node->resp_allow_flush = dev || config_bool(config, "resp.allow.flush");
     node->partitions_default = (uint32_t)config_number(config, "partitions.default");
     node->http = settings->http;
+    node->address_connections_max = (uint32_t)config_number(config, "connections.max.per.address");
     settings_groups(settings, dev, &node->groups);
 }
 
