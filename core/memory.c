@@ -11,9 +11,9 @@
  * whose halves are both wholly free is wholly free.
  *
  * Accounts: with G the guarantee of a class and U its use, the sum over all classes of max(G, U)
- * never exceeds the limit. A request that keeps that true, and its class below its cap if that has
- * one, is granted if a block of its order is free; so a class below its guarantee is never refused for another's use, but for fragmentation,
- * which a waiter outlasts. */
+ * never exceeds the limit. A request that keeps that true, and its class within its cap if it has
+ * one, is granted if a block of its order is free; so a class below its guarantee is never refused
+ * for another's use, but for fragmentation, which a waiter outlasts. */
 #include "core/memory.h"
 
 #include "core/assert.h"

@@ -37,8 +37,8 @@ int os_accept(int fd);
 /* Several sockets of this process may listen on one port, and the kernel spreads connections. */
 int os_socket_share(int fd);
 
-/* Bytes of sends that wait in the kernel before a byte of them is on the wire: no more than about so
- * many. What is on the wire and not acknowledged comes on top, so a fast path is not slowed. */
+/* Bytes of sends that wait in the kernel and are not on the wire yet: no more than about so many.
+ * What is on the wire and not acknowledged comes on top, so a fast path is not slowed. */
 void os_socket_unsent_max(int fd, uint32_t bytes);
 
 /* Whether a socket that has ended may still hold bytes which its peer sent before. */

@@ -25,6 +25,9 @@
     X(FLUSHES_SPARED, "writes to files that were made durable by the sync of another")             \
     X(CONNECTIONS_ACCEPTED, "connections accepted")                                                \
     X(CONNECTIONS_CLOSED, "connections closed")                                                    \
+    X(CONNECTIONS_REFUSED, "connections refused because there were too many")                      \
+    X(CONNECTIONS_REFUSED_ADDRESS, "connections refused because their address had too many")       \
+    X(CONNECTIONS_STALLED, "connections closed because the peer took or sent nothing it owed")     \
     X(RECV_BYTES, "bytes received")                                                                \
     X(SEND_BYTES, "bytes sent")                                                                    \
     X(REQUESTS, "protocol requests parsed")                                                        \

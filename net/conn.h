@@ -38,7 +38,8 @@ struct conn_send {
 };
 
 struct conn {
-    struct list node; /* Of net->conns. */
+    struct list node;   /* Of net->conns. */
+    struct list beside; /* Of one of net->addresses, or of none. */
     struct net *net;
     const struct protocol *protocol; /* NULL: the first bytes have not told yet. */
     void *session;                   /* The protocol's, of session_bytes. */
@@ -70,8 +71,9 @@ struct conn {
     struct io_address local, peer;
 };
 
-/* Takes over the connected descriptor, of a listener for `protocol`. ERR_LIMIT: no room;
- * ERR_CLOSED: it drains. Then the descriptor stays the caller's. */
+/* Takes over the connected descriptor, of a listener for `protocol`. ERR_LIMIT: no room; ERR_BUSY:
+ * its address has as many as it may; ERR_CLOSED: it drains. Then the descriptor stays the
+ * caller's. */
 NODISCARD enum err conn_open(struct net *net, int fd, enum net_protocol protocol);
 
 /* The net drains: what was begun is answered, what waits is answered at once, what still comes is

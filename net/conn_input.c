@@ -64,9 +64,9 @@ static void conn_await_memory(struct conn *conn, uint32_t size)
     memory_await(conn->net->reactor->memory, conn->net->reactor, &conn->waiter);
 }
 
-/* Copies a lent buffer, behind the bytes of a frame's beginning, into a block of ours: at once, also
- * if the connection may not read on or waits for something else. The peers that make us wait would
- * have them all, and nobody could be read. */
+/* Copies a lent buffer, behind the bytes of a frame's beginning, into a block of ours: at once,
+ * also if the connection may not read on or waits for something else. The peers that make us wait
+ * would have them all, and nobody could be read. */
 static void conn_take_lent(struct conn *conn)
 {
     uint32_t size = (uint32_t)conn->recv.done.result;

@@ -1,5 +1,6 @@
 /* The beginning and the end of a connection, and the clock that ends a silent or a stalled one. */
 #include "core/assert.h"
+#include "core/crc32c.h"
 #include "core/log.h"
 #include "net/conn.h"
 #include "net/conn_internal.h"
@@ -19,6 +20,7 @@ static void conn_closed(struct completion *completion)
         pool_release(&net->pool_session, conn->session);
     }
     list_remove(&conn->node);
+    list_remove(&conn->beside);
     net->conn_count--;
     atomic_fetch_sub_explicit(&net->options.shared->cores[net->options.core_index].connections, 1,
                               memory_order_relaxed);
@@ -151,6 +153,7 @@ static void conn_tick(struct completion *completion)
         uint64_t since_ns = reactor->now_ns - conn->send_begun_ns;
         if (since_ns >= stall_ns) {
             LOG_WARN("connection closed: the peer takes no reply bytes");
+            stats_add(&reactor->stats, STAT_CONNECTIONS_STALLED, 1);
             conn_kill(conn);
             return;
         }
@@ -161,6 +164,7 @@ static void conn_tick(struct completion *completion)
             LOG_WARN("connection closed in the middle of a request: %s",
                      conn->waiting ? "there is no memory for the rest of it"
                                    : "the peer sends no more of it");
+            stats_add(&reactor->stats, STAT_CONNECTIONS_STALLED, 1);
             conn_kill(conn);
             return;
         }
@@ -205,14 +209,50 @@ static void conn_limit_kernel(const struct conn *conn)
                     share < CONN_KERNEL_AMPLE ? CONN_RECEIVED_LOW : 0);
 }
 
+/* The bytes of an address that tell one peer from another: who has IPv6 has a /64 of it. */
+static struct bytes conn_address_key(const struct io_address *address)
+{
+    return bytes_of(address->bytes, address->family == 6 ? 8 : 4);
+}
+
+static struct list *conn_address_bucket(struct net *net, const struct io_address *address)
+{
+    struct bytes key = conn_address_key(address);
+    return &net->addresses[crc32c(0, key.data, key.size) % NET_ADDRESS_BUCKETS];
+}
+
+/* Whether the address has as many connections on this core as one may have. */
+static bool conn_address_full(struct net *net, const struct io_address *address)
+{
+    uint32_t count = 0;
+    struct list *entry;
+    struct list *bucket = conn_address_bucket(net, address);
+    list_for_each (entry, bucket) {
+        const struct conn *conn = CONTAINER_OF(entry, struct conn, beside);
+        count += conn->peer.family == address->family &&
+                 bytes_equal(conn_address_key(&conn->peer), conn_address_key(address));
+    }
+    return count >= net->options.address_connections_max;
+}
+
 enum err conn_open(struct net *net, int fd, enum net_protocol protocol)
 {
     ASSERT(fd >= 0);
     if (net->stopping) {
         return ERR_CLOSED;
     }
+    struct io_address local;
+    struct io_address peer;
+    bool gone = io_socket_local(net->reactor, fd, &local) != OK ||
+                io_socket_peer(net->reactor, fd, &peer) != OK;
+    bool counted = !gone && net->options.address_connections_max > 0;
+    if (counted && conn_address_full(net, &peer)) {
+        stats_add(&net->reactor->stats, STAT_CONNECTIONS_REFUSED_ADDRESS, 1);
+        return ERR_BUSY;
+    }
     struct conn *conn = pool_acquire(&net->pool_conn);
     if (conn == NULL) {
+        stats_add(&net->reactor->stats, STAT_CONNECTIONS_REFUSED, 1);
         return ERR_LIMIT;
     }
     conn->net = net;
@@ -224,11 +264,16 @@ enum err conn_open(struct net *net, int fd, enum net_protocol protocol)
     list_push_back(&net->conns, &conn->node);
     net->conn_count++;
     timer_init(&conn->timer, conn_tick);
-    conn_limit_kernel(conn);
-    if (io_socket_local(net->reactor, fd, &conn->local) != OK ||
-        io_socket_peer(net->reactor, fd, &conn->peer) != OK) {
+    list_init(&conn->beside);
+    if (gone) {
         conn_kill(conn); /* The peer has left already. */
         return OK;
+    }
+    conn->local = local;
+    conn->peer = peer;
+    conn_limit_kernel(conn);
+    if (counted) {
+        list_push_back(conn_address_bucket(net, &peer), &conn->beside);
     }
     if (protocol != NET_ANY) {
         conn_speak(conn, door_protocol(protocol));

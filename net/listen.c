@@ -61,10 +61,13 @@ static void listen_drop(struct net_listener *listener, int fd)
 }
 
 /* Nobody takes the connection: it is told so or closed, then go on. */
-static void listen_refuse(struct net_listener *listener, int fd)
+static void listen_refuse(struct net_listener *listener, int fd, enum err err)
 {
-    LOG_WARN("connection refused: too many on this core limit=%u",
-             listener->net->options.connections_max);
+    const struct net_options *options = &listener->net->options;
+    bool address = err == ERR_BUSY;
+    LOG_WARN("connection refused: too many %s limit=%u",
+             address ? "of its address on a core" : "on this core",
+             address ? options->address_connections_max : options->connections_max);
     if (refuse_begin(listener->net, fd, listener->listen.protocol)) {
         listener->handing = false;
         listen_next(listener);
@@ -77,8 +80,8 @@ static void listen_handed(struct completion *completion)
 {
     struct net_handover *handover = CONTAINER_OF(completion, struct net_handover, home);
     struct net_listener *listener = CONTAINER_OF(handover, struct net_listener, handover);
-    if (completion->result == ERR_LIMIT) {
-        listen_refuse(listener, handover->fd);
+    if (completion->result == ERR_LIMIT || completion->result == ERR_BUSY) {
+        listen_refuse(listener, handover->fd, (enum err)completion->result);
         return;
     }
     if (completion->result != OK) { /* That core drains, and so will this one. */

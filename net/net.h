@@ -44,12 +44,13 @@ struct net_options {
     bool topic_auto_create;
     uint32_t partitions_default;
     bool resp_allow_delete, resp_allow_flush; /* DEL; FLUSHALL: delete topics. */
-    const char *data_dir;          /* As clients are told it; NULL: they are told none. */
-    const struct config *settings; /* The node's, for those who ask; NULL: they are not told. */
-    uint32_t connections_max;      /* Of this core. */
-    uint64_t idle_timeout_ms;      /* Closes silent connections; 10 min. */
-    uint64_t stall_timeout_ms;     /* Closes a peer that takes no reply bytes for so long; 30 s. */
-    uint64_t drain_timeout_ms;     /* A drain cuts off what is not over then; 0: at once. */
+    const char *data_dir;             /* As clients are told it; NULL: they are told none. */
+    const struct config *settings;    /* The node's, for those who ask; NULL: they are not told. */
+    uint32_t connections_max;         /* Of this core. */
+    uint32_t address_connections_max; /* Of one address among them; 0: as many as there are. */
+    uint64_t idle_timeout_ms;         /* Closes silent connections; 10 min. */
+    uint64_t stall_timeout_ms; /* Closes a peer that takes no reply bytes for so long; 30 s. */
+    uint64_t drain_timeout_ms; /* A drain cuts off what is not over then; 0: at once. */
     struct group_options groups;
     struct net_http http;
     struct net_shared *shared; /* One per process: connection counts for the fair hand-over. */

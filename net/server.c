@@ -56,6 +56,9 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     made->resp.node_entries = RESP_NODE_ENTRIES;
     list_init(&made->conns);
     list_init(&made->refusals);
+    for (uint32_t i = 0; i < NET_ADDRESS_BUCKETS; i++) {
+        list_init(&made->addresses[i]);
+    }
     timer_init(&made->grace, net_grace_over);
     uint32_t connections = options->connections_max;
     uint32_t calls = (uint32_t)min_u64((uint64_t)connections * NET_CALLS_PER_CONN, 1 << 20);

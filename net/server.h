@@ -47,7 +47,7 @@ struct net_listener {
     bool open, accepting, handing, closing;
 };
 
-enum { RESP_NODE_ENTRIES = 100 };
+enum { RESP_NODE_ENTRIES = 100, NET_ADDRESS_BUCKETS = 256 };
 
 /* Of RESP's connections on this core. */
 struct net_resp {
@@ -82,6 +82,8 @@ struct net {
     struct completion *drain, *stopped;
     struct timer grace;
     struct list conns, refusals;
+    struct list
+        addresses[NET_ADDRESS_BUCKETS]; /* Connections by their peers, if those are counted. */
     uint32_t conn_count;
     struct pool pool_conn, pool_call, pool_send;
     struct pool pool_refusal;

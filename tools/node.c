@@ -196,6 +196,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .data_dir = node->options.data_dir,
         .settings = node->options.settings,
         .connections_max = node->options.connections_max,
+        .address_connections_max = node->options.address_connections_max,
         .idle_timeout_ms = 600000,
         .stall_timeout_ms = 30000,
         .drain_timeout_ms = node->options.drain_timeout_ms,

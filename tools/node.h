@@ -26,6 +26,7 @@ struct node_options {
     uint8_t boot_id[16];
     bool direct, mapped;                       /* As in struct shard_options. */
     uint32_t partitions_max, connections_max;  /* Per core. */
+    uint32_t address_connections_max;          /* As in struct net_options. */
     uint32_t files_max;                        /* Per core, as in struct shard_options. */
     uint64_t files_limit;                      /* As there. */
     uint32_t retention_check_ms;               /* As in struct shard_options. */

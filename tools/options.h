@@ -65,6 +65,8 @@
       "client connections of a core; fewer where the limit of open files is low")                  \
     X("drain.timeout.ms", CONFIG_DURATION, "5s", 0, 3600000, NULL,                                 \
       "how long a stop waits for answers to leave; what is left then is cut off; 0: at once")      \
+    X("connections.max.per.address", CONFIG_COUNT, "0", 0, 1000000, NULL,                          \
+      "those of a core that one address may have (IPv6: one /64); 0: as many as there are")        \
     X("meta.log.bytes", CONFIG_BYTES, "16MiB", KIB(256), GIB(16), NULL,                            \
       "size of each of the two files that the map's log is written to")                            \
     X("http.hosts", CONFIG_TEXT, "", 0, 0, NULL,                                                   \

@@ -166,6 +166,7 @@ void settings_read_door(const struct settings *settings, bool dev, struct node_o
     node->drain_timeout_ms = (uint64_t)config_number(config, "drain.timeout.ms");
     node->partitions_default = (uint32_t)config_number(config, "partitions.default");
     node->http = settings->http;
+    node->address_connections_max = (uint32_t)config_number(config, "connections.max.per.address");
     settings_groups(settings, dev, &node->groups);
 }
 

@@ -373,9 +373,10 @@ static void http_sent(struct call *call)
 
 static const char http_too_many[] =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-    "Connection: close\r\nRetry-After: 1\r\nContent-Length: 110\r\n\r\n"
+    "Connection: close\r\nRetry-After: 1\r\nContent-Length: 141\r\n\r\n"
     "{\"title\":\"Service Unavailable\",\"status\":503,"
-    "\"detail\":\"too many connections: retry, or raise connections.max\"}\n";
+    "\"detail\":\"too many connections: retry, or raise connections.max or "
+    "connections.max.per.address\"}\n";
 
 const struct protocol protocol_http = {
     .name = "http",

@@ -1,5 +1,6 @@
 """The ports: which protocols they take, IPv6, ports that are held, and connections too many."""
 import os
+import re
 import socket
 import subprocess
 
@@ -98,6 +99,35 @@ def test_a_port_that_is_held_is_refused_whatever_its_address(world):
         equal(code, 1, f"{held} and {wanted}: {words}")
         check("another server holds this port" in words, words)
         equal(server.stop(), 0, "exit code")
+
+
+def test_an_address_has_as_many_connections_as_it_may(world):
+    server = world.server(protocol="any", settings={"connections.max.per.address": "3", "cpu.cores": "1"})
+    inside = [Walrus(server.port) for _ in range(3)]
+    equal([client.ask(b"REGISTER logs") for client in inside], [b"OK"] * 3)
+    for _ in range(5):
+        with Walrus(server.port) as client:
+            equal(client.ask(b"GET logs"), b"ERR too many connections, try again later")
+    with server.connect() as connection:
+        connection.sendall(wire.request(wire.API_VERSIONS, 0))
+        check(wire.is_closed(connection), "Kafka")
+
+    def from_beside(text):
+        with socket.create_connection(("127.0.0.1", server.port), 30, ("127.0.0.2", 0)) as other:
+            other.sendall(text)
+            return b"".join(iter(lambda: other.recv(65536), b""))
+    answer = from_beside(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    refused = re.findall(rb'^floe_connections_refused_address_total{core="0"} (\d+)', answer, re.M)
+    equal(refused, [b"6"], "another address is served, and told how many were not")
+    check("too many of its address" in server.text, server.text)
+    inside.pop().socket.close()
+    for _ in range(1000):  # A close may still be under way.
+        with Walrus(server.port) as client:
+            if client.ask(b"REGISTER logs") == b"OK":
+                break
+    else:
+        raise AssertionError("no room where one left")
+    equal(server.stop(), 0, "exit code")
 
 
 def test_a_connection_too_many_is_told_in_its_protocol(world):

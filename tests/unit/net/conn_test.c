@@ -542,6 +542,33 @@ static void check_connections_max(struct door *door)
     assert_int_equal(atomic_load(&door->shared->cores[0].connections), 0);
 }
 
+static void check_address_max(struct door *door)
+{
+    struct client clients[3];
+    door->net->options.address_connections_max = 2;
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 2; i++) {
+            door_connect(&clients[i], door);
+            door_ask(&clients[i], 'e', "in");
+            door_expect(&clients[i], 'e', "in");
+        }
+        door_connect(&clients[2], door);
+        assert_true(client_ended(&clients[2]));
+        client_close(&clients[2]);
+        assert_int_equal(door->reactor.stats.counters[STAT_CONNECTIONS_REFUSED_ADDRESS], round + 1);
+        assert_int_equal(door->reactor.stats.counters[STAT_CONNECTIONS_REFUSED], 0);
+        client_close(&clients[0]);
+        client_close(&clients[1]);
+        door_settle(door);
+    }
+}
+
+static void an_address_has_as_many_connections_as_it_may(void **state)
+{
+    (void)state;
+    door_each_engine(check_address_max);
+}
+
 static void one_connection_too_many_is_closed(void **state)
 {
     (void)state;
@@ -731,6 +758,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_takes_no_bytes_is_closed),
         cmocka_unit_test(a_peer_that_stops_in_the_middle_of_a_request_is_closed),
         cmocka_unit_test(a_silent_connection_is_closed_unless_we_owe_it_an_answer),
+        cmocka_unit_test(an_address_has_as_many_connections_as_it_may),
         cmocka_unit_test(one_connection_too_many_is_closed),
         cmocka_unit_test(a_stop_answers_and_closes),
         cmocka_unit_test(a_drain_answers_what_was_begun_and_refuses_what_comes),
