@@ -32,6 +32,7 @@ void io_listen(struct io *io, const struct io_address *address, bool shared)
     io->listen.address = *address;
     io->listen.shared = shared;
     io->listen.first = false;
+    io->listen.six_only = false;
 }
 
 void io_accept(struct io *io, int fd)

@@ -79,8 +79,9 @@ struct io {
         struct {
             struct io_address address; /* Port 0 is replaced by the chosen one. */
             bool shared;               /* SO_REUSEPORT: several listeners of ours on one port. */
-            bool first; /* Set by the caller after io_listen(): the first of them, so a port that
+            bool first;    /* Set by the caller after io_listen(): the first of them, so a port that
                             somebody else shares is ERR_ADDRESS_IN_USE, too. */
+            bool six_only; /* As well: [::] is not the addresses of IPv4. */
         } listen;
 
         struct {

@@ -344,8 +344,7 @@ static void posix_submit(struct reactor *reactor, struct io *batch)
         io->next = NULL;
         switch (io->op) {
         case IO_LISTEN:
-            io_complete(reactor, io,
-                        socket_listen(&io->listen.address, io->listen.shared, io->listen.first));
+            io_complete(reactor, io, socket_listen(io));
             break;
         case IO_ACCEPT:
         case IO_RECV:

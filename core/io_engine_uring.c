@@ -298,8 +298,7 @@ static void uring_submit(struct reactor *reactor, struct io *batch)
         if (io_is_helper_op(io->op)) {
             io_helper_submit(engine->helper, reactor, io);
         } else if (io->op == IO_LISTEN) {
-            io_complete(reactor, io,
-                        socket_listen(&io->listen.address, io->listen.shared, io->listen.first));
+            io_complete(reactor, io, socket_listen(io));
         } else if (io_is_done_at_once(io)) {
             /* On the ring most file systems hand a copy to a worker: several times as dear. */
             io_complete(reactor, io, io_execute(io));

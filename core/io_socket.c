@@ -59,18 +59,27 @@ static int socket_stream(const struct io_address *address)
     return os_socket(family);
 }
 
+/* Whatever the machine's default is: all addresses are those of IPv4, too, unless another listener
+ * has them. Where the two never share a socket, asking for it is refused, and no loss. */
+static bool socket_choose_families(int fd, const struct io *io)
+{
+    int only = io->listen.six_only;
+    return io->listen.address.family != 6 ||
+           setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0 || only == 0;
+}
+
 /* Bound, or -1 with errno. */
-static int socket_bound(const struct io_address *address, bool shared)
+static int socket_bound(const struct io *io, bool shared)
 {
     struct sockaddr_storage storage;
-    socklen_t length = socket_address_to(address, &storage);
+    socklen_t length = socket_address_to(&io->listen.address, &storage);
     int one = 1;
-    int fd = socket_stream(address);
+    int fd = socket_stream(&io->listen.address);
     if (fd < 0) {
         return -1;
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
-        (shared && os_socket_share(fd) != 0) ||
+        (shared && os_socket_share(fd) != 0) || !socket_choose_families(fd, io) ||
         bind(fd, (const struct sockaddr *)&storage, length) != 0) {
         int number = errno;
         close(fd);
@@ -80,16 +89,16 @@ static int socket_bound(const struct io_address *address, bool shared)
     return fd;
 }
 
-int32_t socket_listen(struct io_address *address, bool shared, bool first)
+int32_t socket_listen(struct io *io)
 {
-    if (shared && first) {
-        int probe = socket_bound(address, false);
+    if (io->listen.shared && io->listen.first) {
+        int probe = socket_bound(io, false);
         if (probe < 0) {
             return io_op_err(IO_LISTEN, errno);
         }
         close(probe);
     }
-    int fd = socket_bound(address, shared);
+    int fd = socket_bound(io, io->listen.shared);
     if (fd < 0 || listen(fd, SOCKET_BACKLOG) != 0) {
         int number = errno;
         if (fd >= 0) {
@@ -97,7 +106,7 @@ int32_t socket_listen(struct io_address *address, bool shared, bool first)
         }
         return io_op_err(IO_LISTEN, number);
     }
-    enum err err = socket_name(fd, false, address);
+    enum err err = socket_name(fd, false, &io->listen.address);
     if (err != OK) {
         close(fd);
         return err;

@@ -8,9 +8,9 @@
 socklen_t socket_address_to(const struct io_address *address, struct sockaddr_storage *storage);
 void socket_address_from(const struct sockaddr_storage *storage, struct io_address *address);
 
-/* A listening socket, or an err. `first`: probed without SO_REUSEPORT before, so that a port which
- * another server shares is refused. */
-int32_t socket_listen(struct io_address *address, bool shared, bool first);
+/* The listening socket of an IO_LISTEN, or an err. `first`: probed without SO_REUSEPORT before, so
+ * that a port which another server shares is refused. */
+int32_t socket_listen(struct io *io);
 
 /* A non-blocking socket that fits `address`, or an err. */
 int32_t socket_for_connect(const struct io_address *address);

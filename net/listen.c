@@ -209,6 +209,17 @@ static void listen_finish_start(struct net *net)
 
 static void listen_step(struct net *net);
 
+/* What to do about it. */
+static const char *listen_remedy(enum err err)
+{
+    return err == ERR_ADDRESS_IN_USE
+               ? "; another server holds this port: stop it, or listen on another one"
+           : err == ERR_ADDRESS_INVALID
+               ? "; give an address of this machine, or 0.0.0.0 or [::] for all of them"
+           : err == ERR_DENIED ? "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+                               : "";
+}
+
 static void listen_stands(struct completion *completion)
 {
     struct io *io = CONTAINER_OF(completion, struct io, done);
@@ -219,7 +230,7 @@ static void listen_stands(struct completion *completion)
         char text[IO_ADDRESS_TEXT_BYTES];
         snprintf(net->start->message, sizeof(net->start->message), "listen: %s: %s%s",
                  io_address_text(&listener->listen.address, text), err_text(err),
-                 err == ERR_ADDRESS_IN_USE ? "; another server holds this port" : "");
+                 listen_remedy(err));
         net->start_err = err;
         listen_finish_start(net);
         return;
@@ -245,6 +256,7 @@ static void listen_step(struct net *net)
     completion_init(&listener->io.done, listen_stands);
     io_listen(&listener->io, &listener->listen.address, net->options.core_count > 1);
     listener->io.listen.first = net->options.core_index == 0;
+    listener->io.listen.six_only = listener->listen.six_only;
     io_submit(net->reactor, &listener->io);
 }
 

@@ -85,9 +85,55 @@ static bool net_parse_one(const char *item, struct net_listen *listen, char *mes
         address += 3;
     }
     if (io_address_parse(address, &listen->address) != OK) {
-        snprintf(message, NET_MESSAGE_BYTES,
-                 "listen: '%.100s' is no numeric host:port, as in any://0.0.0.0:9092", item);
+        const char *colon = strchr(address, ':');
+        bool bare = address[0] != '[' && colon != NULL && strchr(colon + 1, ':') != NULL;
+        snprintf(message, NET_MESSAGE_BYTES, "listen: '%.100s' is no numeric host:port, as in %s",
+                 item,
+                 bare            ? "any://[::1]:9092: an IPv6 address stands in brackets"
+                 : colon == NULL ? "any://0.0.0.0:9092: the port is missing"
+                                 : "any://0.0.0.0:9092");
         return false;
+    }
+    return true;
+}
+
+static bool net_is_wildcard(const struct io_address *address)
+{
+    static const uint8_t none[16];
+    return memcmp(address->bytes, none, sizeof(none)) == 0;
+}
+
+/* Whether `inner` is `outer`, or part of it: only one of them can listen. */
+static bool net_covers(const struct io_address *outer, const struct io_address *inner)
+{
+    return outer->port != 0 && outer->port == inner->port && outer->family == inner->family &&
+           (net_is_wildcard(outer) ||
+            memcmp(outer->bytes, inner->bytes, sizeof(inner->bytes)) == 0);
+}
+
+/* The system would call the second one in use, and by another server. [::] leaves IPv4 to whoever
+ * has the same port for it. */
+static bool net_settle_listen(struct net_listen *listen, uint32_t count, char *message)
+{
+    char outer[IO_ADDRESS_TEXT_BYTES], inner[IO_ADDRESS_TEXT_BYTES];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct io_address *address = &listen[i].address;
+        listen[i].six_only = false;
+        for (uint32_t j = 0; j < count; j++) {
+            const struct io_address *other = &listen[j].address;
+            if (i != j && net_covers(address, other)) {
+                (void)io_address_text(address, outer);
+                (void)io_address_text(other, inner);
+                bool twice = strcmp(outer, inner) == 0;
+                snprintf(message, NET_MESSAGE_BYTES, "listen: %s is %s%s: give %s, or another port",
+                         inner, twice ? "given twice" : "part of ", twice ? "" : outer,
+                         twice ? "it once" : "one of them");
+                return false;
+            }
+            listen[i].six_only =
+                listen[i].six_only || (address->family == 6 && net_is_wildcard(address) &&
+                                       other->family == 4 && other->port == address->port);
+        }
     }
     return true;
 }
@@ -122,7 +168,7 @@ enum err net_parse_listen(const char *text, struct net_listen *listen, uint32_t 
         }
         (*count)++;
         if (next == NULL) {
-            return OK;
+            return net_settle_listen(listen, *count, message) ? OK : ERR_INVALID;
         }
         at = next;
     }

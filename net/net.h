@@ -25,6 +25,7 @@ const char *net_protocol_name(enum net_protocol protocol);
 struct net_listen {
     enum net_protocol protocol;
     struct io_address address;
+    bool six_only; /* [::] beside a listener that has its port for IPv4. */
 };
 
 /* Whom HTTP serves; all zero: who names an address of ours, administration from this machine. */
@@ -48,8 +49,9 @@ struct net_options {
     const struct config *settings;    /* The node's, for those who ask; NULL: they are not told. */
     uint32_t connections_max;         /* Of this core. */
     uint32_t address_connections_max; /* Of one address among them; 0: as many as there are. */
-    uint64_t idle_timeout_ms;         /* Closes silent connections; 10 min. */
-    uint64_t stall_timeout_ms; /* Closes a peer that takes no reply bytes for so long; 30 s. */
+    uint64_t idle_timeout_ms;  /* Closes silent connections that are owed nothing; 0: never. */
+    uint64_t stall_timeout_ms; /* Closes a peer that takes no reply bytes, or sends no more of a
+                                  request that it has begun, for so long; 0: never. */
     uint64_t drain_timeout_ms; /* A drain cuts off what is not over then; 0: at once. */
     struct group_options groups;
     struct net_http http;
@@ -74,7 +76,8 @@ struct net_start {
 void net_start(struct net *net, struct net_start *start);
 const struct net_listen *net_listening(const struct net *net, uint32_t index);
 
-/* Parses "kafka://host:port,any://..." into `listen`; ERR_INVALID with `message`. */
+/* Parses "kafka://host:port,any://..." into `listen`; ERR_INVALID with `message`, also if one
+ * address is part of another. */
 NODISCARD enum err net_parse_listen(const char *text, struct net_listen *listen, uint32_t *count,
                                     char *message);
 

@@ -41,8 +41,8 @@ struct node_options {
     uint32_t listen_count;
     struct net_listen listen[NET_LISTEN_MAX];
     const char *advertise;
-    const struct config *settings; /* As in struct net_options. */
-    uint64_t drain_timeout_ms;     /* As there. */
+    const struct config *settings;                                /* As in struct net_options. */
+    uint64_t idle_timeout_ms, stall_timeout_ms, drain_timeout_ms; /* As there. */
     struct group_options groups;
     struct net_http http;
 };

@@ -63,6 +63,10 @@
       "partitions of the topic that groups are kept in, when it is made")                          \
     X("connections.max", CONFIG_COUNT, "10000", 1, 1000000, NULL,                                  \
       "client connections of a core; fewer where the limit of open files is low")                  \
+    X("connections.idle.ms", CONFIG_DURATION, "10m", 0, UINT32_MAX, NULL,                          \
+      "silence after which a connection that is owed nothing is closed; 0: never")                 \
+    X("connections.stall.ms", CONFIG_DURATION, "30s", 0, UINT32_MAX, NULL,                         \
+      "how long a peer may stop in the middle of a request or of taking an answer; 0: forever")    \
     X("drain.timeout.ms", CONFIG_DURATION, "5s", 0, 3600000, NULL,                                 \
       "how long a stop waits for answers to leave; what is left then is cut off; 0: at once")      \
     X("connections.max.per.address", CONFIG_COUNT, "0", 0, 1000000, NULL,                          \

@@ -6,6 +6,7 @@
 #include "tools/options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -97,6 +98,50 @@ void settings_read_boot_id(uint8_t boot_id[16])
     fclose(file);
 }
 
+/* What is wrong with an address that clients are to be told; NULL: nothing. */
+static const char *settings_advertise_fault(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    const char *end = text + strlen(text);
+    bool six = text[0] == '[' && colon != NULL && colon > text && colon[-1] == ']';
+    if (strstr(text, "://") != NULL) {
+        return "clients are told a host and a port, and no protocol";
+    }
+    if (end[-1] == ']' || colon == NULL) {
+        return "the port is missing";
+    }
+    if (!six && strchr(text, ':') != colon) {
+        return "an IPv6 address stands in brackets";
+    }
+    size_t digits = strspn(colon + 1, "0123456789");
+    long port = digits > 0 && digits < 6 ? strtol(colon + 1, NULL, 10) : 0;
+    if (colon + 1 + digits != end || port < 1 || port > UINT16_MAX) {
+        return "a port is 1 to 65535";
+    }
+    if (colon == text || strpbrk(text, " ,/\t") != NULL) {
+        return "it is one host and one port";
+    }
+    struct io_address address;
+    static const uint8_t none[16];
+    bool numeric = io_address_parse(text, &address) == OK;
+    return numeric && memcmp(address.bytes, none, sizeof(none)) == 0
+               ? "that is all addresses, and none that a client can go to"
+               : NULL;
+}
+
+static int settings_judge_advertise(const struct settings *settings, const struct cmd *cmd)
+{
+    const char *text = config_text(settings->config, "advertise");
+    const char *fault = text == NULL || text[0] == 0 ? NULL : settings_advertise_fault(text);
+    if (fault == NULL) {
+        return CMD_OK;
+    }
+    return cmd_fail(cmd, ERROR_SETTING,
+                    "advertise = %.200s: %s; give it as in broker.example:9092, or leave it empty: "
+                    "then clients are told the address that they came in by",
+                    text, fault);
+}
+
 int settings_judge(struct settings *settings, const struct cmd *cmd)
 {
     const struct config *config = settings->config;
@@ -105,6 +150,10 @@ int settings_judge(struct settings *settings, const struct cmd *cmd)
     if (net_parse_listen(config_text(config, "listen"), settings->listen, &settings->listen_count,
                          message) != OK) {
         return cmd_fail(cmd, ERROR_LISTEN, "%s", message);
+    }
+    int code = settings_judge_advertise(settings, cmd);
+    if (code != CMD_OK) {
+        return code;
     }
 #ifndef FLOE_HAS_URING
     if (strcmp(config_text(config, "io.engine"), "uring") == 0) {
@@ -163,6 +212,8 @@ void settings_read_door(const struct settings *settings, bool dev, struct node_o
     node->topic_auto_create = dev || config_bool(config, "topic.auto.create");
     node->resp_allow_delete = config_bool(config, "resp.allow.delete");
     node->resp_allow_flush = dev || config_bool(config, "resp.allow.flush");
+    node->idle_timeout_ms = (uint64_t)config_number(config, "connections.idle.ms");
+    node->stall_timeout_ms = (uint64_t)config_number(config, "connections.stall.ms");
     node->drain_timeout_ms = (uint64_t)config_number(config, "drain.timeout.ms");
     node->partitions_default = (uint32_t)config_number(config, "partitions.default");
     node->http = settings->http;

@@ -2,10 +2,13 @@
 import os
 import re
 import socket
+import struct
 import subprocess
+import time
 
 import wire
 from fixture import READY, Skip, check, consume, equal, lines, need, produce
+from test_directory import NOBODY, as_nobody
 from walrus import Walrus
 
 
@@ -25,11 +28,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def starts(world, listen, data):
+def starts(world, listen, data, preexec=None):
     """The exit code and the words of a server that is expected to end by itself."""
     done = subprocess.run([world.binary, "serve", "--data", data, "--listen", listen, "--set",
                            "memory.limit=256MiB", "--set", "cpu.cores=2"],
-                          capture_output=True, timeout=60, check=False)
+                          capture_output=True, timeout=60, check=False, preexec_fn=preexec)
     return done.returncode, done.stderr.decode()
 
 
@@ -155,3 +158,141 @@ def test_a_connection_too_many_is_told_in_its_protocol(world):
     late = server.connect()
     equal(server.stop(), 0, "exit code")
     late.close()
+
+
+def test_ipv4_and_ipv6_may_have_a_listener_each_on_one_port(world):
+    need_ipv6()
+    port = free_port()
+    for n, listen in enumerate((f"any://0.0.0.0:{port},walrus://[::]:{port}",
+                                f"walrus://[::]:{port},any://0.0.0.0:{port}")):
+        server = world.server("--listen", listen, data=os.path.join(world.dir, str(n)))
+        equal(READY.search(server.text)["listen"], listen)
+        with Walrus(port) as client:
+            equal(client.ask(b"REGISTER both"), b"OK")
+        for host, wanted in (("127.0.0.1", b"+PONG\r\n"), ("::1", b"\x18\0\0\0ERR invalid frame length")):
+            with socket.create_connection((host, port), 30) as connection:
+                connection.sendall(b"PING\r\n")
+                connection.shutdown(socket.SHUT_WR)
+                equal(connection.recv(100), wanted, host)
+        equal(server.stop(), 0, "exit code")
+
+
+def test_an_address_that_will_not_do_is_told_what_would(world):
+    port = free_port()
+    for listen, code, said in (
+            (f"any://0.0.0.0:{port},kafka://127.0.0.1:{port}", 2,
+             f"127.0.0.1:{port} is part of 0.0.0.0:{port}: give one of them, or another port"),
+            (f"any://127.0.0.1:{port},kafka://127.0.0.1:{port}", 2, "is given twice: give it once"),
+            ("any://broker.example:9092", 2, "no numeric host:port, as in any://0.0.0.0:9092"),
+            ("any://::1:9092", 2, "an IPv6 address stands in brackets"),
+            ("any://127.0.0.1", 2, "the port is missing"),
+            (f"any://192.0.2.1:{port}", 1, "give an address of this machine, or 0.0.0.0 or [::]")):
+        found, words = starts(world, listen, os.path.join(world.dir, "none"))
+        equal(found, code, f"{listen}: {words}")
+        check(said in words, words)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen(1)
+        code, words = starts(world, f"any://127.0.0.1:{held.getsockname()[1]}", os.path.join(world.dir, "none"))
+        equal(code, 1, words)
+        check("another server holds this port: stop it, or listen on another one" in words, words)
+
+
+def test_a_port_of_root_is_refused_with_what_it_needs(world):
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+        if int(file.read()) <= 1023:
+            raise Skip("anybody may listen on port 1023 here")
+    with as_nobody(world) as (base, preexec):
+        data = os.path.join(base, "data")
+        os.mkdir(data)
+        os.chown(data, NOBODY, NOBODY)
+        code, words = starts(world, "any://127.0.0.1:1023", data, preexec)
+    check(code not in (0, 2), f"{code}: {words}")
+    check("ports below 1024 need root or CAP_NET_BIND_SERVICE" in words, words)
+
+
+def told(port, host="127.0.0.1"):
+    """The address of the node by Metadata, FindCoordinator and DescribeCluster: one and the same."""
+    with socket.create_connection((host, port), 30) as connection:
+        connection.sendall(wire.request(wire.METADATA, 1, struct.pack(">i", 0)))
+        _, body = wire.answer(connection)
+        equal(struct.unpack(">i", body[:4])[0], 1, "brokers")
+        size, = struct.unpack(">h", body[8:10])
+        found = body[10:10 + size].decode(), struct.unpack(">i", body[10 + size:14 + size])[0]
+        connection.sendall(wire.request(10, 0, wire.text("group")))  # FindCoordinator.
+        _, body = wire.answer(connection)
+        size, = struct.unpack(">h", body[6:8])
+        equal((body[8:8 + size].decode(), struct.unpack(">i", body[8 + size:12 + size])[0]), found)
+        connection.sendall(wire.request(60, 0, b"\0" + b"\0\0"))  # DescribeCluster, flexible.
+        _, body = wire.answer(connection)
+        wanted = bytes([len(found[0]) + 1]) + found[0].encode() + struct.pack(">i", found[1])
+        check(wanted in body, f"{body!r}")
+        return found
+
+
+def test_clients_are_told_the_address_that_they_came_in_by(world):
+    need_ipv6()
+    one, two, three = (free_port() for _ in range(3))
+    server = world.server("--listen", f"any://0.0.0.0:{one},any://[::]:{two},kafka://127.0.0.1:{three}")
+    for host in ("127.0.0.1", "127.0.0.2"):
+        equal(told(one, host), (host, one))
+        equal(told(two, host), (host, two))  # Over a socket of IPv6.
+    equal(told(two, "::1"), ("::1", two))
+    equal(told(three), ("127.0.0.1", three))
+    equal(server.stop(), 0)
+    server = world.server("--listen", f"any://[::]:{two},any://127.0.0.1:{one}",
+                          "--set", "advertise=broker.example:19092")
+    for port, host in ((two, "::1"), (two, "127.0.0.2"), (one, "127.0.0.1")):
+        equal(told(port, host), ("broker.example", 19092))
+    equal(server.stop(), 0)
+    server = world.server("--listen", f"any://127.0.0.1:{one}", "--set", "advertise=[2001:db8::1]:9092")
+    equal(told(one), ("2001:db8::1", 9092))
+
+
+def test_an_advertised_address_that_is_none_is_refused(world):
+    for value, said in (("broker", "the port is missing"), ("[::1]", "the port is missing"),
+                        ("broker:", "a port is 1 to 65535"), ("broker:0", "a port is 1 to 65535"),
+                        ("broker:65536", "a port is 1 to 65535"), ("broker:x", "a port is"),
+                        (":9092", "one host and one port"), ("a:1,b:2", "in brackets"),
+                        ("a b:1", "one host and one port"), ("::1:9092", "in brackets"),
+                        ("kafka://broker:9092", "no protocol"), ("0.0.0.0:9092", "all addresses"),
+                        ("[::]:9092", "all addresses")):
+        done = world.floe("config", "check", "--set", f"advertise={value}")
+        words = done.stderr.decode()
+        equal(done.returncode, 2, f"{value}: {words}")
+        check(f"advertise = {value}: " in words and said in words, words)
+    for value in ("broker:9092", "broker.example:1", "10.0.0.1:65535", "[::1]:9092"):
+        equal(world.floe("config", "check", "--set", f"advertise={value}").returncode, 0, value)
+
+
+def says(server, words):
+    deadline = time.monotonic() + 60
+    while words not in server.text:
+        check(time.monotonic() < deadline, f"{words!r} was not said: {server.text}")
+        time.sleep(0.01)
+
+
+def test_who_is_silent_or_stuck_is_closed(world):
+    server = world.server("--listen", "any://127.0.0.1:0", settings={
+        "connections.idle.ms": "600ms", "connections.stall.ms": "300ms"})
+    produce(server, "held", ["x" * 100_000] * 100)
+    waits = server.connect()  # It is owed an answer: silent for longer than all the others.
+    waits.sendall(wire.fetch_request("held", 100, wait_ms=3000))
+    silent, begun, half = (server.connect() for _ in range(3))
+    begun.sendall(b"\0\0")  # Not even what protocol it is.
+    half.sendall(wire.produce_request("held", wire.batch([b"y"]))[:-1])
+    for name, connection in (("silent", silent), ("begun", begun), ("half", half)):
+        check(wire.is_closed(connection), name)
+    says(server, "connection closed in the middle of a request: the peer sends no more of it")
+    equal(wire.fetched(wire.answer(waits)[1], "held"), (0, 100, b""))
+
+
+def test_who_takes_no_answers_is_closed(world):
+    server = world.server(settings={"connections.stall.ms": "300ms"})
+    produce(server, "held", ["x" * 100_000] * 100)
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.port))
+        for n in range(10):
+            deaf.sendall(wire.fetch_request("held", n, correlation=n))
+        says(server, "connection closed: the peer takes no reply bytes")
