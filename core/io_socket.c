@@ -11,7 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SOCKET_BACKLOG = 1024 };
+/* As many as the kernel lets us (somaxconn): after a restart all clients come at once, and whoever
+ * finds the queue full hears of it by nothing but its own timeouts, of 1, 3, 7 s. */
+enum { SOCKET_BACKLOG = 65535 };
 
 socklen_t socket_address_to(const struct io_address *address, struct sockaddr_storage *storage)
 {

@@ -2,11 +2,12 @@
 """Hundreds of consumer groups with thousands of members, and a server that is killed under them.
 
     tests/integration/members.py [--binary build/release/floe] [--groups 500] [--members 10] [--cycles 20]
-                                 [--cores 2] [--session 10000] [--heartbeat 3000] [--commit 1000]
+                                 [--session 10000] [--heartbeat 3000] [--commit 1000] [--set KEY=VALUE]...
 
 Each member is a connection of floe_members (members.c), which tells what must not be: an offset that was acked
 and is lost, a partition that two members of a generation have, a group that was calm and hears of change. A
-cycle kills the server (-9), in turn beside calm groups, members that vanish, rebalances, and groups that begin.
+cycle kills the server (-9), in turn beside calm groups, members that vanish, rebalances, groups that begin, and
+twice.
 """
 import argparse
 import os
@@ -88,6 +89,13 @@ def cpu_seconds(server):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def overflows():
+    """How often a connection found a listener's queue full, anywhere in this network namespace."""
+    with open("/proc/net/netstat", encoding="ascii") as file:
+        names, numbers = [line.split() for line in file if line.startswith("TcpExt:")]
+    return int(numbers[names.index("ListenOverflows")])
+
+
 def disk_mib(server):
     total = 0
     for folder, _, names in os.walk(server.data):
@@ -123,17 +131,17 @@ def kill_and_start(server, load):
 
 # --- What a kill meets. ---
 
-def calm(_load, _options):
+def calm(_server, _load, _options):
     """Nothing happens but heartbeats and commits."""
 
 
-def vanishing(load, _options):
+def vanishing(_server, load, _options):
     """One in ten is gone without a word: its group finds out when its session is over."""
     load.say("vanish 100")
     time.sleep(random.uniform(0, 0.5))
 
 
-def shaken(load, options):
+def shaken(_server, load, options):
     """A third of the groups rebalance."""
     load.say(f"shake {options.groups // 3}")
     time.sleep(random.uniform(0.05, 0.3))
@@ -141,7 +149,7 @@ def shaken(load, options):
     time.sleep(random.uniform(0, 0.9))
 
 
-def beginning(load, options):
+def beginning(_server, load, options):
     """A tenth of the groups ended, and begins again."""
     count = max(options.groups // 10, 1)
     load.say(f"leave {random.randrange(options.groups - count + 1)} {count}")
@@ -150,15 +158,21 @@ def beginning(load, options):
     time.sleep(random.uniform(0, 1))
 
 
-KINDS = (calm, vanishing, shaken, beginning)
+def reading(server, load, _options):
+    """It was killed a moment ago, and reads its groups, or has just read them."""
+    kill_and_start(server, load)
+    time.sleep(random.uniform(0, 0.6))
+
+
+KINDS = (calm, vanishing, shaken, beginning, reading)
 
 
 def cycle(server, load, options, kind):
     """One kill; what was measured."""
     time.sleep(random.uniform(0.2, 1.2))
     load.say("mark")
-    before = load.status()
-    kind(load, options)
+    before, full = load.status(), overflows()
+    kind(server, load, options)
     marked = load.status()["calm"]
     begin = time.monotonic()
     kill_and_start(server, load)
@@ -174,7 +188,7 @@ def cycle(server, load, options, kind):
             "settled_s": round(settled, 2), "joins": after["joins"] - before["joins"],
             "restarts": after["restarts"] - before["restarts"],
             "read_back": after["read_back"] - before["read_back"],
-            "loading": after.get("code14", 0) - before.get("code14", 0),
+            "loading": after.get("code14", 0) - before.get("code14", 0), "queue_full": overflows() - full,
             **memory(server), "peak_mib": memory_kib(server, "VmHWM") >> 10,
             "disk_mib": disk_mib(server), "cpu_s": round(cpu_seconds(server), 2)}
 
@@ -248,9 +262,9 @@ def run(world, tool, options):
         raise Skip(f"{tool} is not built")
     room_for(options.groups * options.members * 2 + 500)
     random.seed(options.seed)
-    server = world.server(protocol="any", settings={"cpu.cores": options.cores, "memory.limit": options.memory,
-                                    "group.initial.rebalance.delay.ms": options.delay,
-                                    "group.min.session.timeout.ms": "1s"})
+    settings = {"group.initial.rebalance.delay.ms": options.delay, "group.min.session.timeout.ms": "1s"}
+    server = world.server(protocol="any", settings={
+        **settings, **dict(setting.split("=", 1) for setting in options.set)})
     server.port_wanted = server.port
     for n in range(TOPICS):
         done = world.floe("topic", "create", f"topic-{n}", "-p", str(PARTITIONS), "-b", server.address)
@@ -269,6 +283,10 @@ def run(world, tool, options):
         for n in range(options.cycles):
             show({"cycle": n + 1, **cycle(server, load, options, KINDS[n % len(KINDS)])})
         expire(world, server, load, options)
+        equal(server.stop(), 0, "exit code")
+        load.say("killed")
+        server.start()
+        load.settle()
         status = load.judge()
         equal(server.stop(), 0, "exit code")
         show(status)
@@ -280,9 +298,8 @@ def run(world, tool, options):
 def parse(words=None):
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--binary", default=os.path.join(ROOT, "build", "release", "floe"))
-    options.add_argument("--cores", default="2")
-    options.add_argument("--memory", default="512MiB")
     options.add_argument("--delay", default="3s")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     for name, number in (("groups", 500), ("members", 10), ("cycles", 20), ("session", 10000),
                          ("heartbeat", 3000), ("commit", 1000), ("window", 10), ("churn", 5),
                          ("seed", 1)):

@@ -5,6 +5,8 @@
 #include "core/limits.h"
 #include "core/reactor.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -247,6 +249,30 @@ static void sockets_carry_bytes_and_a_shutdown_ends_a_receive(void **state)
     }
     io_connect(&connected.io, &address);
     assert_int_equal(waited_run(reactor, &connected), ERR_CONNECTION);
+}
+
+/* After a restart thousands of clients come at once: the queue is as long as the kernel allows. */
+static void a_listener_has_the_longest_queue_there_is(void **state)
+{
+    struct reactor *reactor = *state;
+    struct io_address address;
+    struct waited one;
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    unsigned most = 0;
+    FILE *file = fopen("/proc/sys/net/core/somaxconn", "r");
+    if (file == NULL || fscanf(file, "%u", &most) != 1) {
+        skip();
+    }
+    (void)fclose(file);
+    assert_int_equal(io_address_parse("127.0.0.1:0", &address), OK);
+    waited_init(&one);
+    io_listen(&one.io, &address, false);
+    int listener = waited_run(reactor, &one);
+    assert_int_equal(getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    assert_int_equal(info.tcpi_sacked, most < 65535 ? most : 65535); /* So it is told of one. */
+    io_close(&one.io, listener);
+    assert_int_equal(waited_run(reactor, &one), OK);
 }
 
 /* More receivers than lent buffers: the rest waits for a release, and nothing is lost. */
@@ -559,6 +585,7 @@ static void a_short_read_goes_on_to_the_end(void **state)
     ON(files_keep_their_bytes_and_flushes_are_counted, engine),                                    \
         ON(a_mapped_file_takes_copies_and_fails_where_it_has_no_bytes, engine),                    \
         ON(sockets_carry_bytes_and_a_shutdown_ends_a_receive, engine),                             \
+        ON(a_listener_has_the_longest_queue_there_is, engine),                                     \
         ON(receivers_without_a_buffer_wait_for_one, engine),                                       \
         ON(an_error_has_the_name_that_its_operation_gives, engine),                                \
         ON(a_wake_is_armed_before_a_sleep_however_full_the_turn, engine),                          \
