@@ -31,6 +31,9 @@ static void fuzz_guess(const uint8_t *data, uint32_t size)
     uint32_t position = 0;
     ASSERT(door_guess(bytes_of(data, size), &position) == guess);
     ASSERT(guess != DOOR_MORE || size < DOOR_LINE_BYTES_MAX);
+    bool known = guess > DOOR_MORE && guess < DOOR_TLS;
+    ASSERT((door_refusal(guess) == NULL) == (known && door_serves((enum net_protocol)guess)));
+    ASSERT(!known || net_protocol_name((enum net_protocol)guess) != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

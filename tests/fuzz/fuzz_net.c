@@ -15,6 +15,7 @@ enum {
     FUZZ_TURNS_MAX = 200000,
     FUZZ_FD = 3,
     FUZZ_SLOW_POLLS = 3,
+    FUZZ_HELD_MAX = 256,
 };
 
 struct fuzz_net fuzz_net;
@@ -27,6 +28,8 @@ static struct {
     struct io *recv, *send;
     bool shut;
     uint32_t slow;
+    struct block *held[FUZZ_HELD_MAX]; /* By somebody else. */
+    uint32_t held_count;
 } fuzz;
 
 /* --- The engine. --- */
@@ -74,20 +77,24 @@ static void fuzz_end_send(struct reactor *reactor)
     io_complete(reactor, io, (int32_t)bytes);
 }
 
-static void fuzz_end_recv(struct reactor *reactor)
+/* False: the client waits for an answer first. */
+static bool fuzz_end_recv(struct reactor *reactor)
 {
     struct io *io = fuzz.recv;
     uint32_t left = fuzz_net.stream_size - fuzz.stream_position;
-    fuzz.recv = NULL;
-    if (fuzz.shut) {
-        io_complete(reactor, io, 0);
-        return;
-    }
-    if (left == 0) {
-        io_complete(reactor, io, fuzz_net.reset ? ERR_CONNECTION : 0);
-        return;
+    if (fuzz.shut || left == 0) {
+        fuzz.recv = NULL;
+        io_complete(reactor, io, fuzz_net.reset && !fuzz.shut ? ERR_CONNECTION : 0);
+        return true;
     }
     uint32_t size = min_u32(left, fuzz_net.small_pieces ? FUZZ_SMALL_BYTES : FUZZ_PIECE_BYTES);
+    if (fuzz_net.next_piece != NULL) {
+        size = min_u32(size, fuzz_net.next_piece(fuzz.stream_position));
+        if (size == 0) {
+            return false;
+        }
+    }
+    fuzz.recv = NULL;
     if (io->recv.data == NULL) {
         io->recv.data = fuzz.lent;
         io->recv.lent = 1;
@@ -98,6 +105,7 @@ static void fuzz_end_recv(struct reactor *reactor)
     fuzz.stream_position += size;
     fuzz_net.now_ns += fuzz_net.time_passes ? 5 * NS_PER_MS : 0;
     io_complete(reactor, io, (int32_t)size);
+    return true;
 }
 
 static uint32_t fuzz_poll(struct reactor *reactor, uint64_t wait_ns)
@@ -111,11 +119,7 @@ static uint32_t fuzz_poll(struct reactor *reactor, uint64_t wait_ns)
         fuzz_end_send(reactor);
         return 1;
     }
-    if (fuzz.recv != NULL) {
-        fuzz_end_recv(reactor);
-        return 1;
-    }
-    return 0;
+    return fuzz.recv != NULL && fuzz_end_recv(reactor) ? 1 : 0;
 }
 
 static void fuzz_wake(struct reactor *self, struct reactor *peer)
@@ -241,6 +245,14 @@ void fuzz_net_begin(void)
     (void)atexit(fuzz_end_world);
 }
 
+void fuzz_net_forget(void)
+{
+    group_core_close(fuzz_net.net->groups);
+    enum err err =
+        group_core_open(&fuzz_net.net->groups, fuzz_net.net, &fuzz_net.net->options.groups);
+    ASSERT(err == OK);
+}
+
 /* To make a new one costs more than most inputs do, and most of them ask for no group. */
 static void fuzz_reset_groups(void)
 {
@@ -254,10 +266,7 @@ static void fuzz_reset_groups(void)
         core->stopping = false;
         return;
     }
-    group_core_close(core);
-    enum err err =
-        group_core_open(&fuzz_net.net->groups, fuzz_net.net, &fuzz_net.net->options.groups);
-    ASSERT(err == OK);
+    fuzz_net_forget();
 }
 
 void fuzz_net_reset(void)
@@ -270,15 +279,41 @@ void fuzz_net_reset(void)
     enum err err = kafka_core_open(&fuzz_net.net->kafka, fuzz_net.net);
     ASSERT(err == OK);
     fuzz_reset_groups();
+    fuzz_net_topic("t", 't', 1);
+    fuzz_net_topic("p", 'p', 2);
+}
+
+void fuzz_net_topic(const char *name, uint8_t id, uint32_t partitions)
+{
     struct command command = {.kind = COMMAND_TOPIC_CREATE};
     struct command_result result;
-    memset(command.topic_create.id.bytes, 't', sizeof(command.topic_create.id.bytes));
-    command.topic_create.name = bytes_text("t");
-    command.topic_create.partition_count = 1;
-    err = stub_apply(fuzz_net.agent, &command, &result);
+    memset(command.topic_create.id.bytes, id, sizeof(command.topic_create.id.bytes));
+    command.topic_create.name = bytes_text(name);
+    command.topic_create.partition_count = partitions;
+    enum err err = stub_apply(fuzz_net.agent, &command, &result);
     ASSERT(err == OK);
-    fuzz_net.shard.logs[0].used = true;
-    fuzz_net.shard.logs[0].id = (struct partition_id){.topic = command.topic_create.id};
+    for (uint32_t i = 0; i < partitions; i++) {
+        struct memory_log *log = fuzz_net.shard.logs;
+        while (log->used) {
+            log++;
+        }
+        log->used = true;
+        log->id = (struct partition_id){.topic = command.topic_create.id, .partition = i};
+    }
+}
+
+static void fuzz_submitted(struct completion *completion)
+{
+    (void)completion;
+}
+
+void fuzz_net_submit(struct request *request)
+{
+    request->home = &fuzz_net.reactor;
+    completion_init(&request->done, fuzz_submitted);
+    shard_submit((struct shard *)(void *)&fuzz_net.shard, request);
+    while (reactor_turn(&fuzz_net.reactor, 0) > 0) {
+    }
 }
 
 void fuzz_net_flags(uint8_t flags)
@@ -287,6 +322,31 @@ void fuzz_net_flags(uint8_t flags)
     fuzz_net.time_passes = (flags & FUZZ_TIME_PASSES) != 0;
     fuzz_net.reset = (flags & FUZZ_RESET) != 0;
     fuzz_net.slow_reader = (flags & FUZZ_SLOW) != 0;
+    fuzz_net.poor = (flags & FUZZ_POOR) != 0;
+}
+
+/* All memory that answers may have, but for the smallest block: a call begins, and waits. */
+static void fuzz_hold(void)
+{
+    struct memory *memory = fuzz_net.reactor.memory;
+    for (uint32_t size = memory_block_max(memory); size >= BLOCK_SIZE_MIN; size /= 2) {
+        struct block *block;
+        while ((block = block_acquire(memory, MEMORY_SEND, size)) != NULL) {
+            ASSERT(fuzz.held_count < FUZZ_HELD_MAX);
+            fuzz.held[fuzz.held_count++] = block;
+        }
+    }
+    block_unref(fuzz.held[--fuzz.held_count]);
+}
+
+/* False: it was given back before. */
+static bool fuzz_give_back(void)
+{
+    bool held = fuzz.held_count > 0;
+    while (fuzz.held_count > 0) {
+        block_unref(fuzz.held[--fuzz.held_count]);
+    }
+    return held;
 }
 
 static void fuzz_check_home(void)
@@ -312,9 +372,12 @@ void fuzz_net_run(enum net_protocol protocol)
     (void)atomic_fetch_add(&fuzz.shared->cores[0].connections, 1);
     enum err err = conn_open(fuzz_net.net, FUZZ_FD, protocol);
     ASSERT(err == OK);
+    if (fuzz_net.poor) {
+        fuzz_hold();
+    }
     for (uint32_t turns = 0; net_connection_count(fuzz_net.net) > 0; turns++) {
         ASSERT(turns < FUZZ_TURNS_MAX);
-        if (reactor_turn(reactor, 0) == 0) {
+        if (reactor_turn(reactor, 0) == 0 && !fuzz_give_back()) {
             /* All wait for time: a full connection's parked fetches. */
             uint64_t next_ns = timer_wheel_next_ns(&reactor->timers);
             fuzz_net.now_ns =
@@ -323,6 +386,7 @@ void fuzz_net_run(enum net_protocol protocol)
     }
     while (reactor_turn(reactor, 0) > 0) {
     }
+    (void)fuzz_give_back();
     group_core_stop(fuzz_net.net->groups);
     while (reactor_turn(reactor, 0) > 0) {
     }

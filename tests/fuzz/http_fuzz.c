@@ -4,23 +4,39 @@
  * The first byte chooses how it comes, see fuzz_net.h, and
  *
  *     1  the rest is {which u8, changes u8, {position u16, value u8}...}...: samples of requests
- *        with `changes % 4` bytes changed, one behind the other; else the stream as it is */
+ *        with `changes % 4` bytes changed, one behind the other; else the stream as it is
+ *     2  topic "t" has packed records */
 #include "core/assert.h"
 #include "net/http/http.h"
+#include "shard/batch.h"
+#include "shard/codec.h"
 #include "tests/fuzz/fuzz_net.h"
+#include "tests/unit/net/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 enum {
     FUZZ_INPUT_BYTES_MAX = 384,
     FUZZ_SAMPLES_MAX = 5,
     FUZZ_ANSWER_BYTES_MAX = 4 << 20,
-    FUZZ_SAMPLED = 1
+    FUZZ_SAMPLED = 1,
+    FUZZ_PACKED = 2,
+    FUZZ_SAMPLE_BYTES_MAX = FUZZ_STREAM_BYTES_MAX / FUZZ_SAMPLES_MAX,
 };
 
+_Static_assert(FUZZ_SAMPLE_BYTES_MAX > 5 * HTTP_TARGET_BYTES_MAX, "long samples fit");
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* In a sample: what is too long for a request line, and more headers than are taken. */
+#define FUZZ_LONG    "\1"
+#define FUZZ_HEADERS "\2"
+
+#define FUZZ_POST "POST /v1/topics/t/records HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n"
+#define FUZZ_JSON FUZZ_POST "Content-Type: application/json\r\nContent-Length: 64\r\n\r\n"
 
 static const char *const fuzz_samples[] = {
     "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -50,6 +66,36 @@ static const char *const fuzz_samples[] = {
     "GET /v1/topics/t/stream?from=start HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /v1/topics/t/stream HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    "GET /" FUZZ_LONG " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /" FUZZ_LONG FUZZ_LONG " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: localhost \t\r\nX: " FUZZ_LONG FUZZ_LONG FUZZ_LONG FUZZ_LONG
+    "\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: localhost\r\n" FUZZ_HEADERS "\r\n",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+    FUZZ_POST "Content-Length: 9000000\r\n\r\n",
+    FUZZ_POST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    FUZZ_POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello",
+    FUZZ_POST "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+    FUZZ_POST "Content-Length: 3\r\n\r\n\xff\xfe\xfd",
+    "POST /v1/topics/p/records?partition=1 HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n"
+    "Content-Length: 5\r\n\r\nhello",
+    "POST /v1/topics/p/records?key=one HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n"
+    "Content-Length: 5\r\n\r\nhello",
+    "GET /v1/topics/p/records?from=start HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /v1/topics/p/records?from=start&partition=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /v1/topics/p/records?from=start&partition=9 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /v1/topics/t/records?from=start&n=9 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    FUZZ_JSON "{\"records\":[]}                                                  ",
+    FUZZ_JSON "{\"records\":[5]}                                                 ",
+    FUZZ_JSON "{\"records\":[{\"key\":\"a\",\"key_base64\":\"AAEC\"}]}                   ",
+    FUZZ_JSON "{\"records\":[{\"value_base64\":\"A\"},{\"value\":5}]}                  ",
+    FUZZ_JSON "{\"records\":[{\"headers\":[5]}]}                                   ",
+    FUZZ_JSON "{\"records\":[{\"headers\":5}]}                                     ",
+    FUZZ_JSON "{\"records\":[{\"headers\":[{\"value\":\"y\"}]}]}                       ",
+    FUZZ_JSON "{\"records\":[{\"headers\":[{\"name_base64\":\"AAEC\"}]}]}              ",
+    FUZZ_JSON "{\"records\":[{\"headers\":[{\"other\":1}]},{\"headers\":{\"a\":1}}]}     ",
+    FUZZ_JSON "{\"records\":[{\"key\":5}]}                                         ",
+    FUZZ_JSON "{\"records\":[{\"headers\":{\"a\":5}}]}                               ",
 };
 
 static struct {
@@ -138,6 +184,59 @@ static void fuzz_judge_head(struct bytes text)
     }
 }
 
+/* Writes a sample where there is room for all of them; returns its size. */
+static uint32_t fuzz_put_sample(const char *sample, uint8_t *at)
+{
+    struct bytes_writer out = bytes_writer(at, FUZZ_SAMPLE_BYTES_MAX);
+    for (; *sample != 0; sample++) {
+        uint32_t times = *sample == FUZZ_LONG[0]      ? HTTP_TARGET_BYTES_MAX
+                         : *sample == FUZZ_HEADERS[0] ? HTTP_HEADERS_MAX
+                                                      : 0;
+        for (uint32_t i = 0; i < times; i++) {
+            write_bytes(&out, *sample == FUZZ_LONG[0] ? "x" : "a:b\r\n",
+                        *sample == FUZZ_LONG[0] ? 1 : 5);
+        }
+        if (times == 0) {
+            write_u8(&out, (uint8_t)*sample);
+        }
+    }
+    ASSERT(!out.failed);
+    return out.position;
+}
+
+/* Topic "t" begins with a batch that is packed by zstd. */
+static void fuzz_put_packed(void)
+{
+    static uint8_t batch[512];
+    static uint32_t size;
+    if (size == 0) {
+        uint8_t plain[512];
+        struct bytes bytes = wire_batch(&(struct wire_batch){.records = 3,
+                                                             .value_bytes = 20,
+                                                             .timestamp = 1000,
+                                                             .producer_id = -1,
+                                                             .producer_epoch = -1,
+                                                             .sequence = -1,
+                                                             .attributes = CODEC_ZSTD,
+                                                             .keys = true},
+                                        plain, sizeof(plain));
+        memcpy(batch, bytes.data, BATCH_HEADER_BYTES);
+        size_t packed =
+            ZSTD_compress(batch + BATCH_HEADER_BYTES, sizeof(batch) - BATCH_HEADER_BYTES,
+                          bytes.data + BATCH_HEADER_BYTES, bytes.size - BATCH_HEADER_BYTES, 1);
+        ASSERT(!ZSTD_isError(packed));
+        size = BATCH_HEADER_BYTES + (uint32_t)packed;
+        store_be32(batch + 8, size - BATCH_PREFIX_BYTES);
+        wire_mend_crc(batch, size);
+    }
+    struct request produce = {.kind = REQUEST_PRODUCE};
+    memset(produce.partition.topic.bytes, 't', sizeof(produce.partition.topic.bytes));
+    produce.produce.batch = bytes_of(batch, size);
+    produce.produce.zstd_allowed = true;
+    fuzz_net_submit(&produce);
+    ASSERT(produce.done.result == OK);
+}
+
 static void fuzz_put_samples(const uint8_t *data, uint32_t size)
 {
     struct bytes_reader in = bytes_reader(bytes_of(data, size));
@@ -145,12 +244,8 @@ static void fuzz_put_samples(const uint8_t *data, uint32_t size)
     for (uint32_t samples = 0; bytes_left(&in) >= 2 && samples < FUZZ_SAMPLES_MAX; samples++) {
         const char *sample = fuzz_samples[read_u8(&in) % ARRAY_COUNT(fuzz_samples)];
         uint32_t changes = read_u8(&in) % 4;
-        uint32_t sample_size = (uint32_t)strlen(sample);
-        if (sample_size > FUZZ_STREAM_BYTES_MAX - fuzz_net.stream_size) {
-            return;
-        }
         uint8_t *at = fuzz_net.stream + fuzz_net.stream_size;
-        memcpy(at, sample, sample_size);
+        uint32_t sample_size = fuzz_put_sample(sample, at);
         for (uint32_t i = 0; i < changes && bytes_left(&in) >= 3; i++) {
             uint32_t position = read_be16(&in) % sample_size;
             at[position] = read_u8(&in);
@@ -177,6 +272,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         memcpy(fuzz_net.stream, data + 1, size - 1);
         fuzz_net.stream_size = (uint32_t)size - 1;
+    }
+    if ((data[0] & FUZZ_PACKED) != 0) {
+        fuzz_put_packed();
     }
     fuzz_judge_head(bytes_of(fuzz_net.stream, fuzz_net.stream_size));
     fuzz_net_run(NET_HTTP);

@@ -8,9 +8,9 @@
  *        a sample instead, {size u16, which u8, 0}, and size % 4 changes {position u8, value u8} to
  *        it. Without the flag the rest is the stream as it is
  *     2  record batches get their lengths and checksums made right
- *  4-32  see there */
+ *  4-128 see there */
 #include "core/assert.h"
-#include "net/kafka/kafka.h"
+#include "tests/fuzz/fuzz_kafka.h"
 #include "tests/fuzz/fuzz_net.h"
 #include "tests/unit/net/wire.h"
 
@@ -65,6 +65,8 @@ static const struct fuzz_sample {
     {2, 11, "ffffffff 00 02 02't' 02 00000000 ffffffff fffffffffffffffa 00 00 00000000 00"},
     {23, 4, "ffffffff 02 02't' 02 00000000 ffffffff 00000001 00 00 00"},
     {32, 4, "03 02 02't' 02 0d'retention.ms' 00 04 02'1' 00 00 01 01 00"},
+    {32, 4,
+     "04 02 02't' 00 00 02 02't' 00 00 02 02'p' 00 00 01 01 00"}, /* All that there is to tell. */
     {33, 2, "02 02 02't' 02 0d'retention.ms' 02'7' 00 00 00 00"},
     {35, 4, "00 00"},
     {37, 2, "02 02't' 00000002 02 02 00000001 00 00 00007530 00 00"},
@@ -102,31 +104,7 @@ static const struct fuzz_sample {
 static struct {
     bool open;
     struct wire samples[ARRAY_COUNT(fuzz_samples)];
-    uint8_t head[4]; /* Of the answer that is being received. */
-    uint32_t head_size;
-    uint64_t body_left;
 } fuzz;
-
-/* Follows the frames of the answers. */
-static void fuzz_take_answer(const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        if (fuzz.body_left > 0) {
-            size_t part = (size_t)min_u64(fuzz.body_left, size);
-            fuzz.body_left -= part;
-            data += part;
-            size -= part;
-            continue;
-        }
-        fuzz.head[fuzz.head_size++] = *data++;
-        size--;
-        if (fuzz.head_size == sizeof(fuzz.head)) {
-            fuzz.head_size = 0;
-            fuzz.body_left = load_be32(fuzz.head);
-            ASSERT(fuzz.body_left >= 4 && fuzz.body_left <= INT32_MAX);
-        }
-    }
-}
 
 /* --- The world. --- */
 
@@ -151,39 +129,20 @@ static void fuzz_begin_world(void)
 {
     fuzz_begin_samples();
     (void)atexit(fuzz_end_samples);
-    fuzz_net.take_answer = fuzz_take_answer;
+    fuzz_net.take_answer = fuzz_kafka_take_answer;
     fuzz_net_begin();
     fuzz.open = true;
 }
 
 /* --- One input. --- */
 
-static void fuzz_frame(struct bytes_writer *out, const struct kafka_api *api, uint32_t version,
-                       struct bytes body)
-{
-    bool flexible = (int32_t)version >= api->flexible_from;
-    write_be32(out, 10 + (flexible ? 1 : 0) + body.size);
-    write_be16(out, (uint16_t)api->key);
-    write_be16(out, (uint16_t)version);
-    write_be32(out, out->position);
-    write_be16(out, 0);
-    if (flexible) {
-        write_u8(out, 0);
-    }
-    write_bytes(out, body.data, body.size);
-}
-
 static void fuzz_sample_frame(struct bytes_writer *out, uint32_t which, uint32_t changes,
                               struct bytes_reader *in)
 {
     const struct fuzz_sample *sample = &fuzz_samples[which % ARRAY_COUNT(fuzz_samples)];
     const struct wire *wire = &fuzz.samples[which % ARRAY_COUNT(fuzz_samples)];
-    uint32_t count;
-    const struct kafka_api *api = kafka_apis(&count);
-    while (api->key != sample->key) {
-        api++;
-    }
-    fuzz_frame(out, api, (uint32_t)sample->version, bytes_of(wire->data, wire->size));
+    const struct kafka_api *api = fuzz_kafka_api(sample->key);
+    fuzz_kafka_frame(out, api, (uint32_t)sample->version, bytes_of(wire->data, wire->size));
     uint8_t *body = out->data + out->position - wire->size;
     for (uint32_t i = 0; i < changes; i++) {
         uint32_t place = read_u8(in) % wire->size;
@@ -208,8 +167,8 @@ static void fuzz_mend_frames(const uint8_t *data, uint32_t size)
         }
         const struct kafka_api *api = &apis[which % count];
         uint32_t body = min_u32(head % 512, bytes_left(&in));
-        fuzz_frame(&out, api, version % (uint32_t)(api->max + 2),
-                   bytes_of(read_bytes(&in, body).data, body));
+        fuzz_kafka_frame(&out, api, version % (uint32_t)(api->max + 2),
+                         bytes_of(read_bytes(&in, body).data, body));
     }
     ASSERT(!out.failed);
     fuzz_net.stream_size = out.position;
@@ -219,8 +178,7 @@ static void fuzz_prepare(const uint8_t *data, uint32_t size)
 {
     fuzz_net.shard.mend_batches = (data[0] & FUZZ_MEND_BATCHES) != 0;
     fuzz_net_flags(data[0]);
-    fuzz.head_size = 0;
-    fuzz.body_left = 0;
+    fuzz_kafka_begin();
     if ((data[0] & FUZZ_MEND_FRAMES) != 0) {
         fuzz_mend_frames(data + 1, size - 1);
     } else {
@@ -241,6 +199,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_prepare(data, (uint32_t)size);
     fuzz_net_run(NET_KAFKA);
     /* A client that stays to the end gets whole answers. */
-    ASSERT(fuzz_net.reset || (fuzz.head_size == 0 && fuzz.body_left == 0));
+    ASSERT(fuzz_net.reset || fuzz_kafka_answers_whole());
     return 0;
 }

@@ -5,7 +5,7 @@
  *
  *     1  the rest is commands, a line each, words with blanks between: they are sent as arrays, and
  *        a byte from 128 on is a word of the table below. Without the flag the rest is the stream
- *  4-32  see there */
+ *  4-128 see there */
 #include "core/assert.h"
 #include "net/resp/resp.h"
 #include "tests/fuzz/fuzz_net.h"

@@ -5,7 +5,7 @@
  *
  *     1  the rest is requests {which u8, size u8, bytes}: a verb and a topic in front, and lengths
  *        made right, or few inputs would come past them. Without it, it is the stream as it is
- *  4-32  see there */
+ *  4-128 see there */
 #include "core/assert.h"
 #include "net/walrus/walrus.h"
 #include "tests/fuzz/fuzz_net.h"
