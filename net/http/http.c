@@ -79,11 +79,11 @@ static void http_open(struct conn *conn)
     timer_init(&session->timer, http_swallowed_long);
 }
 
-/* A head that came alone, and was told to go on. */
+/* The body of a head that came alone, and was told to go on; or what is swallowed, for a while. */
 static bool http_awaits(const struct conn *conn)
 {
     const struct http_session *session = conn->session;
-    return session->body_bytes > 0;
+    return session->body_bytes > 0 || session->lingers;
 }
 
 static void http_close(struct conn *conn)
