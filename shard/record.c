@@ -88,56 +88,96 @@ uint32_t record_batch_size(const struct record_input *records, uint32_t count)
     return count == 0 || size > BATCH_BYTES_MAX ? 0 : (uint32_t)size;
 }
 
-static void write_field(struct bytes_writer *writer, struct bytes bytes)
+/* --- Writing: room for all of it is known to be there. --- */
+
+static uint8_t *put_varint(uint8_t *at, int64_t value)
 {
-    write_varint(writer, bytes.data == NULL ? -1 : (int32_t)bytes.size);
-    if (bytes.data != NULL) {
-        write_bytes(writer, bytes.data, bytes.size);
+    uint64_t rest = zigzag(value);
+    while (rest >= 0x80) {
+        *at++ = (uint8_t)(rest | 0x80);
+        rest >>= 7;
     }
+    *at++ = (uint8_t)rest;
+    return at;
 }
 
-static void write_record(struct bytes_writer *writer, const struct record_input *record,
-                         int64_t first, uint32_t index)
+static uint8_t *put_field(uint8_t *at, struct bytes bytes)
 {
-    write_varint(writer, (int32_t)record_body_size(record, first, index));
-    write_u8(writer, 0);
-    write_varlong(writer, record->timestamp - first);
-    write_varint(writer, (int32_t)index);
-    write_field(writer, record->key);
-    write_field(writer, record->value);
-    write_varint(writer, (int32_t)record->header_count);
+    at = put_varint(at, bytes.data == NULL ? -1 : (int64_t)bytes.size);
+    if (bytes.size > 0) {
+        memcpy(at, bytes.data, bytes.size);
+    }
+    return at + bytes.size;
+}
+
+void record_batch_begin(struct record_batch *batch, uint8_t *data, uint32_t room)
+{
+    ASSERT(data != NULL && room >= BATCH_HEADER_BYTES);
+    *batch = (struct record_batch){
+        .data = data, .room = min_u32(room, BATCH_BYTES_MAX), .size = BATCH_HEADER_BYTES};
+}
+
+bool record_batch_add(struct record_batch *batch, const struct record_input *record)
+{
+    if (batch->count == 0) {
+        batch->first = batch->greatest = record->timestamp;
+    }
+    uint64_t body = record_body_size(record, batch->first, batch->count);
+    if (body + varint_size((int64_t)min_u64(body, BATCH_BYTES_MAX)) > batch->room - batch->size) {
+        return false;
+    }
+    uint8_t *at = put_varint(batch->data + batch->size, (int64_t)body);
+    const uint8_t *end = at + body;
+    *at++ = 0;
+    at = put_varint(at, record->timestamp - batch->first);
+    at = put_varint(at, batch->count);
+    at = put_field(at, record->key);
+    at = put_field(at, record->value);
+    at = put_varint(at, record->header_count);
     for (uint32_t i = 0; i < record->header_count; i++) {
-        write_field(writer, record->headers[i].name);
-        write_field(writer, record->headers[i].value);
+        at = put_field(at, record->headers[i].name);
+        at = put_field(at, record->headers[i].value);
     }
+    ASSERT(at == end);
+    batch->size = (uint32_t)(at - batch->data);
+    batch->count++;
+    batch->greatest = record->timestamp > batch->greatest ? record->timestamp : batch->greatest;
+    return true;
 }
 
-void record_batch_encode(const struct record_input *records, uint32_t count, uint8_t *data,
-                         uint32_t size)
+struct bytes record_batch_end(struct record_batch *batch)
 {
-    ASSERT(count > 0 && size > BATCH_HEADER_BYTES);
-    struct bytes_writer writer = bytes_writer(data, size);
-    int64_t first = records[0].timestamp;
-    int64_t greatest = first;
-    for (uint32_t i = 1; i < count; i++) {
-        greatest = records[i].timestamp > greatest ? records[i].timestamp : greatest;
-    }
+    uint8_t *data = batch->data;
+    uint32_t size = batch->size;
+    ASSERT(batch->count > 0);
+    struct bytes_writer writer = bytes_writer(data, BATCH_HEADER_BYTES);
     write_be64(&writer, 0);                         /* baseOffset */
     write_be32(&writer, size - BATCH_PREFIX_BYTES); /* batchLength */
     write_be32(&writer, 0);                         /* partitionLeaderEpoch */
     write_u8(&writer, 2);                           /* magic */
     write_be32(&writer, 0);                         /* crc, see below */
     write_be16(&writer, 0);                         /* attributes: no codec, CreateTime */
-    write_be32(&writer, count - 1);                 /* lastOffsetDelta */
-    write_be64(&writer, (uint64_t)first);
-    write_be64(&writer, (uint64_t)greatest);
+    write_be32(&writer, batch->count - 1);          /* lastOffsetDelta */
+    write_be64(&writer, (uint64_t)batch->first);
+    write_be64(&writer, (uint64_t)batch->greatest);
     write_be64(&writer, UINT64_MAX); /* No producer: id, epoch and sequence are -1. */
     write_be16(&writer, UINT16_MAX);
     write_be32(&writer, UINT32_MAX);
-    write_be32(&writer, count);
-    for (uint32_t i = 0; i < count; i++) {
-        write_record(&writer, &records[i], first, i);
-    }
-    ASSERT(!writer.failed && writer.position == size);
+    write_be32(&writer, batch->count);
+    ASSERT(!writer.failed && writer.position == BATCH_HEADER_BYTES);
     store_be32(data + 17, crc32c(0, data + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
+    return bytes_of(data, size);
+}
+
+void record_batch_encode(const struct record_input *records, uint32_t count, uint8_t *data,
+                         uint32_t size)
+{
+    struct record_batch batch;
+    record_batch_begin(&batch, data, size);
+    for (uint32_t i = 0; i < count; i++) {
+        bool added = record_batch_add(&batch, &records[i]);
+        ASSERT(added);
+    }
+    struct bytes made = record_batch_end(&batch);
+    ASSERT(made.size == size);
 }

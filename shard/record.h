@@ -42,3 +42,19 @@ uint32_t record_batch_size(const struct record_input *records, uint32_t count);
  * baseOffset and leader epoch are 0: the shard stamps them, and the CRC leaves them out. */
 void record_batch_encode(const struct record_input *records, uint32_t count, uint8_t *data,
                          uint32_t size);
+
+/* The same, a record at a time: begin, add for each, end. */
+struct record_batch {
+    uint8_t *data;
+    uint32_t room, size, count;
+    int64_t first, greatest; /* Timestamps. */
+};
+
+/* data  room for `room` bytes, the header's among them */
+void record_batch_begin(struct record_batch *batch, uint8_t *data, uint32_t room);
+
+/* False: there is no room for it, or no batch can be as large; then nothing was added. */
+bool record_batch_add(struct record_batch *batch, const struct record_input *record);
+
+/* The batch, in `data`; it has a record at least. */
+struct bytes record_batch_end(struct record_batch *batch);

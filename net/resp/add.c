@@ -4,8 +4,10 @@
  *     XTRIM  look the ID, or the ends, up -> trim
  *            where entries were deleted: -> how far back do so many go? ... -> how many go? -> trim
  *
- * An entry is one record of a batch of its own: the shard puts those of a turn into one frame. */
+ * Commands in a row to one stream (run.h) are one batch; the shard puts the batches of a turn into
+ * one frame. */
 #include "core/assert.h"
+#include "core/cover.h"
 #include "net/resp/fields.h"
 #include "net/resp/resp.h"
 #include "net/resp/text.h"
@@ -20,8 +22,8 @@ struct add_state {
     struct resp_trim trim;
     struct record_input record;
     char order[FIELDS_ORDER_BYTES];
-    uint32_t fields_at;
-    bool existing; /* NOMKSTREAM */
+    uint32_t fields_at; /* Of a PUT: the value's place. */
+    bool existing;      /* NOMKSTREAM */
     bool put;
     enum produce_id id_kind;
     struct stream_id id;
@@ -35,12 +37,21 @@ struct add_state {
 _Static_assert(offsetof(struct add_state, proposal) <= RESP_ADD_ZEROED_BYTES, "all but the change");
 _Static_assert(sizeof(struct add_state) <= RESP_ADD_BYTES, "the command table's");
 
-uint64_t resp_add_room(struct bytes frame, uint32_t count)
+/* A field takes no more bytes in a record than in an array, and three more than in a line. */
+static uint64_t batch_room(struct bytes frame, uint32_t count, uint32_t commands)
 {
+    return frame.size + 3ULL * count + (uint64_t)commands * RESP_RUN_SPARE_BYTES +
+           BATCH_HEADER_BYTES + 128;
+}
+
+uint64_t resp_add_room(struct bytes frame, uint32_t count, uint32_t commands)
+{
+    enum { REPLY_BYTES = 24 }; /* An ID; larger ones have a block of their own. */
+
     uint64_t headers = (count / 2 + 2ULL) * sizeof(struct record_header);
-    /* A field takes no more bytes in a record than in an array, and three more than in a line. */
-    uint64_t batch = frame.size + 3ULL * count + BATCH_HEADER_BYTES + 128;
-    return headers + batch;
+    uint64_t arguments = commands > 1 ? count * sizeof(struct bytes) : 0;
+    return headers + arguments + batch_room(frame, count, commands) +
+           (commands - 1ULL) * REPLY_BYTES;
 }
 
 bool resp_add_is_plain(struct resp_op *op)
@@ -71,10 +82,18 @@ static struct resp_op *add_op(struct completion *completion)
 
 /* --- The answer. --- */
 
-static void encode_id(struct resp_op *op, struct resp_writer *writer)
+static void encode_ids(struct resp_op *op, struct resp_writer *writer)
 {
     const struct add_state *add = op->state;
-    resp_write_id(writer, add->id);
+    struct stream_id first = {add->id.ms, add->id.seq + op->unanswered};
+    resp_write_ids(writer, first, op->commands - op->unanswered);
+}
+
+static void encode_offsets(struct resp_op *op, struct resp_writer *writer)
+{
+    for (uint32_t i = op->unanswered; i < op->commands; i++) {
+        resp_write_integer(writer, op->integer + i);
+    }
 }
 
 /* `trimmed`: so many records went. */
@@ -84,9 +103,9 @@ static void add_finish(struct resp_op *op, uint64_t trimmed)
     if (op->command->start == resp_xtrim) {
         resp_answer_integer(op, (int64_t)trimmed);
     } else if (add->put) {
-        resp_answer_integer(op, op->integer);
+        resp_answer(op, encode_offsets);
     } else {
-        resp_answer(op, encode_id);
+        resp_answer(op, encode_ids);
     }
 }
 
@@ -253,6 +272,11 @@ static void add_done(struct completion *completion)
                       "item");
         return;
     }
+    if (op->commands > 1 && (err == ERR_BATCH_TOO_LARGE || err == ERR_BATCH_KEY)) {
+        COVER("the settings of a topic change while a run of entries is on its way");
+        resp_fail(op, "TRYAGAIN settings of the topic have just changed, send it again");
+        return;
+    }
     if (err != OK) {
         resp_fail_err(op, err);
         return;
@@ -261,7 +285,7 @@ static void add_done(struct completion *completion)
     op->integer = (int64_t)produce->base_offset;
     bool trims = add->trim.kind == RESP_TRIM_ID;
     if (add->trim.kind == RESP_TRIM_LENGTH) { /* Deleted entries only make it less. */
-        uint64_t end = produce->base_offset + 1;
+        uint64_t end = produce->base_offset + op->commands;
         trims = resp_trim_target(&add->trim, produce->log_start, end, 0,
                                  op->net->resp.node_entries) > produce->log_start;
     }
@@ -272,27 +296,56 @@ static void add_done(struct completion *completion)
     }
 }
 
+/* What the arguments behind the head of a command are as a record. */
+static void add_record(struct add_state *add, const struct bytes *arguments, uint32_t count,
+                       struct record_header *headers)
+{
+    add->record = (struct record_input){.timestamp = add->record.timestamp};
+    if (add->put) {
+        add->record.value = arguments[0];
+    } else {
+        fields_encode(arguments, count / 2, &add->record, headers, add->order);
+    }
+}
+
+/* Each command's entry, one behind the other; false: one is larger than any batch can be. */
+static bool add_encode(struct resp_op *op, struct record_batch *batch)
+{
+    struct add_state *add = op->state;
+    struct call *call = op->call;
+    uint32_t behind = op->count - add->fields_at;
+    uint64_t headers_bytes = (behind / 2 + 1ULL) * sizeof(struct record_header);
+    struct record_header *headers = call_take_part(call, headers_bytes, 0);
+    add->record.timestamp = (int64_t)op->net->reactor->now_ms;
+    if (op->commands == 1) {
+        add_record(add, op->arguments + add->fields_at, behind, headers);
+        return record_batch_add(batch, &add->record);
+    }
+    struct bytes *arguments = call_take_part(call, behind * sizeof(struct bytes), 0);
+    uint32_t position = 0;
+    bool added = true;
+    for (uint32_t i = 0; i < op->commands && added; i++) {
+        resp_run_next(call->frame, op->run_head, behind, &position, arguments);
+        add_record(add, arguments, behind, headers);
+        added = record_batch_add(batch, &add->record);
+    }
+    ASSERT(position == call->frame.size);
+    return added;
+}
+
 static void add_append(struct resp_op *op)
 {
     struct add_state *add = op->state;
-    uint32_t fields = (op->count - add->fields_at) / 2;
-    add->record.timestamp = (int64_t)op->net->reactor->now_ms;
-    if (add->put) {
-        add->record.value = op->arguments[2];
-    } else {
-        struct record_header *headers =
-            call_take(op->call, (fields + 1ULL) * sizeof(struct record_header));
-        fields_encode(op->arguments + add->fields_at, fields, &add->record, headers, add->order);
-    }
-    uint32_t size = record_batch_size(&add->record, 1);
-    if (size == 0) {
+    struct record_batch batch;
+    uint64_t room = batch_room(op->call->frame, op->count, op->commands);
+    record_batch_begin(&batch, call_take_part(op->call, room, 0), (uint32_t)room);
+    if (!add_encode(op, &batch)) {
+        ASSERT(op->commands == 1);
         resp_fail_err(op, ERR_TOO_LARGE);
         return;
     }
-    uint8_t *batch = call_take_part(op->call, size, 0);
-    record_batch_encode(&add->record, 1, batch, size);
     add->request.produce = (struct request_produce){
-        .batch = bytes_of(batch, size),
+        .batch = record_batch_end(&batch),
         .crc_known = true,
         .id_kind = add->id_kind,
         .id = add->id,
@@ -413,6 +466,7 @@ void resp_put(struct resp_op *op)
 {
     struct add_state *add = op->state;
     add->put = true;
+    add->fields_at = 2;
     add_begin(op);
 }
 

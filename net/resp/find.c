@@ -27,6 +27,36 @@ static enum err find_partition(struct resp_op *op, const struct map_topic *topic
     return OK;
 }
 
+/* The topic of a key that names one of its partitions: "logs/3"; NULL. */
+static const struct map_topic *find_numbered(const struct map *map, struct bytes key,
+                                             uint32_t *partition)
+{
+    uint8_t room[TOPIC_NAME_BYTES_MAX];
+    struct bytes name;
+    bool numbered = resp_key_partition(key, &name, partition) && topic_name_is_allowed(name) &&
+                    resp_key_name(name, room, &name);
+    return numbered ? map_topic_by_name(map, name) : NULL;
+}
+
+uint32_t resp_run_bytes(const struct net *net, struct bytes key)
+{
+    uint8_t room[TOPIC_NAME_BYTES_MAX];
+    struct bytes name;
+    uint32_t partition;
+    struct partition_config config;
+    const struct map *map = agent_map(net->options.agent);
+    bool possible = resp_key_name(key, room, &name);
+    const struct map_topic *topic = possible ? map_topic_by_name(map, name) : NULL;
+    if (topic == NULL) {
+        topic = find_numbered(map, key, &partition);
+    }
+    if (topic == NULL) {
+        return 0;
+    }
+    agent_partition_config(agent_config_default(net->options.agent), topic, &config);
+    return config.compacted ? 0 : config.batch_bytes_max;
+}
+
 enum err resp_find_key(struct resp_op *op, struct bytes key, struct partition_id *id)
 {
     uint8_t room[TOPIC_NAME_BYTES_MAX];
@@ -43,12 +73,9 @@ enum err resp_find_key(struct resp_op *op, struct bytes key, struct partition_id
     if (topic != NULL) {
         return find_partition(op, topic, 0, id);
     }
-    if (resp_key_partition(key, &name, &partition)) {
-        bool allowed = topic_name_is_allowed(name) && resp_key_name(name, room, &name);
-        topic = allowed ? map_topic_by_name(map, name) : NULL;
-        if (topic != NULL) {
-            return find_partition(op, topic, partition, id);
-        }
+    topic = find_numbered(map, key, &partition);
+    if (topic != NULL) {
+        return find_partition(op, topic, partition, id);
     }
     if (!possible) {
         (void)snprintf(

@@ -282,6 +282,24 @@ static struct bytes split_next(struct resp_scan *scan, struct bytes frame)
     return bytes_of(frame.data + next, (uint32_t)size);
 }
 
+uint32_t resp_head_bytes(struct bytes frame)
+{
+    struct resp_scan scan = {0};
+    int64_t result = scan_count(&scan, frame);
+    ASSERT(result == 0 && scan.array);
+    return scan.position;
+}
+
+uint32_t resp_split_some(struct bytes frame, uint32_t position, struct bytes *arguments,
+                         uint32_t count)
+{
+    struct resp_scan scan = {.position = position, .searched = position};
+    for (uint32_t i = 0; i < count; i++) {
+        arguments[i] = split_next(&scan, frame);
+    }
+    return scan.position;
+}
+
 bool resp_first_argument(struct bytes frame, struct bytes *argument)
 {
     struct resp_scan scan = {0};
@@ -302,8 +320,6 @@ int64_t resp_split(struct bytes frame, struct bytes *arguments, uint8_t *text)
     struct resp_scan scan = {0};
     int64_t result = scan_count(&scan, frame);
     ASSERT(result == 0 && scan.array);
-    for (uint32_t i = 0; i < scan.arguments; i++) {
-        arguments[i] = split_next(&scan, frame);
-    }
+    (void)resp_split_some(frame, scan.position, arguments, scan.arguments);
     return scan.arguments;
 }

@@ -49,6 +49,13 @@ uint32_t resp_arguments_max(struct bytes frame);
 /* The first one of an array; false: it has none. */
 bool resp_first_argument(struct bytes frame, struct bytes *argument);
 
+/* Where the arguments of a whole array begin. */
+uint32_t resp_head_bytes(struct bytes frame);
+
+/* Takes `count` of its arguments apart, which begin at `position`; what follows them does. */
+uint32_t resp_split_some(struct bytes frame, uint32_t position, struct bytes *arguments,
+                         uint32_t count);
+
 /* Takes the whole command apart: how many arguments there are. -1: an inline command with quotes
  * that do not match.
  *

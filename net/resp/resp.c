@@ -16,6 +16,7 @@
 enum scan_word {
     SCAN_SEARCHED, /* And the arguments in the upper half. */
     SCAN_ARRAY,    /* And the fault, and what was got. */
+    SCAN_RUN,      /* The commands of a run, and the bytes of its head in the upper half. */
 };
 
 static struct resp_scan scan_load(const struct protocol_scan *from)
@@ -40,16 +41,33 @@ static void scan_store(const struct resp_scan *scan, struct protocol_scan *to)
         (scan->array ? 1U : 0U) | (uint64_t)scan->fault << 8 | (uint64_t)scan->got << 16;
 }
 
+/* Behind the command of `first` bytes come others that go with it: how long they are with it. */
+static int64_t frame_join(const struct conn *conn, struct bytes input, uint32_t first,
+                          struct protocol_scan *state)
+{
+    struct resp_run run;
+    if (multi_is_open(conn->session) || !resp_run_begin(input, first, &run)) {
+        return first;
+    }
+    uint32_t size = resp_run_measure(input, first, resp_run_bytes(conn->net, run.key), &run);
+    if (run.commands > 1) {
+        state->words[SCAN_RUN] = (uint64_t)run.head_bytes << 32 | run.commands;
+    }
+    return size;
+}
+
 /* What is malformed is a frame all the same: it is answered, and the last one. */
 static int64_t resp_frame(const struct conn *conn, struct bytes input, struct protocol_scan *state)
 {
-    (void)conn;
     struct resp_scan scan = scan_load(state);
     if (scan.fault != RESP_SOUND) {
         return input.size;
     }
     int64_t size = resp_scan(&scan, input);
     scan_store(&scan, state);
+    if (size > 0 && size < input.size) {
+        return frame_join(conn, input, (uint32_t)size, state);
+    }
     return size < 0 ? input.size : size;
 }
 
@@ -99,7 +117,9 @@ static void resp_answer_again(struct completion *completion)
 
 static void encode_error(struct resp_op *op, struct resp_writer *writer)
 {
-    resp_write_error(writer, op->error);
+    for (uint32_t i = op->unanswered; i < op->commands; i++) {
+        resp_write_error(writer, op->error);
+    }
 }
 
 void resp_answer(struct resp_op *op, resp_encode_fn *encode)
@@ -147,8 +167,9 @@ static void encode_text(struct resp_op *op, struct resp_writer *writer)
 
 static void encode_null(struct resp_op *op, struct resp_writer *writer)
 {
-    (void)op;
-    resp_write_null(writer);
+    for (uint32_t i = op->unanswered; i < op->commands; i++) {
+        resp_write_null(writer);
+    }
 }
 
 static void encode_null_array(struct resp_op *op, struct resp_writer *writer)
@@ -187,7 +208,7 @@ void resp_answer_null_array(struct resp_op *op)
 static void fail_now(struct resp_op *op)
 {
     op->failed = true;
-    resp_count_error(&op->net->resp.stats, op->error, 1);
+    resp_count_error(&op->net->resp.stats, op->error, op->commands);
     resp_answer(op, encode_error);
 }
 
@@ -316,7 +337,7 @@ static void fail_unknown(struct resp_op *op)
 
 void resp_run(struct resp_op *op)
 {
-    op->net->resp.stats.commands++;
+    op->net->resp.stats.commands += op->commands;
     resp_count_begin(op);
     op->command->start(op);
 }
@@ -325,11 +346,13 @@ static void op_begin(struct resp_op *op)
 {
     const struct resp_command *command = op->command;
     struct resp_client *client = op->client;
-    client->commands++;
+    client->commands += op->commands;
+    stats_add(&op->net->reactor->stats, STAT_REQUESTS, op->commands - 1);
     op->silent = client->silent;
     if (client->skip > 0) {
         client->skip--;
-        op->silent = true;
+        op->unanswered = op->commands > 1 ? 1 : 0;
+        op->silent = op->silent || op->commands == 1;
     }
     resp_copy_word(client->last, op->arguments[0]);
     if (command == NULL) {
@@ -410,14 +433,15 @@ static uint64_t op_state_bytes(struct bytes frame, uint32_t count,
     return state;
 }
 
-/* The memory that a command wants; `command` is an array's, that of a line is looked for. */
-static uint64_t op_bytes(struct bytes frame, uint32_t count, const struct resp_command *command)
+/* The memory that so many commands want; `command` is an array's, that of a line is looked for. */
+static uint64_t op_bytes(struct bytes frame, uint32_t count, const struct resp_command *command,
+                         uint32_t commands)
 {
     uint64_t size = sizeof(struct resp_op) + count * sizeof(struct bytes);
     bool is_inline = frame.data[0] != '*';
     uint64_t state = op_state_bytes(frame, count, command);
     bool adds = is_inline || (command != NULL && (command->flags & RESP_APPEND) != 0);
-    size += adds ? resp_add_room(frame, count) : 0;
+    size += adds ? resp_add_room(frame, count, commands) : 0;
     return size + state + (is_inline ? frame.size : 0) + 128;
 }
 
@@ -459,7 +483,8 @@ enum err resp_take_apart(struct call *call, struct resp_op **taken)
     uint32_t count_max = resp_arguments_max(frame);
     const struct resp_command *command = op_command(frame);
     bool queued = command != NULL && multi_queues(client, command);
-    enum err err = call_arena(call, op_bytes(frame, count_max, queued ? NULL : command));
+    uint32_t commands = max_u32((uint32_t)call->scan.words[SCAN_RUN], 1);
+    enum err err = call_arena(call, op_bytes(frame, count_max, queued ? NULL : command, commands));
     if (err != OK) {
         return err;
     }
@@ -479,6 +504,8 @@ enum err resp_take_apart(struct call *call, struct resp_op **taken)
         .command = frame.data[0] == '*' ? command : resp_find_command(arguments[0]),
         .arguments = arguments,
         .count = (uint32_t)count,
+        .commands = commands,
+        .run_head = (uint32_t)(call->scan.words[SCAN_RUN] >> 32),
         .protocol = client->protocol,
     };
     queued = op->command != NULL && multi_queues(client, op->command);

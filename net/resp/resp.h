@@ -8,6 +8,7 @@
 #pragma once
 
 #include "net/resp/parse.h"
+#include "net/resp/run.h"
 #include "net/resp/write.h"
 #include "net/route.h"
 
@@ -100,6 +101,9 @@ struct resp_op {
     const struct resp_command *command;
     const struct bytes *arguments; /* The name is the first. */
     uint32_t count;
+    uint32_t commands;   /* As many answers: more than one if it is a run, see run.h. */
+    uint32_t run_head;   /* run->head_bytes then; `arguments` are the first command's. */
+    uint32_t unanswered; /* CLIENT REPLY SKIP: so many of the first get none. */
     uint8_t protocol;
     bool silent;
     bool counted_exclusive;
@@ -171,6 +175,10 @@ struct resp_proposal {
  * can be none, which op->error explains. */
 NODISCARD enum err resp_find_key(struct resp_op *op, struct bytes key, struct partition_id *id);
 
+/* How large a batch of entries may be that were sent as commands of their own (run.h); 0: each goes
+ * alone, because the topic is not there, or one entry could be refused and not the others. */
+uint32_t resp_run_bytes(const struct net *net, struct bytes key);
+
 /* This core's; its pointers are valid until control returns to the reactor. */
 const struct map *resp_map(const struct resp_op *op);
 
@@ -230,7 +238,8 @@ void resp_flush(struct resp_op *op);
 
 void resp_xadd(struct resp_op *op);
 bool resp_add_is_plain(struct resp_op *op); /* An XADD that changes nothing but the stream's end. */
-uint64_t resp_add_room(struct bytes frame, uint32_t count); /* What its arena has for the batch. */
+/* What its arena has for the batch. */
+uint64_t resp_add_room(struct bytes frame, uint32_t count, uint32_t commands);
 void resp_xlen(struct resp_op *op);
 void resp_xtrim(struct resp_op *op);
 void resp_xdel(struct resp_op *op);

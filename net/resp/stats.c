@@ -40,9 +40,9 @@ void resp_count_end(struct resp_op *op)
     }
     struct resp_command_stats *stats = stats_of(op->net, op->command);
     op->counted = false;
-    stats->calls++;
+    stats->calls += op->commands;
     stats->usec += usec_since(op);
-    stats->failed += op->failed ? 1 : 0;
+    stats->failed += op->failed ? op->commands : 0;
 }
 
 void resp_count_run(struct resp_op *op, const char *name, uint32_t count, bool failed)

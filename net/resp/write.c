@@ -70,8 +70,29 @@ void resp_write_text(struct resp_writer *writer, const char *text)
 
 void resp_write_id(struct resp_writer *writer, struct stream_id id)
 {
-    char text[RESP_ID_TEXT_BYTES];
-    resp_write_text(writer, resp_id_text(id, text));
+    resp_write_ids(writer, id, 1);
+}
+
+void resp_write_ids(struct resp_writer *writer, struct stream_id first, uint32_t count)
+{
+    char ms[24]; /* With the dash. */
+    uint32_t ms_size = resp_u64_text(first.ms, ms);
+    ms[ms_size++] = '-';
+    for (uint32_t i = 0; i < count; i++) {
+        char text[RESP_ID_TEXT_BYTES + 8];
+        char seq[24];
+        ASSERT(first.seq <= UINT64_MAX - i);
+        uint32_t seq_size = resp_u64_text(first.seq + i, seq);
+        uint32_t at = 1;
+        text[0] = '$';
+        at += resp_u64_text(ms_size + seq_size, text + at);
+        memcpy(text + at, "\r\n", 2);
+        memcpy(text + at + 2, ms, ms_size);
+        at += 2 + ms_size;
+        memcpy(text + at, seq, seq_size);
+        memcpy(text + at + seq_size, "\r\n", 2);
+        resp_write_raw(writer, text, at + seq_size + 2ULL);
+    }
 }
 
 void resp_write_null(struct resp_writer *writer)

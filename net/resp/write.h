@@ -18,6 +18,7 @@ void resp_write_integer(struct resp_writer *writer, int64_t value);
 void resp_write_bulk(struct resp_writer *writer, struct bytes bytes);
 void resp_write_text(struct resp_writer *writer, const char *text); /* As bulk. */
 void resp_write_id(struct resp_writer *writer, struct stream_id id);
+void resp_write_ids(struct resp_writer *writer, struct stream_id first, uint32_t count); /* Each. */
 void resp_write_null(struct resp_writer *writer);
 void resp_write_null_array(struct resp_writer *writer);
 void resp_write_array(struct resp_writer *writer, uint64_t count);

@@ -3,7 +3,7 @@ import base64
 import os
 import time
 
-from fixture import check, equal, need_module
+from fixture import check, counters, equal, need_module
 from http_client import ask, get, make, post
 from test_walrus import start
 from walrus import Walrus
@@ -112,6 +112,32 @@ def test_what_one_writes_all_read(world):
         equal(read_raw(server, door, 0), BINARY, f"{door} -> http, raw")
         globals()[f"write_{door}"](server, door, b"more")
         equal(read_get(server, door), [b"more"], f"{door} -> GET, behind what Walrus has read")
+    equal(server.stop(), 0, "exit code")
+
+
+def test_entries_that_went_as_one_batch_are_read_by_all(world):
+    """A pipeline of XADDs: keys, headers and values of each its own."""
+    server = start(world)
+    make(server, "logs")
+    pipe = need_module("redis").Redis(port=server.port).pipeline(transaction=False)
+    wanted = []
+    for n in range(40):
+        key, headers, value = b"k%d" % n + BINARY[:n], [("h", b"\x80%d" % n)], BINARY[n:]
+        if n % 8 >= 4:
+            key, headers = None, []
+        pipe.xadd("logs", ({b"key": key} if key is not None else {}) | dict(headers) | {b"value": value})
+        wanted.append((key, headers, value))
+    ids = pipe.execute()
+    equal(len(set(ids)), 40)
+    check(sum(core["appends"] for core in counters(server)) < 40, "each went alone")
+    for name, found in (("kafka", read_kafka(server, "logs")), ("http", read_http(server, "logs"))):
+        equal([record[:3] for record in found], wanted, name)
+    equal(read_resp(server, "logs"),
+          [([(b"key", key)] if key is not None else []) + [(n.encode(), v) for n, v in headers] + [(b"value", value)]
+           for key, headers, value in wanted])
+    for n in (0, 17, 39):
+        equal(read_raw(server, "logs", n), wanted[n][2], f"http, raw, offset {n}")
+    equal(read_walrus(server, "logs"), [value for _, _, value in wanted])
     equal(server.stop(), 0, "exit code")
 
 

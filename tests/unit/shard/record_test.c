@@ -109,6 +109,47 @@ static void what_cannot_be_a_batch_has_no_size(void **state)
     assert_int_equal(record_batch_size(&large, 0), 0);
 }
 
+/* Room that grows byte by byte takes a record exactly when it is as large as the batch with it. */
+static void a_batch_takes_records_while_there_is_room(void **state)
+{
+    (void)state;
+    const struct record_header header = {text("h"), {0}};
+    const struct record_input records[] = {
+        {.value = text("one"), .timestamp = 7},
+        {.key = text("two"), .timestamp = 5, .headers = &header, .header_count = 1},
+        {.key = text("three"), .value = text(""), .timestamp = 9},
+    };
+    uint32_t size;
+    uint8_t *wanted = make(records, 3, &size);
+    for (uint32_t room = BATCH_HEADER_BYTES; room <= size; room++) {
+        uint8_t *data = malloc(room);
+        assert_non_null(data);
+        struct record_batch batch;
+        record_batch_begin(&batch, data, room);
+        uint32_t count = 0;
+        while (count < 3 && record_batch_add(&batch, &records[count])) {
+            count++;
+        }
+        assert_int_equal(count == 3, room == size);
+        assert_true(count == 3 || record_batch_size(records, count + 1) > room);
+        if (count > 0) {
+            struct bytes made = record_batch_end(&batch);
+            assert_int_equal(made.size, record_batch_size(records, count));
+            assert_true(made.data == data);
+            assert_true(count < 3 || memcmp(data, wanted, size) == 0);
+        }
+        free(data);
+    }
+    uint8_t data[BATCH_HEADER_BYTES + 8];
+    struct record_batch batch;
+    struct record_input large = {.value = {data, BATCH_BYTES_MAX}};
+    record_batch_begin(&batch, data, sizeof(data));
+    assert_false(record_batch_add(&batch, &large));
+    large.value.size = UINT32_MAX;
+    assert_false(record_batch_add(&batch, &large));
+    free(wanted);
+}
+
 /* Each byte of a sound record set to each value: read or refused, never read past the end. */
 static void spoiled_records_are_refused_or_stay_within(void **state)
 {
@@ -145,6 +186,7 @@ int main(void)
         cmocka_unit_test(what_is_made_is_read_back),
         cmocka_unit_test(sizes_are_right_where_lengths_grow),
         cmocka_unit_test(what_cannot_be_a_batch_has_no_size),
+        cmocka_unit_test(a_batch_takes_records_while_there_is_room),
         cmocka_unit_test(spoiled_records_are_refused_or_stay_within),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
