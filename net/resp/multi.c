@@ -125,14 +125,13 @@ bool multi_queues(const struct resp_client *client, const struct resp_command *c
 
 int multi_count(const struct resp_client *client)
 {
-    bool open = client->transaction != NULL && client->transaction->open;
-    return open ? (int)client->transaction->commands : -1;
+    return multi_is_open(client) ? (int)client->transaction->commands : -1;
 }
 
 void multi_spoil(struct resp_op *op)
 {
     struct resp_transaction *transaction = op->client->transaction;
-    if (transaction != NULL && transaction->open) {
+    if (multi_is_open(op->client)) {
         transaction->spoiled = true;
         multi_drop(op->net, transaction);
     }
@@ -207,6 +206,7 @@ void multi_queue(struct resp_op *op)
     struct resp_transaction *transaction = op->client->transaction;
     struct bytes frame = op->call->frame;
     uint64_t size = align_up(sizeof(struct multi_command) + frame.size, MULTI_ALIGN);
+    ASSERT(op->commands == 1);  /* Each is told that it was put aside. */
     if (transaction->spoiled) { /* Nothing of it will run. */
         resp_answer(op, encode_queued);
         return;
@@ -265,7 +265,7 @@ void resp_multi(struct resp_op *op)
 
 void resp_discard(struct resp_op *op)
 {
-    if (op->client->transaction == NULL || !op->client->transaction->open) {
+    if (!multi_is_open(op->client)) {
         resp_fail(op, "ERR DISCARD without MULTI");
         return;
     }

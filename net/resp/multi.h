@@ -56,7 +56,8 @@ struct resp_transaction {
     struct multi_watch watch;
 };
 
-bool multi_is_open(const struct resp_client *client); /* MULTI was the last word of it. */
+/* Between MULTI and what ends it. */
+bool multi_is_open(const struct resp_client *client);
 
 /* Whether a command is put aside now. */
 bool multi_queues(const struct resp_client *client, const struct resp_command *command);

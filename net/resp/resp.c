@@ -45,9 +45,8 @@ static void scan_store(const struct resp_scan *scan, struct protocol_scan *to)
 static int64_t frame_join(const struct conn *conn, struct bytes input, uint32_t first,
                           struct protocol_scan *state)
 {
-    const struct resp_client *client = conn->session;
     struct resp_run run;
-    if (multi_is_open(client) || !resp_run_begin(input, first, &run)) {
+    if (multi_is_open(conn->session) || !resp_run_begin(input, first, &run)) {
         return first;
     }
     uint32_t size = resp_run_measure(input, first, resp_run_bytes(conn->net, run.key), &run);
@@ -487,8 +486,8 @@ enum err resp_take_apart(struct call *call, struct resp_op **taken)
     struct resp_client *client = call->conn->session;
     uint32_t count_max = resp_arguments_max(frame);
     const struct resp_command *command = op_command(frame);
-    uint32_t commands = max_u32((uint32_t)call->scan.words[SCAN_RUN], 1);
     bool queued = command != NULL && multi_queues(client, command);
+    uint32_t commands = max_u32((uint32_t)call->scan.words[SCAN_RUN], 1);
     enum err err = call_arena(call, op_bytes(frame, count_max, queued ? NULL : command, commands));
     if (err != OK) {
         return err;

@@ -125,6 +125,10 @@ static void memory_identify(const struct memory_log *log, struct request_identif
     identify->log_start = log->start;
     identify->high_watermark = memory_log_end(log);
     identify->offset = 0;
+    identify->exact = false;
+    if (identify->facts != NULL) { /* Nothing is ever deleted here. */
+        identify->facts->entries_added = identify->high_watermark;
+    }
     for (uint32_t i = 0; i < log->batch_count; i++) {
         struct frame_row row;
         frame_row_decode(log->rows[i], &row);
@@ -132,6 +136,7 @@ static void memory_identify(const struct memory_log *log, struct request_identif
         struct stream_id last = {row.ms, row.seq + row.records - 1};
         if (stream_id_compare(identify->id, last) <= 0) {
             bool inside = stream_id_compare(identify->id, first) > 0;
+            identify->exact = stream_id_compare(identify->id, first) >= 0;
             identify->offset += inside ? identify->id.seq - row.seq : 0;
             break;
         }
@@ -163,6 +168,9 @@ static enum err memory_produce(struct memory_shard *shard, struct memory_log *lo
         return ERR_NO_SPACE;
     }
     uint64_t base = memory_log_end(log);
+    if (produce->end_known && produce->end != base) {
+        return ERR_OFFSET_RANGE;
+    }
     uint8_t *at = log->data + log->size;
     memcpy(at, produce->batch.data, produce->batch.size);
     batch_stamp(at, base, 1);

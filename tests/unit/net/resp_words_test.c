@@ -394,6 +394,40 @@ static void trims_are_exact_or_by_nodes(void **state)
     }
 }
 
+/* Asked again until it stays, as its header says, of a log in which some of 0..15 are gone. */
+static uint64_t live_from(uint32_t gone, uint64_t from, uint64_t to, uint64_t count)
+{
+    uint64_t at = count >= to - from ? from : to - count;
+    for (;;) {
+        uint64_t deleted = 0;
+        for (uint64_t i = at; i < to; i++) {
+            deleted += gone >> i & 1;
+        }
+        uint64_t next = resp_live_from(from, to, count, deleted);
+        assert_true(next <= at);
+        if (next == at) {
+            return at;
+        }
+        at = next;
+    }
+}
+
+static void the_newest_begin_where_so_many_are_left(void **state)
+{
+    (void)state;
+    for (uint32_t gone = 0; gone < 1 << 12; gone++) {
+        for (uint64_t count = 0; count <= 12; count++) {
+            uint64_t at = live_from(gone, 2, 12, count);
+            uint64_t live = 0;
+            for (uint64_t i = at; i < 12; i++) {
+                live += (gone >> i & 1) == 0 ? 1 : 0;
+            }
+            assert_true(at >= 2 && at <= 12);
+            assert_true(live == count || (live < count && at == 2));
+        }
+    }
+}
+
 static void each_protocol_has_its_shapes(void **state)
 {
     (void)state;
@@ -437,6 +471,7 @@ int main(void)
         cmocka_unit_test(fields_come_back_in_their_order),
         cmocka_unit_test(records_of_others_have_fields),
         cmocka_unit_test(trims_are_exact_or_by_nodes),
+        cmocka_unit_test(the_newest_begin_where_so_many_are_left),
         cmocka_unit_test(each_protocol_has_its_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
