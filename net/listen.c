@@ -1,8 +1,8 @@
-/* Listeners of one core. Each accepts one connection at a time and hands it to the core with the
- * fewest before it accepts the next.
+/* Listeners of one core. Each accepts one connection at a time, hands it to the core with the
+ * fewest and accepts the next, as long as fewer than LISTEN_HANDOVERS are on their way.
  *
- *     LISTENING -> accepting -> handing -> accepting ...
- *                      |            (local: at once; other core: mail there and home)
+ *     LISTENING -> accepting --+--> accepting ...
+ *                      |       +--> handing: mail to the core, and home; refused: closed
  *                      +-> paused 100 ms after an error (out of descriptors)
  */
 #include "core/assert.h"
@@ -26,7 +26,7 @@ static void listen_closed(struct completion *completion)
 /* Closes the listening socket once nothing of it is in flight. */
 static void listen_try_close(struct net_listener *listener)
 {
-    if (!listener->open || listener->closing || listener->accepting || listener->handing) {
+    if (!listener->open || listener->closing || listener->accepting || listener->handing > 0) {
         return;
     }
     listener->closing = true;
@@ -42,54 +42,61 @@ static void listen_next(struct net_listener *listener)
         listen_try_close(listener);
         return;
     }
-    listen_accept(listener);
+    if (!listener->accepting && listener->handing < LISTEN_HANDOVERS &&
+        !timer_running(&listener->pause)) {
+        listen_accept(listener);
+    }
+}
+
+static void listen_release(struct net_handover *handover)
+{
+    struct net_listener *listener = handover->listener;
+    ASSERT(handover->out && listener->handing > 0);
+    handover->out = false;
+    listener->handing--;
+    listen_next(listener);
 }
 
 static void listen_fd_closed(struct completion *completion)
 {
     struct io *io = CONTAINER_OF(completion, struct io, done);
-    struct net_listener *listener = CONTAINER_OF(io, struct net_listener, io);
-    listener->handing = false;
-    listen_next(listener);
+    listen_release(CONTAINER_OF(io, struct net_handover, close));
 }
 
-static void listen_drop(struct net_listener *listener, int fd)
+static void listen_drop(struct net_handover *handover)
 {
-    completion_init(&listener->io.done, listen_fd_closed);
-    io_close(&listener->io, fd);
-    io_submit(listener->net->reactor, &listener->io);
+    completion_init(&handover->close.done, listen_fd_closed);
+    io_close(&handover->close, handover->fd);
+    io_submit(handover->net->reactor, &handover->close);
 }
 
 /* Nobody takes the connection: it is told so or closed, then go on. */
-static void listen_refuse(struct net_listener *listener, int fd, enum err err)
+static void listen_refuse(struct net_handover *handover, enum err err)
 {
-    const struct net_options *options = &listener->net->options;
+    struct net *net = handover->net;
     bool address = err == ERR_BUSY;
     LOG_WARN("connection refused: too many %s limit=%u",
              address ? "of its address on a core" : "on this core",
-             address ? options->address_connections_max : options->connections_max);
-    if (refuse_begin(listener->net, fd, listener->listen.protocol)) {
-        listener->handing = false;
-        listen_next(listener);
+             address ? net->options.address_connections_max : net->options.connections_max);
+    if (refuse_begin(net, handover->fd, handover->protocol)) {
+        listen_release(handover);
         return;
     }
-    listen_drop(listener, fd);
+    listen_drop(handover);
 }
 
 static void listen_handed(struct completion *completion)
 {
     struct net_handover *handover = CONTAINER_OF(completion, struct net_handover, home);
-    struct net_listener *listener = CONTAINER_OF(handover, struct net_listener, handover);
     if (completion->result == ERR_LIMIT || completion->result == ERR_BUSY) {
-        listen_refuse(listener, handover->fd, (enum err)completion->result);
+        listen_refuse(handover, (enum err)completion->result);
         return;
     }
     if (completion->result != OK) { /* That core drains, and so will this one. */
-        listen_drop(listener, handover->fd);
+        listen_drop(handover);
         return;
     }
-    listener->handing = false;
-    listen_next(listener);
+    listen_release(handover);
 }
 
 static void listen_mail_home(struct reactor *home, const struct mail *mail)
@@ -135,12 +142,25 @@ static uint32_t listen_choose(const struct net *net)
     return best;
 }
 
+static struct net_handover *listen_free_handover(struct net_listener *listener)
+{
+    for (uint32_t i = 0; i < LISTEN_HANDOVERS; i++) {
+        if (!listener->handovers[i].out) {
+            return &listener->handovers[i];
+        }
+    }
+    UNREACHABLE();
+}
+
 static void listen_hand_over(struct net_listener *listener, int fd)
 {
     struct net *net = listener->net;
-    struct net_handover *handover = &listener->handover;
+    ASSERT(listener->handing < LISTEN_HANDOVERS);
+    struct net_handover *handover = listen_free_handover(listener);
     uint32_t core = listen_choose(net);
-    listener->handing = true;
+    listener->handing++;
+    handover->out = true;
+    handover->listener = listener;
     handover->net = net;
     handover->fd = fd;
     handover->protocol = listener->listen.protocol;
@@ -171,6 +191,7 @@ static void listen_accepted(struct completion *completion)
     if (completion->result >= 0) {
         stats_add(&net->reactor->stats, STAT_CONNECTIONS_ACCEPTED, 1);
         listen_hand_over(listener, completion->result);
+        listen_next(listener);
         return;
     }
     if (net->stopping) {
@@ -184,7 +205,7 @@ static void listen_accepted(struct completion *completion)
 
 static void listen_accept(struct net_listener *listener)
 {
-    ASSERT(!listener->accepting && !listener->handing);
+    ASSERT(!listener->accepting && listener->handing < LISTEN_HANDOVERS);
     listener->accepting = true;
     completion_init(&listener->io.done, listen_accepted);
     io_accept(&listener->io, listener->fd);

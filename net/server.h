@@ -27,24 +27,34 @@ struct net_shared {
     struct net_shared_core *cores;
 };
 
+struct net_listener;
+
 /* An accepted descriptor on its way to its core, and home again. */
 struct net_handover {
     struct mail mail;
     struct completion home; /* Result: OK, or the err with which it was refused. */
+    struct net_listener *listener;
     struct net *net;
+    struct io close;
     enum net_protocol protocol; /* The listener's. */
     int fd;
+    bool out;
 };
+
+/* A crowd that comes at once is accepted as fast as it is taken from the kernel, not one for each
+ * round through another core. */
+enum { LISTEN_HANDOVERS = 64 };
 
 struct net_listener {
     struct net *net;
     struct net_listen listen;
     struct io io;
     struct io close;
-    struct net_handover handover;
+    struct net_handover handovers[LISTEN_HANDOVERS];
+    uint32_t handing;   /* Of them are out. */
     struct timer pause; /* After an accept that failed: out of descriptors. */
     int fd;
-    bool open, accepting, handing, closing;
+    bool open, accepting, closing;
 };
 
 enum { RESP_NODE_ENTRIES = 100, NET_ADDRESS_BUCKETS = 256 };

@@ -65,7 +65,7 @@ static void member_close(struct member *member)
     (void)close(member->fd);
     member->fd = -1;
     member->asked = ASK_NOTHING;
-    member->heard = 0;
+    member->heard = member->beat = 0;
     member->found = member->well = false;
 }
 
@@ -127,21 +127,21 @@ static bool member_read(struct member *member)
         return got < 0 && errno == EAGAIN;
     }
     member->heard += (uint32_t)got;
-    uint32_t size = member->heard < 4 ? UINT32_MAX : load_be32(member->answer);
-    if (member->heard >= 4 && size > FRAME_BYTES_MAX - 4) {
-        say_bad(member->load, "an answer of %u bytes", size);
-        return false;
-    }
-    if (member->heard < 4 || member->heard < 4 + size) {
-        return true;
-    }
-    if (member->heard > 4 + size) {
-        say_bad(member->load, "more than was asked for");
-    }
-    member->heard = 0;
-    if (!member_hear(member, bytes_of(member->answer + 4, size))) {
-        member_go(member);
-        return true;
+    while (member->heard >= 4) {
+        uint32_t size = load_be32(member->answer);
+        if (size > FRAME_BYTES_MAX - 4) {
+            say_bad(member->load, "an answer of %u bytes", size);
+            return false;
+        }
+        if (member->heard < 4 + size) {
+            break;
+        }
+        if (!member_hear(member, bytes_of(member->answer + 4, size))) {
+            member_go(member);
+            return true;
+        }
+        member->heard -= 4 + size;
+        memmove(member->answer, member->answer + 4 + size, member->heard);
     }
     return member_ask(member);
 }
@@ -268,6 +268,9 @@ static void load_status(struct load *load)
            load->well_answers[ASK_COMMIT], load->committed, load->read_back, load->asks[ASK_JOIN],
            load->asks[ASK_SYNC], load->asks[ASK_LEAVE], load->connects, load->closes,
            load->restarts, load->broken, load->bad);
+    printf(" heartbeat_ms=%" PRIu64 " commit_ms=%" PRIu64 " fetch_ms=%" PRIu64 " round_ms=%" PRIu64,
+           load->longest_ms[ASK_HEARTBEAT], load->longest_ms[ASK_COMMIT],
+           load->longest_ms[ASK_FETCH], load->round_ms);
     for (uint32_t code = 0; code < CODES; code++) {
         if (load->codes[code] > 0) {
             printf(" code%u=%" PRIu64, code, load->codes[code]);
@@ -352,7 +355,10 @@ static void load_run(struct load *load)
     uint64_t tick_ms = 0;
     for (;;) {
         int count = epoll_wait(load->epoll, events, EVENTS, TICK_MS);
-        load->now_ms = clock_ms();
+        uint64_t now_ms = clock_ms();
+        load->round_ms =
+            now_ms - load->now_ms > load->round_ms ? now_ms - load->now_ms : load->round_ms;
+        load->now_ms = now_ms;
         for (int i = 0; i < count; i++) {
             if (events[i].data.ptr == NULL) {
                 if (!load_listen(load)) {

@@ -19,7 +19,8 @@ enum {
     CODES = 128,
 };
 
-/* A member has one request out at most; what is next follows from what it lacks. */
+/* A member has one request out at most, and a heartbeat beside it; what is next follows from what
+ * it lacks. */
 enum ask {
     ASK_NOTHING,
     ASK_COORDINATOR,
@@ -53,8 +54,10 @@ struct member {
     enum ask asked;
     uint64_t next_ms; /* Nothing is said before. */
     uint64_t heartbeat_ms, commit_ms;
+    uint64_t asked_ms, beat_ms; /* Since when what is out is. */
     uint32_t backoff_ms;
-    uint32_t correlation;
+    uint32_t correlation, beat; /* Of what is out; beat 0: no heartbeat is. */
+    uint32_t correlations;
     bool fixed; /* It has a group.instance.id. */
     bool found, joined, synced, fetched, leaving;
     bool well; /* It was told so since the last kill. */
@@ -91,6 +94,8 @@ struct load {
     struct prng prng;
     uint64_t now_ms;
     uint64_t asks[ASK_COUNT], well_answers[ASK_COUNT], codes[CODES];
+    uint64_t longest_ms[ASK_COUNT]; /* Until an answer came, and of a round of this thread. */
+    uint64_t round_ms;
     uint64_t committed, read_back, connects, closes, restarts, broken, bad, told;
 };
 

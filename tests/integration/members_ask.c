@@ -269,35 +269,61 @@ static enum ask member_next(const struct member *member)
     if (!member->fetched) {
         return ASK_FETCH;
     }
-    if (load->now_ms >= member->heartbeat_ms) {
-        return ASK_HEARTBEAT;
-    }
     bool due = load->commit_ms > 0 && load->now_ms >= member->commit_ms && member->assigned != 0;
     return due ? ASK_COMMIT : ASK_NOTHING;
 }
 
-bool member_ask(struct member *member)
+/* A heartbeat goes beside what takes long, if that is not about the member's place itself. */
+static bool member_beats(const struct member *member)
+{
+    bool placed = member->found && member->joined && member->synced && !member->leaving;
+    bool beside =
+        member->asked == ASK_NOTHING || member->asked == ASK_COMMIT || member->asked == ASK_FETCH;
+    return placed && beside && member->beat == 0 && member->load->now_ms >= member->heartbeat_ms;
+}
+
+static bool member_say(struct member *member, enum ask ask)
 {
     static uint8_t data[FRAME_BYTES_MAX];
-    struct load *load = member->load;
-    enum ask ask = member_next(member);
-    if (member->asked != ASK_NOTHING || ask == ASK_NOTHING || load->now_ms < member->next_ms) {
-        return true;
-    }
     struct bytes_writer writer = bytes_writer(data, sizeof(data));
     uint32_t begin = size_begin(&writer);
     write_be16(&writer, apis[ask].key);
     write_be16(&writer, apis[ask].version);
-    write_be32(&writer, ++member->correlation);
+    write_be32(&writer, ++member->correlations);
     say_text(&writer, "floe-members");
     say(&writer, member, ask);
     size_end(&writer, begin);
     if (writer.failed) {
         abort();
     }
-    member->asked = ask;
-    load->asks[ask]++;
+    member->load->asks[ask]++;
     return send(member->fd, data, writer.position, MSG_NOSIGNAL) == (ssize_t)writer.position;
+}
+
+bool member_ask(struct member *member)
+{
+    struct load *load = member->load;
+    if (load->now_ms < member->next_ms) {
+        return true;
+    }
+    if (member_beats(member)) {
+        bool well = member_say(member, ASK_HEARTBEAT);
+        member->beat = member->correlations;
+        member->beat_ms = load->now_ms;
+        if (!well) {
+            return false;
+        }
+    }
+    enum ask ask = member_next(member);
+    bool beside = member->beat == 0 || ask == ASK_COMMIT || ask == ASK_FETCH;
+    if (member->asked != ASK_NOTHING || ask == ASK_NOTHING || !beside) {
+        return true;
+    }
+    bool well = member_say(member, ask);
+    member->asked = ask;
+    member->asked_ms = load->now_ms;
+    member->correlation = member->correlations;
+    return well;
 }
 
 /* --- Answers. --- */
@@ -488,9 +514,22 @@ bool member_hear(struct member *member, struct bytes frame)
 {
     struct load *load = member->load;
     struct bytes_reader reader = bytes_reader(frame);
-    enum ask ask = member->asked;
-    member->asked = ASK_NOTHING;
-    if (read_be32(&reader) != member->correlation || ask == ASK_NOTHING) {
+    uint32_t correlation = read_be32(&reader);
+    enum ask ask = ASK_NOTHING;
+    uint64_t since_ms = load->now_ms;
+    if (member->beat != 0 && correlation == member->beat) {
+        ask = ASK_HEARTBEAT;
+        since_ms = member->beat_ms;
+        member->beat = 0;
+    } else if (correlation == member->correlation) {
+        ask = member->asked;
+        since_ms = member->asked_ms;
+        member->asked = ASK_NOTHING;
+    }
+    if (load->now_ms - since_ms > load->longest_ms[ask]) {
+        load->longest_ms[ask] = load->now_ms - since_ms;
+    }
+    if (ask == ASK_NOTHING) {
         say_bad(load, "group %u member %u: an answer to nothing", member->group->index,
                 member->index);
         return true;

@@ -7,5 +7,5 @@ import members
 def test_forty_groups_go_on_when_the_server_is_killed(world):
     tool = os.path.join(os.path.dirname(world.binary), "floe_members")
     members.run(world, tool, members.parse([
-        "--groups", "40", "--cycles", "3", "--session", "2000", "--heartbeat", "300", "--commit", "200",
-        "--delay", "300ms", "--window", "0", "--churn", "1"]))
+        "--groups", "40", "--cycles", "3", "--session", "3000", "--heartbeat", "300", "--commit", "200",
+        "--delay", "300ms", "--window", "0", "--churn", "0"]))
