@@ -70,7 +70,7 @@ enum err fixture_roll(struct fixture *fixture, uint8_t id, uint64_t segment, uin
     command.segment_roll.timestamp_max = (int64_t)end * 5;
     command.segment_roll.bytes = end * 7;
     command.segment_roll.open_next = next;
-    command.segment_roll.salt = 77;
+    command.segment_roll.salt = end * 3; /* So an empty one has it as its digest. */
     command.segment_roll.leader_node = 1;
     return fixture_apply(fixture, &command);
 }
