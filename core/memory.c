@@ -97,7 +97,7 @@ static uint32_t tree_room(const struct memory *memory, uint64_t node, uint32_t o
     return order + 1 - memory->tree[node];
 }
 
-/* Writes the deficit of every node above `node`, which has `order`. */
+/* Writes the deficits above `node`, which has `order`, as far up as they change. */
 static void tree_update_above(struct memory *memory, uint64_t node, uint32_t order)
 {
     while (node > 1) {
@@ -106,7 +106,11 @@ static void tree_update_above(struct memory *memory, uint64_t node, uint32_t ord
         uint32_t left = tree_room(memory, 2 * node, order - 1);
         uint32_t right = tree_room(memory, 2 * node + 1, order - 1);
         uint32_t room = left == order && right == order ? order + 1 : max_u32(left, right);
-        memory->tree[node] = (uint8_t)(order + 1 - room);
+        uint8_t deficit = (uint8_t)(order + 1 - room);
+        if (memory->tree[node] == deficit) {
+            return;
+        }
+        memory->tree[node] = deficit;
     }
     ASSERT(order == memory->order_root);
 }

@@ -49,10 +49,17 @@ enum err pool_open(struct pool *pool, struct reactor *reactor, uint32_t object_s
         .reactor = reactor,
         .object_size = (uint32_t)align_up(object_size, POOL_ALIGN_BYTES),
         .capacity = capacity,
+        .zeroed = (uint32_t)align_up(object_size, POOL_ALIGN_BYTES),
         .pass = {.fn = pool_pass},
     };
     pool->base = os_memory_reserve(pool_bytes(pool));
     return pool->base == NULL ? ERR_NO_MEMORY : OK;
+}
+
+void pool_zero_only(struct pool *pool, uint32_t bytes)
+{
+    ASSERT(bytes <= pool->object_size);
+    pool->zeroed = bytes;
 }
 
 void pool_close(struct pool *pool)
@@ -81,7 +88,7 @@ void *pool_acquire(struct pool *pool)
         pool->passing = false;
         unpoison(object, pool->object_size);
         memcpy(&pool->free, object, sizeof(pool->free));
-        memset(object, 0, pool->object_size);
+        memset(object, 0, pool->zeroed);
         pool->used++;
         return object;
     }

@@ -12,7 +12,8 @@
 struct pool {
     uint8_t *base;
     uint32_t object_size, capacity;
-    uint32_t fresh; /* Objects from here on were never used: their pages are untouched. */
+    uint32_t zeroed; /* Of each object, from its beginning. */
+    uint32_t fresh;  /* Objects from here on were never used: their pages are untouched. */
     uint32_t used;
     void *free; /* Linked through the objects' first bytes. */
     struct completion_list waiters;
@@ -24,6 +25,9 @@ struct pool {
 NODISCARD enum err pool_open(struct pool *pool, struct reactor *reactor, uint32_t object_size,
                              uint32_t capacity);
 void pool_close(struct pool *pool); /* Asserts that every object is back. */
+
+/* From now on only the first `bytes` of an object are zeroed. */
+void pool_zero_only(struct pool *pool, uint32_t bytes);
 
 /* Zeroed, or NULL when all are out or promised to waiters. */
 NODISCARD void *pool_acquire(struct pool *pool);

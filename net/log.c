@@ -84,7 +84,7 @@ void log_append(struct net *net, struct request *request, const struct partition
     ASSERT(batch.size > 0);
     *request = (struct request){
         .kind = REQUEST_PRODUCE,
-        .produce = {.batch = batch, .zstd_allowed = true, .crc_known = true},
+        .produce = {.batch = batch, .zstd_allowed = true, .made_here = true},
     };
     log_submit(net, request, partition, fn);
 }

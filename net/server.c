@@ -12,6 +12,7 @@
 #include "net/kafka/kafka.h"
 #include "net/walrus/walrus.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #define NET_GRACE_NS (5 * NS_PER_S)
@@ -68,6 +69,7 @@ enum err net_open(struct net **net, struct reactor *reactor, const struct net_op
     }
     if (err == OK) {
         err = pool_open(&made->pool_send, reactor, sizeof(struct conn_send), connections);
+        pool_zero_only(&made->pool_send, offsetof(struct conn_send, vectors));
     }
     if (err == OK) {
         err = pool_open(&made->pool_refusal, reactor, sizeof(struct net_refusal), NET_REFUSALS_MAX);

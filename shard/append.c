@@ -41,9 +41,9 @@ static struct batch_rules append_rules(const struct partition *partition,
         .after_max_ms = config->timestamp_after_max_ms,
         .now_ms = reactor->now_ms,
         .zstd_allowed = request->produce.zstd_allowed,
-        .crc_known = request->produce.crc_known,
+        .crc_known = request->produce.made_here,
         .compacted = config->compacted,
-        .deep = config->deep_validation,
+        .deep = config->deep_validation && !request->produce.made_here,
         .require_zero_base = true,
     };
 }

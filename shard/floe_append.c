@@ -209,7 +209,7 @@ static void append_begin(struct face_append *append, struct library_partition *p
     append->call = (struct library_call){.library = partition->library, .start = append_start};
     append->call.request.produce.batch = batch;
     append->call.request.produce.zstd_allowed = true;
-    append->call.request.produce.crc_known = true;
+    append->call.request.produce.made_here = true;
     library_call_start(&append->call);
 }
 

@@ -134,7 +134,7 @@ enum produce_id {
 struct request_produce {
     struct bytes batch;      /* Exactly one RecordBatch v2; borrowed until the request is home. */
     bool zstd_allowed;       /* Produce >= 7. */
-    bool crc_known;          /* Whoever submits it has just computed it, or checked it. */
+    bool made_here;          /* Encoded or checked by whoever submits it: records, CRC. */
     enum produce_id id_kind; /* Not AUTO: a batch of one record. ERR_STREAM_ID: it is too small. */
     struct stream_id id;     /* In, and out: of its first record. A duplicate's is not known. */
     bool end_known; /* Only if `end` is the first record's offset; else ERR_OFFSET_RANGE. */

@@ -353,7 +353,7 @@ static void group_log_append(struct group_log *log, uint32_t size)
     log->produce = (struct request){.kind = REQUEST_PRODUCE, .partition = log->id};
     log->produce.produce.batch = bytes_of(log->batch->data, size);
     log->produce.produce.zstd_allowed = true;
-    log->produce.produce.crc_known = true;
+    log->produce.produce.made_here = true;
     completion_init(&log->produce.done, group_log_written);
     log->log_bytes += size;
     route_submit(log->core->net, &log->produce);

@@ -346,7 +346,7 @@ static void add_append(struct resp_op *op)
     }
     add->request.produce = (struct request_produce){
         .batch = record_batch_end(&batch),
-        .crc_known = true,
+        .made_here = true,
         .id_kind = add->id_kind,
         .id = add->id,
     };

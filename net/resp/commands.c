@@ -119,12 +119,31 @@ const struct resp_command *resp_commands(uint32_t *count)
     return command_table;
 }
 
+/* < 0, 0, > 0: as the name, in lower case, comes before the word, is it, comes behind it. */
+static int name_compare(struct bytes name, const char *word)
+{
+    for (uint32_t i = 0; i < name.size; i++) {
+        uint8_t c = name.data[i];
+        c = c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+        if (c != (uint8_t)word[i] || word[i] == 0) {
+            return c < (uint8_t)word[i] ? -1 : 1;
+        }
+    }
+    return word[name.size] == 0 ? 0 : -1;
+}
+
 const struct resp_command *resp_find_command(struct bytes name)
 {
-    for (uint32_t i = 0; i < ARRAY_COUNT(command_table); i++) {
-        if (resp_is(name, command_table[i].name)) {
-            return &command_table[i];
+    uint32_t from = 0;
+    uint32_t end = ARRAY_COUNT(command_table);
+    while (from < end) {
+        uint32_t middle = (from + end) / 2;
+        int order = name_compare(name, command_table[middle].name);
+        if (order == 0) {
+            return &command_table[middle];
         }
+        from = order > 0 ? middle + 1 : from;
+        end = order < 0 ? middle : end;
     }
     return NULL;
 }

@@ -9,10 +9,9 @@
 
 #define FIELDS_NONE UINT32_MAX
 
-static bool is_word(struct bytes text, const char *word)
-{
-    return bytes_equal(text, bytes_text(word));
-}
+/* `word` is a literal. */
+#define IS_WORD(text, word)                                                                        \
+    ((text).size == sizeof(word) - 1 && memcmp((text).data, word, sizeof(word) - 1) == 0)
 
 void fields_encode(const struct bytes *fields, uint32_t count, struct record_input *record,
                    struct record_header *headers, char *order)
@@ -24,14 +23,14 @@ void fields_encode(const struct bytes *fields, uint32_t count, struct record_inp
     for (uint32_t i = 0; i < count; i++) {
         struct bytes name = fields[2 * (size_t)i];
         struct bytes value = fields[2 * (size_t)i + 1];
-        if (key_at == FIELDS_NONE && is_word(name, "key")) {
+        if (key_at == FIELDS_NONE && IS_WORD(name, "key")) {
             key_at = i;
             record->key = value;
-        } else if (value_at == FIELDS_NONE && is_word(name, "value")) {
+        } else if (value_at == FIELDS_NONE && IS_WORD(name, "value")) {
             value_at = i;
             record->value = value;
         } else {
-            ours = ours || is_word(name, FIELDS_ORDER_NAME);
+            ours = ours || IS_WORD(name, FIELDS_ORDER_NAME);
             headers[used++] = (struct record_header){.name = name, .value = value};
         }
     }
@@ -69,7 +68,7 @@ static bool fields_order(const struct record *record, uint64_t *key_at, uint64_t
             return false;
         }
     }
-    if (record->header_count == 0 || !is_word(header.name, FIELDS_ORDER_NAME) ||
+    if (record->header_count == 0 || !IS_WORD(header.name, FIELDS_ORDER_NAME) ||
         !fields_parse_order(header.value, key_at, value_at)) {
         return false;
     }

@@ -90,26 +90,24 @@ static int64_t scan_count(struct resp_scan *scan, struct bytes input)
     return 0;
 }
 
-/* "$123" and its end at scan->position, as nearly every argument has it; *next is behind it. False:
- * look closer. */
-static bool scan_short(const struct resp_scan *scan, struct bytes input, int64_t *size,
-                       uint32_t *next)
+/* "$123" and its end at `at`, as nearly every argument has it; *next is behind it. False: look
+ * closer. */
+static bool scan_short(struct bytes input, uint32_t at, uint32_t *size, uint32_t *next)
 {
-    uint32_t at = scan->position;
-    if (at >= input.size || input.size - at < 4 || input.data[at] != '$') {
+    const uint8_t *from = input.data + at;
+    if (at >= input.size || input.size - at < SHORT_DIGITS + 3 || *from != '$') {
         return false;
     }
-    uint32_t end = min_u32(input.size - 2, at + SHORT_DIGITS + 1);
-    int64_t number = 0;
-    uint32_t i = at + 1;
-    for (; i < end && input.data[i] >= '0' && input.data[i] <= '9'; i++) {
-        number = number * 10 + input.data[i] - '0';
+    const uint8_t *digit = from + 1;
+    uint32_t number = 0;
+    while ((uint8_t)(*digit - '0') <= 9 && digit <= from + SHORT_DIGITS) {
+        number = number * 10 + *digit++ - '0';
     }
-    bool digits = i > at + 1 && (input.data[at + 1] != '0' || i == at + 2);
+    bool sound = digit > from + 1 && (from[1] != '0' || digit == from + 2);
     *size = number;
-    *next = i + 2;
-    return digits && input.data[i] == '\r' && input.data[i + 1] == '\n' &&
-           (uint64_t)*next + (uint64_t)number + 2 <= (uint64_t)REQUEST_FRAME_BYTES_MAX;
+    *next = (uint32_t)(digit + 2 - input.data);
+    return sound && digit[0] == '\r' && digit[1] == '\n' &&
+           (uint64_t)*next + number + 2 <= (uint64_t)REQUEST_FRAME_BYTES_MAX;
 }
 
 /* The next argument's size. */
@@ -117,9 +115,10 @@ static int64_t scan_argument(struct resp_scan *scan, struct bytes input)
 {
     struct bytes line;
     uint32_t next;
+    uint32_t bytes;
     int64_t size;
-    if (scan_short(scan, input, &size, &next)) {
-        scan_move(scan, next + (uint32_t)size + 2);
+    if (scan_short(input, scan->position, &bytes, &next)) {
+        scan_move(scan, next + bytes + 2);
         scan->arguments--;
         return 0;
     }
@@ -267,19 +266,23 @@ static int64_t split_inline(struct bytes line, struct bytes *arguments, uint8_t 
     return count;
 }
 
-/* The next argument of an array that is known to be sound. */
-static struct bytes split_next(struct resp_scan *scan, struct bytes frame)
+/* The argument at *position of an array that is known to be sound; goes behind it. */
+static struct bytes split_next(struct bytes frame, uint32_t *position)
 {
-    struct bytes line;
     uint32_t next;
-    int64_t size;
-    bool whole = scan_short(scan, frame, &size, &next) ||
-                 (scan_line(scan, frame, &line, &next) &&
-                  resp_parse_i64(bytes_of(line.data + 1, line.size - 1), &size));
-    ASSERT(whole);
-    ASSERT(size >= 0 && (uint64_t)next + (uint64_t)size + 2 <= frame.size);
-    scan_move(scan, next + (uint32_t)size + 2);
-    return bytes_of(frame.data + next, (uint32_t)size);
+    uint32_t size;
+    if (!scan_short(frame, *position, &size, &next)) {
+        struct resp_scan scan = {.position = *position};
+        struct bytes line;
+        int64_t number;
+        bool whole = scan_line(&scan, frame, &line, &next) &&
+                     resp_parse_i64(bytes_of(line.data + 1, line.size - 1), &number);
+        ASSERT(whole && number >= 0 && number <= UINT32_MAX);
+        size = (uint32_t)number;
+    }
+    ASSERT((uint64_t)next + size + 2 <= frame.size);
+    *position = next + size + 2;
+    return bytes_of(frame.data + next, size);
 }
 
 uint32_t resp_head_bytes(struct bytes frame)
@@ -293,11 +296,10 @@ uint32_t resp_head_bytes(struct bytes frame)
 uint32_t resp_split_some(struct bytes frame, uint32_t position, struct bytes *arguments,
                          uint32_t count)
 {
-    struct resp_scan scan = {.position = position, .searched = position};
     for (uint32_t i = 0; i < count; i++) {
-        arguments[i] = split_next(&scan, frame);
+        arguments[i] = split_next(frame, &position);
     }
-    return scan.position;
+    return position;
 }
 
 bool resp_first_argument(struct bytes frame, struct bytes *argument)
@@ -308,7 +310,7 @@ bool resp_first_argument(struct bytes frame, struct bytes *argument)
     if (scan.arguments == 0) {
         return false;
     }
-    *argument = split_next(&scan, frame);
+    (void)resp_split_some(frame, scan.position, argument, 1);
     return true;
 }
 

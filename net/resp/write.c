@@ -73,25 +73,36 @@ void resp_write_id(struct resp_writer *writer, struct stream_id id)
     resp_write_ids(writer, id, 1);
 }
 
+/* "$15\r\n1764409826123-7\r\n"; its size. `*seq_end` is behind the last digit. */
+static uint32_t id_line(struct stream_id id, char *line, uint32_t *seq_end)
+{
+    char text[RESP_ID_TEXT_BYTES];
+    uint32_t ms = resp_u64_text(id.ms, text);
+    text[ms] = '-';
+    uint32_t size = ms + 1 + resp_u64_text(id.seq, text + ms + 1);
+    line[0] = '$';
+    uint32_t at = 1 + resp_u64_text(size, line + 1);
+    memcpy(line + at, "\r\n", 2);
+    memcpy(line + at + 2, text, size);
+    *seq_end = at + 2 + size;
+    memcpy(line + *seq_end, "\r\n", 2);
+    return *seq_end + 2;
+}
+
+/* The next line differs in a digit mostly. */
 void resp_write_ids(struct resp_writer *writer, struct stream_id first, uint32_t count)
 {
-    char ms[24]; /* With the dash. */
-    uint32_t ms_size = resp_u64_text(first.ms, ms);
-    ms[ms_size++] = '-';
+    char line[RESP_ID_TEXT_BYTES + 8];
+    uint32_t end = 0;
+    uint32_t size = 0;
     for (uint32_t i = 0; i < count; i++) {
-        char text[RESP_ID_TEXT_BYTES + 8];
-        char seq[24];
         ASSERT(first.seq <= UINT64_MAX - i);
-        uint32_t seq_size = resp_u64_text(first.seq + i, seq);
-        uint32_t at = 1;
-        text[0] = '$';
-        at += resp_u64_text(ms_size + seq_size, text + at);
-        memcpy(text + at, "\r\n", 2);
-        memcpy(text + at + 2, ms, ms_size);
-        at += 2 + ms_size;
-        memcpy(text + at, seq, seq_size);
-        memcpy(text + at + seq_size, "\r\n", 2);
-        resp_write_raw(writer, text, at + seq_size + 2ULL);
+        if (size > 0 && line[end - 1] < '9') {
+            line[end - 1]++;
+        } else {
+            size = id_line((struct stream_id){first.ms, first.seq + i}, line, &end);
+        }
+        resp_write_raw(writer, line, size);
     }
 }
 

@@ -94,6 +94,19 @@ def test_what_a_log_cannot_do_is_refused_with_a_remedy(world):
     equal(server.stop(), 0, "exit code")
 
 
+def test_every_command_is_found_by_its_name(world):
+    server = start(world)
+    names = cli(server, "COMMAND", "LIST").split()
+    equal(names, sorted(names), "the table is searched by halves")
+    for spelled in (str.lower, str.upper, str.title):
+        found = client(server).execute_command("COMMAND INFO", *[spelled(name) for name in names])
+        check(all(found), spelled)
+        equal(len(found), len(names))
+    for name in ("", "xad", "xaddd", "a", "zzz", "\0", "x\xff"):
+        equal(raw(server, command("COMMAND", "INFO", name) + command("QUIT")), b"*1\r\n*-1\r\n+OK\r\n", name)
+    equal(server.stop(), 0, "exit code")
+
+
 def test_protocol_errors_are_told_and_close(world):
     server = start(world)
     for data, wanted in [

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,6 +74,26 @@ static void a_released_object_is_the_next_to_be_acquired(void **state)
     assert_int_equal(pool.fresh, 2); /* The rest was never touched. */
     pool_release(&pool, a);
     pool_release(&pool, b);
+    pool_close(&pool);
+}
+
+static void only_the_beginning_is_zeroed_if_that_is_enough(void **state)
+{
+    (void)state;
+
+    enum { ZEROED = 16, SIZE = 48 };
+
+    struct pool pool;
+    assert_int_equal(pool_open(&pool, reactor, SIZE, 2), OK);
+    pool_zero_only(&pool, ZEROED);
+    uint8_t *object = pool_acquire(&pool);
+    memset(object, 0xaa, SIZE);
+    pool_release(&pool, object);
+    assert_ptr_equal(pool_acquire(&pool), object);
+    for (uint32_t i = 0; i < SIZE; i++) {
+        assert_int_equal(object[i], i < ZEROED ? 0 : 0xaa);
+    }
+    pool_release(&pool, object);
     pool_close(&pool);
 }
 
@@ -263,6 +284,7 @@ int main(void)
         cmocka_unit_test(nobody_passes_those_who_wait),
         cmocka_unit_test(awaiting_a_pool_that_is_not_empty_fires),
         cmocka_unit_test(a_pool_larger_than_the_address_space_is_an_error),
+        cmocka_unit_test(only_the_beginning_is_zeroed_if_that_is_enough),
         cmocka_unit_test(a_pool_with_an_object_out_cannot_be_closed),
         cmocka_unit_test(a_released_object_is_poisoned),
     };
