@@ -121,20 +121,35 @@ static void http_put_date(struct http_writer *writer, uint64_t now_ms)
     time_t seconds = (time_t)(now_ms / 1000);
     struct tm tm = {0};
     (void)gmtime_r(&seconds, &tm);
-    http_printf(writer, "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n", days + 3 * tm.tm_wday,
-                tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-                tm.tm_sec);
+    char line[] = "Date: ..., 00 ... 0000 00:00:00 GMT\r\n";
+    memcpy(line + 6, days + 3 * (size_t)tm.tm_wday, 3);
+    memcpy(line + 14, months + 3 * (size_t)tm.tm_mon, 3);
+    const int numbers[] = {
+        tm.tm_mday, (tm.tm_year + 1900) / 100, (tm.tm_year + 1900) % 100, tm.tm_hour, tm.tm_min,
+        tm.tm_sec};
+    static const uint8_t places[] = {11, 18, 20, 23, 26, 29};
+    for (uint32_t i = 0; i < ARRAY_COUNT(places); i++) {
+        line[places[i]] = (char)('0' + numbers[i] / 10 % 10);
+        line[places[i] + 1] = (char)('0' + numbers[i] % 10);
+    }
+    http_put_text(writer, line);
 }
 
 void http_put_head(const struct http_op *op, struct http_writer *writer,
                    const struct http_answer *answer)
 {
-    http_printf(writer, "HTTP/1.1 %u %s\r\n", answer->status, http_reason(answer->status));
+    http_put_text(writer, "HTTP/1.1 ");
+    http_put_number(writer, answer->status);
+    http_put_text(writer, " ");
+    http_put_text(writer, http_reason(answer->status));
+    http_put_text(writer, "\r\n");
     http_put_date(writer, op->net->reactor->now_ms);
     http_put_text(writer, "Server: floe\r\nCache-Control: no-store\r\n"
                           "X-Content-Type-Options: nosniff\r\n");
     if (answer->type != NULL) {
-        http_printf(writer, "Content-Type: %s\r\n", answer->type);
+        http_put_text(writer, "Content-Type: ");
+        http_put_text(writer, answer->type);
+        http_put_text(writer, "\r\n");
     }
     if (answer->fields != NULL) {
         http_put_text(writer, answer->fields);
@@ -150,7 +165,9 @@ static void http_encode_head(const struct http_op *op, struct http_writer *write
 {
     http_put_head(op, writer, &op->answer);
     if (op->answer.status != 204) {
-        http_printf(writer, "Content-Length: %llu\r\n", (unsigned long long)body_bytes);
+        http_put_text(writer, "Content-Length: ");
+        http_put_number(writer, (int64_t)body_bytes);
+        http_put_text(writer, "\r\n");
     }
     http_put_text(writer, "\r\n");
 }

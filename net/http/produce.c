@@ -61,10 +61,13 @@ static void produce_put_results(const struct produce *produce, struct http_write
     for (uint32_t i = 0; i < produce->record_count; i++) {
         const struct produce_place *place = &produce->places[i];
         const struct produce_batch *batch = &produce->batches[place->batch];
-        http_printf(writer, "%s{\"partition\":%u,", i == 0 ? "" : ",", batch->partition);
+        http_put_text(writer, i == 0 ? "{\"partition\":" : ",{\"partition\":");
+        http_put_number(writer, batch->partition);
+        http_put_text(writer, ",");
         if (batch->err == OK) {
-            http_printf(writer, "\"offset\":%llu}",
-                        (unsigned long long)(batch->request.produce.base_offset + place->index));
+            http_put_text(writer, "\"offset\":");
+            http_put_number(writer, (int64_t)(batch->request.produce.base_offset + place->index));
+            http_put_text(writer, "}");
         } else {
             http_printf(writer, "\"error\":\"%s\"}", err_text(batch->err));
         }

@@ -35,7 +35,17 @@ void http_printf(struct http_writer *writer, const char *format, ...)
 
 void http_put_number(struct http_writer *writer, int64_t number)
 {
-    http_printf(writer, "%" PRId64, number);
+    char text[24];
+    uint32_t at = sizeof(text);
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do {
+        text[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0) {
+        text[--at] = '-';
+    }
+    http_put(writer, text + at, sizeof(text) - at);
 }
 
 /* How many bytes the UTF-8 sequence at `at` has; 0: it is none. */

@@ -327,7 +327,7 @@ static void run_begin(struct exec_state *state)
     state->request.kind = REQUEST_PRODUCE;
     state->request.produce = (struct request_produce){
         .batch = bytes_of(run->batch->data, size),
-        .crc_known = true,
+        .made_here = true,
         .id_kind = PRODUCE_ID_AUTO,
         .end_known = state->watched,
         .end = state->transaction->watch.high_watermark,

@@ -25,7 +25,7 @@ def first_stream(answer):
 
 
 def pipeline(r):
-    with r.pipeline(transaction=False) as pipe:
+    with r.pipeline() as pipe:  # MULTI and EXEC around it, as by default.
         for n in range(1, COUNT + 1):
             pipe.xadd(key, {"value": f"v{n}"}, id=f"{n}-1")
         for entry in pipe.execute():
