@@ -526,11 +526,21 @@ void memory_await(struct memory *memory, struct reactor *reactor, struct memory_
     }
 }
 
-bool memory_low(const struct memory *memory, enum memory_class class)
+static uint64_t memory_most(const struct memory *memory, enum memory_class class)
 {
     ASSERT(class < MEMORY_CLASS_COUNT);
     bool capped = memory->cap[class] < memory->limit_bytes;
-    return memory->used[class] >= (capped ? memory->cap[class] / 2 : memory->guarantee[class]);
+    return capped ? memory->cap[class] : 2 * memory->guarantee[class];
+}
+
+bool memory_low(const struct memory *memory, enum memory_class class)
+{
+    return memory->used[class] >= memory_most(memory, class) / 2;
+}
+
+bool memory_scarce(const struct memory *memory, enum memory_class class)
+{
+    return memory->used[class] >= memory_most(memory, class) / 8 * 7;
 }
 
 uint32_t memory_block_max(const struct memory *memory)

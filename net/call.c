@@ -9,6 +9,14 @@ enum {
     CALL_REPLY_SPARE = 512, /* Small replies fit behind what the call remembers. */
 };
 
+/* What tells of a server whose replies nobody reads must not wait behind them. So that who asks for
+ * that and does not read leaves something to others, it does not where the class is scarce. */
+static enum memory_class call_class(const struct call *call, uint64_t size)
+{
+    bool told = call->told && !memory_scarce(call->net->reactor->memory, MEMORY_CALL);
+    return told ? MEMORY_CALL : call_memory_class(size);
+}
+
 /* A block of `size`, or what stands in the way. */
 static enum err call_block(struct call *call, uint64_t size, struct block **block)
 {
@@ -16,7 +24,7 @@ static enum err call_block(struct call *call, uint64_t size, struct block **bloc
     if (size > memory_block_max(memory)) {
         return ERR_TOO_LARGE;
     }
-    *block = block_acquire(memory, call_memory_class(size), (uint32_t)size);
+    *block = block_acquire(memory, call_class(call, size), (uint32_t)size);
     if (*block == NULL) {
         call->memory_wanted = (uint32_t)size;
         return ERR_NO_MEMORY;
@@ -74,7 +82,7 @@ void call_await_memory(struct call *call, completion_fn *fn)
 {
     completion_init(&call->waiter.done, fn);
     call->waiter.size = call->memory_wanted;
-    call->waiter.class = call_memory_class(call->memory_wanted);
+    call->waiter.class = call_class(call, call->memory_wanted);
     memory_await(call->net->reactor->memory, call->net->reactor, &call->waiter);
 }
 

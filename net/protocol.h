@@ -96,6 +96,7 @@ struct call {
     bool started, ready, canceled;
     bool late; /* Came while the server drains. */
     bool last; /* Close behind this one. */
+    bool told; /* It tells of the server: its reply goes ahead of large ones while few do. */
     bool more; /* The reply is a part: part() is asked for the next one. */
     struct memory_waiter waiter;
 };

@@ -337,6 +337,7 @@ static void metrics_answer(struct metrics_op *state)
                                  .encode = metrics_encode};
     ASSERT(!state->answered);
     state->answered = true;
+    state->op->call->told = true;
     if (state->lag.room != NULL) {
         answer.room = state->lag.room->data;
         answer.room_bytes = state->lag.room->size;

@@ -438,6 +438,12 @@ static void what_is_capped_leaves_the_cache_alone(void **state)
         uint64_t bytes = take_all(memory, (enum memory_class) class, 65536, blocks, &count);
         assert_true(bytes == MEMORY_LIMIT_MIN / 4);
         assert_true(memory_low(memory, (enum memory_class) class));
+        assert_true(memory_scarce(memory, (enum memory_class) class));
+        for (uint32_t i = 0; i < count / 4; i++) {
+            block_unref(blocks[--count]);
+        }
+        assert_false(memory_scarce(memory, (enum memory_class) class));
+        assert_true(memory_low(memory, (enum memory_class) class));
         assert_int_equal(cache.calls, 0);
         give_all(blocks, &count);
     }
