@@ -87,7 +87,8 @@ void memory_await(struct memory *memory, struct reactor *reactor, struct memory_
  * less now shall. */
 bool memory_low(const struct memory *memory, enum memory_class class);
 
-/* Whether seven eighths of its cap (or of twice its guarantee) are used: what is left is for those who cannot do without. */
+/* Whether seven eighths of its cap (or of twice its guarantee) are used: what is left is for those
+ * who cannot do without. */
 bool memory_scarce(const struct memory *memory, enum memory_class class);
 
 /* Largest single block: a request of more is refused at the door. */

@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 """Thousands of rude peers beside producers, under a limit of the kernel's: nothing that was acked is lost.
 
-    tests/integration/rude.py [--binary build/release/floe] [--silent 2000] [--drip 2000] [--half 1000]
-                              [--producers 200] [--seconds 30]
+    tools/dev rude [--seconds 60] [--silent 2000] [--drip 2000] [--half 1000] [--producers 200] [WORD]...
 
-The server has memory.limit 256 MiB and is in a memory cgroup of 512 MiB where this machine lets us make one.
-Prints the producers' rate without and with the others; only counts are judged. test_rude.py runs it small.
+WORD: silent, drip, half, attacks: only these; several together are one crowd. The server has memory.limit
+256 MiB and is in a memory cgroup of 512 MiB where this machine lets us make one. Twice in turn the producers
+are alone, then beside the others. Prints their rates, who took the CPU, and what the server's pools held; only
+counts are judged. test_rude.py runs it small.
 """
 import argparse
 import collections
+import http.client
 import os
 import re
 import resource
@@ -16,7 +18,9 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import zlib
 
 sys.dont_write_bytecode = True
@@ -27,18 +31,33 @@ from fixture import ROOT, Skip, World, check, equal, lines, memory_kib, produce
 PARTITIONS = 10
 LIMIT_BYTES = 512 << 20
 TOPIC = "beside"
+SENT_TO_SILENT = 512 << 10  # By the kernel's own measure it would be 2 MiB and more.
 # Of a Produce v7 answer: length, correlation, topics, name, partitions, partition.
 ERROR_AT = 4 + 4 + 4 + 2 + len(TOPIC) + 4 + 4
 
 
 # --- A limit of the kernel's. ---
 
+def unified_top():
+    """Where cgroups of version 2 with memory can be made; or None, and why is printed."""
+    for top in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
+        try:
+            with open(os.path.join(top, "cgroup.controllers")) as file:
+                if "memory" in file.read().split():
+                    return top
+        except OSError:
+            continue
+    print("skip cgroup v2: it has no memory controller here")
+    return None
+
+
 class Cage:
     """A memory cgroup for one process, of version 2 or 1. Skip: it can't be made here."""
 
     def __init__(self, limit):
-        unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
-        top = "/sys/fs/cgroup" if unified else "/sys/fs/cgroup/memory"
+        top = unified_top()
+        unified = top is not None
+        top = top or "/sys/fs/cgroup/memory"
         self.path = os.path.join(top, f"floe-rude-{os.getpid()}")
         self.peak_name = "memory.peak" if unified else "memory.max_usage_in_bytes"
         self.kills_name = "memory.events" if unified else "memory.oom_control"
@@ -219,20 +238,66 @@ def scripts(world):
     return paths
 
 
-def crowd(tool, server, paths, seconds, counts):
-    """Runs it; its counts, and the acked offsets of each partition."""
+def crowd_begin(tool, server, paths, seconds, counts):
+    """A process that is these peers."""
     command = [tool, str(server.port), str(seconds), str(ERROR_AT)]
     for kind, count in counts.items():
         for n, path in enumerate(paths[kind]):
             share = count // len(paths[kind]) + (n < count % len(paths[kind]))
             command += [kind, str(share), path]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + 120)
-    *acks, last = done.stdout.decode().splitlines()
+    # Not a pipe: nobody reads it meanwhile.
+    said = tempfile.TemporaryFile()
+    process = subprocess.Popen(command, stdout=said)
+    process.said = said
+    return process
+
+
+def crowd_end(process, seconds):
+    """Its counts, and the acked offsets of each partition."""
+    equal(process.wait(seconds + 120), 0, "floe_crowd")
+    with process.said as said:
+        said.seek(0)
+        *acks, last = said.read().decode().splitlines()
     offsets = collections.defaultdict(list)
     for line in acks:
         _, partition, offset = line.split()
         offsets[int(partition)].append(int(offset))
     return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", last)}, offsets
+
+
+# --- What the server says of itself. ---
+
+class Gauges:
+    """/metrics, again and again, on a connection that was there before the crowd."""
+
+    def __init__(self, server):
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+        self.now()
+
+    def now(self):
+        """Samples by family, each with its labels as text."""
+        self.connection.request("GET", "/metrics")
+        text = self.connection.getresponse().read().decode()
+        found = collections.defaultdict(dict)
+        for name, labels, value in re.findall(r"^(\w+)(?:\{(.*)\})? ([0-9.]+)$", text, re.M):
+            found[name][labels] = float(value)
+        return found
+
+
+def total(metrics, name, label=""):
+    return int(sum(value for labels, value in metrics["floe_" + name].items() if label in labels))
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def kernel_mib():
+    """What the kernel holds for all TCP sockets of this machine."""
+    with open("/proc/net/sockstat", encoding="ascii") as file:
+        return int(re.search(r"^TCP:.* mem (\d+)", file.read(), re.M)[1]) * 4096 >> 20
 
 
 def log_end(server, partition):
@@ -277,7 +342,74 @@ def room_for(descriptors):
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, descriptors), hard))
 
 
-def run(world, tool, counts, seconds, cage=None):
+class Round:
+    """The producers for some seconds, alone or beside the others, who are given time to arrive."""
+
+    def __init__(self, tool, server, paths, counts, seconds, settle):
+        others = {kind: count for kind, count in counts.items() if kind != "produce"}
+        gauges = Gauges(server)
+        self.before, self.rude, self.peak_mib = gauges.now(), {}, 0
+        if others:
+            crowd = crowd_begin(tool, server, paths, seconds + settle, others)
+            time.sleep(settle)
+        began, server_cpu = time.monotonic(), cpu_seconds(server.process.pid)
+        self.settled = gauges.now()
+        producers = crowd_begin(tool, server, paths, seconds, {"produce": counts["produce"]})
+        crowd_cpu = cpu_seconds(crowd.pid) if others else 0
+        for _ in range(seconds - 1):
+            time.sleep(1)
+            self.peak_mib = max(self.peak_mib, kernel_mib())
+        self.during = gauges.now()
+        if others:
+            crowd_cpu = cpu_seconds(crowd.pid) - crowd_cpu
+        server_cpu = cpu_seconds(server.process.pid) - server_cpu
+        passed = time.monotonic() - began
+        self.counts, self.offsets = crowd_end(producers, seconds)
+        if others:
+            self.rude, _ = crowd_end(crowd, seconds)
+        self.after = gauges.now()
+        self.rate = self.counts["acks"] // seconds
+        print(f"  {'beside' if others else 'alone '} {self.rate:6}/s; of a core: server {server_cpu / passed:.2f}, "
+              f"others {crowd_cpu / passed:.2f}; TCP of the machine {self.peak_mib} MiB", flush=True)
+        if others:
+            print(f"         pools, MiB: {self.pools()}; waits {self.waits()}; "
+                  f"{self.grown('connections_stalled_total')} closed as stalled", flush=True)
+
+    def grown(self, name, label=""):
+        return total(self.after, name, label) - total(self.before, name, label)
+
+    def waits(self):
+        return {pool: self.grown("memory_waits_total", f'pool="{pool}"') for pool in ("call", "send", "receive")}
+
+    def pools(self):
+        return {pool: total(self.during, "memory_used_bytes", f'pool="{pool}"') >> 20
+                for pool in ("call", "send", "receive", "append")}
+
+    def check(self, producers, small):
+        """Nothing is judged by its time."""
+        equal(self.counts["errors"], 0, "refused appends")
+        equal(self.counts["produce_closed"], 0, "producers thrown out")
+        check(self.counts["acks"] >= producers, "the producers do not go on")
+        if not self.rude:
+            return
+        # What a producer's request needs is there, however much is pinned by those who do not read; but
+        # thousands of them may have all that is for small requests, until they are closed as stalled.
+        if small:
+            equal(self.waits()["call"], 0, "requests that waited for memory of their own")
+        limit = total(self.during, "memory_limit_bytes", 'core="0"')
+        for core in range(2):
+            for pool in ("call", "send"):
+                used = total(self.during, "memory_used_bytes", f'core="{core}",pool="{pool}"')
+                check(used <= limit // 4, f"pool {pool} of core {core} has {used} of {limit}")
+        check(total(self.during, "memory_used_bytes", 'pool="call"') > 0, "no request has memory of its own")
+        if self.rude["silent_peers"] > 0:
+            check(self.waits()["send"] > 0, "the silent ones do not have all that they may: the test shows nothing")
+            peers = self.rude["silent_peers"] + self.rude["silent_closed"]
+            sent = self.grown("send_bytes_total") // peers
+            check(sent <= SENT_TO_SILENT, f"the kernel took {sent} bytes for each peer who does not read")
+
+
+def run(world, tool, counts, seconds, cage=None, rounds=1, attacks_too=True, settle=3):
     """What was counted, without and with the rude ones."""
     if not os.access(tool, os.X_OK):
         raise Skip(f"{tool} is not built")
@@ -290,27 +422,32 @@ def run(world, tool, counts, seconds, cage=None):
     done = world.floe("topic", "create", TOPIC, "-p", str(PARTITIONS), "-b", server.address)
     equal(done.returncode, 0, done.stderr.decode())
     paths = scripts(world)
-    alone, first = crowd(tool, server, paths, seconds, {"produce": counts["produce"]})
+    print(f"  {peers} peers: {counts}")
+    alone, beside = [], []
     attacker = Attacker(server.port)
-    attacker.start()
-    beside, second = crowd(tool, server, paths, seconds, counts)
+    for _ in range(rounds):
+        alone.append(Round(tool, server, paths, {"produce": counts["produce"]}, seconds, 0))
+        if attacks_too and not attacker.is_alive():
+            attacker.start()
+        beside.append(Round(tool, server, paths, counts, seconds, settle))
     attacker.over.set()
-    attacker.join(120)
+    if attacks_too:
+        attacker.join(120)
     check(server.alive(), server.text)
-    print(f"  {peers} peers, {seconds} s: producers {alone['acks'] // seconds}/s alone, "
-          f"{beside['acks'] // seconds}/s beside; resident {memory_kib(server, 'VmHWM') >> 10} MiB"
+    share = 100 * sum(one.rate for one in beside) // max(1, sum(one.rate for one in alone))
+    print(f"  producers beside the others: {share} % of their rate alone; resident "
+          f"{memory_kib(server, 'VmHWM') >> 10} MiB"
           + (f"; cgroup peak {cage.peak() >> 20} MiB, OOM kills {cage.kills()}" if cage else ""))
-    print(f"  {beside}")
+    print(f"  {beside[-1].rude}")
     print(f"  {sum(attacker.answered.values())} attacks answered", flush=True)
     equal(attacker.failures, [], "attacks that were not answered as they must be")
-    check(len(attacker.answered) == len(attacker.attacks), "some attacks were never made")
-    equal((alone["errors"], beside["errors"]), (0, 0), "refused appends")
-    equal((alone["produce_closed"], beside["produce_closed"]), (0, 0), "producers thrown out")
-    check(beside["acks"] >= counts["produce"], "the producers do not go on")
+    check(not attacks_too or len(attacker.answered) == len(attacker.attacks), "some attacks were never made")
+    for one in alone + beside:
+        one.check(counts["produce"], peers < 1000)
     if cage:
         equal(cage.kills(), 0, "OOM kills")
-    acked = check_kept(server, [first, second])
-    equal(acked, alone["acks"] + beside["acks"], "acks")
+    acked = check_kept(server, [one.offsets for one in alone + beside])
+    equal(acked, sum(one.counts["acks"] for one in alone + beside), "acks")
     topics = world.floe("topic", "list", "-o", "json", "-b", server.address).stdout
     check(b"smuggled" not in topics, "something was smuggled")
     equal(server.stop(), 0, "exit code")
@@ -321,9 +458,11 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--binary", default=os.path.join(ROOT, "build", "release", "floe"))
     for name, number in (("silent", 2000), ("drip", 2000), ("half", 1000), ("producers", 200),
-                         ("seconds", 30)):
+                         ("seconds", 60)):
         options.add_argument(f"--{name}", type=int, default=number)
+    options.add_argument("words", nargs="*", metavar="WORD", choices=["silent", "drip", "half", "attacks", []])
     given = options.parse_args()
+    wanted = given.words or ["silent", "drip", "half", "attacks"]
     world, cage, skipped = World(os.path.abspath(given.binary)), None, 0
     try:
         cage = Cage(LIMIT_BYTES)
@@ -331,14 +470,18 @@ def main():
         print(f"skip the cgroup: {why}")
         skipped = 1
     tool = os.path.join(os.path.dirname(world.binary), "floe_crowd")
-    counts = {"produce": given.producers, "silent": given.silent, "drip": given.drip,
-              "half": given.half}
+    counts = {"produce": given.producers}
+    for kind in ("silent", "drip", "half"):
+        if kind in wanted:
+            counts[kind] = getattr(given, kind)
     try:
-        run(world, tool, counts, given.seconds, cage)
-    finally:
+        run(world, tool, counts, given.seconds, cage, rounds=2, attacks_too="attacks" in wanted, settle=10)
+    except AssertionError as error:
         for server in world.servers:
-            server.kill()
             print(server.text[-2000:])
+        print(f"FAIL rude: {error}\n0 passed, 1 failed, {skipped} skipped")
+        return 1
+    finally:
         world.close()
         if cage:
             cage.leave()
