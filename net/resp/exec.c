@@ -297,8 +297,8 @@ static bool run_block(struct exec_state *state, struct block **block, uint64_t s
 {
     struct call *call = state->op->call;
     if (*block == NULL) {
-        *block = block_acquire(state->op->net->reactor->memory, call_memory_class(size),
-                               (uint32_t)size);
+        *block =
+            block_acquire(state->op->net->reactor->memory, call_memory_class(size), (uint32_t)size);
     }
     if (*block == NULL) {
         run_close(&state->run);
