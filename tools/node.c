@@ -182,28 +182,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .core_count = node->core_count,
         .config_default = node->options.config_default,
     };
-    core->net_options = (struct net_options){
-        .core_index = core->index,
-        .core_count = node->core_count,
-        .node_id = identity->node_id,
-        .listen_count = node->options.listen_count,
-        .advertise = node->options.advertise,
-        .http = node->options.http,
-        .topic_auto_create = node->options.topic_auto_create,
-        .resp_allow_delete = node->options.resp_allow_delete,
-        .resp_allow_flush = node->options.resp_allow_flush,
-        .partitions_default = node->options.partitions_default,
-        .data_dir = node->options.data_dir,
-        .settings = node->options.settings,
-        .connections_max = node->options.connections_max,
-        .address_connections_max = node->options.address_connections_max,
-        .idle_timeout_ms = node->options.idle_timeout_ms,
-        .stall_timeout_ms = node->options.stall_timeout_ms,
-        .drain_timeout_ms = node->options.drain_timeout_ms,
-        .shared = node->shared,
-        .groups = node->options.groups,
-    };
-    memcpy(core->net_options.listen, node->options.listen, sizeof(node->options.listen));
+    node_core_set_net(core, &node->options, node->core_count, identity->node_id, node->shared);
 }
 
 static void node_start_meta(struct node *node)

@@ -1,6 +1,8 @@
 /* See the header. A core answers by posting its `answer` to the metadata core. */
 #include "tools/node_core.h"
 
+#include <string.h>
+
 static void node_core_answer(struct node_core *core, int32_t result)
 {
     reactor_post(core->meta_reactor, &core->answer, result);
@@ -138,4 +140,31 @@ void node_core_trim(void *context, struct shard_trim *trim)
         return;
     }
     agent_trim(core->agent, trim);
+}
+
+void node_core_set_net(struct node_core *core, const struct node_options *options,
+                       uint32_t core_count, uint32_t node_id, struct net_shared *shared)
+{
+    core->net_options = (struct net_options){
+        .core_index = core->index,
+        .core_count = core_count,
+        .node_id = node_id,
+        .listen_count = options->listen_count,
+        .advertise = options->advertise,
+        .http = options->http,
+        .topic_auto_create = options->topic_auto_create,
+        .resp_allow_delete = options->resp_allow_delete,
+        .resp_allow_flush = options->resp_allow_flush,
+        .partitions_default = options->partitions_default,
+        .data_dir = options->data_dir,
+        .settings = options->settings,
+        .connections_max = options->connections_max,
+        .address_connections_max = options->address_connections_max,
+        .idle_timeout_ms = options->idle_timeout_ms,
+        .stall_timeout_ms = options->stall_timeout_ms,
+        .drain_timeout_ms = options->drain_timeout_ms,
+        .shared = shared,
+        .groups = options->groups,
+    };
+    memcpy(core->net_options.listen, options->listen, sizeof(options->listen));
 }

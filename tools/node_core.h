@@ -27,6 +27,10 @@ struct node_core {
     struct net_options net_options;
 };
 
+/* What its door is told; `shared` is the node's. */
+void node_core_set_net(struct node_core *core, const struct node_options *options,
+                       uint32_t core_count, uint32_t node_id, struct net_shared *shared);
+
 /* Orders: each runs on the core, and ends with an answer to the metadata core. */
 void node_core_open(struct completion *order); /* Shard and agent; recovers its partitions. */
 void node_core_open_door(struct completion *order);
