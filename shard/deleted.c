@@ -147,7 +147,7 @@ enum err deleted_add(struct deleted *deleted, uint64_t first, uint64_t end)
 void deleted_trim(struct deleted *deleted, uint64_t offset)
 {
     struct deleted_range *ranges = deleted_ranges(deleted);
-    if (deleted->count == 0 || ranges[0].first >= offset) {
+    if (ranges == NULL || deleted->count == 0 || ranges[0].first >= offset) {
         return;
     }
     uint32_t gone = deleted_place(deleted, offset);
