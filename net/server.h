@@ -68,6 +68,8 @@ struct net_resp {
     uint32_t blocking_nokey; /* and of them those that want to hear when it is deleted. */
     uint32_t node_entries;   /* stream-node-max-entries: what `~` rounds to. */
     uint64_t queued_bytes;   /* Of transactions, between MULTI and EXEC. */
+    uint64_t exec_bytes;     /* Of the replies of EXECs under way, */
+    uint32_t execs;          /* and how many there are. */
 };
 
 /* A connection too many, while it is told so (refuse.c). */

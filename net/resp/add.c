@@ -111,12 +111,23 @@ static void add_finish(struct resp_op *op, uint64_t trimmed)
 
 /* --- Trimming. --- */
 
+/* Entries that were appended are answered, or they would be sent again: the next XADD trims. */
+static void trim_fail(struct resp_op *op, enum err err)
+{
+    if (op->command->start == resp_xtrim) {
+        resp_fail_err(op, err);
+    } else {
+        COVER("entries are appended, and then the trim fails");
+        add_finish(op, 0);
+    }
+}
+
 static void trim_done(struct completion *completion)
 {
     struct resp_op *op = add_op(completion);
     struct add_state *add = op->state;
     if (completion->result < 0) {
-        resp_fail_err(op, (enum err)completion->result);
+        trim_fail(op, (enum err)completion->result);
         return;
     }
     uint64_t log_start = add->request.trim.log_start;
@@ -145,7 +156,7 @@ static void trim_counted(struct completion *completion)
     struct resp_op *op = add_op(completion);
     struct add_state *add = op->state;
     if (completion->result < 0) {
-        resp_fail_err(op, (enum err)completion->result);
+        trim_fail(op, (enum err)completion->result);
         return;
     }
     add->gone = add->facts.deleted_between;
@@ -172,7 +183,7 @@ static void trim_looked_live(struct completion *completion)
     struct resp_op *op = add_op(completion);
     struct add_state *add = op->state;
     if (completion->result < 0) {
-        resp_fail_err(op, (enum err)completion->result);
+        trim_fail(op, (enum err)completion->result);
         return;
     }
     uint64_t from =
@@ -191,7 +202,7 @@ static void trim_looked(struct completion *completion)
     struct resp_op *op = add_op(completion);
     struct add_state *add = op->state;
     if (completion->result < 0) {
-        resp_fail_err(op, (enum err)completion->result);
+        trim_fail(op, (enum err)completion->result);
         return;
     }
     const struct request_identify *identify = &add->request.identify;

@@ -35,7 +35,7 @@ static const struct resp_command command_table[] = {
     {"discard", resp_discard, 0, 0, 1, T, 0, 0, 0, "transactions", "2.0.0",
      "Forgets the commands since MULTI."},
     {"echo", resp_echo, 0, 0, 2, C, 0, 0, 0, "connection", "1.0.0", "Returns its argument."},
-    {"exec", resp_exec, RESP_EXEC_BYTES, 0, 1, W | RESP_STALE, 0, 0, 0, "transactions", "1.2.0",
+    {"exec", resp_exec, RESP_EXEC_BYTES, 0, 1, W, 0, 0, 0, "transactions", "1.2.0",
      "Runs the commands since MULTI, all about one topic."},
     {"exists", resp_exists, 0, 0, -2, R | F, 1, 1, -1, "generic", "1.0.0",
      "Counts those of the keys that exist."},

@@ -19,6 +19,8 @@
 enum {
     EXEC_RUN_MAX = 4096,          /* XADDs in a batch. */
     EXEC_RUN_BYTES_MAX = 1 << 20, /* Of memory for one. */
+    EXEC_MEMORY_PART = 8,         /* All EXECs of a core: its memory by this. */
+    EXEC_STATE_BYTES = 16 << 10,  /* No EXEC's own memory is more. */
 };
 
 /* XADDs on their way as one batch. */
@@ -70,6 +72,8 @@ static void exec_reply(struct exec_state *state, const struct iovec *vectors, ui
 static void exec_sent(struct resp_op *op)
 {
     struct exec_state *state = op->state;
+    ASSERT(op->net->resp.execs > 0);
+    op->net->resp.execs--;
     exec_reply_close(&state->reply);
     call_done(op->call);
 }
@@ -151,6 +155,7 @@ static void exec_run_one(struct exec_state *state)
     }
     ASSERT(one != NULL && one->command != NULL);
     one->exec = op;
+    one->protocol = op->protocol;
     state->running = one;
     resp_run(one);
 }
@@ -378,7 +383,8 @@ static void exec_step(struct resp_op *op)
 {
     struct exec_state *state = op->state;
     struct multi_command command;
-    if (state->left == 0) {
+    bool cut = op->net->stopping && op->call->conn->state == CONN_DEAD;
+    if (state->left == 0 || cut) { /* The drain is over: nobody waits for the rest. */
         exec_finish(op);
         return;
     }
@@ -466,6 +472,22 @@ static void exec_look(struct resp_op *op)
     }
 }
 
+/* An EXEC keeps what it has while its commands wait for memory: all of them together have half of
+ * what either pool gives, or they might wait for each other for ever. */
+static uint64_t exec_bytes_max(const struct net *net)
+{
+    struct memory_stats stats;
+    memory_stats(net->reactor->memory, &stats);
+    return stats.limit_bytes / EXEC_MEMORY_PART;
+}
+
+static bool exec_may_begin(const struct net *net, uint32_t commands)
+{
+    uint64_t bytes_max = exec_bytes_max(net);
+    uint64_t bytes = net->resp.exec_bytes + exec_reply_reserve_bytes(commands);
+    return bytes <= bytes_max && net->resp.execs < bytes_max / EXEC_STATE_BYTES;
+}
+
 static void exec_reserve(struct resp_op *op);
 
 static void exec_reserve_again(struct completion *completion)
@@ -482,6 +504,7 @@ static void exec_reserve(struct resp_op *op)
         call_await_memory(op->call, exec_reserve_again);
         return;
     }
+    exec_reply_share(&state->reply, &op->net->resp.exec_bytes, exec_bytes_max(op->net));
     exec_look(op);
 }
 
@@ -499,12 +522,13 @@ void resp_exec(struct resp_op *op)
     struct exec_state *state = op->state;
     struct resp_client *client = op->client;
     struct resp_transaction *transaction = client->transaction;
-    if (transaction == NULL || !transaction->open) {
+    if (!multi_is_open(client)) {
         resp_fail(op, "ERR EXEC without MULTI");
         return;
     }
-    if (transaction->spoiled || transaction->differs) {
-        bool spoiled = transaction->spoiled;
+    bool refused = client->multi_refused || client->watch_refused;
+    if (refused || transaction->spoiled || transaction->differs) {
+        bool spoiled = refused || transaction->spoiled;
         multi_forget(op->net, client);
         if (spoiled) {
             resp_fail(op, "EXECABORT Transaction discarded because of previous errors.");
@@ -513,7 +537,14 @@ void resp_exec(struct resp_op *op)
         }
         return;
     }
+    if (!exec_may_begin(op->net, transaction->commands)) {
+        COVER("too many transactions are under way");
+        multi_forget(op->net, client);
+        resp_fail(op, "TRYAGAIN too many transactions are under way, none of this one was done");
+        return;
+    }
     client->transaction = NULL;
+    op->net->resp.execs++;
     state->op = op;
     state->transaction = transaction;
     state->chunk = transaction->block;

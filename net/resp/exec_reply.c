@@ -40,9 +40,15 @@ static bool reply_grow(struct exec_reply *reply, struct memory *memory, uint64_t
         reply->bytes + bytes > EXEC_REPLY_BYTES_MAX || bytes > memory_block_max(memory)) {
         return false;
     }
+    if (reply->shared != NULL && *reply->shared + bytes > reply->shared_max) {
+        return false;
+    }
     struct block *block = block_acquire(memory, call_memory_class(bytes), (uint32_t)bytes);
     if (block == NULL) {
         return false;
+    }
+    if (reply->shared != NULL) {
+        *reply->shared += bytes;
     }
     if (reply->reserve) {
         reply->spare = reply->at;
@@ -112,9 +118,21 @@ void exec_reply_begin(struct exec_reply *reply, uint32_t count, uint8_t protocol
     reply_took(reply, writer.position);
 }
 
+uint32_t exec_reply_reserve_bytes(uint32_t count)
+{
+    return EXEC_HEAD_BYTES + count * EXEC_ANSWER_BYTES;
+}
+
+void exec_reply_share(struct exec_reply *reply, uint64_t *shared, uint64_t shared_max)
+{
+    reply->shared = shared;
+    reply->shared_max = shared_max;
+    *shared += reply->bytes;
+}
+
 uint32_t exec_reply_open(struct exec_reply *reply, struct memory *memory, uint32_t count)
 {
-    uint32_t size = EXEC_HEAD_BYTES + count * EXEC_ANSWER_BYTES;
+    uint32_t size = exec_reply_reserve_bytes(count);
     struct block *block = block_acquire(memory, call_memory_class(size), size);
     if (block == NULL) {
         return size;
@@ -131,4 +149,9 @@ void exec_reply_close(struct exec_reply *reply)
         block_unref(reply->blocks[i]);
     }
     reply->block_count = 0;
+    if (reply->shared != NULL) {
+        ASSERT(*reply->shared >= reply->bytes);
+        *reply->shared -= reply->bytes;
+        reply->shared = NULL;
+    }
 }

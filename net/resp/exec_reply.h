@@ -28,12 +28,19 @@ struct exec_reply {
     uint64_t spare_room;
     bool reserve; /* It is. */
     bool short_of_memory;
+    uint64_t *shared; /* Counts the bytes of all replies, which may not grow above `shared_max`. */
+    uint64_t shared_max;
 };
 
 /* Reserves what `count` commands need at the least. 0: it is there; else so many bytes of memory
  * are missing. */
 NODISCARD uint32_t exec_reply_open(struct exec_reply *reply, struct memory *memory, uint32_t count);
 void exec_reply_close(struct exec_reply *reply);
+
+uint32_t exec_reply_reserve_bytes(uint32_t count); /* What exec_reply_open() takes. */
+
+/* Behind exec_reply_open(). */
+void exec_reply_share(struct exec_reply *reply, uint64_t *shared, uint64_t shared_max);
 
 /* An array of so many begins. */
 void exec_reply_begin(struct exec_reply *reply, uint32_t count, uint8_t protocol);

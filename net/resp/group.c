@@ -401,14 +401,18 @@ static void xack_go_on(struct resp_op *op)
     struct group_state *state = op->state;
     struct stream_wish *wish = &state->group.wish;
     uint32_t count = op->count - 3;
+    for (uint32_t i = 0; i < count; i++) { /* Before it holds anything: answered, it may be gone. */
+        struct stream_id id;
+        if (!resp_group_id(op, op->arguments[3 + i], &id)) {
+            return;
+        }
+    }
     if (group_ids_open(op, &state->ids, count, xack_again) != OK) {
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (!resp_group_id(op, op->arguments[3 + i], &state->ids.ids.at[i])) {
-            group_ids_close(&state->ids);
-            return;
-        }
+        bool sound = resp_group_id(op, op->arguments[3 + i], &state->ids.ids.at[i]);
+        ASSERT(sound);
     }
     wish->ids = state->ids.ids.at;
     wish->id_count = count;

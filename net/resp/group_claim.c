@@ -100,7 +100,7 @@ static void claim_read_done(struct resp_op *op)
     struct claim_state *state = op->state;
     struct stream_wish *wish = &state->group.wish;
     struct read_ids *ids = &state->ids.ids;
-    if (state->range.read.err != OK || state->range.read.canceled) {
+    if (state->range.read.err != OK || read_is_void(&state->range.read)) {
         claim_ask(op, STREAM_RELEASE, claim_done);
         return;
     }

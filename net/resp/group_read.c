@@ -172,7 +172,7 @@ static void reader_all(struct resp_op *op);
 static void reader_take(struct resp_op *op)
 {
     struct reader_state *state = op->state;
-    if (state->item == state->count || state->range.read.full || state->range.read.canceled) {
+    if (state->item == state->count || state->range.read.full || read_is_void(&state->range.read)) {
         reader_all(op);
         return;
     }

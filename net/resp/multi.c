@@ -3,6 +3,7 @@
 #include "net/resp/multi.h"
 
 #include "core/assert.h"
+#include "core/cover.h"
 #include "net/resp/text.h"
 #include "net/server.h"
 
@@ -31,8 +32,9 @@ static struct block *multi_block(struct net *net, uint32_t size)
     }
     struct block *block = block_acquire(net->reactor->memory, MEMORY_RECEIVE, size);
     if (block != NULL) {
-        net->resp.queued_bytes += size;
-        *chunk_of(block) = (struct multi_chunk){.used = sizeof(struct multi_chunk), .size = size};
+        net->resp.queued_bytes += block->size; /* Blocks come in sizes of their own. */
+        *chunk_of(block) =
+            (struct multi_chunk){.used = sizeof(struct multi_chunk), .size = block->size};
     }
     return block;
 }
@@ -68,6 +70,8 @@ void multi_free(struct net *net, struct resp_transaction *transaction)
 
 void multi_forget(struct net *net, struct resp_client *client)
 {
+    client->multi_refused = false;
+    client->watch_refused = false;
     if (client->transaction != NULL) {
         multi_free(net, client->transaction);
         client->transaction = NULL;
@@ -105,7 +109,7 @@ static void multi_fail_memory(struct resp_op *op)
 
 bool multi_is_open(const struct resp_client *client)
 {
-    return client->transaction != NULL && client->transaction->open;
+    return client->multi_refused || (client->transaction != NULL && client->transaction->open);
 }
 
 bool multi_queues(const struct resp_client *client, const struct resp_command *command)
@@ -125,13 +129,14 @@ bool multi_queues(const struct resp_client *client, const struct resp_command *c
 
 int multi_count(const struct resp_client *client)
 {
-    return multi_is_open(client) ? (int)client->transaction->commands : -1;
+    bool none = client->transaction == NULL; /* MULTI was refused. */
+    return !multi_is_open(client) ? -1 : none ? 0 : (int)client->transaction->commands;
 }
 
 void multi_spoil(struct resp_op *op)
 {
     struct resp_transaction *transaction = op->client->transaction;
-    if (multi_is_open(op->client)) {
+    if (transaction != NULL && transaction->open) {
         transaction->spoiled = true;
         multi_drop(op->net, transaction);
     }
@@ -206,8 +211,8 @@ void multi_queue(struct resp_op *op)
     struct resp_transaction *transaction = op->client->transaction;
     struct bytes frame = op->call->frame;
     uint64_t size = align_up(sizeof(struct multi_command) + frame.size, MULTI_ALIGN);
-    ASSERT(op->commands == 1);  /* Each is told that it was put aside. */
-    if (transaction->spoiled) { /* Nothing of it will run. */
+    ASSERT(op->commands == 1); /* Each is told that it was put aside. */
+    if (op->client->multi_refused || transaction->spoiled) { /* Nothing of it will run. */
         resp_answer(op, encode_queued);
         return;
     }
@@ -252,11 +257,15 @@ bool multi_next(struct block **chunk, uint32_t *at, struct multi_command *comman
 
 void resp_multi(struct resp_op *op)
 {
+    if (multi_is_open(op->client)) {
+        resp_fail(op, "ERR MULTI calls can not be nested");
+        return;
+    }
     struct resp_transaction *transaction = multi_open(op);
     if (transaction == NULL) {
+        COVER("there is no memory for a transaction");
+        op->client->multi_refused = true;
         multi_fail_memory(op);
-    } else if (transaction->open) {
-        resp_fail(op, "ERR MULTI calls can not be nested");
     } else {
         transaction->open = true;
         resp_answer_ok(op);
@@ -283,6 +292,13 @@ struct watch_state {
 
 _Static_assert(sizeof(struct watch_state) <= RESP_WATCH_BYTES, "the command table's");
 
+/* EXEC would go on unguarded. */
+static void watch_refuse(struct resp_op *op)
+{
+    multi_forget(op->net, op->client);
+    op->client->watch_refused = true;
+}
+
 static void watch_looked(struct completion *completion)
 {
     struct request *request = CONTAINER_OF(completion, struct request, done);
@@ -290,7 +306,7 @@ static void watch_looked(struct completion *completion)
     struct resp_op *op = state->op;
     struct multi_watch *watch = &op->client->transaction->watch;
     if (completion->result < 0 && completion->result != ERR_TOPIC_UNKNOWN) {
-        multi_forget(op->net, op->client);
+        watch_refuse(op);
         resp_fail_err(op, (enum err)completion->result);
         return;
     }
@@ -309,18 +325,19 @@ static void watch_looked(struct completion *completion)
 void resp_watch(struct resp_op *op)
 {
     struct watch_state *state = op->state;
-    struct resp_transaction *transaction = multi_open(op);
-    if (transaction == NULL) {
-        multi_fail_memory(op);
+    if (multi_is_open(op->client)) {
+        resp_fail(op, "ERR WATCH inside MULTI is not allowed");
         return;
     }
-    if (transaction->open) {
-        resp_fail(op, "ERR WATCH inside MULTI is not allowed");
+    struct resp_transaction *transaction = multi_open(op);
+    if (transaction == NULL) {
+        watch_refuse(op);
+        multi_fail_memory(op);
         return;
     }
     for (uint32_t i = 1; i < op->count; i++) {
         if (!multi_key_is(transaction, op->arguments[i])) {
-            multi_forget(op->net, op->client);
+            watch_refuse(op);
             resp_fail(op, MULTI_SHARDS, "WATCH");
             return;
         }
@@ -335,7 +352,7 @@ void resp_watch(struct resp_op *op)
         transaction->watch = (struct multi_watch){.set = true};
         resp_answer_ok(op);
     } else if (err != OK) {
-        multi_forget(op->net, op->client);
+        watch_refuse(op);
         resp_fail_told(op);
     } else {
         state->request.kind = REQUEST_IDENTIFY;

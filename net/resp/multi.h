@@ -2,8 +2,9 @@
  *
  *     MULTI -> (command -> QUEUED)... -> EXEC: the watched key as it was? -> one by one -> array
  *
- * They are of one topic. XADDs with `*` that follow each other are one batch: all of them or none,
- * nobody's between them. Commands of other connections may come between the others.
+ * They are of one topic. XADDs with `*` that follow each other are one batch, as far as one goes
+ * (exec.c): all of them or none, nobody's between them. Commands of other connections may come
+ * between the others.
  *
  * What is put aside is copied into blocks of the core's memory, counted and bounded: a peer that
  * never says EXEC holds no more, and all of them no more than a part of the core's. */

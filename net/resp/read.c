@@ -304,7 +304,7 @@ static void read_released(struct read *read)
         read_await_anew(read);
         return;
     }
-    bool on = read->err == OK && !read->full && !read->canceled;
+    bool on = read->err == OK && !read->full && !read_is_void(read);
     bool more = read_wants(item) ? read_wants_more(item) : item->offset < item->offset_end;
     void (*next)(struct read * read) = read_wants(item) ? read_look_wanted : read_fetch;
     (on && more ? next : read_next_item)(read);
@@ -335,7 +335,7 @@ static void read_fetched(struct read *read)
     if (read->err == OK && fetch->piece_count == 0) {
         read->err = ERR_NOT_READY;
     }
-    if (read->err != OK || read->canceled) {
+    if (read->err != OK || read_is_void(read)) {
         read_release(read);
         return;
     }
@@ -346,7 +346,7 @@ static void read_begin_item(struct read *read)
 {
     struct read_item *item = read_item(read);
     bool sated = read_wants(item) && !read_wants_more(item);
-    if (!item->known || read->canceled || read->full || sated) {
+    if (!item->known || read_is_void(read) || read->full || sated) {
         read_next_item(read);
     } else if (read_wants(item)) {
         read_look_wanted(read);
@@ -428,6 +428,11 @@ void read_start_one(struct read *read, uint32_t item)
     read->item_count = item + 1;
     read->err = OK;
     read_begin_item(read);
+}
+
+bool read_is_void(const struct read *read)
+{
+    return read->op->call->conn->state == CONN_DEAD;
 }
 
 void read_cancel(struct resp_op *op)

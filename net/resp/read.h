@@ -94,7 +94,7 @@ struct read {
     bool anew;     /* One item, which may be read anew: what fits is not enough. */
     bool restarts; /* It does so when what it was lent is home. */
     bool full;
-    bool canceled;
+    bool canceled; /* It waits for nothing any more; what is there is read all the same. */
     uint32_t pressed_ms;
     enum err err;
     struct read_chunk chunks[READ_CHUNKS_MAX];
@@ -125,6 +125,8 @@ void read_wake(struct read *read); /* Whoever is parked goes on. */
 /* For op->cancel and op->sent. */
 void read_cancel(struct resp_op *op);
 void read_sent(struct resp_op *op);
+
+bool read_is_void(const struct read *read); /* Nobody is there to get the reply. */
 
 /* Puts the chunks of an item behind the vectors that are there. */
 void read_add_chunks(struct read *read, uint32_t item);

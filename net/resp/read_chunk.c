@@ -69,7 +69,7 @@ static void read_anew(struct completion *completion)
     uint32_t bytes = call->memory_wanted;
     struct block *block = NULL;
     ASSERT(read->state == READ_ANEW && read->chunk_count == 0);
-    if (!read->canceled) {
+    if (!read_is_void(read)) {
         block = block_acquire(memory, call_memory_class(bytes), bytes);
         if (block == NULL) {
             call_await_memory(call, read_anew);

@@ -46,6 +46,8 @@ static int64_t frame_join(const struct conn *conn, struct bytes input, uint32_t 
                           struct protocol_scan *state)
 {
     struct resp_run run;
+    state->words[SCAN_RUN] =
+        0; /* It may be measured twice, and the topic be another one by then. */
     if (multi_is_open(conn->session) || !resp_run_begin(input, first, &run)) {
         return first;
     }

@@ -33,6 +33,8 @@ struct resp_client {
     uint32_t exclusive; /* Commands under way that look at data, but plain XADDs. */
     uint64_t commands;
     struct resp_transaction *transaction; /* From WATCH or MULTI on; see multi.h. */
+    bool multi_refused; /* MULTI was: what comes up to EXEC is put aside, and refused then. */
+    bool watch_refused; /* WATCH was: the next EXEC will be, too. */
     char name[RESP_NAME_BYTES], library[RESP_NAME_BYTES], version[RESP_NAME_BYTES];
     char last[RESP_NAME_BYTES]; /* The newest command. */
 };

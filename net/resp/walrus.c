@@ -167,6 +167,10 @@ static void state_json(struct resp_writer *writer, const struct map_topic *topic
 static void encode_state(struct resp_op *op, struct resp_writer *writer)
 {
     const struct map_topic *topic = walrus_topic(op);
+    if (topic == NULL) { /* Deleted while the answer waited for memory. */
+        resp_write_error(writer, "ERR unknown topic");
+        return;
+    }
     const struct map_partition *partition = &topic->partitions[0];
     struct resp_writer counted = {0};
     if (writer->protocol == 3) {

@@ -441,3 +441,19 @@ def test_info_adds_up_what_all_cores_did(world):
     waits.join()
     equal(connections[2].info("clients")["total_blocking_keys"], 0)
     equal(server.stop(), 0, "exit code")
+
+
+def test_a_peer_that_sends_no_more_gets_whole_answers(world):
+    server = start(world)
+    adds = [command("XADD", "s", "*", "f", "v" * 1000)] * 3000
+    equal(raw(server, b"".join(adds) + command("QUIT")).count(b"$15\r\n") > 0, True)
+    wanted = raw(server, command("XRANGE", "s", "-", "+") + command("QUIT"))
+    for _ in range(20):
+        with server.connect() as connection:
+            connection.sendall(command("XRANGE", "s", "-", "+") + command("QUIT"))
+            connection.shutdown(socket.SHUT_WR)
+            got = b""
+            while part := connection.recv(1 << 20):
+                got += part
+        equal(len(got), len(wanted))
+    equal(server.stop(), 0, "exit code")

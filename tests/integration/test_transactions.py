@@ -24,6 +24,8 @@ def test_commands_are_put_aside_and_run(world):
           b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n"
           b"-ERR The ID specified in XADD is equal or smaller than the target stream top item\r\n"
           b"$3\r\n1-2\r\n+OK\r\n")
+    equal(send(server, ("XGROUP", "CREATE", "s", "g", "0"), ("MULTI",), ("XACK", "s", "g", "no-id"), ("EXEC",)),
+          b"+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n-ERR Invalid stream ID specified as stream command argument\r\n+OK\r\n")
     # Nothing waits within, and a map is one in RESP3.
     equal(send(server, ("MULTI",), ("XREAD", "BLOCK", "0", "STREAMS", "s", "$"), ("HELLO", "3"),
                ("XREAD", "STREAMS", "s", "1-1"), ("EXEC",)).split(b"\r\n")[4:6], [b"*3", b"*-1"])
@@ -74,6 +76,21 @@ def test_too_much_is_refused_and_given_back(world):
         told += got
     check(b"-TRYAGAIN there is no memory for more commands of transactions\r\n" in told, told[:200])
     equal(cli(server, "XADD", "s", "1-1", "f", "v"), "1-1")
+    # A MULTI that is refused: what comes behind it does not run.
+    for _ in range(700):
+        idle.append(server.connect())
+        idle[-1].sendall(command("MULTI"))
+        got = idle[-1].recv(4096)
+        if got != b"+OK\r\n":
+            break
+    equal(got, b"-TRYAGAIN there is no memory for more commands of transactions\r\n")
+    idle[-1].sendall(command("XADD", "s", "1-2", "f", "v") + command("EXEC") + command("XLEN", "s") + command("QUIT"))
+    got = b""
+    while not got.endswith(b":1\r\n+OK\r\n"):
+        part = idle[-1].recv(4096)
+        check(part, got)
+        got += part
+    equal(got, b"+QUEUED\r\n-EXECABORT Transaction discarded because of previous errors.\r\n:1\r\n+OK\r\n")
     for connection in idle:
         connection.close()
     equal(send(server, ("MULTI",), *big[:4], ("EXEC",)).count(b"$15\r\n") > 0, True)
