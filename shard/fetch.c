@@ -38,11 +38,13 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
         }
         found = true;
         stats_add(&shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
-        struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
+        struct block *block = block_ref(frame->block); /* A copy may push the frame out. */
+        struct bytes data = bytes_of(block->data + frame->data_at, frame->data_size);
         struct fetch_source source = {
-            .partition = partition, .block = frame->block, .rows = tail_rows(frame)};
+            .partition = partition, .block = block, .rows = tail_rows(frame)};
         room = take_batches(fetch, &source, data, &offset);
         *starved = source.starved > 0;
+        block_unref(block);
     }
     return found;
 }
