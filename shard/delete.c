@@ -195,6 +195,7 @@ void delete_fill(struct partition *partition, struct commit *commit, uint8_t *bo
         note_range_encode(&range, at);
     }
     partition->delete_flying = true;
+    deleted_hold(&partition->deleted, true);
     COVER("single records are deleted");
 }
 
@@ -206,15 +207,15 @@ void delete_acked(struct partition *partition, const struct commit *commit)
     }
     enum err err = note_decode(commit->note, &note);
     ASSERT(err == OK);
-    err = deleted_apply(&partition->deleted, &note);
+    err = deleted_apply(&partition->deleted, &note, partition->log_start);
     ASSERT(err == OK); /* delete_measure() made room. */
-    deleted_trim(&partition->deleted, partition->log_start);
 }
 
 void delete_ended(struct partition *partition, struct commit *commit)
 {
     if (commit->note_block != NULL) {
         partition->delete_flying = false;
+        deleted_hold(&partition->deleted, false);
         block_unref(commit->note_block);
         commit->note_block = NULL;
     }

@@ -156,7 +156,16 @@ void deleted_trim(struct deleted *deleted, uint64_t offset)
     deleted->count -= gone;
     if (deleted->count > 0) {
         ranges[0].first = max_u64(ranges[0].first, offset);
-    } else {
+    } else if (!deleted->held) {
+        block_unref(deleted->block);
+        deleted->block = NULL;
+    }
+}
+
+void deleted_hold(struct deleted *deleted, bool held)
+{
+    deleted->held = held;
+    if (!held && deleted->count == 0 && deleted->block != NULL) {
         block_unref(deleted->block);
         deleted->block = NULL;
     }
@@ -293,12 +302,15 @@ enum err note_decode(struct bytes body, struct note *note)
     return OK;
 }
 
-enum err deleted_apply(struct deleted *deleted, const struct note *note)
+enum err deleted_apply(struct deleted *deleted, const struct note *note, uint64_t log_start)
 {
     enum err err = OK;
     for (uint32_t i = 0; i < note->range_count && err == OK; i++) {
         struct deleted_range range = note_range(note, i);
-        err = deleted_add(deleted, range.first, range.end);
+        range.first = max_u64(range.first, log_start);
+        if (range.first < range.end) {
+            err = deleted_add(deleted, range.first, range.end);
+        }
     }
     bool greater = stream_id_compare(note->deleted_max, deleted->deleted_max) > 0;
     if ((note->sets & NOTE_SETS_DELETED_MAX) != 0 || greater) {

@@ -35,7 +35,8 @@ struct deleted_range {
 
 struct deleted {
     struct memory *memory;
-    struct block *block;          /* Of the ranges; NULL: there never was one. */
+    struct block *block;          /* Of the ranges; NULL: there is none. */
+    bool held;                    /* A note is on its way that has its room there. */
     uint32_t count;               /* Ranges. */
     uint64_t records;             /* In all of them. */
     uint64_t added_bias;          /* Entries added, less the high watermark, modulo 2^64. */
@@ -65,6 +66,9 @@ NODISCARD enum err deleted_add(struct deleted *deleted, uint64_t first, uint64_t
 
 /* The log starts at `offset`: what is below is trimmed. */
 void deleted_trim(struct deleted *deleted, uint64_t offset);
+
+/* The room that was made stays, whatever is trimmed; or may go again. */
+void deleted_hold(struct deleted *deleted, bool held);
 
 /* The state. */
 uint32_t deleted_size(const struct deleted *deleted);
@@ -102,5 +106,7 @@ uint32_t note_encode(const struct note *note, uint8_t *at);
 /* Views into `body`. ERR_CORRUPT: it is none, or of a later version. */
 NODISCARD enum err note_decode(struct bytes body, struct note *note);
 
-/* What a note says that is acked. Errors as of deleted_add(). */
-NODISCARD enum err deleted_apply(struct deleted *deleted, const struct note *note);
+/* What a note says that is acked, of a log that starts at `log_start` now: where the note found
+ * room, it has it whatever was trimmed since. Errors as of deleted_add(). */
+NODISCARD enum err deleted_apply(struct deleted *deleted, const struct note *note,
+                                 uint64_t log_start);

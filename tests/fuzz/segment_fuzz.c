@@ -231,7 +231,7 @@ static void read_note(const struct inspect *inspect)
     ASSERT(err == OK);
     uint32_t growth = deleted_growth(&deleted, 5, 6);
     ASSERT(growth == 1);
-    err = deleted_apply(&deleted, &note);
+    err = deleted_apply(&deleted, &note, 0);
     ASSERT(err == OK);
     for (uint32_t i = 0; i < note.range_count; i++) {
         ASSERT(deleted_has(&deleted, note_range(&note, i).first));

@@ -47,6 +47,13 @@ static void hog_end(void)
     }
 }
 
+static struct partition *partition_of(const struct engine *engine)
+{
+    struct partition *partition = shard_partition(engine->shard, &engine->id);
+    assert_non_null(partition);
+    return partition;
+}
+
 static void append(struct engine *engine, uint32_t records)
 {
     assert_int_equal(claim_append_plain(engine, records, 50, 1000), OK);
@@ -74,6 +81,15 @@ static void check_first(const struct call *call, uint64_t base, uint32_t records
     assert_int_equal(batch.record_count, records);
 }
 
+static uint64_t count_deleted(struct engine *engine)
+{
+    struct stream_facts facts = {0};
+    struct call call;
+    call_facts(&call, engine, (struct stream_id){0}, &facts);
+    assert_int_equal(call.err, OK);
+    return facts.deleted;
+}
+
 /* The memory of a copy is what the frame itself gives up, and the next one. */
 static void check_copy(struct engine *engine)
 {
@@ -97,10 +113,99 @@ static void a_copy_may_push_out_what_it_is_made_of(void **state)
     claim_on_engines(check_copy);
 }
 
+/* --- A trim between a note and its ack. --- */
+
+/* Other ranges, above all records, until there is room for none. */
+static void fill(struct partition *partition)
+{
+    uint64_t far = 1 << 20;
+    while (deleted_reserve(&partition->deleted, 1) == OK) {
+        assert_int_equal(deleted_add(&partition->deleted, far, far + 1), OK);
+        far += 2;
+    }
+    assert_int_equal(partition->deleted.count, DELETED_RANGES_MAX);
+}
+
+static void check_clipped(struct engine *engine, const struct io_engine *io)
+{
+    const struct delete_record record = {.offset = 9};
+    struct call trim, call;
+    append(engine, 30);
+    for (uint64_t i = 10; i < 20; i++) {
+        remove_one(engine, i);
+    }
+    fill(partition_of(engine));
+    engine_fail(IO_WRITE, 0, UINT32_MAX, OK);
+    call_trim_start(&trim, engine, 15);
+    engine_turns(engine, 2);
+    call_delete_start(&call, engine, &record, 1); /* It touches a range, now. */
+    engine_turns(engine, 2);
+    assert_true(partition_of(engine)->delete_flying);
+    assert_int_equal(partition_of(engine)->log_start, 0);
+    engine_let_go(engine, OK);
+    call_wait(&trim);
+    call_wait(&call);
+    assert_int_equal(trim.err, OK);
+    assert_int_equal(call.err, OK);
+    assert_int_equal(call.request.delete.deleted, 1);
+    assert_int_equal(deleted_between(&partition_of(engine)->deleted, 0, 1 << 20), 5);
+    claim_crash(engine, io);
+    assert_int_equal(claim_read_at(engine, 15), OK);
+    assert_int_equal(count_deleted(engine), 5);
+    remove_one(engine, 20);
+}
+
+static void a_trim_takes_no_room_from_a_note(void **state)
+{
+    (void)state;
+    claim_on_wrapped(check_clipped);
+}
+
+/* What is trimmed was all that there is: the room stays nevertheless. */
+static void check_held(struct engine *engine, const struct io_engine *io)
+{
+    const struct delete_record record = {.offset = 20};
+    struct call trim, call;
+    append(engine, 30);
+    remove_one(engine, 3);
+    engine_fail(IO_WRITE, 0, UINT32_MAX, OK);
+    call_trim_start(&trim, engine, 10);
+    engine_turns(engine, 2);
+    call_delete_start(&call, engine, &record, 1);
+    engine_turns(engine, 2);
+    struct partition *partition = partition_of(engine);
+    assert_true(partition->delete_flying);
+    (void)tail_reclaim(engine->shard, UINT64_MAX);
+    hog_all(engine);
+    deleted_trim(&partition->deleted, 10); /* As the ack of the trim does, */
+    hog_all(engine);                       /* and somebody takes what is free. */
+    assert_non_null(partition->deleted.block);
+    engine_let_go(engine, OK);
+    call_wait(&trim);
+    call_wait(&call);
+    assert_int_equal(trim.err, OK);
+    assert_int_equal(call.err, OK);
+    hog_end();
+    assert_int_equal(count_deleted(engine), 1);
+    call_trim(&trim, engine, 25);
+    assert_int_equal(trim.err, OK);
+    assert_null(partition->deleted.block); /* Nor does it stay longer. */
+    claim_crash(engine, io);
+    assert_int_equal(count_deleted(engine), 0);
+}
+
+static void the_room_of_a_note_stays(void **state)
+{
+    (void)state;
+    claim_on_wrapped(check_held);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_may_push_out_what_it_is_made_of),
+        cmocka_unit_test(a_trim_takes_no_room_from_a_note),
+        cmocka_unit_test(the_room_of_a_note_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
