@@ -35,6 +35,7 @@ struct deleted_range {
 
 struct deleted {
     struct memory *memory;
+    uint64_t *bytes;              /* Of the blocks of all that share the count. */
     struct block *block;          /* Of the ranges; NULL: there is none. */
     bool held;                    /* A note is on its way that has its room there. */
     uint32_t count;               /* Ranges. */
@@ -43,7 +44,7 @@ struct deleted {
     struct stream_id deleted_max; /* 0-0: none. */
 };
 
-void deleted_init(struct deleted *deleted, struct memory *memory);
+void deleted_init(struct deleted *deleted, struct memory *memory, uint64_t *bytes);
 void deleted_clear(struct deleted *deleted); /* As it was then; gives its memory back. */
 
 /* Is there nothing to remember? */
@@ -56,6 +57,9 @@ uint64_t deleted_between(const struct deleted *deleted, uint64_t from, uint64_t 
 
 /* Room for `more` ranges that touch none. ERR_DELETIONS: more than there may be; ERR_NO_MEMORY. */
 NODISCARD enum err deleted_reserve(struct deleted *deleted, uint32_t more);
+
+/* What *bytes would be with that room. */
+uint64_t deleted_bytes_with(const struct deleted *deleted, uint32_t more);
 
 /* How many ranges more there would be with this one, none of whose records is in yet. */
 uint32_t deleted_growth(const struct deleted *deleted, uint64_t first, uint64_t end);

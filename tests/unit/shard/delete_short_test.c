@@ -200,12 +200,50 @@ static void the_room_of_a_note_stays(void **state)
     claim_on_wrapped(check_held);
 }
 
+/* --- All partitions of a core. --- */
+
+static void check_share(struct engine *engine)
+{
+    const struct delete_record record = {.offset = 5};
+    struct shard *shard = engine->shard;
+    struct call call;
+    assert_int_equal(shard->deleted_bytes_max, MIB(128) / 16);
+    append(engine, 30);
+    shard->deleted_bytes = shard->deleted_bytes_max - BLOCK_SIZE_MIN; /* Of others. */
+    uint64_t others = shard->deleted_bytes;
+    remove_one(engine, 2);
+    assert_int_equal(shard->deleted_bytes, others + BLOCK_SIZE_MIN);
+    struct deleted *deleted = &partition_of(engine)->deleted;
+    for (uint64_t far = 1000; deleted->count < BLOCK_SIZE_MIN / DELETED_RANGE_BYTES; far += 2) {
+        assert_int_equal(deleted_add(deleted, far, far + 1), OK);
+    }
+    call_delete_start(&call, engine, &record, 1);
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_DELETIONS);
+    assert_int_equal(shard->deleted_bytes, shard->deleted_bytes_max);
+    remove_one(engine, 3); /* A neighbour: it takes nothing. */
+    others -= BLOCK_SIZE_MIN;
+    shard->deleted_bytes -= BLOCK_SIZE_MIN; /* Somebody gives some back. */
+    remove_one(engine, 5);
+    assert_int_equal(shard->deleted_bytes, shard->deleted_bytes_max);
+    deleted_trim(deleted, UINT64_MAX);
+    assert_int_equal(shard->deleted_bytes, others);
+    shard->deleted_bytes = 0;
+}
+
+static void a_core_remembers_up_to_its_share(void **state)
+{
+    (void)state;
+    claim_on_engines(check_share);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_may_push_out_what_it_is_made_of),
         cmocka_unit_test(a_trim_takes_no_room_from_a_note),
         cmocka_unit_test(the_room_of_a_note_stays),
+        cmocka_unit_test(a_core_remembers_up_to_its_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
