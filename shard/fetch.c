@@ -77,6 +77,13 @@ static bool fetch_is_ahead(const struct partition *partition, const struct reque
     return fetch->epoch > epoch && !MUTANT("no-epoch-unknown");
 }
 
+/* A reader can take it from there, and wait for memory if it must. */
+static bool fetch_in_file(const struct partition *partition, uint64_t offset)
+{
+    const struct segment *segment = partition_segment_of(partition, offset);
+    return segment != NULL && offset < segment_file_end(segment);
+}
+
 void fetch_submit(struct partition *partition, struct request *request)
 {
     struct request_fetch *fetch = &request->fetch;
@@ -112,7 +119,8 @@ void fetch_submit(struct partition *partition, struct request *request)
         return;
     }
     bool starved = false;
-    if (fetch->piece_capacity == 0 || fetch_from_tail(partition, fetch, &starved)) {
+    bool found = fetch->piece_capacity == 0 || fetch_from_tail(partition, fetch, &starved);
+    if (found && !(starved && fetch_in_file(partition, fetch->offset))) {
         /* What waits for what readers give back is woken by that alone. */
         if (starved && lend_full(shard)) {
             fetch_press(partition, request);
@@ -404,11 +412,6 @@ static void fetch_memory(struct completion *done);
 static void fetch_starved(struct reader *reader)
 {
     struct reactor *reactor = reader->shard->reactor;
-    if (reader->starved > memory_block_max(reactor->memory)) {
-        COVER("a batch is too large to leave out deleted records");
-        fetch_end(reader, ERR_NO_MEMORY);
-        return;
-    }
     COVER("a copy without deleted records waits for memory");
     reader->memory.size = reader->starved;
     reader->memory.class = MEMORY_APPEND;

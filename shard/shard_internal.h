@@ -212,6 +212,7 @@ struct partition {
     bool end_lost; /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
     bool stopped;
+    bool told_large;  /* That a batch is too large to leave out its deleted records. */
     bool sync_failed; /* What was acked without a sync may never become durable. */
     uint32_t active;  /* Operations under way that refer to it. */
     struct writer writer;
