@@ -318,6 +318,40 @@ static void a_batch_too_large_to_unpack_is_read_as_it_is(void **state)
     claim_on_engines(check_large);
 }
 
+/* --- A start. --- */
+
+static bool no_table;
+
+struct producer_table *__real_producer_table_create(void);
+struct producer_table *__wrap_producer_table_create(void);
+
+struct producer_table *__wrap_producer_table_create(void)
+{
+    return no_table ? NULL : __real_producer_table_create();
+}
+
+/* What is read of a file goes on into its trailer: so all of it is read, or nothing. */
+static void check_start(struct engine *engine, const struct io_engine *io)
+{
+    append(engine, 10);
+    remove_one(engine, 3);
+    engine_crash(engine, io);
+    no_table = true;
+    assert_int_equal(engine_assign(engine), ERR_NO_MEMORY);
+    no_table = false;
+    assert_int_equal(engine_assign(engine), OK);
+    assert_int_equal(count_deleted(engine), 1);
+    claim_restart(engine);
+    assert_int_equal(claim_read_at(engine, 0), OK);
+    assert_int_equal(count_deleted(engine), 1);
+}
+
+static void without_memory_for_producers_nothing_is_sealed(void **state)
+{
+    (void)state;
+    claim_on_wrapped(check_start);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +360,7 @@ int main(void)
         cmocka_unit_test(the_room_of_a_note_stays),
         cmocka_unit_test(a_core_remembers_up_to_its_share),
         cmocka_unit_test(a_batch_too_large_to_unpack_is_read_as_it_is),
+        cmocka_unit_test(without_memory_for_producers_nothing_is_sealed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
