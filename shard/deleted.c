@@ -166,7 +166,9 @@ enum err deleted_add(struct deleted *deleted, uint64_t first, uint64_t end)
         joined.first = min_u64(joined.first, ranges[i].first);
         joined.end = max_u64(joined.end, ranges[i].end);
     }
-    memmove(&ranges[from + 1], &ranges[to], (deleted->count - to) * sizeof(*ranges));
+    if (to != from + 1) { /* Else it takes the place of one. */
+        memmove(&ranges[from + 1], &ranges[to], (deleted->count - to) * sizeof(*ranges));
+    }
     ranges[from] = joined;
     deleted->count = deleted->count - (to - from) + 1;
     deleted->records += joined.end - joined.first - before;
