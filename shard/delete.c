@@ -14,6 +14,16 @@
 
 #include <string.h>
 
+/* Of a core's memory: what is remembered is not given back when others run short of it. */
+enum { DELETED_SHARE = 16 };
+
+void delete_init(struct shard *shard)
+{
+    struct memory_stats stats;
+    memory_stats(shard->reactor->memory, &stats);
+    shard->deleted_bytes_max = stats.limit_bytes / DELETED_SHARE;
+}
+
 /* The next frame of the file can be a note. */
 static bool delete_has_writer(const struct partition *partition)
 {
@@ -93,7 +103,8 @@ static bool plan_range(const struct delete_plan *plan, uint32_t *at, struct dele
     return true;
 }
 
-/* Room for what the plan adds. */
+/* Room for what the plan adds. What files remember is read whatever the core has already: less room
+ * is for new deletions then. */
 static enum err plan_reserve(struct partition *partition, struct delete_plan *plan)
 {
     struct deleted_range range;
@@ -101,6 +112,11 @@ static enum err plan_reserve(struct partition *partition, struct delete_plan *pl
     plan->ranges = 0;
     for (uint32_t at = 0; plan_range(plan, &at, &range); plan->ranges++) {
         growth += deleted_growth(&partition->deleted, range.first, range.end);
+    }
+    if (growth > 0 &&
+        deleted_bytes_with(&partition->deleted, growth) > partition->shard->deleted_bytes_max) {
+        COVER("a core remembers as many deleted records as it may");
+        return ERR_DELETIONS;
     }
     return deleted_reserve(&partition->deleted, growth);
 }
@@ -195,6 +211,7 @@ void delete_fill(struct partition *partition, struct commit *commit, uint8_t *bo
         note_range_encode(&range, at);
     }
     partition->delete_flying = true;
+    deleted_hold(&partition->deleted, true);
     COVER("single records are deleted");
 }
 
@@ -206,15 +223,15 @@ void delete_acked(struct partition *partition, const struct commit *commit)
     }
     enum err err = note_decode(commit->note, &note);
     ASSERT(err == OK);
-    err = deleted_apply(&partition->deleted, &note);
+    err = deleted_apply(&partition->deleted, &note, partition->log_start);
     ASSERT(err == OK); /* delete_measure() made room. */
-    deleted_trim(&partition->deleted, partition->log_start);
 }
 
 void delete_ended(struct partition *partition, struct commit *commit)
 {
     if (commit->note_block != NULL) {
         partition->delete_flying = false;
+        deleted_hold(&partition->deleted, false);
         block_unref(commit->note_block);
         commit->note_block = NULL;
     }

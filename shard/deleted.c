@@ -11,17 +11,32 @@ enum { STATE_VERSION = 1, NOTE_VERSION = 1 };
 _Static_assert(sizeof(struct deleted_range) == DELETED_RANGE_BYTES,
                "as many in memory as in files");
 
-void deleted_init(struct deleted *deleted, struct memory *memory)
+void deleted_init(struct deleted *deleted, struct memory *memory, uint64_t *bytes)
 {
-    *deleted = (struct deleted){.memory = memory};
+    *deleted = (struct deleted){.memory = memory, .bytes = bytes};
+}
+
+static uint32_t block_bytes(const struct deleted *deleted)
+{
+    return deleted->block == NULL ? 0 : deleted->block->size;
+}
+
+/* In the place of the one before; NULL: none. */
+static void set_block(struct deleted *deleted, struct block *block)
+{
+    ASSERT(*deleted->bytes >= block_bytes(deleted));
+    *deleted->bytes -= block_bytes(deleted);
+    if (deleted->block != NULL) {
+        block_unref(deleted->block);
+    }
+    deleted->block = block;
+    *deleted->bytes += block_bytes(deleted);
 }
 
 void deleted_clear(struct deleted *deleted)
 {
-    if (deleted->block != NULL) {
-        block_unref(deleted->block);
-    }
-    deleted_init(deleted, deleted->memory);
+    set_block(deleted, NULL);
+    deleted_init(deleted, deleted->memory, deleted->bytes);
 }
 
 bool deleted_is_empty(const struct deleted *deleted)
@@ -69,18 +84,33 @@ uint64_t deleted_between(const struct deleted *deleted, uint64_t from, uint64_t 
     return sum;
 }
 
+/* How large its block is then. */
+static uint32_t block_bytes_with(const struct deleted *deleted, uint32_t more)
+{
+    uint32_t wanted = (deleted->count + more) * DELETED_RANGE_BYTES;
+    uint32_t has = block_bytes(deleted);
+    if (wanted <= has) {
+        return has;
+    }
+    uint32_t size = max_u32(max_u32(BLOCK_SIZE_MIN, 2 * has), wanted);
+    return min_u32(size, DELETED_RANGES_MAX * DELETED_RANGE_BYTES);
+}
+
+uint64_t deleted_bytes_with(const struct deleted *deleted, uint32_t more)
+{
+    uint32_t room = min_u32(more, DELETED_RANGES_MAX - deleted->count);
+    return *deleted->bytes - block_bytes(deleted) + block_bytes_with(deleted, room);
+}
+
 enum err deleted_reserve(struct deleted *deleted, uint32_t more)
 {
     if (more > DELETED_RANGES_MAX - deleted->count) {
         return ERR_DELETIONS;
     }
-    uint32_t wanted = (deleted->count + more) * DELETED_RANGE_BYTES;
-    uint32_t has = deleted->block == NULL ? 0 : deleted->block->size;
-    if (wanted <= has) {
+    uint32_t size = block_bytes_with(deleted, more);
+    if (size == block_bytes(deleted)) {
         return OK;
     }
-    uint32_t size = max_u32(max_u32(BLOCK_SIZE_MIN, 2 * has), wanted);
-    size = min_u32(size, DELETED_RANGES_MAX * DELETED_RANGE_BYTES);
     if (size > memory_block_max(deleted->memory)) {
         return ERR_NO_MEMORY;
     }
@@ -90,9 +120,8 @@ enum err deleted_reserve(struct deleted *deleted, uint32_t more)
     }
     if (deleted->block != NULL) {
         memcpy(block->data, deleted->block->data, (size_t)deleted->count * DELETED_RANGE_BYTES);
-        block_unref(deleted->block);
     }
-    deleted->block = block;
+    set_block(deleted, block);
     return OK;
 }
 
@@ -137,7 +166,9 @@ enum err deleted_add(struct deleted *deleted, uint64_t first, uint64_t end)
         joined.first = min_u64(joined.first, ranges[i].first);
         joined.end = max_u64(joined.end, ranges[i].end);
     }
-    memmove(&ranges[from + 1], &ranges[to], (deleted->count - to) * sizeof(*ranges));
+    if (to != from + 1) { /* Else it takes the place of one. */
+        memmove(&ranges[from + 1], &ranges[to], (deleted->count - to) * sizeof(*ranges));
+    }
     ranges[from] = joined;
     deleted->count = deleted->count - (to - from) + 1;
     deleted->records += joined.end - joined.first - before;
@@ -156,9 +187,16 @@ void deleted_trim(struct deleted *deleted, uint64_t offset)
     deleted->count -= gone;
     if (deleted->count > 0) {
         ranges[0].first = max_u64(ranges[0].first, offset);
-    } else {
-        block_unref(deleted->block);
-        deleted->block = NULL;
+    } else if (!deleted->held) {
+        set_block(deleted, NULL);
+    }
+}
+
+void deleted_hold(struct deleted *deleted, bool held)
+{
+    deleted->held = held;
+    if (!held && deleted->count == 0) {
+        set_block(deleted, NULL);
     }
 }
 
@@ -293,12 +331,15 @@ enum err note_decode(struct bytes body, struct note *note)
     return OK;
 }
 
-enum err deleted_apply(struct deleted *deleted, const struct note *note)
+enum err deleted_apply(struct deleted *deleted, const struct note *note, uint64_t log_start)
 {
     enum err err = OK;
     for (uint32_t i = 0; i < note->range_count && err == OK; i++) {
         struct deleted_range range = note_range(note, i);
-        err = deleted_add(deleted, range.first, range.end);
+        range.first = max_u64(range.first, log_start);
+        if (range.first < range.end) {
+            err = deleted_add(deleted, range.first, range.end);
+        }
     }
     bool greater = stream_id_compare(note->deleted_max, deleted->deleted_max) > 0;
     if ((note->sets & NOTE_SETS_DELETED_MAX) != 0 || greater) {

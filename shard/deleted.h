@@ -35,14 +35,16 @@ struct deleted_range {
 
 struct deleted {
     struct memory *memory;
-    struct block *block;          /* Of the ranges; NULL: there never was one. */
+    uint64_t *bytes;              /* Of the blocks of all that share the count. */
+    struct block *block;          /* Of the ranges; NULL: there is none. */
+    bool held;                    /* A note is on its way that has its room there. */
     uint32_t count;               /* Ranges. */
     uint64_t records;             /* In all of them. */
     uint64_t added_bias;          /* Entries added, less the high watermark, modulo 2^64. */
     struct stream_id deleted_max; /* 0-0: none. */
 };
 
-void deleted_init(struct deleted *deleted, struct memory *memory);
+void deleted_init(struct deleted *deleted, struct memory *memory, uint64_t *bytes);
 void deleted_clear(struct deleted *deleted); /* As it was then; gives its memory back. */
 
 /* Is there nothing to remember? */
@@ -56,6 +58,9 @@ uint64_t deleted_between(const struct deleted *deleted, uint64_t from, uint64_t 
 /* Room for `more` ranges that touch none. ERR_DELETIONS: more than there may be; ERR_NO_MEMORY. */
 NODISCARD enum err deleted_reserve(struct deleted *deleted, uint32_t more);
 
+/* What *bytes would be with that room. */
+uint64_t deleted_bytes_with(const struct deleted *deleted, uint32_t more);
+
 /* How many ranges more there would be with this one, none of whose records is in yet. */
 uint32_t deleted_growth(const struct deleted *deleted, uint64_t first, uint64_t end);
 
@@ -65,6 +70,9 @@ NODISCARD enum err deleted_add(struct deleted *deleted, uint64_t first, uint64_t
 
 /* The log starts at `offset`: what is below is trimmed. */
 void deleted_trim(struct deleted *deleted, uint64_t offset);
+
+/* The room that was made stays, whatever is trimmed; or may go again. */
+void deleted_hold(struct deleted *deleted, bool held);
 
 /* The state. */
 uint32_t deleted_size(const struct deleted *deleted);
@@ -102,5 +110,7 @@ uint32_t note_encode(const struct note *note, uint8_t *at);
 /* Views into `body`. ERR_CORRUPT: it is none, or of a later version. */
 NODISCARD enum err note_decode(struct bytes body, struct note *note);
 
-/* What a note says that is acked. Errors as of deleted_add(). */
-NODISCARD enum err deleted_apply(struct deleted *deleted, const struct note *note);
+/* What a note says that is acked, of a log that starts at `log_start` now: where the note found
+ * room, it has it whatever was trimmed since. Errors as of deleted_add(). */
+NODISCARD enum err deleted_apply(struct deleted *deleted, const struct note *note,
+                                 uint64_t log_start);

@@ -38,11 +38,13 @@ static bool fetch_from_tail(struct partition *partition, struct request_fetch *f
         }
         found = true;
         stats_add(&shard->reactor->stats, STAT_FETCH_FROM_CACHE, 1);
-        struct bytes data = bytes_of(frame->block->data + frame->data_at, frame->data_size);
+        struct block *block = block_ref(frame->block); /* A copy may push the frame out. */
+        struct bytes data = bytes_of(block->data + frame->data_at, frame->data_size);
         struct fetch_source source = {
-            .partition = partition, .block = frame->block, .rows = tail_rows(frame)};
+            .partition = partition, .block = block, .rows = tail_rows(frame)};
         room = take_batches(fetch, &source, data, &offset);
         *starved = source.starved > 0;
+        block_unref(block);
     }
     return found;
 }
@@ -73,6 +75,13 @@ static bool fetch_is_ahead(const struct partition *partition, const struct reque
 {
     int64_t epoch = (int64_t)partition_epoch(partition) - (MUTANT("epoch-behind") ? 1 : 0);
     return fetch->epoch > epoch && !MUTANT("no-epoch-unknown");
+}
+
+/* A reader can take it from there, and wait for memory if it must. */
+static bool fetch_in_file(const struct partition *partition, uint64_t offset)
+{
+    const struct segment *segment = partition_segment_of(partition, offset);
+    return segment != NULL && offset < segment_file_end(segment);
 }
 
 void fetch_submit(struct partition *partition, struct request *request)
@@ -110,7 +119,8 @@ void fetch_submit(struct partition *partition, struct request *request)
         return;
     }
     bool starved = false;
-    if (fetch->piece_capacity == 0 || fetch_from_tail(partition, fetch, &starved)) {
+    bool found = fetch->piece_capacity == 0 || fetch_from_tail(partition, fetch, &starved);
+    if (found && !(starved && fetch_in_file(partition, fetch->offset))) {
         /* What waits for what readers give back is woken by that alone. */
         if (starved && lend_full(shard)) {
             fetch_press(partition, request);
@@ -402,11 +412,6 @@ static void fetch_memory(struct completion *done);
 static void fetch_starved(struct reader *reader)
 {
     struct reactor *reactor = reader->shard->reactor;
-    if (reader->starved > memory_block_max(reactor->memory)) {
-        COVER("a batch is too large to leave out deleted records");
-        fetch_end(reader, ERR_NO_MEMORY);
-        return;
-    }
     COVER("a copy without deleted records waits for memory");
     reader->memory.size = reader->starved;
     reader->memory.class = MEMORY_APPEND;

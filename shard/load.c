@@ -227,7 +227,7 @@ static enum err load_note(struct load *load, const struct frame_header *frame, c
         load->last_seq = note.last.seq;
     }
     deleted_trim(load->deleted, frame->log_start); /* As it was when there was room for the note. */
-    err = deleted_apply(load->deleted, &note);
+    err = deleted_apply(load->deleted, &note, frame->log_start);
     return err == ERR_DELETIONS ? ERR_CORRUPT : err;
 }
 

@@ -258,6 +258,9 @@ static bool offsets_in_frame(struct reader *reader, const uint8_t *header_at)
     struct frame_header frame;
     enum err err = frame_header_decode(header_at, &frame);
     ASSERT(err == OK);
+    if ((frame.flags & FRAME_CONTROL) != 0) {
+        return false; /* Its body is a note, if anything. */
+    }
     uint32_t table = frame.batches * (uint32_t)FRAME_ROW_BYTES;
     const uint8_t *batches = header_at + FRAME_HEADER_BYTES + table;
     return offsets_in_batches(reader, bytes_of(batches, frame.body_bytes - table));

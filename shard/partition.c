@@ -27,7 +27,7 @@ enum err partition_create(struct shard *shard, const struct request *request,
     list_init(&made->behind_node);
     list_init(&made->gather_node);
     completion_init(&made->commit_work, commit_work);
-    deleted_init(&made->deleted, shard->reactor->memory);
+    deleted_init(&made->deleted, shard->reactor->memory, &shard->deleted_bytes);
     for (uint32_t i = 0; i < request->assign.segment_count; i++) {
         enum err err = partition_add_segment(made, &request->assign.segments[i]);
         if (err != OK) {

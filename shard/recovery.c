@@ -56,6 +56,11 @@ static void recover_load(struct partition *partition, uint32_t index)
     producer_table_destroy(partition->producers);
     partition->producers = producer_table_create();
     deleted_clear(&partition->deleted);
+    if (partition->producers == NULL) { /* The seal would forget what is not read now. */
+        COVER("a start has no memory for producers");
+        recover_finish(partition, ERR_NO_MEMORY);
+        return;
+    }
     recover->load = (struct load){
         .producers = partition->producers,
         .deleted = &partition->deleted,

@@ -203,10 +203,12 @@ struct delete_record {
     struct stream_id id; /* Only for `deleted_max`; 0-0: not known. */
 };
 
-/* OK: no reader gets one of them again, as safe as an acked record of the partition's open segment.
- * Offsets and stream IDs of the others stay as they are; a record's bytes stay in its file until
- * that is removed. ERR_DELETIONS: the partition cannot remember more of them, until some are below
- * its log start; nothing was deleted. ERR_STORAGE: not known whether they were. */
+/* OK: no reader gets one of them again, as safe as an acked record of the partition's open segment;
+ * but for those of a compressed batch that, unpacked, is larger than a block of memory may be: it
+ * is read as it is, until all its records are deleted. Offsets and stream IDs of the others stay as
+ * they are; a record's bytes stay in its file until that is removed. ERR_DELETIONS, until some are
+ * below a log start: the partition, or all of its core with a sixteenth of the memory, cannot
+ * remember more of them; nothing was deleted. ERR_STORAGE: not known whether they were. */
 struct request_delete {
     const struct delete_record *records; /* In any order; borrowed until the request is home. */
     uint32_t count;                      /* At most DELETE_RECORDS_MAX. */

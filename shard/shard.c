@@ -241,6 +241,7 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
     list_init(&made->files);
     tail_init(made);
     lend_init(made);
+    delete_init(made);
     pool_init(made);
     flush_group_init(made);
     for (uint32_t i = 0; i < SHARD_READERS; i++) {

@@ -212,6 +212,7 @@ struct partition {
     bool end_lost; /* So is the end of its log: records at the high watermark are lost. */
     bool dropping;
     bool stopped;
+    bool told_large;  /* That a batch is too large to leave out its deleted records. */
     bool sync_failed; /* What was acked without a sync may never become durable. */
     uint32_t active;  /* Operations under way that refer to it. */
     struct writer writer;
@@ -287,6 +288,7 @@ struct shard {
     struct request_queue pressed;        /* Parked until readers give something back. */
     struct retention retention;
     struct delete_plan delete_plan;
+    uint64_t deleted_bytes, deleted_bytes_max; /* What partitions remember; see deleted.h. */
     struct completion_list recoveries;
     uint32_t recovering;
     uint32_t active; /* As a partition's, and closes. */
@@ -531,6 +533,7 @@ void trim_frame_acked(struct partition *partition, uint64_t log_start);
 void trim_frame_failed(struct partition *partition);
 
 /* delete.c */
+void delete_init(struct shard *shard);
 void delete_submit(struct partition *partition, struct request *request);
 void delete_pump(struct partition *partition); /* Looks whether there is something to do. */
 void delete_fail(struct partition *partition, enum err err);

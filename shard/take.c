@@ -5,9 +5,11 @@
 #include "core/cover.h"
 #include "core/crc32c.h"
 #include "core/limits.h"
+#include "core/log.h"
 #include "shard/codec.h"
 #include "shard/record.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum { REWRITE_ROOM_MIN = 16 << 10 };
@@ -38,9 +40,22 @@ static bool fetch_fits(const struct request_fetch *fetch, const struct fetch_run
     return total + more <= fetch->bytes_max || (total == 0 && fetch->whole_first);
 }
 
-/* Adds a copy of a batch without those of its records that are deleted. False: not now. */
+/* The operator hears of it once. */
+static void fetch_tell_large(struct partition *partition, uint64_t offset)
+{
+    COVER("a batch is too large to leave out deleted records");
+    if (!partition->told_large) {
+        partition->told_large = true;
+        LOG_WARN("records are read that were deleted, their batch is too large to unpack topic=%s "
+                 "partition=%u offset=%" PRIu64,
+                 partition->name, partition->id.partition, offset);
+    }
+}
+
+/* Adds a copy of a batch without those of its records that are deleted. False: not now. *as_is:
+ * nor ever, it can only be had as it is. */
 static bool fetch_rewrite(struct request_fetch *fetch, struct fetch_source *source,
-                          struct bytes batch, const uint8_t *row)
+                          struct bytes batch, const uint8_t *row, bool *as_is)
 {
     struct shard *shard = source->partition->shard;
     bool first = fetch->piece_count == 0;
@@ -54,6 +69,11 @@ static bool fetch_rewrite(struct request_fetch *fetch, struct fetch_source *sour
     struct rewritten copy;
     enum err err =
         rewrite_batch(&source->partition->deleted, shard->reactor->memory, batch, row, &copy);
+    if (err == ERR_BATCH_TOO_LARGE) {
+        fetch_tell_large(source->partition, load_be64(batch.data));
+        *as_is = true;
+        return true;
+    }
     if (err != OK) {
         source->starved = first ? copy.wanted : 0;
         return false;
@@ -87,10 +107,12 @@ bool take_batches(struct request_fetch *fetch, struct fetch_source *source, stru
         if (end <= *offset) {
             continue;
         }
-        if (deleted->count > 0 && deleted_between(deleted, base, end) > 0) {
+        bool as_is = deleted->count == 0 || deleted_between(deleted, base, end) == 0;
+        if (!as_is) {
             fetch_lend(fetch, source, &run);
-            room = fetch_rewrite(fetch, source, bytes_of(here.data, batch.length), row);
-        } else {
+            room = fetch_rewrite(fetch, source, bytes_of(here.data, batch.length), row, &as_is);
+        }
+        if (as_is) {
             room =
                 fetch_fits(fetch, &run, batch.length) && fetch->piece_count < fetch->piece_capacity;
             if (room && run.size == 0) {
@@ -132,22 +154,26 @@ static bool rewrite_records(const struct deleted *deleted, const struct batch *b
 /* A block with row, header and `room` bytes. */
 static enum err rewrite_block(struct rewritten *out, struct memory *memory, uint32_t room)
 {
-    uint64_t size = (uint64_t)FRAME_ROW_BYTES + BATCH_HEADER_BYTES + room;
-    out->wanted = (uint32_t)min_u64(size, UINT32_MAX);
-    out->block =
-        size > memory_block_max(memory) ? NULL : block_acquire(memory, MEMORY_APPEND, out->wanted);
+    out->wanted = FRAME_ROW_BYTES + BATCH_HEADER_BYTES + room;
+    out->block = block_acquire(memory, MEMORY_APPEND, out->wanted);
     return out->block == NULL ? ERR_NO_MEMORY : OK;
 }
 
 /* The records of the batch, unpacked, in a block that has room for what stays. ERR_BATCH_INVALID:
- * they cannot be. */
+ * they cannot be. ERR_BATCH_TOO_LARGE: no block has so much room. */
 static enum err rewrite_open(struct rewritten *out, struct memory *memory,
                              const struct batch *batch, struct bytes packed, struct bytes *plain)
 {
     uint32_t codec = batch->attributes & BATCH_CODEC_MASK;
-    uint32_t most = codec_output_max(packed.size, BATCH_BYTES_MAX) + 1;
-    uint32_t room = codec == CODEC_NONE ? packed.size
-                                        : min_u32(most, max_u32(4 * packed.size, REWRITE_ROOM_MIN));
+    uint32_t most = memory_block_max(memory) - (uint32_t)(FRAME_ROW_BYTES + BATCH_HEADER_BYTES);
+    uint32_t room = packed.size;
+    if (codec != CODEC_NONE) {
+        most = min_u32(most, codec_output_max(packed.size, BATCH_BYTES_MAX) + 1);
+        room = min_u32(most, max_u32(4 * packed.size, REWRITE_ROOM_MIN));
+    }
+    if (room > most) {
+        return ERR_BATCH_TOO_LARGE;
+    }
     for (;;) {
         enum err err = rewrite_block(out, memory, room);
         if (err != OK) {
@@ -157,7 +183,8 @@ static enum err rewrite_open(struct rewritten *out, struct memory *memory,
         err = codec > CODEC_ZSTD ? ERR_BATCH_INVALID
                                  : codec_open_into((enum codec)codec, packed, at, room, plain);
         if (err != ERR_BATCH_TOO_LARGE || room == most) {
-            return err == OK || err == ERR_NO_MEMORY ? err : ERR_BATCH_INVALID;
+            bool known = err == OK || err == ERR_NO_MEMORY || err == ERR_BATCH_TOO_LARGE;
+            return known ? err : ERR_BATCH_INVALID;
         }
         block_unref(out->block);
         room = (uint32_t)min_u64(most, 2 * (uint64_t)room);

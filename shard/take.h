@@ -1,6 +1,6 @@
 /* What a fetch takes of a frame: batches as they are or, where records of a batch are deleted, a
- * copy without these, in a block of its own that counts as lent like any other. Internal to
- * fetch.c. */
+ * copy without these, in a block of its own that counts as lent like any other. A batch that is too
+ * large for that goes as it is: readers must get on. Internal to fetch.c. */
 #pragma once
 
 #include "shard/deleted.h"
@@ -27,10 +27,10 @@ struct rewritten {
     struct block *block; /* A reference. */
     struct bytes batch;
     const uint8_t *row;
-    uint32_t wanted; /* ERR_NO_MEMORY: so much of it; more than a block can be: never. */
+    uint32_t wanted; /* ERR_NO_MEMORY: so much of it. */
 };
 
-/* ERR_NO_MEMORY. */
+/* ERR_NO_MEMORY; ERR_BATCH_TOO_LARGE: unpacked, it fits into no block. */
 NODISCARD enum err rewrite_batch(const struct deleted *deleted, struct memory *memory,
                                  struct bytes batch, const uint8_t *row,
                                  struct rewritten *rewritten);

@@ -39,6 +39,8 @@ struct file {
     uint32_t size;
 };
 
+static uint64_t fuzz_bytes;
+
 /* What deleted records take. */
 static struct memory *fuzz_memory(void)
 {
@@ -54,7 +56,7 @@ static struct memory *fuzz_memory(void)
 /* Some, whose state is written; deleted_clear() is next. */
 static void fuzz_deleted(struct deleted *deleted)
 {
-    deleted_init(deleted, fuzz_memory());
+    deleted_init(deleted, fuzz_memory(), &fuzz_bytes);
     enum err err = deleted_add(deleted, 0, 1);
     ASSERT(err == OK);
     deleted->deleted_max.ms = 1000;
@@ -69,7 +71,7 @@ static void use_deleted(struct deleted *deleted)
     ASSERT(again != NULL);
     deleted_encode(deleted, again);
     struct deleted twin;
-    deleted_init(&twin, fuzz_memory());
+    deleted_init(&twin, fuzz_memory(), &fuzz_bytes);
     enum err err = deleted_decode(&twin, bytes_of(again, deleted_size(deleted)));
     ASSERT(err == OK && twin.count == deleted->count && twin.records == deleted->records);
     free(again);
@@ -209,7 +211,7 @@ static void read_milestone(const struct inspect *inspect, const struct file *fil
                        : producer_decode(producers, milestone_producers(body));
     ASSERT(err == OK || err == ERR_CORRUPT);
     struct deleted deleted;
-    deleted_init(&deleted, fuzz_memory());
+    deleted_init(&deleted, fuzz_memory(), &fuzz_bytes);
     err = milestone_deleted(body, &deleted);
     ASSERT(err == OK || err == ERR_CORRUPT);
     use_deleted(&deleted);
@@ -231,7 +233,7 @@ static void read_note(const struct inspect *inspect)
     ASSERT(err == OK);
     uint32_t growth = deleted_growth(&deleted, 5, 6);
     ASSERT(growth == 1);
-    err = deleted_apply(&deleted, &note);
+    err = deleted_apply(&deleted, &note, 0);
     ASSERT(err == OK);
     for (uint32_t i = 0; i < note.range_count; i++) {
         ASSERT(deleted_has(&deleted, note_range(&note, i).first));
@@ -249,7 +251,7 @@ static void read_trailer(const struct file *file)
     struct bytes body = bytes_of(file->bytes + extent_position(EXTENTS) + EXTENT_HEADER_BYTES,
                                  EXTENT_BYTES - EXTENT_HEADER_BYTES);
     struct deleted deleted;
-    deleted_init(&deleted, fuzz_memory());
+    deleted_init(&deleted, fuzz_memory(), &fuzz_bytes);
     enum err err = trailer_decode(body, &index, producers, &deleted);
     ASSERT(err == OK || err == ERR_CORRUPT);
     use_deleted(&deleted);

@@ -426,6 +426,28 @@ static void many_are_deleted_at_once_up_to_a_bound(void **state)
     claim_on_wrapped(check_many);
 }
 
+/* Its bytes are chosen so that, read as a batch, it has a time: what is searched. */
+static void check_note_times(struct engine *engine)
+{
+    const struct stream_id id = {60 << 24, 2 | UINT64_C(1) << 48};
+    const struct delete_record records[] = {{4, id}, {6, id}, {8, id}};
+    struct call call;
+    assert_int_equal(claim_append_plain(engine, 10, 50, 1000), OK);
+    call_delete_start(&call, engine, records, 3);
+    call_wait(&call);
+    assert_int_equal(call.request.delete.deleted, 3);
+    assert_int_equal(claim_append_plain(engine, 1, 50, 300000), OK);
+    assert_int_equal(claim_offset(engine, 2000), 10);
+    claim_restart(engine);
+    assert_int_equal(claim_offset(engine, 2000), 10);
+}
+
+static void a_note_is_no_batch_to_a_look_up(void **state)
+{
+    (void)state;
+    claim_on_engines(check_note_times);
+}
+
 static void check_last(struct engine *engine, const struct io_engine *io)
 {
     struct model model = {0};
@@ -533,6 +555,7 @@ int main(void)
         cmocka_unit_test(what_is_trimmed_is_not_remembered),
         cmocka_unit_test(a_packed_batch_is_unpacked_where_records_of_it_are_deleted),
         cmocka_unit_test(many_are_deleted_at_once_up_to_a_bound),
+        cmocka_unit_test(a_note_is_no_batch_to_a_look_up),
         cmocka_unit_test(the_last_id_can_be_set),
         cmocka_unit_test(deletions_ride_with_appends),
     };
