@@ -234,8 +234,8 @@ static void fuzz_arrays(const uint8_t *data, uint32_t size)
     fuzz_net.stream_size = out.position;
 }
 
-/* Where the newest entries of a log with holes begin, as the doors ask for it: again and again, until
- * it stays the same. Each byte is an entry of the log, an odd one is deleted. */
+/* Where the newest entries of a log with holes begin, as the doors ask for it: again and again,
+ * until it stays the same. Each byte is an entry of the log, an odd one is deleted. */
 static void fuzz_live(struct bytes log, uint32_t count)
 {
     uint64_t from = log.size > count ? log.size - count : 0;
