@@ -270,9 +270,12 @@ static void a_listener_has_the_longest_queue_there_is(void **state)
     io_listen(&one.io, &address, false);
     int listener = waited_run(reactor, &one);
     assert_int_equal(getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
-    assert_int_equal(info.tcpi_sacked, most < 65535 ? most : 65535); /* So it is told of one. */
     io_close(&one.io, listener);
     assert_int_equal(waited_run(reactor, &one), OK);
+    if (size <= offsetof(struct tcp_info, tcpi_sacked)) {
+        skip(); /* QEMU takes it for a number. */
+    }
+    assert_int_equal(info.tcpi_sacked, most < 65535 ? most : 65535); /* So it is told of one. */
 }
 
 /* More receivers than lent buffers: the rest waits for a release, and nothing is lost. */
