@@ -226,16 +226,6 @@ static void trim_look(struct resp_op *op)
     add_submit(op, REQUEST_IDENTIFY, trim_looked);
 }
 
-static bool trim_is_there(struct resp_op *op, enum err err)
-{
-    if (err == ERR_TOPIC_UNKNOWN) {
-        resp_answer_integer(op, 0);
-    } else if (err != OK) {
-        resp_fail_told(op);
-    }
-    return err == OK;
-}
-
 void resp_xtrim(struct resp_op *op)
 {
     struct add_state *add = op->state;
@@ -260,7 +250,7 @@ void resp_xtrim(struct resp_op *op)
         resp_fail(op, "%s", error);
         return;
     }
-    if (trim_is_there(op, resp_find_key(op, op->arguments[1], &add->partition))) {
+    if (resp_find_or_zero(op, op->arguments[1], &add->partition)) {
         trim_look(op);
     }
 }
@@ -500,7 +490,7 @@ void resp_xlen(struct resp_op *op)
 {
     struct add_state *add = op->state;
     add->op = op;
-    if (trim_is_there(op, resp_find_key(op, op->arguments[1], &add->partition))) {
+    if (resp_find_or_zero(op, op->arguments[1], &add->partition)) {
         add->request.identify = (struct request_identify){.ends_only = true, .facts = &add->facts};
         add_submit(op, REQUEST_IDENTIFY, len_done);
     }

@@ -118,12 +118,7 @@ void resp_xdel(struct resp_op *op)
             return;
         }
     }
-    enum err err = resp_find_key(op, op->arguments[1], &state->partition);
-    if (err == ERR_TOPIC_UNKNOWN) {
-        resp_answer_integer(op, 0);
-    } else if (err != OK) {
-        resp_fail_told(op);
-    } else {
+    if (resp_find_or_zero(op, op->arguments[1], &state->partition)) {
         delete_step(op);
     }
 }

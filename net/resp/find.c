@@ -164,3 +164,14 @@ void resp_submit(struct resp_op *op, struct request *request, completion_fn *don
     completion_init(&request->done, done);
     route_submit(op->net, request);
 }
+
+bool resp_find_or_zero(struct resp_op *op, struct bytes key, struct partition_id *id)
+{
+    enum err err = resp_find_key(op, key, id);
+    if (err == ERR_TOPIC_UNKNOWN) {
+        resp_answer_integer(op, 0);
+    } else if (err != OK) {
+        resp_fail_told(op);
+    }
+    return err == OK;
+}

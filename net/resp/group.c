@@ -432,12 +432,7 @@ void resp_xack(struct resp_op *op)
     if (!resp_group_name(op, op->arguments[2])) {
         return;
     }
-    enum err err = resp_find_key(op, op->arguments[1], &state->partition);
-    if (err == ERR_TOPIC_UNKNOWN) {
-        resp_answer_integer(op, 0);
-    } else if (err != OK) {
-        resp_fail_told(op);
-    } else {
+    if (resp_find_or_zero(op, op->arguments[1], &state->partition)) {
         xack_go_on(op);
     }
 }

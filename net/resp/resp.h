@@ -177,6 +177,9 @@ struct resp_proposal {
  * can be none, which op->error explains. */
 NODISCARD enum err resp_find_key(struct resp_op *op, struct bytes key, struct partition_id *id);
 
+/* The same for commands that count: false: it is answered, by 0 where the stream is not there. */
+NODISCARD bool resp_find_or_zero(struct resp_op *op, struct bytes key, struct partition_id *id);
+
 /* How large a batch of entries may be that were sent as commands of their own (run.h); 0: each goes
  * alone, because the topic is not there, or one entry could be refused and not the others. */
 uint32_t resp_run_bytes(const struct net *net, struct bytes key);
