@@ -102,6 +102,17 @@ uint8_t read_u8(struct bytes_reader *reader)
 static uint64_t read_leb128(struct bytes_reader *reader, uint32_t bits)
 {
     uint64_t value = 0;
+    if (!reader->failed && reader->size - reader->position >= 2) { /* Most are of one or two. */
+        const uint8_t *at = reader->data + reader->position;
+        if (at[0] < 0x80) {
+            reader->position++;
+            return at[0];
+        }
+        if (at[1] < 0x80) {
+            reader->position += 2;
+            return (uint64_t)(at[0] & 0x7f) | (uint64_t)at[1] << 7;
+        }
+    }
     for (uint32_t shift = 0; shift < bits; shift += 7) {
         uint8_t byte = read_u8(reader);
         uint64_t part = byte & 0x7f;

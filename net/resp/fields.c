@@ -9,7 +9,8 @@
 
 #define FIELDS_NONE UINT32_MAX
 
-/* `word` is a literal. */
+/* Of a literal, without asking how long it is. */
+#define WORD(word) bytes_of(word, sizeof(word) - 1)
 #define IS_WORD(text, word)                                                                        \
     ((text).size == sizeof(word) - 1 && memcmp((text).data, word, sizeof(word) - 1) == 0)
 
@@ -114,9 +115,9 @@ bool fields_next(struct fields *entry, struct bytes *name, struct bytes *value)
     uint32_t at = entry->next++;
     struct record_header header = {0};
     if (at == entry->key_at) {
-        header = (struct record_header){.name = bytes_text("key"), .value = entry->record->key};
+        header = (struct record_header){.name = WORD("key"), .value = entry->record->key};
     } else if (at == entry->value_at) {
-        header = (struct record_header){.name = bytes_text("value"), .value = entry->record->value};
+        header = (struct record_header){.name = WORD("value"), .value = entry->record->value};
     } else {
         bool sound = record_read_header(&entry->headers, &header);
         ASSERT(sound);

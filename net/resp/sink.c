@@ -6,7 +6,7 @@
 #include "shard/codec.h"
 #include "shard/frame.h"
 
-static void write_entry(struct resp_writer *writer, struct stream_id id,
+static void write_entry(struct resp_writer *writer, struct resp_id_line *line, struct stream_id id,
                         const struct record *record)
 {
     struct fields entry;
@@ -14,7 +14,7 @@ static void write_entry(struct resp_writer *writer, struct stream_id id,
     struct bytes value;
     fields_begin(&entry, record);
     resp_write_array(writer, 2);
-    resp_write_id(writer, id);
+    resp_write_id_behind(writer, line, id);
     resp_write_array(writer, 2ULL * entry.count);
     while (fields_next(&entry, &name, &value)) {
         resp_write_bulk(writer, name);
@@ -28,17 +28,17 @@ static void sink_entry(struct sink *sink, struct stream_id id, const struct reco
         sink->first_id = id;
     }
     if (sink->block == NULL || !sink->reverse) {
-        write_entry(&sink->writer, id, record);
+        write_entry(&sink->writer, &sink->line, id, record);
         return;
     }
     struct resp_writer counted = {.protocol = sink->writer.protocol};
-    write_entry(&counted, id, record);
+    write_entry(&counted, &sink->line, id, record);
     ASSERT(counted.position <= sink->end);
     sink->end -= (uint32_t)counted.position;
     struct resp_writer writer = {.data = sink->block + sink->end,
                                  .size = counted.position,
                                  .protocol = sink->writer.protocol};
-    write_entry(&writer, id, record);
+    write_entry(&writer, &sink->line, id, record);
 }
 
 /* The next of the IDs that are wanted is gone from the log. */

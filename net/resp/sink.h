@@ -14,6 +14,7 @@ struct sink {
     bool full;
     uint32_t pick; /* Of the IDs that are wanted: the next. */
     struct stream_id first_id;
+    struct resp_id_line line;
 };
 
 /* Writes the entries of the item that are in the pieces of its fetch; sink->next is behind them.

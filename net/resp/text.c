@@ -74,6 +74,10 @@ uint32_t resp_u64_text(uint64_t value, char *text)
 {
     char digits[20];
     uint32_t size = 0;
+    if (value < 10) {
+        text[0] = (char)('0' + value);
+        return 1;
+    }
     do {
         digits[size++] = (char)('0' + value % 10);
         value /= 10;

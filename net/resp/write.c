@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void resp_write_raw(struct resp_writer *writer, const void *data, uint64_t size)
+static inline void put(struct resp_writer *writer, const void *data, uint64_t size)
 {
     if (writer->data != NULL) {
         ASSERT(size <= writer->size - writer->position);
@@ -19,14 +19,24 @@ void resp_write_raw(struct resp_writer *writer, const void *data, uint64_t size)
     writer->position += size;
 }
 
-/* A type, a number, the end of the line. */
-static void write_head(struct resp_writer *writer, char type, uint64_t number)
+void resp_write_raw(struct resp_writer *writer, const void *data, uint64_t size)
 {
+    put(writer, data, size);
+}
+
+/* A type, a number, the end of the line. */
+static inline void write_head(struct resp_writer *writer, char type, uint64_t number)
+{
+    if (number < 10) { /* Most arrays and names of fields; a store of four bytes. */
+        const char text[4] = {type, (char)('0' + number), '\r', '\n'};
+        put(writer, text, sizeof(text));
+        return;
+    }
     char text[32];
     text[0] = type;
     uint32_t size = 1 + resp_u64_text(number, text + 1);
     memcpy(text + size, "\r\n", 2);
-    resp_write_raw(writer, text, size + 2ULL);
+    put(writer, text, size + 2ULL);
 }
 
 static void write_line(struct resp_writer *writer, char type, const char *text)
@@ -59,8 +69,8 @@ void resp_write_integer(struct resp_writer *writer, int64_t value)
 void resp_write_bulk(struct resp_writer *writer, struct bytes bytes)
 {
     write_head(writer, '$', bytes.size);
-    resp_write_raw(writer, bytes.data, bytes.size);
-    resp_write_raw(writer, "\r\n", 2);
+    put(writer, bytes.data, bytes.size);
+    put(writer, "\r\n", 2);
 }
 
 void resp_write_text(struct resp_writer *writer, const char *text)
@@ -73,36 +83,42 @@ void resp_write_id(struct resp_writer *writer, struct stream_id id)
     resp_write_ids(writer, id, 1);
 }
 
-/* "$15\r\n1764409826123-7\r\n"; its size. `*seq_end` is behind the last digit. */
-static uint32_t id_line(struct stream_id id, char *line, uint32_t *seq_end)
+/* "$15\r\n1764409826123-7\r\n". */
+static void id_line(struct resp_id_line *line, struct stream_id id)
 {
     char text[RESP_ID_TEXT_BYTES];
     uint32_t ms = resp_u64_text(id.ms, text);
     text[ms] = '-';
     uint32_t size = ms + 1 + resp_u64_text(id.seq, text + ms + 1);
-    line[0] = '$';
-    uint32_t at = 1 + resp_u64_text(size, line + 1);
-    memcpy(line + at, "\r\n", 2);
-    memcpy(line + at + 2, text, size);
-    *seq_end = at + 2 + size;
-    memcpy(line + *seq_end, "\r\n", 2);
-    return *seq_end + 2;
+    line->text[0] = '$';
+    uint32_t at = 1 + resp_u64_text(size, line->text + 1);
+    memcpy(line->text + at, "\r\n", 2);
+    memcpy(line->text + at + 2, text, size);
+    line->end = at + 2 + size;
+    memcpy(line->text + line->end, "\r\n", 2);
+    line->size = line->end + 2;
 }
 
-/* The next line differs in a digit mostly. */
+void resp_write_id_behind(struct resp_writer *writer, struct resp_id_line *line,
+                          struct stream_id id)
+{
+    bool next = line->size > 0 && id.ms == line->id.ms && id.seq > line->id.seq &&
+                id.seq - line->id.seq == 1;
+    if (next && line->text[line->end - 1] < '9') {
+        line->text[line->end - 1]++;
+    } else {
+        id_line(line, id);
+    }
+    line->id = id;
+    put(writer, line->text, line->size);
+}
+
 void resp_write_ids(struct resp_writer *writer, struct stream_id first, uint32_t count)
 {
-    char line[RESP_ID_TEXT_BYTES + 8];
-    uint32_t end = 0;
-    uint32_t size = 0;
+    struct resp_id_line line = {.size = 0};
     for (uint32_t i = 0; i < count; i++) {
         ASSERT(first.seq <= UINT64_MAX - i);
-        if (size > 0 && line[end - 1] < '9') {
-            line[end - 1]++;
-        } else {
-            size = id_line((struct stream_id){first.ms, first.seq + i}, line, &end);
-        }
-        resp_write_raw(writer, line, size);
+        resp_write_id_behind(writer, &line, (struct stream_id){first.ms, first.seq + i});
     }
 }
 

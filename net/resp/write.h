@@ -3,12 +3,20 @@
 #pragma once
 
 #include "core/bytes.h"
+#include "net/resp/text.h"
 #include "shard/request.h"
 
 struct resp_writer {
     uint8_t *data; /* NULL: only counts. */
     uint64_t size, position;
     uint8_t protocol; /* 2 or 3. */
+};
+
+/* The line of an ID; all zeros: of none. The next one differs in a digit mostly. */
+struct resp_id_line {
+    struct stream_id id;
+    uint32_t size, end; /* `end`: behind the last digit. */
+    char text[RESP_ID_TEXT_BYTES + 8];
 };
 
 void resp_write_raw(struct resp_writer *writer, const void *data, uint64_t size);
@@ -19,6 +27,11 @@ void resp_write_bulk(struct resp_writer *writer, struct bytes bytes);
 void resp_write_text(struct resp_writer *writer, const char *text); /* As bulk. */
 void resp_write_id(struct resp_writer *writer, struct stream_id id);
 void resp_write_ids(struct resp_writer *writer, struct stream_id first, uint32_t count); /* Each. */
+
+/* As resp_write_id(); `line` is that of the one before, and then of this one. */
+void resp_write_id_behind(struct resp_writer *writer, struct resp_id_line *line,
+                          struct stream_id id);
+
 void resp_write_null(struct resp_writer *writer);
 void resp_write_null_array(struct resp_writer *writer);
 void resp_write_array(struct resp_writer *writer, uint64_t count);

@@ -220,6 +220,36 @@ static void ids_are_read_and_written(void **state)
     assert_false(resp_id_before(&id));
 }
 
+/* Each line is made of the one before: as if it were made alone. */
+static void ids_behind_others_are_written_whole(void **state)
+{
+    static const struct stream_id ids[] = {
+        {7, 0},  {7, 1},  {7, 8},   {7, 9}, {7, 10}, {7, 11},         {7, 19},         {7, 20},
+        {7, 98}, {7, 99}, {7, 100}, {8, 0}, {8, 1},  {9, 1},          {9, UINT64_MAX}, {9, 0},
+        {9, 3},  {9, 2},  {9, 1},   {9, 1}, {10, 2}, {UINT64_MAX, 0}, {UINT64_MAX, 1},
+    };
+    (void)state;
+    uint8_t text[2048];
+    uint8_t alone[128];
+    struct resp_writer writer = {.data = text, .size = sizeof(text), .protocol = 2};
+    struct resp_id_line line = {.size = 0};
+    for (uint32_t i = 0; i < ARRAY_COUNT(ids); i++) {
+        uint64_t from = writer.position;
+        struct resp_writer counted = {.protocol = 2};
+        struct resp_writer one = {.data = alone, .size = sizeof(alone), .protocol = 2};
+        resp_write_id_behind(&writer, &line, ids[i]);
+        resp_write_id(&one, ids[i]);
+        resp_write_id(&counted, ids[i]);
+        assert_int_equal(writer.position - from, one.position);
+        assert_int_equal(counted.position, one.position);
+        assert_memory_equal(text + from, alone, one.position);
+        char wanted[RESP_ID_TEXT_BYTES];
+        (void)resp_id_text(ids[i], wanted);
+        assert_true(one.position > strlen(wanted) + 2);
+        assert_memory_equal(alone + one.position - 2 - strlen(wanted), wanted, strlen(wanted));
+    }
+}
+
 static void patterns_match(void **state)
 {
     (void)state;
@@ -466,6 +496,7 @@ int main(void)
         cmocka_unit_test(arguments_are_taken_apart),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(ids_are_read_and_written),
+        cmocka_unit_test(ids_behind_others_are_written_whole),
         cmocka_unit_test(patterns_match),
         cmocka_unit_test(every_key_has_a_name_of_its_own),
         cmocka_unit_test(fields_come_back_in_their_order),
