@@ -11,6 +11,8 @@ import time
 import wire
 from fixture import Skip, check, consume, counters, equal, lines, memory_kib, need, produce
 
+ALONE = True  # See run.
+
 TURNS_PER_SECOND = 20  # Of a core; design: an idle core sleeps.
 WATCH_SECONDS = 5
 IDLE_CONNECTIONS = 5000

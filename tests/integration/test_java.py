@@ -13,6 +13,8 @@ import zlib
 from fixture import ROOT, Skip, check, consume, equal, kcat, lines, need, produce
 from test_codecs import CODECS, check_codec, check_sequences, stored
 
+AT_HOME = True  # It fetches clients.
+
 # kafka-clients and what it needs at run time, in its own versions; slf4j-nop keeps it silent.
 JARS = {
     "org.apache.kafka:kafka-clients:4.4.0":

@@ -14,6 +14,8 @@ import threading
 
 from fixture import Skip, check, consume, equal, lines, produce
 
+ALONE = True  # See run.
+
 NOBODY = 65534
 LONELY = 54321  # Somebody without any other process: RLIMIT_NPROC counts all of a user's.
 PR_SET_NO_NEW_PRIVS = 38

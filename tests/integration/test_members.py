@@ -3,6 +3,8 @@ import os
 
 import members
 
+ALONE = True  # See run.
+
 
 def test_forty_groups_go_on_when_the_server_is_killed(world):
     tool = os.path.join(os.path.dirname(world.binary), "floe_members")

@@ -8,6 +8,8 @@ import time
 
 from fixture import Skip, check, consume, equal, kcat, need, need_module, npm_folder, produce
 
+AT_HOME = True  # It fetches clients.
+
 
 def start(world, **settings):
     settings = {key.replace("_", "."): value for key, value in settings.items()}

@@ -3,6 +3,8 @@ import os
 
 import rude
 
+ALONE = True  # See run.
+
 
 def test_hundreds_of_rude_peers_beside_producers(world):
     tool = os.path.join(os.path.dirname(world.binary), "floe_crowd")

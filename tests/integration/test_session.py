@@ -4,6 +4,8 @@ import re
 import session
 from fixture import check, equal, need
 
+ALONE = True  # See run.
+
 
 def shown():
     with open(session.README, encoding="utf-8") as file:
