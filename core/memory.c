@@ -543,6 +543,11 @@ bool memory_scarce(const struct memory *memory, enum memory_class class)
     return memory->used[class] >= memory_most(memory, class) / 8 * 7;
 }
 
+uint64_t memory_cap(const struct memory *memory, enum memory_class class)
+{
+    return memory->cap[class];
+}
+
 uint32_t memory_block_max(const struct memory *memory)
 {
     return (uint32_t)BLOCK_SIZE_MIN << memory->order_max;

@@ -91,6 +91,9 @@ bool memory_low(const struct memory *memory, enum memory_class class);
  * who cannot do without. */
 bool memory_scarce(const struct memory *memory, enum memory_class class);
 
+/* The most that a class may use. */
+uint64_t memory_cap(const struct memory *memory, enum memory_class class);
+
 /* Largest single block: a request of more is refused at the door. */
 uint32_t memory_block_max(const struct memory *memory);
 

@@ -64,6 +64,7 @@ struct net_resp {
     uint64_t clients; /* Ever: ids come from it. */
     struct resp_stats stats;
     uint32_t blocked;        /* XREADs that wait, */
+    uint64_t blocked_bytes;  /* what they remember meanwhile, */
     uint32_t blocking_keys;  /* and for how many keys: each counts its own, */
     uint32_t blocking_nokey; /* and of them those that want to hear when it is deleted. */
     uint32_t node_entries;   /* stream-node-max-entries: what `~` rounds to. */

@@ -20,7 +20,7 @@ struct claim_state {
 
 _Static_assert(sizeof(struct claim_state) + sizeof(struct read_item) + 16 +
                        70 * sizeof(struct iovec) <=
-                   RESP_READER_BYTES,
+                   RESP_CLAIM_BYTES,
                "the command table's");
 
 /* --- The reply. --- */

@@ -4,7 +4,7 @@
 
 _Static_assert(sizeof(struct info_state) + 2 * sizeof(struct read_item) + 16 +
                        72 * sizeof(struct iovec) <=
-                   RESP_READER_BYTES,
+                   RESP_CLAIM_BYTES,
                "the command table's");
 
 static struct stream_id read_id(struct bytes_reader *reader)

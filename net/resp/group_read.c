@@ -267,6 +267,9 @@ static void reader_park(struct resp_op *op)
 {
     struct reader_state *state = op->state;
     struct read *read = &state->range.read;
+    if (!read_may_park(read)) {
+        return;
+    }
     state->awaited = 1 + state->count;
     for (uint32_t i = 0; i < state->count; i++) {
         struct resp_group *wait = &state->items[i].wait;

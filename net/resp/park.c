@@ -6,17 +6,20 @@
 #include "core/assert.h"
 #include "net/resp/read.h"
 
+#include <inttypes.h>
+
 static struct read *park_read(struct resp_op *op)
 {
     return op->state;
 }
 
-/* For INFO. */
+/* For INFO, and for those who want to wait, too. */
 static void park_count(const struct read *read, int by)
 {
     struct net_resp *resp = &read->op->net->resp;
     uint32_t keys = (uint32_t)by * read->item_count;
     resp->blocked += (uint32_t)by;
+    resp->blocked_bytes += (uint64_t)by * read->op->call->arena->size;
     resp->blocking_keys += keys;
     resp->blocking_nokey += read->op->command->start == resp_xreadgroup ? keys : 0;
 }
@@ -91,6 +94,21 @@ static uint64_t park_delay_ns(const struct read *read, bool polls)
                        : read->deadline_ns > now_ns ? read->deadline_ns - now_ns
                                                     : 0;
     return min_u64(left_ns, poll_ns);
+}
+
+bool read_may_park(struct read *read)
+{
+    const struct net *net = read->op->net;
+    uint64_t bytes = net->resp.blocked_bytes + read->op->call->arena->size;
+    uint64_t most = memory_cap(net->reactor->memory, MEMORY_CALL) / 2;
+    if (bytes <= most) {
+        return true;
+    }
+    resp_fail(read->op,
+              "ERR too many clients wait for entries on this core: %" PRIu32 " remember %" PRIu64
+              " KiB of %" PRIu64 "; raise memory.limit, or let fewer connections block",
+              net->resp.blocked, net->resp.blocked_bytes >> 10, most >> 10);
+    return false;
 }
 
 void read_park(struct read *read)

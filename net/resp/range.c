@@ -241,8 +241,10 @@ static void xread_done(struct resp_op *op)
         resp_answer_null_array(op);
         return;
     }
-    read->done = xread_parked;
-    read_park(read);
+    if (read_may_park(read)) {
+        read->done = xread_parked;
+        read_park(read);
+    }
 }
 
 /* Looks at the map for those keys that did not exist. */

@@ -13,9 +13,11 @@ struct range_state {
     uint64_t cut;   /* So many bytes of the command's own have their vector. */
 };
 
-_Static_assert(sizeof(struct range_state) <= RESP_READ_BYTES / 2, "the rest is for vectors");
-_Static_assert(sizeof(struct read_item) + 2 * sizeof(struct iovec) <= RESP_READ_KEY_BYTES,
-               "an item for each argument");
+_Static_assert(sizeof(struct range_state) + 32 + (READ_CHUNKS_MAX + 2) * sizeof(struct iovec) <=
+                   RESP_READ_BYTES,
+               "the state, aligned, and vectors");
+_Static_assert(sizeof(struct read_item) + 2 * sizeof(struct iovec) <= 2 * RESP_READ_KEY_BYTES,
+               "an item for two arguments: a key and an ID");
 
 /* Divides op->state: the state, of `size` bytes with range_state at its front, the items, the
  * vectors. */

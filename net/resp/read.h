@@ -120,6 +120,10 @@ void read_start_one(struct read *read, uint32_t item);
  * done() as after read_start(), without having read. */
 void read_park(struct read *read);
 
+/* Whether one more may: what those who wait remember leaves half of the memory of calls to all
+ * others. False: it was answered so. */
+NODISCARD bool read_may_park(struct read *read);
+
 void read_wake(struct read *read); /* Whoever is parked goes on. */
 
 /* For op->cancel and op->sent. */

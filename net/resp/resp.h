@@ -60,11 +60,13 @@ enum {
     RESP_CHANGE_BYTES = 3500, /* With a change of the map. */
     RESP_ADD_BYTES = 4500,
     RESP_ADD_ZEROED_BYTES = 900, /* What is behind them a plain XADD never touches. */
-    RESP_READ_BYTES = 14000,
-    RESP_READ_KEY_BYTES = 800,
+    RESP_READ_BYTES = 5500,
+    RESP_READ_KEY_BYTES = 320,
+    RESP_GET_BYTES = 2000,
     RESP_GROUP_BYTES = 4200,  /* About groups: that read no entries, */
-    RESP_READER_BYTES = 8000, /* and that do. */
-    RESP_READER_KEY_BYTES = 960,
+    RESP_CLAIM_BYTES = 8000,  /* that read some, */
+    RESP_READER_BYTES = 6700, /* and that read what is new. */
+    RESP_READER_KEY_BYTES = 920,
     RESP_WATCH_BYTES = 400,
     RESP_EXEC_BYTES = 6500,
     RESP_DELETE_BYTES = 2000,

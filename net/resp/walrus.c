@@ -35,7 +35,7 @@ struct get_state {
     uint64_t reply_size;
 };
 
-_Static_assert(sizeof(struct get_state) <= RESP_READ_BYTES, "the command table's");
+_Static_assert(sizeof(struct get_state) <= RESP_GET_BYTES, "the command table's");
 
 static void get_done(struct walrus_next *next, enum err err)
 {

@@ -37,7 +37,7 @@ def compressible(count):
 def kcat_codec(world, codec):
     server = world.server()
     records = compressible(600)
-    words = ["-z", codec, "-X", "batch.num.messages=50"]
+    words = ["-z", codec, "-X", "batch.num.messages=50", "-X", "linger.ms=60000"]
     produce(server, "plain", records, *words)
     batches = stored(server, "plain")
     check(len(batches) >= 12, f"{len(batches)} batches of 50 records at most")
@@ -78,7 +78,7 @@ def test_codecs_mix_in_one_partition(world):
     server = world.server()
     records, wanted = [], []
     for codec, number in CODECS.items():
-        produce(server, "mixed", compressible(100), "-z", codec, "-X", "batch.num.messages=20")
+        produce(server, "mixed", compressible(100), "-z", codec, "-X", "batch.num.messages=20", "-X", "linger.ms=60000")
         records += compressible(100)
         wanted.append(number)
     for _ in range(2):

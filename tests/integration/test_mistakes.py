@@ -223,7 +223,7 @@ def test_8_leader_epochs_never_go_back(world):
     server = world.server(settings={"segment.records": "4"})
     last = -1
     for n in range(4):
-        produce(server, "w", lines(10), "-X", "batch.num.messages=2")
+        produce(server, "w", lines(10), "-X", "batch.num.messages=2", "-X", "linger.ms=60000")
         with server.connect() as connection:
             code, _, epoch = metadata_7(connection, "w")[2][0]
             equal(code, 0)
@@ -286,7 +286,7 @@ def test_13_what_was_created_is_whole_at_once(world):
 
 def test_14_a_log_that_starts_later_says_so(world):
     server = world.server()
-    produce(server, "w", lines(10), "-X", "batch.num.messages=5")
+    produce(server, "w", lines(10), "-X", "batch.num.messages=5", "-X", "linger.ms=60000")
     with server.connect() as connection:
         ask(connection, wire.delete_records_request("w", 7))
         ends = {}

@@ -1,0 +1,77 @@
+"""Hundreds of clients that wait for entries, as Redis's do, on a core with little memory."""
+import re
+import select
+
+from fixture import check, equal
+from test_crowd import close_all, crowd, room_for
+from test_retention import until
+
+ALONE = True  # See run.
+
+
+def words(*arguments):
+    data = b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in (str(a).encode() for a in arguments))
+    return b"*%d\r\n%s" % (len(arguments), data)
+
+
+def asks(connection, *arguments):
+    connection.sendall(words(*arguments))
+    return connection.recv(65536)
+
+
+def readable(connections):
+    return select.select(connections, [], [], 0)[0]
+
+
+def blocked_clients(server):
+    with server.connect() as connection:
+        return int(re.search(rb"\nblocked_clients:(\d+)", asks(connection, "INFO", "clients"))[1])
+
+
+def check_waiting_readers(world, command, wake):
+    """Those for whom there is no memory are told; the others wait, and nobody waits for them."""
+    count = 700
+    room_for(count + 500)
+    server = world.server(protocol="any", settings={"memory.limit": "128MiB", "cpu.cores": "1"})
+    with server.connect() as first:
+        check(asks(first, "XADD", "s", "*", "value", "x").startswith(b"$"), "XADD")
+        for _ in range(16):
+            check(asks(first, "XADD", "large", "*", "value", "y" * 60000).startswith(b"$"), "XADD")
+        equal(asks(first, "XGROUP", "CREATE", "s", "g", "$"), b"+OK\r\n")
+        readers = crowd(server, count)
+        for connection in readers:
+            connection.sendall(words(*command))
+        until(lambda: blocked_clients(server) + len(readable(readers)) == count, "all are judged")
+        told = readable(readers)
+        waiting = [connection for connection in readers if connection not in told]
+        print(f"  {len(waiting)} wait, {len(told)} were told")
+        check(len(told) > 0 and len(waiting) >= 100, f"{len(waiting)} wait")
+        for connection in told:
+            answer = connection.recv(4096)
+            check(answer.startswith(b"-ERR too many clients wait") and b"memory.limit" in answer, answer)
+        first.sendall(words("XRANGE", "large", "-", "+"))
+        size = 0
+        while size < 16 * 60000:
+            size += len(first.recv(1 << 20))
+        wake(first, waiting)
+        until(lambda: blocked_clients(server) == 0, "nobody waits")
+        told[0].sendall(words(*command))
+        until(lambda: blocked_clients(server) == 1, "there is room for another")
+        close_all(readers)
+    equal(server.stop(), 0)
+
+
+def test_readers_that_wait_leave_memory_to_others(world):
+    def wake(first, waiting):
+        check(asks(first, "XADD", "s", "*", "value", "z").startswith(b"$"), "XADD")
+        for connection in waiting:
+            check(b"\r\nz\r\n" in connection.recv(4096), "the entry")
+
+    check_waiting_readers(world, ("XREAD", "BLOCK", "0", "STREAMS", "s", "$"), wake)
+
+
+def test_readers_of_groups_that_wait_leave_memory_to_others(world):
+    def wake(_, waiting):
+        close_all(waiting)
+
+    check_waiting_readers(world, ("XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"), wake)
