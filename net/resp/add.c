@@ -40,8 +40,7 @@ _Static_assert(sizeof(struct add_state) <= RESP_ADD_BYTES, "the command table's"
 /* A field takes no more bytes in a record than in an array, and three more than in a line. */
 static uint64_t batch_room(struct bytes frame, uint32_t count, uint32_t commands)
 {
-    return frame.size + 3ULL * count + (uint64_t)commands * RESP_RUN_SPARE_BYTES +
-           BATCH_HEADER_BYTES + 128;
+    return resp_run_room(frame.size, commands) + 3ULL * count + 128;
 }
 
 uint64_t resp_add_room(struct bytes frame, uint32_t count, uint32_t commands)
@@ -257,18 +256,23 @@ void resp_xtrim(struct resp_op *op)
 
 /* --- Appending. --- */
 
+void resp_explain_append(struct resp_op *op, enum err err)
+{
+    if (err == ERR_STREAM_ID) {
+        resp_explain(op, "ERR The stream has exhausted the last possible ID, unable to add more "
+                         "items");
+    } else {
+        resp_explain_err(op, err);
+    }
+}
+
 static void add_done(struct completion *completion)
 {
     struct resp_op *op = add_op(completion);
     struct add_state *add = op->state;
     const struct request_produce *produce = &add->request.produce;
     enum err err = (enum err)completion->result;
-    if (err == ERR_STREAM_ID && add->id_kind == PRODUCE_ID_AUTO) {
-        resp_fail(op,
-                  "ERR The stream has exhausted the last possible ID, unable to add more items");
-        return;
-    }
-    if (err == ERR_STREAM_ID) {
+    if (err == ERR_STREAM_ID && add->id_kind != PRODUCE_ID_AUTO) {
         resp_fail(op, "ERR The ID specified in XADD is equal or smaller than the target stream top "
                       "item");
         return;
@@ -279,7 +283,8 @@ static void add_done(struct completion *completion)
         return;
     }
     if (err != OK) {
-        resp_fail_err(op, err);
+        resp_explain_append(op, err);
+        resp_fail_told(op);
         return;
     }
     add->id = produce->id;

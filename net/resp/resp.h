@@ -151,7 +151,8 @@ void resp_fail_err(struct resp_op *op, enum err err); /* Of the log or the map. 
 void resp_explain(struct resp_op *op, const char *format, ...)
     __attribute__((format(printf, 2, 3))); /* op->error. */
 void resp_explain_err(struct resp_op *op, enum err err);
-void resp_fail_told(struct resp_op *op); /* What op->error says. */
+void resp_explain_append(struct resp_op *op, enum err err); /* Of entries with `*`. */
+void resp_fail_told(struct resp_op *op);                    /* What op->error says. */
 void resp_fail_syntax(struct resp_op *op);
 void resp_fail_integer(struct resp_op *op);
 void resp_fail_arity(struct resp_op *op);
