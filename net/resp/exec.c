@@ -301,7 +301,6 @@ static void run_begin(struct exec_state *state)
         call_await_memory(call, run_again);
         return;
     }
-    state->request.kind = REQUEST_PRODUCE;
     state->request.produce = (struct request_produce){
         .batch = run_encode(state),
         .made_here = true,
@@ -309,7 +308,7 @@ static void run_begin(struct exec_state *state)
         .end_known = state->watched,
         .end = state->transaction->watch.high_watermark,
     };
-    resp_submit(state->op, &state->request, run_appended);
+    resp_submit(state->op, &state->request, REQUEST_PRODUCE, run_appended);
 }
 
 static void run_find(struct resp_op *op);
@@ -437,10 +436,9 @@ static void exec_look(struct resp_op *op)
     } else if (!known) {
         exec_begin(op);
     } else {
-        state->request.kind = REQUEST_IDENTIFY;
         state->request.identify =
             (struct request_identify){.ends_only = true, .facts = &state->facts};
-        resp_submit(op, &state->request, exec_looked);
+        resp_submit(op, &state->request, REQUEST_IDENTIFY, exec_looked);
     }
 }
 

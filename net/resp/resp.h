@@ -208,8 +208,9 @@ NODISCARD enum err resp_create(struct resp_op *op, struct bytes key, uint32_t pa
                                bool asked, resp_done_fn *done);
 void resp_delete(struct resp_op *op, const struct topic_id *id, resp_done_fn *done);
 
-/* Lends a request, all set but `done`. */
-void resp_submit(struct resp_op *op, struct request *request, completion_fn *done);
+/* Lends a request, whose partition is set, and what its kind wants. */
+void resp_submit(struct resp_op *op, struct request *request, enum request_kind kind,
+                 completion_fn *done);
 
 /* --- The commands. --- */
 
