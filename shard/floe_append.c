@@ -238,6 +238,23 @@ static int append_enter(const struct floe_partition *name, struct library_partit
     return FLOE_OK;
 }
 
+/* The same, and a batch of the records, to be freed. */
+static int append_enter_records(const struct floe_partition *name,
+                                const struct floe_record *records, size_t count,
+                                struct library_partition **partition, struct bytes *batch)
+{
+    int result = append_enter(name, partition);
+    if (result != FLOE_OK) {
+        return result;
+    }
+    *batch = (struct bytes){0};
+    result = append_make(*partition, records, count, batch);
+    if (result != FLOE_OK) {
+        name_leave(name);
+    }
+    return result;
+}
+
 int floe_append(struct floe_partition *partition, const struct floe_record *record,
                 uint64_t *offset)
 {
@@ -248,18 +265,15 @@ int floe_append_batch(struct floe_partition *partition, const struct floe_record
                       size_t count, uint64_t *offset)
 {
     struct library_partition *row;
-    int result = append_enter(partition, &row);
+    struct bytes batch;
+    int result = append_enter_records(partition, records, count, &row, &batch);
     if (result != FLOE_OK) {
         return result;
     }
-    struct bytes batch = {0};
-    result = append_make(row, records, count, &batch);
-    if (result == FLOE_OK) {
-        struct face_append append = {0};
-        append_begin(&append, row, batch);
-        result = append_wait(&append, offset);
-        free((void *)(uintptr_t)batch.data);
-    }
+    struct face_append append = {0};
+    append_begin(&append, row, batch);
+    result = append_wait(&append, offset);
+    free((void *)(uintptr_t)batch.data);
     name_leave(partition);
     return result;
 }
@@ -358,20 +372,17 @@ int floe_append_submit(struct floe_partition *partition, const struct floe_recor
                        size_t count, struct floe_pending **append)
 {
     struct library_partition *row;
+    struct bytes batch;
     if (append == NULL) {
         return FLOE_ERR_INVALID;
     }
-    int result = append_enter(partition, &row);
+    int result = append_enter_records(partition, records, count, &row, &batch);
     if (result != FLOE_OK) {
         return result;
     }
-    struct bytes batch = {0};
-    result = append_make(row, records, count, &batch);
-    if (result == FLOE_OK) {
-        result = append_submit(row, batch, append);
-        if (result != FLOE_OK) {
-            free((void *)(uintptr_t)batch.data);
-        }
+    result = append_submit(row, batch, append);
+    if (result != FLOE_OK) {
+        free((void *)(uintptr_t)batch.data);
     }
     name_leave(partition);
     return result;

@@ -19,14 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-#ifdef FLOE_SIM
-    REBUILD_BYTES = 8 << 10, /* So that a file takes several. */
-#else
-    REBUILD_BYTES = 256 << 10,
-#endif
-};
-
 enum rebuild_state {
     REBUILD_CLEAN,
     REBUILD_OPEN,
@@ -404,7 +396,7 @@ void rebuild_start(struct partition *partition)
     };
     segment_pool_path(segment, rebuild->path_new);
     uint64_t blocks = 0;
-    uint32_t largest = REBUILD_BYTES;
+    uint32_t largest = SEGMENT_COPY_BYTES;
     for (struct tail_frame *frame = pinned; frame != NULL; frame = tail_next(partition, frame)) {
         blocks += extent_frame_blocks(frame->frame_bytes);
         largest = max_u32(largest, extent_frame_blocks(frame->frame_bytes));

@@ -12,14 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-#ifdef FLOE_SIM
-    RENEW_BYTES = 8 << 10, /* So that a file takes several. */
-#else
-    RENEW_BYTES = 256 << 10,
-#endif
-};
-
 enum renew_state {
     RENEW_CLEAN,
     RENEW_OPEN,
@@ -62,7 +54,7 @@ static void renew_fail(struct renew *renew, enum err err)
 
 static void renew_read(struct renew *renew)
 {
-    io_read(&renew->io, renew->fd, renew->bytes, RENEW_BYTES, renew->position);
+    io_read(&renew->io, renew->fd, renew->bytes, SEGMENT_COPY_BYTES, renew->position);
     renew_go(renew, RENEW_READ);
 }
 
@@ -158,7 +150,7 @@ static void renew_step(struct completion *done)
 void renew_start(struct renew *renew)
 {
     renew->fd_new = -1;
-    renew->bytes = aligned_alloc(DISK_BLOCK_BYTES, RENEW_BYTES);
+    renew->bytes = aligned_alloc(DISK_BLOCK_BYTES, SEGMENT_COPY_BYTES);
     if (renew->bytes == NULL) {
         renew_end(renew, ERR_NO_MEMORY);
         return;

@@ -36,6 +36,15 @@ enum {
     EXTENT_HEADER_BYTES = 64,
 };
 
+/* A file is made anew so many bytes at a time. */
+enum {
+#ifdef FLOE_SIM
+    SEGMENT_COPY_BYTES = 8 << 10, /* So that a file takes several. */
+#else
+    SEGMENT_COPY_BYTES = 256 << 10,
+#endif
+};
+
 /* Behind what is not sound nobody looks further than this for the next extent: a recycled file goes
  * on for long, with bytes of its earlier life, and no extent is half as large. */
 #define EXTENT_HUNT_BYTES (2 * (uint64_t)BATCH_BYTES_MAX)

@@ -350,8 +350,10 @@ void classic_sync(struct classic *group, const struct classic_sync *sync, struct
 
 /* --- Signs of life, and their absence. --- */
 
-enum group_code classic_heartbeat(struct classic *group, struct bytes id, struct bytes instance,
-                                  int32_t generation, const struct classic_event *event)
+/* A member of this generation is heard of, while the group is not in the state `unless`. */
+static enum group_code classic_hear(struct classic *group, struct bytes id, struct bytes instance,
+                                    int32_t generation, enum classic_state unless,
+                                    const struct classic_event *event)
 {
     struct classic_member *member;
     enum group_code code = classic_find(group, id, instance, &member);
@@ -362,7 +364,13 @@ enum group_code classic_heartbeat(struct classic *group, struct bytes id, struct
         return GROUP_ILLEGAL_GENERATION;
     }
     classic_touch(group, member, event->now_ns);
-    return group->state == CLASSIC_PREPARING ? GROUP_REBALANCING : GROUP_OK;
+    return group->state == unless ? GROUP_REBALANCING : GROUP_OK;
+}
+
+enum group_code classic_heartbeat(struct classic *group, struct bytes id, struct bytes instance,
+                                  int32_t generation, const struct classic_event *event)
+{
+    return classic_hear(group, id, instance, generation, CLASSIC_PREPARING, event);
 }
 
 enum group_code classic_commit(struct classic *group, struct bytes id, struct bytes instance,
@@ -371,16 +379,7 @@ enum group_code classic_commit(struct classic *group, struct bytes id, struct by
     if (generation < 0 && id.size == 0 && instance.data == NULL) {
         return group->member_count == 0 ? GROUP_OK : GROUP_UNKNOWN_MEMBER;
     }
-    struct classic_member *member;
-    enum group_code code = classic_find(group, id, instance, &member);
-    if (code != GROUP_OK) {
-        return code;
-    }
-    if (generation != group->generation) {
-        return GROUP_ILLEGAL_GENERATION;
-    }
-    classic_touch(group, member, event->now_ns);
-    return group->state == CLASSIC_COMPLETING ? GROUP_REBALANCING : GROUP_OK;
+    return classic_hear(group, id, instance, generation, CLASSIC_COMPLETING, event);
 }
 
 enum group_code classic_leave(struct classic *group, struct bytes id, struct bytes instance,

@@ -272,11 +272,7 @@ static void fetch_encode(struct fetch *op, struct kafka_writer *writer)
     const struct fetch_item *item = op->items;
     kafka_write_count(writer, topics);
     for (uint32_t i = 0; i < topics; i++) {
-        if (op->by_id) {
-            kafka_write_id(writer, &op->topics[i].id);
-        } else {
-            kafka_write_string(writer, op->topics[i].name);
-        }
+        kafka_write_topic(writer, op->by_id, op->topics[i].name, &op->topics[i].id);
         kafka_write_count(writer, op->topics[i].count);
         for (uint32_t j = 0; j < op->topics[i].count; j++, item++) {
             fetch_encode_item(op, item, writer);

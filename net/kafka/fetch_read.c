@@ -35,11 +35,7 @@ static void fetch_read_item(struct fetch *op, struct kafka_reader *body, uint32_
 static struct fetch_topic fetch_read_topic(const struct fetch *op, struct kafka_reader *body)
 {
     struct fetch_topic topic = {0};
-    if (op->by_id) {
-        kafka_read_id(body, &topic.id);
-    } else {
-        topic.name = kafka_read_string(body);
-    }
+    kafka_read_topic(body, op->by_id, &topic.name, &topic.id);
     return topic;
 }
 

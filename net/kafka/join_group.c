@@ -27,16 +27,52 @@ static bool group_pack_pairs(struct kafka_reader *body, uint32_t *count,
     return !body->bytes.failed;
 }
 
+/* What both are, and the pairs of their request are packed behind. */
+struct pair_group {
+    struct kafka_group_op op;
+    struct group_call call;
+};
+
+/* Reads the body into the call, and packs its pairs, or only counts them without a writer. */
+typedef bool pair_read_fn(const struct kafka_request *request, struct group_call *call,
+                          uint32_t *pairs, struct bytes_writer *writer);
+
+/* Begins the state of the call, of `size` bytes with a pair_group at their front, and reads the
+ * request into it; `packed` are its pairs. As kafka_api.start. */
+static enum err pair_take(const struct kafka_request *request, enum group_kind kind, uint64_t size,
+                          pair_read_fn *read_body, struct bytes *packed)
+{
+    struct call *call = request->call;
+    struct group_call counted = {.kind = kind};
+    uint32_t pairs = 0;
+    if (!read_body(request, &counted, &pairs, NULL)) {
+        return ERR_CORRUPT;
+    }
+    uint64_t packed_max = call->frame.size + (uint64_t)pairs * PAIR_EXTRA_BYTES;
+    enum err err = call_arena(call, size + packed_max);
+    if (err != OK) {
+        return err;
+    }
+    struct pair_group *op = call_take(call, size);
+    struct bytes_writer writer = bytes_writer(call_take(call, packed_max), (uint32_t)packed_max);
+    op->op.request = *request;
+    op->call.kind = kind;
+    bool sound = read_body(request, &op->call, &pairs, &writer);
+    ASSERT(sound && !writer.failed);
+    *packed = bytes_of(writer.data, writer.position);
+    call->state = op;
+    return OK;
+}
+
 /* --- JoinGroup. --- */
 
 struct join_group {
-    struct kafka_group_op op;
-    struct group_call call;
+    struct pair_group pair;
     uint8_t new_id[CLASSIC_ID_BYTES_MAX];
     char host[IO_ADDRESS_TEXT_BYTES + 1];
 };
 
-static bool join_read(const struct kafka_request *request, struct group_call *call,
+static bool join_read(const struct kafka_request *request, struct group_call *call, uint32_t *pairs,
                       struct bytes_writer *writer)
 {
     struct kafka_reader body = request->body;
@@ -52,7 +88,8 @@ static bool join_read(const struct kafka_request *request, struct group_call *ca
         join->instance = kafka_read_string_or_null(&body);
     }
     join->type = kafka_read_string(&body);
-    bool packed = group_pack_pairs(&body, &join->protocol_count, writer);
+    bool packed = group_pack_pairs(&body, pairs, writer);
+    join->protocol_count = *pairs;
     if (version >= 8) {
         (void)kafka_read_string_or_null(&body); /* Why it joins. */
     }
@@ -60,7 +97,7 @@ static bool join_read(const struct kafka_request *request, struct group_call *ca
     return packed && kafka_read_done(&body);
 }
 
-static void join_write_members(const struct join_group *op, struct bytes_reader *answer,
+static void join_write_members(const struct pair_group *op, struct bytes_reader *answer,
                                struct kafka_writer *writer)
 {
     uint32_t count = answer == NULL ? 0 : read_le32(answer);
@@ -86,7 +123,7 @@ static struct bytes join_not_null(struct bytes text)
 
 static void join_encode(void *state, struct kafka_writer *writer)
 {
-    const struct join_group *op = state;
+    const struct pair_group *op = state;
     int16_t version = op->op.request.version;
     enum group_code code = kafka_group_code(&op->call);
     struct bytes_reader answer = bytes_reader(op->call.result);
@@ -137,44 +174,28 @@ static struct bytes join_host(const struct conn *conn, char *room)
 
 enum err kafka_join_group_start(const struct kafka_request *request)
 {
-    struct group_call counted = {.kind = GROUP_JOIN};
-    if (!join_read(request, &counted, NULL)) {
-        return ERR_CORRUPT;
-    }
-    struct call *call = request->call;
-    uint64_t packed = call->frame.size + (uint64_t)counted.join.protocol_count * PAIR_EXTRA_BYTES;
-    enum err err = call_arena(call, sizeof(struct join_group) + packed);
+    struct bytes packed;
+    enum err err = pair_take(request, GROUP_JOIN, sizeof(struct join_group), join_read, &packed);
     if (err != OK) {
         return err;
     }
-    struct join_group *op = call_take(call, sizeof(*op));
-    struct bytes_writer writer = bytes_writer(call_take(call, packed), (uint32_t)packed);
-    op->op.request = *request;
-    op->call.kind = GROUP_JOIN;
-    bool read = join_read(request, &op->call, &writer);
-    ASSERT(read && !writer.failed);
-    struct classic_join *join = &op->call.join;
-    join->protocols = bytes_of(writer.data, writer.position);
+    struct join_group *op = request->call->state;
+    struct classic_join *join = &op->pair.call.join;
+    join->protocols = packed;
     join->client = request->client;
-    join->host = join_host(call->conn, op->host);
+    join->host = join_host(request->call->conn, op->host);
     join->new_id =
         group_draw_id(request->net->reactor,
                       join->instance.data != NULL ? join->instance : request->client, op->new_id);
     join->id_needed = request->version >= 4;
     join->skip_known = request->version >= 9;
-    call->state = op;
-    kafka_group_submit(&op->op, &op->call, 1, join_finish);
+    kafka_group_submit(&op->pair.op, &op->pair.call, 1, join_finish);
     return OK;
 }
 
 /* --- SyncGroup. --- */
 
-struct sync_group {
-    struct kafka_group_op op;
-    struct group_call call;
-};
-
-static bool sync_read(const struct kafka_request *request, struct group_call *call,
+static bool sync_read(const struct kafka_request *request, struct group_call *call, uint32_t *pairs,
                       struct bytes_writer *writer)
 {
     struct kafka_reader body = request->body;
@@ -189,14 +210,15 @@ static bool sync_read(const struct kafka_request *request, struct group_call *ca
         sync->type = kafka_read_string_or_null(&body);
         sync->protocol = kafka_read_string_or_null(&body);
     }
-    bool packed = group_pack_pairs(&body, &sync->assignment_count, writer);
+    bool packed = group_pack_pairs(&body, pairs, writer);
+    sync->assignment_count = *pairs;
     kafka_read_tags(&body);
     return packed && kafka_read_done(&body);
 }
 
 static void sync_encode(void *state, struct kafka_writer *writer)
 {
-    const struct sync_group *op = state;
+    const struct pair_group *op = state;
     int16_t version = op->op.request.version;
     enum group_code code = kafka_group_code(&op->call);
     struct bytes_reader answer = bytes_reader(op->call.result);
@@ -224,24 +246,13 @@ static void sync_finish(struct kafka_group_op *op)
 
 enum err kafka_sync_group_start(const struct kafka_request *request)
 {
-    struct group_call counted = {.kind = GROUP_SYNC};
-    if (!sync_read(request, &counted, NULL)) {
-        return ERR_CORRUPT;
-    }
-    struct call *call = request->call;
-    uint64_t packed = call->frame.size + (uint64_t)counted.sync.assignment_count * PAIR_EXTRA_BYTES;
-    enum err err = call_arena(call, sizeof(struct sync_group) + packed);
+    struct bytes packed;
+    enum err err = pair_take(request, GROUP_SYNC, sizeof(struct pair_group), sync_read, &packed);
     if (err != OK) {
         return err;
     }
-    struct sync_group *op = call_take(call, sizeof(*op));
-    struct bytes_writer writer = bytes_writer(call_take(call, packed), (uint32_t)packed);
-    op->op.request = *request;
-    op->call.kind = GROUP_SYNC;
-    bool read = sync_read(request, &op->call, &writer);
-    ASSERT(read && !writer.failed);
-    op->call.sync.assignments = bytes_of(writer.data, writer.position);
-    call->state = op;
+    struct pair_group *op = request->call->state;
+    op->call.sync.assignments = packed;
     kafka_group_submit(&op->op, &op->call, 1, sync_finish);
     return OK;
 }

@@ -89,6 +89,16 @@ void kafka_read_id(struct kafka_reader *reader, struct topic_id *id)
     }
 }
 
+void kafka_read_topic(struct kafka_reader *reader, bool by_id, struct bytes *name,
+                      struct topic_id *id)
+{
+    if (by_id) {
+        kafka_read_id(reader, id);
+    } else {
+        *name = kafka_read_string(reader);
+    }
+}
+
 bool kafka_read_count_or_null(struct kafka_reader *reader, uint32_t item, uint32_t *count)
 {
     ASSERT(item > 0);
@@ -235,6 +245,16 @@ void kafka_write_bytes_length(struct kafka_writer *writer, uint32_t size)
 void kafka_write_id(struct kafka_writer *writer, const struct topic_id *id)
 {
     kafka_write_raw(writer, id->bytes, sizeof(id->bytes));
+}
+
+void kafka_write_topic(struct kafka_writer *writer, bool by_id, struct bytes name,
+                       const struct topic_id *id)
+{
+    if (by_id) {
+        kafka_write_id(writer, id);
+    } else {
+        kafka_write_string(writer, name);
+    }
 }
 
 void kafka_write_tags(struct kafka_writer *writer)

@@ -31,6 +31,9 @@ struct bytes kafka_read_string(struct kafka_reader *reader);
 struct bytes kafka_read_string_or_null(struct kafka_reader *reader); /* .data NULL: null. */
 struct bytes kafka_read_bytes_or_null(struct kafka_reader *reader);
 void kafka_read_id(struct kafka_reader *reader, struct topic_id *id);
+/* A topic's id where versions have one instead of its name, which stays as it is then. */
+void kafka_read_topic(struct kafka_reader *reader, bool by_id, struct bytes *name,
+                      struct topic_id *id);
 
 /* How many items follow; 0 when failed. Fails where they cannot fit: each takes at least `item`
  * bytes, so no count is believed before it is used. */
@@ -67,4 +70,6 @@ void kafka_write_count(struct kafka_writer *writer, uint32_t count);
 void kafka_write_null_array(struct kafka_writer *writer);
 void kafka_write_bytes_length(struct kafka_writer *writer, uint32_t size);
 void kafka_write_id(struct kafka_writer *writer, const struct topic_id *id);
+void kafka_write_topic(struct kafka_writer *writer, bool by_id, struct bytes name,
+                       const struct topic_id *id);
 void kafka_write_tags(struct kafka_writer *writer); /* None, if flexible. */

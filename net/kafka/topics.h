@@ -71,11 +71,7 @@ static inline void topics_read(struct topics_op *op, struct kafka_reader *body, 
     uint32_t items = 0;
     for (uint32_t i = 0; i < topics && !body->bytes.failed; i++) {
         struct topics_topic topic = {0};
-        if (op->by_id) {
-            kafka_read_id(body, &topic.id);
-        } else {
-            topic.name = kafka_read_string(body);
-        }
+        kafka_read_topic(body, op->by_id, &topic.name, &topic.id);
         topic.count = kafka_read_count(body, item_bytes);
         if (op->topics != NULL) {
             op->topics[i] = topic;
@@ -101,11 +97,7 @@ static inline void topics_write(const struct topics_op *op, struct kafka_writer 
     const struct topics_item *item = op->items;
     kafka_write_count(writer, op->topic_count);
     for (uint32_t i = 0; i < op->topic_count; i++) {
-        if (op->by_id) {
-            kafka_write_id(writer, &op->topics[i].id);
-        } else {
-            kafka_write_string(writer, op->topics[i].name);
-        }
+        kafka_write_topic(writer, op->by_id, op->topics[i].name, &op->topics[i].id);
         kafka_write_count(writer, op->topics[i].count);
         for (uint32_t j = 0; j < op->topics[i].count; j++, item++) {
             write_item(item, writer);

@@ -27,7 +27,6 @@ struct add_state {
     bool put;
     enum produce_id id_kind;
     struct stream_id id;
-    struct partition_id partition;
     struct stream_facts facts;
     uint64_t log_start, log_end, target;
     uint64_t gone;                 /* Of what is trimmed: so many were deleted before. */
@@ -40,8 +39,7 @@ _Static_assert(sizeof(struct add_state) <= RESP_ADD_BYTES, "the command table's"
 /* A field takes no more bytes in a record than in an array, and three more than in a line. */
 static uint64_t batch_room(struct bytes frame, uint32_t count, uint32_t commands)
 {
-    return frame.size + 3ULL * count + (uint64_t)commands * RESP_RUN_SPARE_BYTES +
-           BATCH_HEADER_BYTES + 128;
+    return resp_run_room(frame.size, commands) + 3ULL * count + 128;
 }
 
 uint64_t resp_add_room(struct bytes frame, uint32_t count, uint32_t commands)
@@ -64,14 +62,6 @@ bool resp_add_is_plain(struct resp_op *op)
     bool is_id =
         third.size > 0 && (third.data[0] == '*' || (third.data[0] >= '0' && third.data[0] <= '9'));
     return op->command->start == resp_put || is_id;
-}
-
-static void add_submit(struct resp_op *op, enum request_kind kind, completion_fn *done)
-{
-    struct add_state *add = op->state;
-    add->request.kind = kind;
-    add->request.partition = add->partition;
-    resp_submit(op, &add->request, done);
 }
 
 static struct resp_op *add_op(struct completion *completion)
@@ -139,7 +129,7 @@ static void trim_submit(struct resp_op *op)
 {
     struct add_state *add = op->state;
     add->request.trim = (struct request_trim){.offset = (int64_t)add->target};
-    add_submit(op, REQUEST_TRIM, trim_done);
+    resp_submit(op, &add->request, REQUEST_TRIM, trim_done);
 }
 
 /* How many were deleted in [from, to). */
@@ -148,7 +138,7 @@ static void trim_ask(struct resp_op *op, uint64_t from, uint64_t to, completion_
     struct add_state *add = op->state;
     add->facts = (struct stream_facts){.from = from, .to = to};
     add->request.identify = (struct request_identify){.ends_only = true, .facts = &add->facts};
-    add_submit(op, REQUEST_IDENTIFY, done);
+    resp_submit(op, &add->request, REQUEST_IDENTIFY, done);
 }
 
 static void trim_counted(struct completion *completion)
@@ -223,7 +213,7 @@ static void trim_look(struct resp_op *op)
     add->facts = (struct stream_facts){0};
     add->request.identify = (struct request_identify){
         .id = add->trim.id, .ends_only = add->trim.kind == RESP_TRIM_LENGTH, .facts = &add->facts};
-    add_submit(op, REQUEST_IDENTIFY, trim_looked);
+    resp_submit(op, &add->request, REQUEST_IDENTIFY, trim_looked);
 }
 
 void resp_xtrim(struct resp_op *op)
@@ -250,12 +240,22 @@ void resp_xtrim(struct resp_op *op)
         resp_fail(op, "%s", error);
         return;
     }
-    if (resp_find_or_zero(op, op->arguments[1], &add->partition)) {
+    if (resp_find_or_zero(op, op->arguments[1], &add->request.partition)) {
         trim_look(op);
     }
 }
 
 /* --- Appending. --- */
+
+void resp_explain_append(struct resp_op *op, enum err err)
+{
+    if (err == ERR_STREAM_ID) {
+        resp_explain(op, "ERR The stream has exhausted the last possible ID, unable to add more "
+                         "items");
+    } else {
+        resp_explain_err(op, err);
+    }
+}
 
 static void add_done(struct completion *completion)
 {
@@ -263,12 +263,7 @@ static void add_done(struct completion *completion)
     struct add_state *add = op->state;
     const struct request_produce *produce = &add->request.produce;
     enum err err = (enum err)completion->result;
-    if (err == ERR_STREAM_ID && add->id_kind == PRODUCE_ID_AUTO) {
-        resp_fail(op,
-                  "ERR The stream has exhausted the last possible ID, unable to add more items");
-        return;
-    }
-    if (err == ERR_STREAM_ID) {
+    if (err == ERR_STREAM_ID && add->id_kind != PRODUCE_ID_AUTO) {
         resp_fail(op, "ERR The ID specified in XADD is equal or smaller than the target stream top "
                       "item");
         return;
@@ -279,7 +274,8 @@ static void add_done(struct completion *completion)
         return;
     }
     if (err != OK) {
-        resp_fail_err(op, err);
+        resp_explain_append(op, err);
+        resp_fail_told(op);
         return;
     }
     add->id = produce->id;
@@ -351,14 +347,14 @@ static void add_append(struct resp_op *op)
         .id_kind = add->id_kind,
         .id = add->id,
     };
-    add_submit(op, REQUEST_PRODUCE, add_done);
+    resp_submit(op, &add->request, REQUEST_PRODUCE, add_done);
 }
 
 static void add_created(struct resp_op *op, enum err err)
 {
     struct add_state *add = op->state;
     if (err == OK) {
-        err = resp_find_key(op, op->arguments[1], &add->partition);
+        err = resp_find_key(op, op->arguments[1], &add->request.partition);
     }
     if (err == ERR_INVALID && op->error[0] != 0) {
         resp_fail_told(op);
@@ -373,7 +369,7 @@ static void add_begin(struct resp_op *op)
 {
     struct add_state *add = op->state;
     add->op = op;
-    enum err err = resp_find_key(op, op->arguments[1], &add->partition);
+    enum err err = resp_find_key(op, op->arguments[1], &add->request.partition);
     if (err == ERR_TOPIC_UNKNOWN && add->put) {
         resp_fail(op, "ERR unknown topic %.*s", (int)min_u32(op->arguments[1].size, 200),
                   op->arguments[1].size == 0 ? "" : (const char *)op->arguments[1].data);
@@ -490,9 +486,9 @@ void resp_xlen(struct resp_op *op)
 {
     struct add_state *add = op->state;
     add->op = op;
-    if (resp_find_or_zero(op, op->arguments[1], &add->partition)) {
+    if (resp_find_or_zero(op, op->arguments[1], &add->request.partition)) {
         add->request.identify = (struct request_identify){.ends_only = true, .facts = &add->facts};
-        add_submit(op, REQUEST_IDENTIFY, len_done);
+        resp_submit(op, &add->request, REQUEST_IDENTIFY, len_done);
     }
 }
 

@@ -12,7 +12,6 @@
 struct delete_state {
     struct resp_op *op;
     struct request request;
-    struct partition_id partition;
     struct delete_record records[DELETE_RECORDS_MAX];
     uint32_t next, count; /* The argument that is looked for; records so far. */
     uint64_t deleted;
@@ -22,7 +21,6 @@ struct set_state {
     struct resp_op *op;
     struct request request;
     struct stream_facts facts;
-    struct partition_id partition;
     struct stream_id last, deleted_max;
     int64_t added; /* -1: it stays. */
 };
@@ -38,13 +36,6 @@ static struct delete_state *delete_of(struct completion *completion)
 {
     struct request *request = CONTAINER_OF(completion, struct request, done);
     return CONTAINER_OF(request, struct delete_state, request);
-}
-
-static void delete_submit(struct delete_state *state, enum request_kind kind, completion_fn *done)
-{
-    state->request.kind = kind;
-    state->request.partition = state->partition;
-    resp_submit(state->op, &state->request, done);
 }
 
 /* What was deleted before stays so. */
@@ -94,7 +85,7 @@ static void delete_step(struct resp_op *op)
     if (state->count == DELETE_RECORDS_MAX || (over && state->count > 0)) {
         state->request.delete =
             (struct request_delete){.records = state->records, .count = state->count};
-        delete_submit(state, REQUEST_DELETE, delete_done);
+        resp_submit(state->op, &state->request, REQUEST_DELETE, delete_done);
         return;
     }
     if (over) {
@@ -104,7 +95,7 @@ static void delete_step(struct resp_op *op)
     state->request.identify = (struct request_identify){0};
     bool sound = resp_parse_id(op->arguments[state->next], 0, &state->request.identify.id, NULL);
     ASSERT(sound);
-    delete_submit(state, REQUEST_IDENTIFY, delete_looked);
+    resp_submit(state->op, &state->request, REQUEST_IDENTIFY, delete_looked);
 }
 
 void resp_xdel(struct resp_op *op)
@@ -118,7 +109,7 @@ void resp_xdel(struct resp_op *op)
             return;
         }
     }
-    if (resp_find_or_zero(op, op->arguments[1], &state->partition)) {
+    if (resp_find_or_zero(op, op->arguments[1], &state->request.partition)) {
         delete_step(op);
     }
 }
@@ -129,13 +120,6 @@ static struct set_state *set_of(struct completion *completion)
 {
     struct request *request = CONTAINER_OF(completion, struct request, done);
     return CONTAINER_OF(request, struct set_state, request);
-}
-
-static void set_submit(struct set_state *state, enum request_kind kind, completion_fn *done)
-{
-    state->request.kind = kind;
-    state->request.partition = state->partition;
-    resp_submit(state->op, &state->request, done);
 }
 
 /* Also in a stream without entries: IDs never go back, for readers and groups know the old ones. */
@@ -179,7 +163,7 @@ static void set_looked(struct completion *completion)
             .entries_added = state->added < 0 ? 0 : (uint64_t)state->added,
             .deleted_max = state->deleted_max,
         };
-        set_submit(state, REQUEST_SET_LAST, set_done);
+        resp_submit(state->op, &state->request, REQUEST_SET_LAST, set_done);
     }
 }
 
@@ -222,7 +206,7 @@ void resp_xsetid(struct resp_op *op)
     if (!resp_group_id(op, op->arguments[2], &state->last) || !set_options(op, state)) {
         return;
     }
-    enum err err = resp_find_key(op, op->arguments[1], &state->partition);
+    enum err err = resp_find_key(op, op->arguments[1], &state->request.partition);
     if (err == ERR_TOPIC_UNKNOWN) {
         resp_fail(op, "ERR no such key");
     } else if (err != OK) {
@@ -230,6 +214,6 @@ void resp_xsetid(struct resp_op *op)
     } else {
         state->request.identify =
             (struct request_identify){.ends_only = true, .facts = &state->facts};
-        set_submit(state, REQUEST_IDENTIFY, set_looked);
+        resp_submit(state->op, &state->request, REQUEST_IDENTIFY, set_looked);
     }
 }

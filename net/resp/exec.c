@@ -11,24 +11,20 @@
 #include "net/resp/fields.h"
 #include "net/resp/multi.h"
 #include "net/server.h"
-#include "shard/batch.h"
-
-#include <stdio.h>
-#include <string.h>
 
 enum {
     EXEC_RUN_MAX = 4096,          /* XADDs in a batch. */
-    EXEC_RUN_BYTES_MAX = 1 << 20, /* Of memory for one. */
+    EXEC_RUN_BYTES_MAX = 1 << 20, /* Of memory to make it in. */
     EXEC_MEMORY_PART = 8,         /* All EXECs of a core: its memory by this. */
     EXEC_STATE_BYTES = 16 << 10,  /* No EXEC's own memory is more. */
 };
 
 /* XADDs on their way as one batch. */
 struct exec_run {
-    struct block *inputs, *batch;
+    struct block *block;
     uint32_t count, arguments_max; /* Commands, and arguments of the longest one. */
-    uint64_t headers;
-    struct block *chunk; /* Where the first one is. */
+    uint64_t bytes;                /* Of all of them. */
+    struct block *chunk;           /* Where the first one is. */
     uint32_t at;
 };
 
@@ -162,6 +158,14 @@ static void exec_run_one(struct exec_state *state)
 
 /* --- XADDs that are one batch. --- */
 
+/* What they are made a batch in: the arguments of one and their headers, then the batch. */
+static uint64_t run_block_bytes(const struct exec_run *run)
+{
+    return run->arguments_max * sizeof(struct bytes) +
+           run->arguments_max / 2 * sizeof(struct record_header) +
+           resp_run_room(run->bytes, run->count);
+}
+
 /* Those from here on: how many, and what is needed for them. */
 static void run_measure(struct exec_state *state)
 {
@@ -170,21 +174,19 @@ static void run_measure(struct exec_state *state)
     uint32_t at = state->at;
     struct multi_command command;
     struct bytes frame;
-    uint64_t bytes = 0;
     uint64_t bytes_max =
         min_u64(EXEC_RUN_BYTES_MAX, memory_block_max(state->op->net->reactor->memory) / 2);
     *run = (struct exec_run){.chunk = state->chunk, .at = state->at};
     while (run->count < EXEC_RUN_MAX && multi_next(&chunk, &at, &command, &frame) &&
            command.plain > 0) {
-        uint64_t headers = (command.plain - 3) / 2 + 1;
-        bytes += command.size + sizeof(struct record_input) + FIELDS_ORDER_BYTES +
-                 headers * sizeof(struct record_header) + sizeof(struct bytes);
-        if (bytes > bytes_max) {
+        struct exec_run longer = *run;
+        longer.count++;
+        longer.arguments_max = max_u32(run->arguments_max, command.plain);
+        longer.bytes += command.size;
+        if (run_block_bytes(&longer) > bytes_max) {
             return;
         }
-        run->count++;
-        run->headers += headers;
-        run->arguments_max = max_u32(run->arguments_max, command.plain);
+        *run = longer;
         state->chunk = chunk;
         state->at = at;
     }
@@ -192,12 +194,9 @@ static void run_measure(struct exec_state *state)
 
 static void run_close(struct exec_run *run)
 {
-    struct block **blocks[] = {&run->inputs, &run->batch};
-    for (uint32_t i = 0; i < ARRAY_COUNT(blocks); i++) {
-        if (*blocks[i] != NULL) {
-            block_unref(*blocks[i]);
-            *blocks[i] = NULL;
-        }
+    if (run->block != NULL) {
+        block_unref(run->block);
+        run->block = NULL;
     }
 }
 
@@ -206,11 +205,8 @@ static void run_answer(struct exec_state *state, enum err err)
     struct exec_run *run = &state->run;
     struct resp_op *op = state->op;
     uint8_t text[RESP_ERROR_BYTES + 8];
-    if (err == ERR_STREAM_ID) {
-        resp_explain(op, "ERR The stream has exhausted the last possible ID, unable to add more "
-                         "items");
-    } else if (err != OK) {
-        resp_explain_err(op, err);
+    if (err != OK) {
+        resp_explain_append(op, err);
     }
     for (uint32_t i = 0; i < run->count; i++) {
         struct resp_writer writer = {.data = text, .size = sizeof(text), .protocol = op->protocol};
@@ -259,17 +255,19 @@ static void run_appended(struct completion *completion)
     run_answer(state, err);
 }
 
-/* Into state->run.inputs: the records, their headers, the orders of their fields; the room for the
- * arguments of one is at the end. */
-static struct record_input *run_inputs(struct exec_state *state)
+/* The batch of all of them, in run->block. */
+static struct bytes run_encode(const struct exec_state *state)
 {
-    struct exec_run *run = &state->run;
-    struct record_input *records = (struct record_input *)(void *)run->inputs->data;
-    struct record_header *headers = (struct record_header *)(void *)(records + run->count);
-    struct bytes *arguments = (struct bytes *)(void *)(headers + run->headers);
-    char *orders = (char *)(arguments + run->arguments_max);
+    const struct exec_run *run = &state->run;
+    struct bytes *arguments = (struct bytes *)(void *)run->block->data;
+    struct record_header *headers =
+        (struct record_header *)(void *)(arguments + run->arguments_max);
+    uint8_t *room = (uint8_t *)(headers + run->arguments_max / 2);
     struct block *chunk = run->chunk;
     uint32_t at = run->at;
+    struct record_batch batch;
+    char order[FIELDS_ORDER_BYTES];
+    record_batch_begin(&batch, room, (uint32_t)resp_run_room(run->bytes, run->count));
     for (uint32_t i = 0; i < run->count; i++) {
         struct multi_command command;
         struct bytes frame;
@@ -277,18 +275,12 @@ static struct record_input *run_inputs(struct exec_state *state)
         ASSERT(there && command.plain > 0);
         int64_t count = resp_split(frame, arguments, NULL);
         ASSERT(count == command.plain);
-        records[i] = (struct record_input){.timestamp = (int64_t)state->op->net->reactor->now_ms};
-        fields_encode(arguments + 3, (command.plain - 3) / 2, &records[i], headers,
-                      orders + (uint64_t)i * FIELDS_ORDER_BYTES);
-        headers += (command.plain - 3) / 2 + 1;
+        struct record_input record = {.timestamp = (int64_t)state->op->net->reactor->now_ms};
+        fields_encode(arguments + 3, (command.plain - 3) / 2, &record, headers, order);
+        bool added = record_batch_add(&batch, &record);
+        ASSERT(added);
     }
-    return records;
-}
-
-static uint64_t run_input_bytes(const struct exec_run *run)
-{
-    return run->count * (sizeof(struct record_input) + FIELDS_ORDER_BYTES) +
-           run->headers * sizeof(struct record_header) + run->arguments_max * sizeof(struct bytes);
+    return record_batch_end(&batch);
 }
 
 static void run_begin(struct exec_state *state);
@@ -298,46 +290,25 @@ static void run_again(struct completion *completion)
     run_begin(exec_waiter_op(completion)->state);
 }
 
-static bool run_block(struct exec_state *state, struct block **block, uint64_t size)
-{
-    struct call *call = state->op->call;
-    if (*block == NULL) {
-        *block =
-            block_acquire(state->op->net->reactor->memory, call_memory_class(size), (uint32_t)size);
-    }
-    if (*block == NULL) {
-        run_close(&state->run);
-        call->memory_wanted = (uint32_t)size;
-        call_await_memory(call, run_again);
-    }
-    return *block != NULL;
-}
-
 static void run_begin(struct exec_state *state)
 {
     struct exec_run *run = &state->run;
-    if (!run_block(state, &run->inputs, run_input_bytes(run))) {
+    struct call *call = state->op->call;
+    uint32_t size = (uint32_t)run_block_bytes(run);
+    run->block = block_acquire(state->op->net->reactor->memory, call_memory_class(size), size);
+    if (run->block == NULL) {
+        call->memory_wanted = size;
+        call_await_memory(call, run_again);
         return;
     }
-    const struct record_input *records = run_inputs(state);
-    uint32_t size = record_batch_size(records, run->count);
-    if (size == 0 || size > memory_block_max(state->op->net->reactor->memory)) {
-        run_answer(state, ERR_TOO_LARGE);
-        return;
-    }
-    if (!run_block(state, &run->batch, size)) {
-        return;
-    }
-    record_batch_encode(records, run->count, run->batch->data, size);
-    state->request.kind = REQUEST_PRODUCE;
     state->request.produce = (struct request_produce){
-        .batch = bytes_of(run->batch->data, size),
+        .batch = run_encode(state),
         .made_here = true,
         .id_kind = PRODUCE_ID_AUTO,
         .end_known = state->watched,
         .end = state->transaction->watch.high_watermark,
     };
-    resp_submit(state->op, &state->request, run_appended);
+    resp_submit(state->op, &state->request, REQUEST_PRODUCE, run_appended);
 }
 
 static void run_find(struct resp_op *op);
@@ -465,10 +436,9 @@ static void exec_look(struct resp_op *op)
     } else if (!known) {
         exec_begin(op);
     } else {
-        state->request.kind = REQUEST_IDENTIFY;
         state->request.identify =
             (struct request_identify){.ends_only = true, .facts = &state->facts};
-        resp_submit(op, &state->request, exec_looked);
+        resp_submit(op, &state->request, REQUEST_IDENTIFY, exec_looked);
     }
 }
 

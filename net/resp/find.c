@@ -159,8 +159,10 @@ void resp_delete(struct resp_op *op, const struct topic_id *id, resp_done_fn *do
     propose(op, done);
 }
 
-void resp_submit(struct resp_op *op, struct request *request, completion_fn *done)
+void resp_submit(struct resp_op *op, struct request *request, enum request_kind kind,
+                 completion_fn *done)
 {
+    request->kind = kind;
     completion_init(&request->done, done);
     route_submit(op->net, request);
 }

@@ -210,10 +210,9 @@ static void xgroup_look(struct resp_op *op)
         xgroup_ask(op);
         return;
     }
-    state->request.kind = REQUEST_IDENTIFY;
     state->request.partition = state->partition;
     state->request.identify = (struct request_identify){.ends_only = true};
-    resp_submit(op, &state->request, xgroup_looked);
+    resp_submit(op, &state->request, REQUEST_IDENTIFY, xgroup_looked);
 }
 
 static void xgroup_made(struct resp_op *op, enum err err)

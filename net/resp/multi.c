@@ -355,10 +355,9 @@ void resp_watch(struct resp_op *op)
         watch_refuse(op);
         resp_fail_told(op);
     } else {
-        state->request.kind = REQUEST_IDENTIFY;
         state->request.identify =
             (struct request_identify){.ends_only = true, .facts = &state->facts};
-        resp_submit(op, &state->request, watch_looked);
+        resp_submit(op, &state->request, REQUEST_IDENTIFY, watch_looked);
     }
 }
 

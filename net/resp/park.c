@@ -127,13 +127,12 @@ void read_park(struct read *read)
             polls = true;
             continue;
         }
-        item->request.kind = REQUEST_FETCH;
         item->request.partition = item->partition;
         item->request.fetch = (struct request_fetch){
             .offset = item->offset, .epoch = -1, .bytes_max = 1, .park = true};
         item->away = true;
         read->awaited++;
-        resp_submit(read->op, &item->request, park_item_done);
+        resp_submit(read->op, &item->request, REQUEST_FETCH, park_item_done);
     }
     timer_init(&read->timer, park_timeout);
     timer_start(reactor, &read->timer, park_delay_ns(read, polls));

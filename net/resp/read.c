@@ -101,9 +101,8 @@ static void read_submit(struct read *read, enum read_state state, enum request_k
     ASSERT(!item->away);
     read->state = state;
     item->away = true;
-    item->request.kind = kind;
     item->request.partition = item->partition;
-    resp_submit(read->op, &item->request, read_home);
+    resp_submit(read->op, &item->request, kind, read_home);
 }
 
 static void read_finish(struct read *read)

@@ -153,7 +153,8 @@ void resp_fail_err(struct resp_op *op, enum err err); /* Of the log or the map. 
 void resp_explain(struct resp_op *op, const char *format, ...)
     __attribute__((format(printf, 2, 3))); /* op->error. */
 void resp_explain_err(struct resp_op *op, enum err err);
-void resp_fail_told(struct resp_op *op); /* What op->error says. */
+void resp_explain_append(struct resp_op *op, enum err err); /* Of entries with `*`. */
+void resp_fail_told(struct resp_op *op);                    /* What op->error says. */
 void resp_fail_syntax(struct resp_op *op);
 void resp_fail_integer(struct resp_op *op);
 void resp_fail_arity(struct resp_op *op);
@@ -209,8 +210,9 @@ NODISCARD enum err resp_create(struct resp_op *op, struct bytes key, uint32_t pa
                                bool asked, resp_done_fn *done);
 void resp_delete(struct resp_op *op, const struct topic_id *id, resp_done_fn *done);
 
-/* Lends a request, all set but `done`. */
-void resp_submit(struct resp_op *op, struct request *request, completion_fn *done);
+/* Lends a request, whose partition is set, and what its kind wants. */
+void resp_submit(struct resp_op *op, struct request *request, enum request_kind kind,
+                 completion_fn *done);
 
 /* --- The commands. --- */
 

@@ -82,6 +82,11 @@ static uint32_t run_command(struct bytes input, const uint8_t *head, const struc
     return size < 0 ? 0 : (uint32_t)size; /* What is malformed is told when it is its turn. */
 }
 
+uint64_t resp_run_room(uint64_t bytes, uint32_t commands)
+{
+    return bytes + (uint64_t)commands * RESP_RUN_SPARE_BYTES + BATCH_HEADER_BYTES;
+}
+
 uint32_t resp_run_measure(struct bytes input, uint32_t first, uint32_t bytes_max,
                           struct resp_run *run)
 {
@@ -90,8 +95,7 @@ uint32_t resp_run_measure(struct bytes input, uint32_t first, uint32_t bytes_max
     for (run->commands = 1; run->commands < RESP_RUN_COMMANDS_MAX; run->commands++) {
         struct bytes rest = bytes_of(input.data + size, input.size - size);
         uint32_t next = run_command(rest, input.data, run);
-        uint64_t spare = (run->commands + 1ULL) * RESP_RUN_SPARE_BYTES + BATCH_HEADER_BYTES;
-        if (next == 0 || (uint64_t)size + next + spare > bytes_max) {
+        if (next == 0 || resp_run_room((uint64_t)size + next, run->commands + 1) > bytes_max) {
             break;
         }
         size += next;

@@ -7,10 +7,9 @@
  * one holds of all: they are one XADD, its options too, whose ID is `*`, or one PUT, with several
  * entries, and as many answers.
  *
- * resp_frame() cuts runs from what has arrived. Whoever keeps commands to start them later must not
- * let it, for each is answered at once that it was kept; what it kept can be a run then: begin and
- * measure it where the frames stand one behind the other, and start it as a call whose scan says
- * so. The answers come one behind the other, too. */
+ * resp_frame() cuts runs from what has arrived, but not behind a MULTI, where each command is
+ * answered at once that it was put aside. EXEC joins those, whatever their heads are (exec.c): its
+ * batch is made as a run's, entry by entry, in resp_run_room(). */
 #pragma once
 
 #include "net/resp/parse.h"
@@ -36,6 +35,9 @@ bool resp_run_begin(struct bytes input, uint32_t first, struct resp_run *run);
  * bytes_max bytes can be made, but always the first. Sets run->commands. */
 uint32_t resp_run_measure(struct bytes input, uint32_t first, uint32_t bytes_max,
                           struct resp_run *run);
+
+/* The room that a batch of so many commands needs at most, which have so many bytes as arrays. */
+uint64_t resp_run_room(uint64_t bytes, uint32_t commands);
 
 /* Takes the next command of a run apart, from *position on, and goes behind it: its `behind`
  * arguments that stand behind the head. */

@@ -97,6 +97,13 @@ class Server:
         self.kill()
         raise AssertionError(f"no ready line within {START_SECONDS} s:\n{self.text}")
 
+    def says(self, words):
+        """Waits until it has said so."""
+        deadline = time.monotonic() + START_SECONDS
+        while words not in self.text:
+            check(time.monotonic() < deadline, f"{words!r} was not said: {self.text}")
+            time.sleep(0.01)
+
     def ends(self, seconds=START_SECONDS):
         """Waits for the process to end by itself; its exit code."""
         code = self.process.wait(seconds)

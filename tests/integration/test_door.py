@@ -4,7 +4,6 @@ import re
 import socket
 import struct
 import subprocess
-import time
 
 import wire
 from fixture import READY, Skip, check, consume, equal, lines, need, produce
@@ -263,13 +262,6 @@ def test_an_advertised_address_that_is_none_is_refused(world):
         equal(world.floe("config", "check", "--set", f"advertise={value}").returncode, 0, value)
 
 
-def says(server, words):
-    deadline = time.monotonic() + 60
-    while words not in server.text:
-        check(time.monotonic() < deadline, f"{words!r} was not said: {server.text}")
-        time.sleep(0.01)
-
-
 def test_who_is_silent_or_stuck_is_closed(world):
     server = world.server("--listen", "any://127.0.0.1:0", settings={
         "connections.idle.ms": "600ms", "connections.stall.ms": "300ms"})
@@ -281,16 +273,12 @@ def test_who_is_silent_or_stuck_is_closed(world):
     half.sendall(wire.produce_request("held", wire.batch([b"y"]))[:-1])
     for name, connection in (("silent", silent), ("begun", begun), ("half", half)):
         check(wire.is_closed(connection), name)
-    says(server, "connection closed in the middle of a request: the peer sends no more of it")
+    server.says("connection closed in the middle of a request: the peer sends no more of it")
     equal(wire.fetched(wire.answer(waits)[1], "held"), (0, 100, b""))
 
 
 def test_who_takes_no_answers_is_closed(world):
     server = world.server(settings={"connections.stall.ms": "300ms"})
     produce(server, "held", ["x" * 100_000] * 100)
-    with socket.socket() as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.connect(("127.0.0.1", server.port))
-        for n in range(10):
-            deaf.sendall(wire.fetch_request("held", n, correlation=n))
-        says(server, "connection closed: the peer takes no reply bytes")
+    with wire.deaf(server, "held", 10):
+        server.says("connection closed: the peer takes no reply bytes")

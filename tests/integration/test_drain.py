@@ -12,7 +12,6 @@ from fixture import check, consume, counters, equal, need_module
 from http_client import make, read_answer
 from test_door import free_port
 from test_resp import command
-from test_signals import says
 from walrus import frame
 
 STOPPING = "the server is stopping: retry when it is back"
@@ -30,7 +29,7 @@ def start(world, **settings):
 def term(server):
     """SIGTERM, and the drain has begun on every core."""
     server.process.send_signal(signal.SIGTERM)
-    says(server, "draining: ")
+    server.says("draining: ")
 
 
 class Half:
@@ -128,7 +127,7 @@ def test_kafka_is_told_to_try_again(world):
     waits = dict(zip(cases, halves(server, *(data for data, _ in cases.values()))))
     term(server)
     check(f"draining: {len(cases)} connections, 0 requests" in server.text, server.text)
-    says(server, f"still draining: {len(cases)} connections, 0 requests")
+    server.says(f"still draining: {len(cases)} connections, 0 requests")
     try:
         server.connect(5).close()
         raise AssertionError("a connection is taken while it drains")
@@ -374,8 +373,8 @@ def test_a_second_signal_ends_the_drain(world):
         waits, = halves(server, wire.produce_request("t", wire.batch([b"no"])))
         term(server)
         if number == signal.SIGTERM:  # The same one within a second is the echo of the first.
-            says(server, "still draining: 1 connections")
-            says(server, "still draining: 1 connections, 0 requests")
+            server.says("still draining: 1 connections")
+            server.says("still draining: 1 connections, 0 requests")
         server.process.send_signal(number)
         waits.ends()
         equal(server.ends(), 0)

@@ -131,6 +131,22 @@ def test_entries_of_a_transaction_are_one_batch(world):
     equal(server.stop(), 0, "exit code")
 
 
+def test_entries_of_all_shapes_are_one_batch(world):
+    """However many fields they have, and wherever `key` and `value` stand."""
+    server = start(world)
+    entries = []
+    for n in range(1, 60):
+        fields = [(f"f{i}", "x" * (i * n % 150)) for i in range(n % 17)] + [("value", f"v{n}")] * (n % 2)
+        at = n % (len(fields) + 1)
+        entries.append([word for pair in fields[:at] + [("key", f"k{n}")] + fields[at:] for word in pair])
+    send(server, ("MULTI",), *[("XADD", "s", "*", *words) for words in entries], ("EXEC",))
+    found = client(server).xrange("s")
+    equal([[word.decode() for pair in fields.items() for word in pair] for _, fields in found], entries)
+    ids = [[int(part) for part in entry.split(b"-")] for entry, _ in found]
+    equal(ids, [[ids[0][0], ids[0][1] + i] for i in range(len(entries))])
+    equal(server.stop(), 0, "exit code")
+
+
 def test_watch(world):
     server = start(world)
     redis = client(server)

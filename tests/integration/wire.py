@@ -1,4 +1,5 @@
 """Just enough of the Kafka protocol to say things that no client library would."""
+import contextlib
 import ctypes
 import socket
 import struct
@@ -136,3 +137,14 @@ def is_closed(connection):
     except socket.timeout:
         return False
     return True
+
+
+@contextlib.contextmanager
+def deaf(server, topic, fetches):
+    """A client that asks for more than the sockets hold, each answer an offset later, and reads nothing."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        for n in range(fetches):
+            connection.sendall(fetch_request(topic, n, correlation=n))
+        yield connection

@@ -1,5 +1,6 @@
 unit_test(core/reactor LINKS floe_core)
 unit_test(core/reactor_idle LINKS floe_core)
-unit_test(core/io LINKS floe_core)
+unit_test(core/io SOURCES ${CMAKE_CURRENT_LIST_DIR}/io_fixture.c LINKS floe_core)
+unit_test(core/io_receive SOURCES ${CMAKE_CURRENT_LIST_DIR}/io_fixture.c LINKS floe_core)
 unit_test(core/io_map LINKS floe_core)
 unit_test(core/os LINKS floe_core)

@@ -1,5 +1,5 @@
 /* A door (struct net) on a reactor of its own, with a clock that a test can move on, and the
- * protocol of conn_test.c in the place of Kafka's. */
+ * protocol of door.c in the place of Kafka's. */
 #pragma once
 
 #include "net/server.h"

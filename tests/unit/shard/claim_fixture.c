@@ -1,10 +1,18 @@
 /* See the header. */
 #include "tests/unit/shard/claim_fixture.h"
 
+#include "core/crc32c.h"
+#include "shard/batch.h"
+#include "shard/codec.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <snappy-c.h>
 
 #include <cmocka.h>
 
@@ -133,4 +141,71 @@ void claim_readable(struct engine *engine, uint64_t end)
         assert_true(call.request.fetch.size_bytes > 0);
         call_release(&call);
     }
+}
+
+void claim_append_packed(struct engine *engine, uint32_t records, uint32_t value_bytes)
+{
+    const struct batch_spec spec = {.records = records,
+                                    .value_bytes = value_bytes,
+                                    .timestamp = 1000,
+                                    .producer_id = -1,
+                                    .producer_epoch = -1,
+                                    .sequence = -1};
+    uint32_t room = records * (value_bytes + 64) + BATCH_HEADER_BYTES;
+    uint8_t *plain = malloc(room);
+    size_t body = snappy_max_compressed_length(room);
+    uint8_t *packed = malloc(BATCH_HEADER_BYTES + body);
+    assert_non_null(plain);
+    assert_non_null(packed);
+    uint32_t size = batch_make(&spec, plain, room);
+    memcpy(packed, plain, BATCH_HEADER_BYTES);
+    snappy_status status =
+        snappy_compress((const char *)plain + BATCH_HEADER_BYTES, size - BATCH_HEADER_BYTES,
+                        (char *)packed + BATCH_HEADER_BYTES, &body);
+    assert_int_equal(status, SNAPPY_OK);
+    size = BATCH_HEADER_BYTES + (uint32_t)body;
+    store_be32(packed + 8, size - BATCH_PREFIX_BYTES);
+    store_be16(packed + 21, CODEC_SNAPPY);
+    store_be32(packed + 17, crc32c(0, packed + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
+    struct call call;
+    call_append(&call, engine, packed, size);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    free(plain);
+    free(packed);
+}
+
+/* --- The MANIFEST. --- */
+
+enum { MANIFEST_ROOM = 1 << 16 };
+
+static FILE *manifest_open(const struct engine *engine, const char *mode)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/MANIFEST", engine->dir);
+    FILE *file = fopen(path, mode);
+    assert_non_null(file);
+    return file;
+}
+
+void claim_manifest_read(const struct engine *engine, struct manifest *manifest)
+{
+    static uint8_t image[MANIFEST_ROOM];
+    FILE *file = manifest_open(engine, "rb");
+    size_t size = fread(image, 1, sizeof(image), file);
+    assert_int_equal(fclose(file), 0);
+    *manifest = (struct manifest){0};
+    assert_int_equal(manifest_decode(bytes_of(image, (uint32_t)size), image + 16, manifest), OK);
+}
+
+void claim_manifest_write(const struct engine *engine, const struct manifest *manifest)
+{
+    static uint8_t image[MANIFEST_ROOM];
+    size_t size = manifest_size(manifest);
+    FILE *file = manifest_open(engine, "r+b");
+    assert_true(size <= sizeof(image));
+    memset(image, 0, sizeof(image));
+    manifest_encode(manifest, image);
+    assert_int_equal(fwrite(image, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
 }

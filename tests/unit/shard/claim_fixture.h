@@ -2,6 +2,7 @@
  * turn, restarts of it, and what a test asks it most. */
 #pragma once
 
+#include "shard/manifest.h"
 #include "tests/unit/shard/engine_fixture.h"
 
 /* The shard's journals, if any, and settings of its topic; 0: the fixture's. */
@@ -44,3 +45,9 @@ enum err claim_read_at(struct engine *engine, uint64_t offset);
 void claim_append(struct call *call, struct engine *engine, const struct batch_spec *spec);
 enum err claim_append_plain(struct engine *engine, uint32_t records, uint32_t value_bytes,
                             int64_t timestamp);
+/* Without that limit, packed by snappy; OK is asserted. */
+void claim_append_packed(struct engine *engine, uint32_t records, uint32_t value_bytes);
+
+/* The MANIFEST of its directory; manifest_deinit() is the caller's. */
+void claim_manifest_read(const struct engine *engine, struct manifest *manifest);
+void claim_manifest_write(const struct engine *engine, const struct manifest *manifest);

@@ -4,17 +4,11 @@
 #include "core/crc32c.h"
 #include "core/limits.h"
 #include "shard/batch.h"
-#include "shard/codec.h"
-#include "shard/record.h"
 #include "shard/shard_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <snappy-c.h>
 
 #include <cmocka.h>
 
@@ -243,39 +237,6 @@ static void a_core_remembers_up_to_its_share(void **state)
 
 /* --- Batches that are large when they are unpacked. --- */
 
-/* Of records that pack well. */
-static void append_packed(struct engine *engine, uint32_t records, uint32_t value_bytes)
-{
-    const struct batch_spec spec = {.records = records,
-                                    .value_bytes = value_bytes,
-                                    .timestamp = 1000,
-                                    .producer_id = -1,
-                                    .producer_epoch = -1,
-                                    .sequence = -1};
-    uint32_t room = records * (value_bytes + 64) + BATCH_HEADER_BYTES;
-    uint8_t *plain = malloc(room);
-    size_t body = snappy_max_compressed_length(room);
-    uint8_t *packed = malloc(BATCH_HEADER_BYTES + body);
-    assert_non_null(plain);
-    assert_non_null(packed);
-    uint32_t size = batch_make(&spec, plain, room);
-    memcpy(packed, plain, BATCH_HEADER_BYTES);
-    snappy_status status =
-        snappy_compress((const char *)plain + BATCH_HEADER_BYTES, size - BATCH_HEADER_BYTES,
-                        (char *)packed + BATCH_HEADER_BYTES, &body);
-    assert_int_equal(status, SNAPPY_OK);
-    size = BATCH_HEADER_BYTES + (uint32_t)body;
-    store_be32(packed + 8, size - BATCH_PREFIX_BYTES);
-    store_be16(packed + 21, CODEC_SNAPPY);
-    store_be32(packed + 17, crc32c(0, packed + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
-    struct call call;
-    call_append(&call, engine, packed, size);
-    call_wait(&call);
-    assert_int_equal(call.err, OK);
-    free(plain);
-    free(packed);
-}
-
 static void check_large_reads(struct engine *engine, uint32_t second)
 {
     struct call call;
@@ -295,8 +256,8 @@ static void check_large(struct engine *engine)
     enum { VALUE_BYTES = 600000 }; /* 25 fit into the largest block, 30 do not. */
 
     assert_in_range(memory_block_max(engine->reactor.memory), 25 * VALUE_BYTES, 30 * VALUE_BYTES);
-    append_packed(engine, 25, VALUE_BYTES);
-    append_packed(engine, 30, VALUE_BYTES);
+    claim_append_packed(engine, 25, VALUE_BYTES);
+    claim_append_packed(engine, 30, VALUE_BYTES);
     append(engine, 1);
     remove_one(engine, 3);
     remove_one(engine, 30);

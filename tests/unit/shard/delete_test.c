@@ -3,7 +3,6 @@
 
 #include "core/crc32c.h"
 #include "shard/batch.h"
-#include "shard/codec.h"
 #include "shard/frame.h"
 #include "shard/record.h"
 #include "shard/segment.h"
@@ -12,10 +11,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <snappy-c.h>
 
 #include <cmocka.h>
 
@@ -320,31 +315,9 @@ static void what_is_trimmed_is_not_remembered(void **state)
 
 static void check_packed(struct engine *engine, const struct io_engine *io)
 {
-    static uint8_t plain[8192], packed[8192];
     struct model model = {0};
-    const struct batch_spec spec = {.records = 30,
-                                    .value_bytes = 100,
-                                    .timestamp = 1000,
-                                    .producer_id = -1,
-                                    .producer_epoch = -1,
-                                    .sequence = -1};
-    uint32_t size = batch_make(&spec, plain, sizeof(plain));
-    memcpy(packed, plain, BATCH_HEADER_BYTES);
-    size_t body = sizeof(packed) - BATCH_HEADER_BYTES;
-    snappy_status status =
-        snappy_compress((const char *)plain + BATCH_HEADER_BYTES, size - BATCH_HEADER_BYTES,
-                        (char *)packed + BATCH_HEADER_BYTES, &body);
-    assert_int_equal(status, SNAPPY_OK);
-    size = BATCH_HEADER_BYTES + (uint32_t)body;
-    store_be32(packed + 8, size - BATCH_PREFIX_BYTES);
-    store_be16(packed + 21, CODEC_SNAPPY);
-    store_be32(packed + 17, crc32c(0, packed + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
-    for (uint32_t i = 0; i < 2; i++) {
-        struct call call;
-        call_append(&call, engine, packed, size);
-        call_wait(&call);
-        assert_int_equal(call.err, OK);
-    }
+    claim_append_packed(engine, 30, 100);
+    claim_append_packed(engine, 30, 100);
     model.end = 60;
     for (uint64_t i = 0; i < 60; i += 7) {
         remove_one(engine, &model, i);

@@ -3,7 +3,6 @@
 #include "tests/unit/shard/claim_fixture.h"
 
 #include "core/limits.h"
-#include "shard/manifest.h"
 #include "shard/segment.h"
 #include "shard/shard_internal.h"
 
@@ -118,23 +117,10 @@ static void the_second_failure_ends_a_start(void **state)
 /* As a start leaves the MANIFEST whose file could not be made anew: each record gets the mark. */
 static void mark_failed(struct engine *engine, const struct segment_record *record)
 {
-    static uint8_t image[1 << 16];
-    char path[256];
-    struct manifest manifest = {0};
-    (void)snprintf(path, sizeof(path), "%s/MANIFEST", engine->dir);
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    size_t size = fread(image, 1, sizeof(image), file);
-    uint8_t directory[16];
-    memcpy(directory, image + 16, sizeof(directory));
-    assert_int_equal(manifest_decode(bytes_of(image, (uint32_t)size), directory, &manifest), OK);
+    struct manifest manifest;
+    claim_manifest_read(engine, &manifest);
     assert_int_equal(manifest_add_record(&manifest, record), OK);
-    memset(image, 0, sizeof(image));
-    manifest_encode(&manifest, image);
-    assert_int_equal(fseek(file, 0, SEEK_SET), 0);
-    size = manifest_size(&manifest);
-    assert_int_equal(fwrite(image, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
+    claim_manifest_write(engine, &manifest);
     manifest_deinit(&manifest);
 }
 

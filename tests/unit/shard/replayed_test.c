@@ -3,14 +3,11 @@
 #include "tests/unit/shard/claim_fixture.h"
 
 #include "shard/frame.h"
-#include "shard/manifest.h"
 #include "shard/segment.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -115,17 +112,8 @@ static void a_torn_tail_of_the_next_segment_is_still_cut(void **state)
 /* Of how many segments MANIFEST speaks. */
 static uint32_t manifest_records(const struct engine *engine)
 {
-    static uint8_t image[1 << 16];
-    char path[256];
-    struct manifest manifest = {0};
-    (void)snprintf(path, sizeof(path), "%s/MANIFEST", engine->dir);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    size_t size = fread(image, 1, sizeof(image), file);
-    assert_int_equal(fclose(file), 0);
-    uint8_t directory[16];
-    memcpy(directory, image + 16, sizeof(directory));
-    assert_int_equal(manifest_decode(bytes_of(image, (uint32_t)size), directory, &manifest), OK);
+    struct manifest manifest;
+    claim_manifest_read(engine, &manifest);
     uint32_t count = manifest.record_count;
     manifest_deinit(&manifest);
     return count;
