@@ -12,6 +12,7 @@
 enum {
     FUZZ_PIECE_BYTES = 4096,
     FUZZ_SMALL_BYTES = 7,
+    FUZZ_SMALL_PIECES_MAX = 1024, /* Of a longer stream they are larger. */
     FUZZ_TURNS_MAX = 200000,
     FUZZ_FD = 3,
     FUZZ_SLOW_POLLS = 3,
@@ -25,6 +26,7 @@ static struct {
     struct net_shared *shared;
     uint32_t stream_position;
     uint8_t lent[FUZZ_PIECE_BYTES];
+    uint32_t lent_size;
     struct io *recv, *send;
     bool shut;
     uint32_t slow;
@@ -87,7 +89,8 @@ static bool fuzz_end_recv(struct reactor *reactor)
         io_complete(reactor, io, fuzz_net.reset && !fuzz.shut ? ERR_CONNECTION : 0);
         return true;
     }
-    uint32_t size = min_u32(left, fuzz_net.small_pieces ? FUZZ_SMALL_BYTES : FUZZ_PIECE_BYTES);
+    uint32_t small = max_u32(FUZZ_SMALL_BYTES, fuzz_net.stream_size / FUZZ_SMALL_PIECES_MAX);
+    uint32_t size = min_u32(left, fuzz_net.small_pieces ? small : FUZZ_PIECE_BYTES);
     if (fuzz_net.next_piece != NULL) {
         size = min_u32(size, fuzz_net.next_piece(fuzz.stream_position));
         if (size == 0) {
@@ -103,6 +106,7 @@ static bool fuzz_end_recv(struct reactor *reactor)
     }
     memcpy(io->recv.data, fuzz_net.stream + fuzz.stream_position, size);
     fuzz.stream_position += size;
+    fuzz.lent_size = size;
     fuzz_net.now_ns += fuzz_net.time_passes ? 5 * NS_PER_MS : 0;
     io_complete(reactor, io, (int32_t)size);
     return true;
@@ -144,7 +148,7 @@ static void fuzz_recv_release(struct reactor *reactor, struct io *io)
 {
     (void)reactor;
     /* Whoever still looks at it sees that it is gone. */
-    memset(io->recv.data, 0xee, FUZZ_PIECE_BYTES);
+    memset(io->recv.data, 0xee, fuzz.lent_size);
 }
 
 static void fuzz_shutdown(struct reactor *reactor, int fd)
