@@ -7,8 +7,13 @@
 NORETURN void assert_fail(const char *file, int line, const char *expression);
 NORETURN void assert_panic(const char *file, int line, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* A statement: behind an expression that may not return, clang counts a line as never run. */
 #define ASSERT(expression)                                                                         \
-    (LIKELY(expression) ? (void)0 : assert_fail(__FILE__, __LINE__, #expression))
+    do {                                                                                           \
+        if (!LIKELY(expression)) {                                                                 \
+            assert_fail(__FILE__, __LINE__, #expression);                                          \
+        }                                                                                          \
+    } while (0)
 
 /* Expensive checks, on in the dev presets only; compiled always, so that they never rot. */
 #ifdef FLOE_VERIFY

@@ -84,6 +84,10 @@ static enum err set(struct config *config, const char *text, size_t size, char *
     enum err judged = config_check(config, text, value, "--set", checked);
     enum err err = config_set(config, text, value, CONFIG_FROM_FLAG, "--set", message);
     ASSERT(judged == err && (err == OK || strcmp(checked, message) == 0));
+    if (err == OK) { /* What is set is stronger than the environment, whatever it says. */
+        err = config_set(config, text, value, CONFIG_FROM_ENVIRONMENT, "FLOE", message);
+        ASSERT(err == OK && config_source(config, text) == CONFIG_FROM_FLAG);
+    }
     const char *const words[] = {"data.dir", "node.id"};
     MAYBE(config_suggest(text, words, ARRAY_COUNT(words)) != NULL);
     return err;

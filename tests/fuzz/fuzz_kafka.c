@@ -2,50 +2,12 @@
 #include "tests/fuzz/fuzz_kafka.h"
 
 #include "core/assert.h"
-
-static struct {
-    uint8_t head[4]; /* Of the answer that is being received. */
-    uint32_t head_size;
-    uint64_t body_left;
-    uint32_t count;
-} fuzz;
+#include "tests/fuzz/fuzz_net.h"
 
 void fuzz_kafka_begin(void)
 {
-    fuzz.head_size = 0;
-    fuzz.body_left = 0;
-    fuzz.count = 0;
-}
-
-uint32_t fuzz_kafka_answers(void)
-{
-    return fuzz.count;
-}
-
-void fuzz_kafka_take_answer(const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        if (fuzz.body_left > 0) {
-            size_t part = (size_t)min_u64(fuzz.body_left, size);
-            fuzz.body_left -= part;
-            data += part;
-            size -= part;
-            continue;
-        }
-        fuzz.head[fuzz.head_size++] = *data++;
-        size--;
-        if (fuzz.head_size == sizeof(fuzz.head)) {
-            fuzz.head_size = 0;
-            fuzz.count++;
-            fuzz.body_left = load_be32(fuzz.head);
-            ASSERT(fuzz.body_left >= 4 && fuzz.body_left <= INT32_MAX);
-        }
-    }
-}
-
-bool fuzz_kafka_answers_whole(void)
-{
-    return fuzz.head_size == 0 && fuzz.body_left == 0;
+    fuzz_net.frames = (struct fuzz_frames){.length = load_be32, .least = 4, .most = INT32_MAX};
+    fuzz_net_begin();
 }
 
 void fuzz_kafka_frame(struct bytes_writer *out, const struct kafka_api *api, uint32_t version,

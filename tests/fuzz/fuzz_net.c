@@ -12,6 +12,7 @@
 enum {
     FUZZ_PIECE_BYTES = 4096,
     FUZZ_SMALL_BYTES = 7,
+    FUZZ_SMALL_PIECES_MAX = 1024, /* Of a longer stream they are larger. */
     FUZZ_TURNS_MAX = 200000,
     FUZZ_FD = 3,
     FUZZ_SLOW_POLLS = 3,
@@ -25,6 +26,7 @@ static struct {
     struct net_shared *shared;
     uint32_t stream_position;
     uint8_t lent[FUZZ_PIECE_BYTES];
+    uint32_t lent_size;
     struct io *recv, *send;
     bool shut;
     uint32_t slow;
@@ -61,6 +63,36 @@ static void fuzz_submit(struct reactor *reactor, struct io *batch)
     }
 }
 
+static void fuzz_take_frames(struct fuzz_frames *frames, const uint8_t *data, size_t size)
+{
+    while (size > 0) {
+        if (frames->body_left > 0) {
+            size_t part = (size_t)min_u64(frames->body_left, size);
+            frames->body_left -= (uint32_t)part;
+            data += part;
+            size -= part;
+            continue;
+        }
+        frames->head[frames->head_size++] = *data++;
+        size--;
+        if (frames->head_size == sizeof(frames->head)) {
+            frames->head_size = 0;
+            frames->count++;
+            frames->body_left = frames->length(frames->head);
+            ASSERT(frames->body_left >= frames->least && frames->body_left <= frames->most);
+        }
+    }
+}
+
+static void fuzz_take_answer(const uint8_t *data, size_t size)
+{
+    if (fuzz_net.frames.length != NULL) {
+        fuzz_take_frames(&fuzz_net.frames, data, size);
+    } else {
+        fuzz_net.take_answer(data, size);
+    }
+}
+
 static void fuzz_end_send(struct reactor *reactor)
 {
     struct io *io = fuzz.send;
@@ -72,7 +104,7 @@ static void fuzz_end_send(struct reactor *reactor)
     }
     for (uint32_t i = 0; i < io->send.count; i++) {
         bytes += io->send.vectors[i].iov_len;
-        fuzz_net.take_answer(io->send.vectors[i].iov_base, io->send.vectors[i].iov_len);
+        fuzz_take_answer(io->send.vectors[i].iov_base, io->send.vectors[i].iov_len);
     }
     io_complete(reactor, io, (int32_t)bytes);
 }
@@ -87,7 +119,8 @@ static bool fuzz_end_recv(struct reactor *reactor)
         io_complete(reactor, io, fuzz_net.reset && !fuzz.shut ? ERR_CONNECTION : 0);
         return true;
     }
-    uint32_t size = min_u32(left, fuzz_net.small_pieces ? FUZZ_SMALL_BYTES : FUZZ_PIECE_BYTES);
+    uint32_t small = max_u32(FUZZ_SMALL_BYTES, fuzz_net.stream_size / FUZZ_SMALL_PIECES_MAX);
+    uint32_t size = min_u32(left, fuzz_net.small_pieces ? small : FUZZ_PIECE_BYTES);
     if (fuzz_net.next_piece != NULL) {
         size = min_u32(size, fuzz_net.next_piece(fuzz.stream_position));
         if (size == 0) {
@@ -103,6 +136,7 @@ static bool fuzz_end_recv(struct reactor *reactor)
     }
     memcpy(io->recv.data, fuzz_net.stream + fuzz.stream_position, size);
     fuzz.stream_position += size;
+    fuzz.lent_size = size;
     fuzz_net.now_ns += fuzz_net.time_passes ? 5 * NS_PER_MS : 0;
     io_complete(reactor, io, (int32_t)size);
     return true;
@@ -144,7 +178,7 @@ static void fuzz_recv_release(struct reactor *reactor, struct io *io)
 {
     (void)reactor;
     /* Whoever still looks at it sees that it is gone. */
-    memset(io->recv.data, 0xee, FUZZ_PIECE_BYTES);
+    memset(io->recv.data, 0xee, fuzz.lent_size);
 }
 
 static void fuzz_shutdown(struct reactor *reactor, int fd)
@@ -369,6 +403,7 @@ void fuzz_net_run(enum net_protocol protocol)
     fuzz.stream_position = 0;
     fuzz.shut = false;
     fuzz.slow = 0;
+    fuzz_net.frames.head_size = fuzz_net.frames.body_left = fuzz_net.frames.count = 0;
     (void)atomic_fetch_add(&fuzz.shared->cores[0].connections, 1);
     enum err err = conn_open(fuzz_net.net, FUZZ_FD, protocol);
     ASSERT(err == OK);
@@ -391,4 +426,6 @@ void fuzz_net_run(enum net_protocol protocol)
     while (reactor_turn(reactor, 0) > 0) {
     }
     fuzz_check_home();
+    /* A client that stays to the end gets whole answers. */
+    ASSERT(fuzz_net.reset || (fuzz_net.frames.head_size == 0 && fuzz_net.frames.body_left == 0));
 }

@@ -18,6 +18,15 @@ enum fuzz_net_flag {
     FUZZ_POOR = 128,       /* There is no memory for answers before nothing else is left to do. */
 };
 
+/* Answers that are frames: each begins with the length of what follows. */
+struct fuzz_frames {
+    uint32_t (*length)(const uint8_t *head); /* NULL: they are no frames. */
+    uint32_t least, most;                    /* It is within these. */
+    uint8_t head[4];
+    uint32_t head_size, body_left;
+    uint32_t count; /* So many began, on this connection. */
+};
+
 struct fuzz_net {
     struct reactor reactor;
     struct memory_shard shard;
@@ -28,7 +37,8 @@ struct fuzz_net {
     uint32_t stream_size;
     bool small_pieces, time_passes, reset, slow_reader, poor;
     uint32_t (*next_piece)(uint32_t position); /* If there is one: so many bytes may be sent now. */
-    void (*take_answer)(const uint8_t *data, size_t size); /* What it gets, as it comes. */
+    void (*take_answer)(const uint8_t *data, size_t size); /* What it gets, as it comes, or */
+    struct fuzz_frames frames;                             /* what is looked at instead. */
 };
 
 extern struct fuzz_net fuzz_net;

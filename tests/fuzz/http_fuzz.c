@@ -21,6 +21,9 @@
 enum {
     FUZZ_INPUT_BYTES_MAX = 384,
     FUZZ_SAMPLES_MAX = 5,
+    FUZZ_STEPS_MAX = 1024,
+    FUZZ_PACKED_BYTES_MAX = 4096,
+    FUZZ_PLAIN_BYTES_MAX = 80 << 10,
     FUZZ_ANSWER_BYTES_MAX = 4 << 20,
     FUZZ_SAMPLED = 1,
     FUZZ_PACKED = 2,
@@ -31,9 +34,11 @@ _Static_assert(FUZZ_SAMPLE_BYTES_MAX > 5 * HTTP_TARGET_BYTES_MAX, "long samples 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In a sample: what is too long for a request line, and more headers than are taken. */
+/* In a sample: what is too long for a request line, more headers than are taken, and nothing, but a
+ * large packed batch stands in topic "t" then. */
 #define FUZZ_LONG    "\1"
 #define FUZZ_HEADERS "\2"
+#define FUZZ_LARGE   "\3"
 
 #define FUZZ_POST "POST /v1/topics/t/records HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n"
 #define FUZZ_JSON FUZZ_POST "Content-Type: application/json\r\nContent-Length: 64\r\n\r\n"
@@ -49,7 +54,7 @@ static const char *const fuzz_samples[] = {
     "GET /v1/topics HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /v1/topics/%74 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "POST /v1/topics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    "Content-Length: 62\r\n\r\n"
+    "Content-Length: 63\r\n\r\n"
     "{\"name\":\"n\",\"partitions\":2,\"configs\":{\"retention.ms\":\"1000\"}}  ",
     "DELETE /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n\r\n",
     "POST /v1/topics/t/records?key=k%00&timestamp=5 HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n"
@@ -57,7 +62,7 @@ static const char *const fuzz_samples[] = {
     "POST /v1/topics/made/records HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n"
     "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
     "POST /v1/topics/t/records HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    "Content-Length: 141\r\n\r\n"
+    "Content-Length: 142\r\n\r\n"
     "{\"records\":[{\"key\":\"a\",\"value\":\"1\",\"headers\":{\"h\":\"v\",\"n\":null}},"
     "{\"value_base64\":\"AAEC\",\"partition\":0,\"headers\":[{\"name\":\"x\",\"value\":\"y\"}]}]} ",
     "GET /v1/topics/t/records?from=-2&n=3&wait=5 HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -96,12 +101,15 @@ static const char *const fuzz_samples[] = {
     FUZZ_JSON "{\"records\":[{\"headers\":[{\"other\":1}]},{\"headers\":{\"a\":1}}]}     ",
     FUZZ_JSON "{\"records\":[{\"key\":5}]}                                         ",
     FUZZ_JSON "{\"records\":[{\"headers\":{\"a\":5}}]}                               ",
+    FUZZ_LARGE "GET /v1/topics/t/records?from=start&n=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /v1/topics/t/stream HTTP/1.1\r\nHost: localhost\r\n\r\n",
 };
 
 static struct {
     bool open;
     uint8_t answer[FUZZ_ANSWER_BYTES_MAX];
     uint32_t size;
+    bool large; /* The large packed batch stands in topic "t". */
 } fuzz;
 
 static void fuzz_take_answer(const uint8_t *data, size_t size)
@@ -171,11 +179,12 @@ static enum http_found fuzz_look(struct bytes text, uint32_t step, struct http_h
 /* However it comes, a head is one thing. */
 static void fuzz_judge_head(struct bytes text)
 {
+    uint32_t step = 1 + text.size / FUZZ_STEPS_MAX;
     struct http_head whole = {0}, pieces = {0};
     struct http_fault fault, other;
     uint32_t size, other_size;
     enum http_found found = fuzz_look(text, UINT32_MAX / 2, &whole, &fault, &size);
-    ASSERT(found == fuzz_look(text, 1, &pieces, &other, &other_size));
+    ASSERT(found == fuzz_look(text, step, &pieces, &other, &other_size));
     ASSERT(fault.status == other.status && size == other_size);
     ASSERT((found == HTTP_FAULTY) == (fault.status != 0));
     if (found == HTTP_WHOLE) {
@@ -184,10 +193,53 @@ static void fuzz_judge_head(struct bytes text)
     }
 }
 
+/* A batch of topic "t" that is packed by zstd; a large one is more than readers make room for
+ * first. */
+static void fuzz_put_packed(bool large)
+{
+    static uint8_t batches[2][FUZZ_PACKED_BYTES_MAX], plain[FUZZ_PLAIN_BYTES_MAX];
+    static uint32_t sizes[2];
+    uint8_t *batch = batches[large];
+    uint32_t size = sizes[large];
+    if (size == 0) {
+        struct bytes bytes = wire_batch(&(struct wire_batch){.records = large ? 30 : 3,
+                                                             .value_bytes = large ? 2500 : 20,
+                                                             .timestamp = 1000,
+                                                             .producer_id = -1,
+                                                             .producer_epoch = -1,
+                                                             .sequence = -1,
+                                                             .attributes = CODEC_ZSTD,
+                                                             .keys = true},
+                                        plain, sizeof(plain));
+        memcpy(batch, bytes.data, BATCH_HEADER_BYTES);
+        size_t packed =
+            ZSTD_compress(batch + BATCH_HEADER_BYTES, FUZZ_PACKED_BYTES_MAX - BATCH_HEADER_BYTES,
+                          bytes.data + BATCH_HEADER_BYTES, bytes.size - BATCH_HEADER_BYTES, 1);
+        ASSERT(!ZSTD_isError(packed));
+        size = BATCH_HEADER_BYTES + (uint32_t)packed;
+        store_be32(batch + 8, size - BATCH_PREFIX_BYTES);
+        wire_mend_crc(batch, size);
+        sizes[large] = size;
+    }
+    struct request produce = {.kind = REQUEST_PRODUCE};
+    memset(produce.partition.topic.bytes, 't', sizeof(produce.partition.topic.bytes));
+    produce.produce.batch = bytes_of(batch, size);
+    produce.produce.zstd_allowed = true;
+    fuzz_net_submit(&produce);
+    ASSERT(produce.done.result == OK);
+}
+
 /* Writes a sample where there is room for all of them; returns its size. */
 static uint32_t fuzz_put_sample(const char *sample, uint8_t *at)
 {
     struct bytes_writer out = bytes_writer(at, FUZZ_SAMPLE_BYTES_MAX);
+    if (*sample == FUZZ_LARGE[0]) {
+        if (!fuzz.large) {
+            fuzz_put_packed(true);
+        }
+        fuzz.large = true;
+        sample++;
+    }
     for (; *sample != 0; sample++) {
         uint32_t times = *sample == FUZZ_LONG[0]      ? HTTP_TARGET_BYTES_MAX
                          : *sample == FUZZ_HEADERS[0] ? HTTP_HEADERS_MAX
@@ -202,39 +254,6 @@ static uint32_t fuzz_put_sample(const char *sample, uint8_t *at)
     }
     ASSERT(!out.failed);
     return out.position;
-}
-
-/* Topic "t" begins with a batch that is packed by zstd. */
-static void fuzz_put_packed(void)
-{
-    static uint8_t batch[512];
-    static uint32_t size;
-    if (size == 0) {
-        uint8_t plain[512];
-        struct bytes bytes = wire_batch(&(struct wire_batch){.records = 3,
-                                                             .value_bytes = 20,
-                                                             .timestamp = 1000,
-                                                             .producer_id = -1,
-                                                             .producer_epoch = -1,
-                                                             .sequence = -1,
-                                                             .attributes = CODEC_ZSTD,
-                                                             .keys = true},
-                                        plain, sizeof(plain));
-        memcpy(batch, bytes.data, BATCH_HEADER_BYTES);
-        size_t packed =
-            ZSTD_compress(batch + BATCH_HEADER_BYTES, sizeof(batch) - BATCH_HEADER_BYTES,
-                          bytes.data + BATCH_HEADER_BYTES, bytes.size - BATCH_HEADER_BYTES, 1);
-        ASSERT(!ZSTD_isError(packed));
-        size = BATCH_HEADER_BYTES + (uint32_t)packed;
-        store_be32(batch + 8, size - BATCH_PREFIX_BYTES);
-        wire_mend_crc(batch, size);
-    }
-    struct request produce = {.kind = REQUEST_PRODUCE};
-    memset(produce.partition.topic.bytes, 't', sizeof(produce.partition.topic.bytes));
-    produce.produce.batch = bytes_of(batch, size);
-    produce.produce.zstd_allowed = true;
-    fuzz_net_submit(&produce);
-    ASSERT(produce.done.result == OK);
 }
 
 static void fuzz_put_samples(const uint8_t *data, uint32_t size)
@@ -265,6 +284,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_net_begin();
     }
     fuzz.size = 0;
+    fuzz.large = false;
     fuzz_net_reset();
     fuzz_net_flags(data[0]);
     if ((data[0] & FUZZ_SAMPLED) != 0) {
@@ -274,7 +294,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_net.stream_size = (uint32_t)size - 1;
     }
     if ((data[0] & FUZZ_PACKED) != 0) {
-        fuzz_put_packed();
+        fuzz_put_packed(false);
     }
     fuzz_judge_head(bytes_of(fuzz_net.stream, fuzz_net.stream_size));
     fuzz_net_run(NET_HTTP);

@@ -28,6 +28,7 @@ enum {
         EXTENT_HEADER_BYTES + FRAME_HEADER_BYTES + (FRAME_ROW_BYTES + BATCH_BYTES + 7) / 8 * 8,
     EDIT_BYTES = 4,
     EDITS_MAX = 16,
+    DELETED_LOOK_MAX = 16,
 };
 
 #define SALT 0x4142434445464748U
@@ -62,6 +63,29 @@ static void fuzz_deleted(struct deleted *deleted)
     deleted->deleted_max.ms = 1000;
 }
 
+/* More of them: what touches the first one is one with it, and there is an end to how many. */
+static void grow_deleted(struct deleted *deleted)
+{
+    uint32_t count = deleted->count;
+    uint64_t end = 1; /* Of the first one, looked for below. */
+    enum err err = deleted_reserve(deleted, DELETED_RANGES_MAX - count + 1);
+    ASSERT(err == ERR_DELETIONS);
+    ASSERT(deleted_bytes_with(deleted, 1) >= *deleted->bytes);
+    if (!deleted_has(deleted, 0)) {
+        return;
+    }
+    while (end < DELETED_LOOK_MAX && deleted_has(deleted, end)) {
+        end++;
+    }
+    if (end < DELETED_LOOK_MAX) {
+        ASSERT(deleted_growth(deleted, end, end + 1) == 0);
+        err = deleted_add(deleted, end, end + 1);
+        ASSERT(err == OK && deleted->count <= count && deleted_has(deleted, end));
+    }
+    err = deleted_reserve(deleted, DISK_BLOCK_BYTES / DELETED_RANGE_BYTES);
+    ASSERT(err == OK && deleted_has(deleted, 0));
+}
+
 /* What was read is used, and says the same when it is written again. */
 static void use_deleted(struct deleted *deleted)
 {
@@ -76,8 +100,11 @@ static void use_deleted(struct deleted *deleted)
     ASSERT(err == OK && twin.count == deleted->count && twin.records == deleted->records);
     free(again);
     deleted_clear(&twin);
+    grow_deleted(deleted);
+    deleted_hold(deleted, true);
     deleted_trim(deleted, FRAMES);
     ASSERT(!deleted_has(deleted, 0));
+    deleted_hold(deleted, false);
     deleted_clear(deleted);
 }
 
