@@ -157,7 +157,7 @@ static void so_is_a_block_that_is_unpacked_at_once(void **state)
     check_over_turns(CODEC_SNAPPY);
 }
 
-/* Wants more than one batch may be; of the second kind the records do not end. */
+/* More of them than may run, and more in each than may come out. */
 static void bombs_hold_up_nobody(void **state)
 {
     (void)state;
@@ -268,6 +268,28 @@ static void a_drop_and_a_stop_end_it(void **state)
     engine_end(&engine);
 }
 
+static void a_failure_of_the_shard_ends_it(void **state)
+{
+    (void)state;
+    struct engine engine;
+    struct call calls[OTHERS];
+    begin(&engine);
+    make_large(4, CODEC_GZIP, -1);
+    for (uint32_t i = 0; i < OTHERS; i++) {
+        use_partition(&engine, i);
+        call_append(&calls[i], &engine, large, large_bytes);
+    }
+    engine_turns(&engine, 2);
+    shard_fail(engine.shard, "nothing is wrong", "no file", ERR_IO);
+    engine_turns(&engine, 3);
+    for (uint32_t i = 0; i < OTHERS; i++) {
+        assert_true(calls[i].finished > 0);
+        assert_int_equal(calls[i].err, ERR_IO);
+    }
+    assert_nobody_is_judged(&engine);
+    engine_end(&engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +299,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_at_the_end_is_found),
         cmocka_unit_test(duplicate_is_not_unpacked),
         cmocka_unit_test(a_drop_and_a_stop_end_it),
+        cmocka_unit_test(a_failure_of_the_shard_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
