@@ -23,8 +23,10 @@ enum {
     ZSTD_HEADER_BYTES_MAX = 18,
     /* What a step may take where the room is smaller: what unpacks to nothing takes time, too. */
     STEP_INPUT_BYTES_MIN = 64 << 10,
-    /* Contexts and wide rooms up to this size are kept: the window of zstd's usual levels. */
-    KEPT_BYTES_MAX = 5 << 20,
+    /* What is kept for the next batch: a context with the window of zstd's usual levels, and rooms
+     * for the usual blocks. */
+    ZSTD_KEPT_BYTES_MAX = 5 << 20,
+    WIDE_KEPT_BYTES_MAX = 1 << 20,
 };
 
 uint32_t codec_output_max(uint32_t size, uint32_t batch_bytes_max)
@@ -433,11 +435,11 @@ void codec_stream_end(struct codec_stream *stream)
         (void)LZ4F_freeDecompressionContext(stream->lz4);
         stream->lz4 = NULL;
     }
-    if (stream->zstd != NULL && ZSTD_sizeof_DCtx(stream->zstd) > KEPT_BYTES_MAX) {
+    if (stream->zstd != NULL && ZSTD_sizeof_DCtx(stream->zstd) > ZSTD_KEPT_BYTES_MAX) {
         (void)ZSTD_freeDCtx(stream->zstd);
         stream->zstd = NULL;
     }
-    if (stream->wide_bytes > KEPT_BYTES_MAX) {
+    if (stream->wide_bytes > WIDE_KEPT_BYTES_MAX) {
         free(stream->wide);
         stream->wide = NULL;
         stream->wide_bytes = 0;

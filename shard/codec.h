@@ -27,7 +27,7 @@ enum {
 uint32_t codec_output_max(uint32_t size, uint32_t batch_bytes_max);
 
 /* Unpacks a step at a time, the same in whatever steps. Zeroed at first; used for one batch after
- * the other, it keeps the decoders' memory: a stream between two batches has 13 MiB at most.
+ * the other, it keeps the decoders' memory: a stream between two batches has 9 MiB at most.
  *
  * One that is under way has what its codec needs: gzip 40 KiB; lz4 8.4 MiB, for blocks of 4 MiB;
  * zstd its window, of which no more is touched than has come out; snappy a whole block, as it has

@@ -40,8 +40,9 @@ enum {
      * gzip. */
     JUDGE_SLICE_BYTES = 128 << 10,
     JUDGE_SLICES_AT_ONCE = 2, /* Of a batch that was not looked at yet. */
-    /* How many are under way at once: each may hold as much as may come out of its batch, see
-     * codec.h: 32 MiB and 9 more with the usual max.message.bytes. */
+    /* How many are under way at once. See codec.h for what a decoder may hold, besides the core's
+     * memory: with the usual max.message.bytes 32 MiB and 9 more for each of these two, and 9 for
+     * the one that judges at once; in the greatest topics 128 instead of the 32. */
     JUDGES_MAX = 2,
 };
 
