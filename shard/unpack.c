@@ -29,7 +29,8 @@ static enum err unpack_judge(struct unpack *unpack, uint32_t left, bool last)
 
 static enum err unpack_plain(struct unpack *unpack, uint32_t size)
 {
-    struct bytes here = {unpack->left.data, min_u32(size, unpack->left.size)};
+    uint64_t most = (uint64_t)size * UNPACK_PLAIN_TIMES;
+    struct bytes here = {unpack->left.data, (uint32_t)min_u64(most, unpack->left.size)};
     bool last = here.size == unpack->left.size;
     uint32_t used;
     enum err err = record_feed(&unpack->feed, here, last, &used);

@@ -10,7 +10,11 @@
 #include "shard/codec.h"
 #include "shard/record.h"
 
-enum { UNPACK_ROOM_BYTES_MIN = 2 * RECORD_PART_BYTES_MAX };
+enum {
+    UNPACK_ROOM_BYTES_MIN = 2 * RECORD_PART_BYTES_MAX,
+    /* What is not packed is read faster by about so much; and somebody had to send all of it. */
+    UNPACK_PLAIN_TIMES = 8,
+};
 
 struct unpack {
     bool over; /* All that was asked for was read. */
@@ -37,7 +41,7 @@ NODISCARD enum err unpack_begin(struct unpack *unpack, struct bytes data, const 
                                 const struct unpack_options *options);
 
 /* Unpacks what fits into the room of `size` bytes, at least UNPACK_ROOM_BYTES_MIN, and reads it; of
- * a batch that is not packed the same number of bytes, without a room. One block of snappy's that
+ * a batch that is not packed UNPACK_PLAIN_TIMES as many, without a room. One block of snappy's that
  * is larger is unpacked in one step all the same; unpack_is_wide() is true before it. The room may
  * be used by others between two steps.
  *

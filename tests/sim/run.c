@@ -1,5 +1,6 @@
 /* See the header. */
 #include "core/assert.h"
+#include "shard/unpack.h"
 #include "tests/sim/mutant.h"
 #include "tests/sim/rot.h"
 #include "tests/sim/run_internal.h"
@@ -72,7 +73,6 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->pressed += sign * cover_hits("readers hold all the memory that they may");
     counts->ahead += sign * cover_hits("a look is read ahead");
     counts->sliced += sign * cover_hits("a batch is judged a slice in each turn");
-    counts->lined += sign * cover_hits("a batch waits until others are judged");
     counts->shared += sign * cover_hits("a reader finds a look that is there for somebody else");
     counts->laps += sign * cover_hits("the journal begins a lap");
     counts->full_journals += sign * cover_hits("the journal is full");
@@ -175,7 +175,7 @@ uint64_t run_milestone_bytes(const struct run *run)
 /* Half of the seeds look into a batch for many turns, though it is small and not packed. */
 uint32_t run_slice_bytes(const struct run *run)
 {
-    return run->options->seed % 2 == 0 ? 0 : 64;
+    return run->options->seed % 2 == 0 ? 0 : UNPACK_ROOM_BYTES_MIN;
 }
 
 struct journal_sizes run_draw_journals(struct run *run)

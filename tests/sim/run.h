@@ -35,7 +35,6 @@ enum { SIM_TEXT_BYTES = 600 };
     X(polls, "long polls answered")                                                                \
     X(pressed, "fetches without memory")                                                           \
     X(sliced, "batches judged over several turns")                                                 \
-    X(lined, "batches that waited until others were judged")                                       \
     X(ahead, "looks read ahead")                                                                   \
     X(shared, "looks that readers shared")                                                         \
     X(resumed, "fetches that got memory back")                                                     \
