@@ -36,6 +36,8 @@
     X(APPEND_RECORDS, "records appended")                                                          \
     X(APPEND_BYTES, "bytes of batches appended")                                                   \
     X(APPEND_DUPLICATES, "batches answered from the producer's window")                            \
+    X(APPENDS_SLICED, "batches that unpack to so much that it was not done at once")               \
+    X(APPEND_SLICES, "slices in which batches were unpacked")                                      \
     X(COMMITS, "group commits, each of one frame")                                                 \
     X(JOURNAL_FRAMES, "frames that went into the journal")                                         \
     X(JOURNAL_BLOCKS, "writes to the journal")                                                     \

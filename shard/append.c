@@ -2,6 +2,7 @@
  *
  *     waiting -> CHECK -> STAGE -> staged -> (commit.c) -> acked       any error: home at once
  *      |           |        ^
+ *      |           +-- unpacks to much: a slice in each turn, see judge.c
  *      |           |        +-- no open segment, full, or of another durability: everybody waits
  *      |           |            for the roll
  *      |           +-- duplicate of a batch that is not durable yet: duplicates -> acked with it
@@ -15,6 +16,13 @@
 #include "core/cover.h"
 #include "core/log.h"
 #include "shard/shard_internal.h"
+
+/* The head of the queue leaves it. */
+static void append_leave(struct partition *partition)
+{
+    (void)request_queue_pop(&partition->waiting);
+    judge_forget(partition);
+}
 
 static void append_finish(struct partition *partition, struct request *request, enum err err)
 {
@@ -74,7 +82,7 @@ static enum err append_check_producer(struct partition *partition, struct reques
     request->produce.base_offset = first.first_offset;
     request->produce.append_time_ms =
         partition->config.timestamp_type == TIMESTAMP_APPEND ? first.time_ms : -1;
-    (void)request_queue_pop(&partition->waiting);
+    append_leave(partition);
     if (batch_end(batch, first.first_offset) <= partition->high_watermark) {
         append_finish(partition, request, OK);
     } else {
@@ -139,23 +147,19 @@ static void append_stage(struct partition *partition, struct request *request,
     commit_kick(partition);
 }
 
-/* Judges the head of the queue. What had to wait for a roll is not judged again, but for its
- * sequence: its owner_state is set. */
+/* Judges the head of the queue. What had to wait, for a roll or to be unpacked, is not judged
+ * again, but for its sequence. ERR_BUSY: it waits. */
 static enum err append_check(struct partition *partition, struct request *request,
                              struct batch *batch, bool *duplicate)
 {
     struct bytes data = request->produce.batch;
     struct batch_rules rules = append_rules(partition, request);
-    bool judged = request->owner_state != NULL;
+    bool judged = partition->head.state == HEAD_JUDGED;
     enum err err = judged ? batch_parse(data, batch) : batch_check_header(data, &rules, batch);
     if (err == OK) {
         err = append_check_producer(partition, request, batch, duplicate);
     }
-    if (err == OK && !*duplicate && !judged) {
-        err = batch_check_content(data, &rules, batch);
-        request->owner_state = partition;
-    }
-    return err;
+    return err == OK && !*duplicate ? judge_head(partition, &rules, batch) : err;
 }
 
 /* The stream ID behind which the next one comes; false: what is staged gets its own when it becomes
@@ -223,6 +227,9 @@ static bool append_pump_one(struct partition *partition)
     if (err == OK && duplicate) {
         return true;
     }
+    if (err == ERR_BUSY) {
+        return false; /* The verdict looks again. */
+    }
     if (err == OK && append_must_roll(partition, &batch)) {
         COVER("append waits for a roll");
         roll_start(partition);
@@ -241,7 +248,7 @@ static bool append_pump_one(struct partition *partition)
     if (err == OK) {
         err = append_record_producer(partition, &batch);
     }
-    (void)request_queue_pop(&partition->waiting);
+    append_leave(partition);
     if (err == OK) {
         append_stage(partition, request, &batch);
     } else {
@@ -256,7 +263,7 @@ void append_pump(struct partition *partition)
     while (partition->waiting.head != NULL && !delete_holds_appends(partition)) {
         bool broken = partition->writer.failed && !commit_idle(partition);
         if (!partition->ready || partition->dropping || broken ||
-            partition->roll.state != ROLL_IDLE) {
+            partition->roll.state != ROLL_IDLE || judge_waits(partition)) {
             return;
         }
         if (partition->unread) {
@@ -278,6 +285,7 @@ void append_submit(struct partition *partition, struct request *request)
 
 void append_fail_waiting(struct partition *partition, enum err err)
 {
+    judge_forget(partition);
     request_queue_fail(partition->shard, &partition->waiting, err);
     delete_fail(partition, err);
 }

@@ -3,9 +3,10 @@
 
 #include "core/assert.h"
 #include "core/crc32c.h"
+#include "core/limits.h"
 #include "shard/codec.h"
 #include "shard/deleted.h"
-#include "shard/record.h"
+#include "shard/unpack.h"
 
 #include <string.h>
 
@@ -37,59 +38,50 @@ enum err batch_parse(struct bytes data, struct batch *batch)
     return OK;
 }
 
-/* Opens the batch: every record is there, in order, and nothing else. */
-static enum err batch_check_records(struct bytes data, const struct batch_rules *rules,
-                                    const struct batch *batch)
+static enum err batch_unpack(struct bytes data, const struct batch *batch,
+                             const struct unpack_options *options)
 {
-    struct codec_output output;
-    struct bytes records = {.data = data.data + BATCH_HEADER_BYTES,
-                            .size = batch->length - BATCH_HEADER_BYTES};
-    enum err err = codec_open_within((enum codec)(batch->attributes & BATCH_CODEC_MASK), records,
-                                     codec_output_max(records.size, rules->bytes_max), &output);
-    if (err != OK) {
-        return err;
+    struct unpack unpack = {0};
+    enum err err = unpack_begin(&unpack, data, batch, options);
+    return err == OK ? unpack_run(&unpack) : err;
+}
+
+/* Every record is there, in order. */
+static enum err check_record(void *context, int32_t index, const struct record_fact *fact)
+{
+    const struct batch_rules *rules = context;
+    if (fact->offset_delta != index) {
+        return ERR_BATCH_INVALID;
     }
-    struct bytes_reader reader = bytes_reader(output.bytes);
-    for (int32_t i = 0; i < batch->record_count && err == OK; i++) {
-        struct record record;
-        if (!record_read(&reader, &record) || record.offset_delta != i) {
-            err = ERR_BATCH_INVALID;
-        } else if (rules->compacted && record.key.data == NULL) {
-            err = ERR_BATCH_KEY;
-        }
+    return rules->compacted && fact->keyless ? ERR_BATCH_KEY : OK;
+}
+
+struct keyless {
+    uint32_t *indexes;
+    uint32_t count, max;
+};
+
+static enum err note_keyless(void *context, int32_t index, const struct record_fact *fact)
+{
+    struct keyless *keyless = context;
+    if (fact->keyless) {
+        keyless->indexes[keyless->count++] = (uint32_t)index;
     }
-    if (err == OK && bytes_left(&reader) != 0) {
-        err = ERR_BATCH_INVALID;
-    }
-    codec_free(&output);
-    return err;
+    return keyless->count == keyless->max ? ERR_LIMIT : OK;
 }
 
 uint32_t batch_keyless(struct bytes data, uint32_t *indexes, uint32_t max)
 {
     struct batch batch;
-    struct codec_output output;
-    if (batch_parse(data, &batch) != OK) {
-        return 0;
+    struct keyless keyless = {.indexes = indexes, .max = max};
+    ASSERT(max > 0);
+    if (batch_parse(data, &batch) == OK) {
+        struct unpack_options options = {
+            .output_max = BATCH_KEYLESS_BYTES_MAX, .each = note_keyless, .context = &keyless};
+        enum err err = batch_unpack(data, &batch, &options);
+        (void)err; /* Those before are to blame whatever stands behind. */
     }
-    struct bytes records = {.data = data.data + BATCH_HEADER_BYTES,
-                            .size = batch.length - BATCH_HEADER_BYTES};
-    if (codec_open((enum codec)(batch.attributes & BATCH_CODEC_MASK), records, &output) != OK) {
-        return 0;
-    }
-    struct bytes_reader reader = bytes_reader(output.bytes);
-    struct record record;
-    uint32_t count = 0;
-    for (int32_t i = 0; i < batch.record_count && count < max; i++) {
-        if (!record_read(&reader, &record)) {
-            break;
-        }
-        if (record.key.data == NULL) {
-            indexes[count++] = (uint32_t)i;
-        }
-    }
-    codec_free(&output);
-    return count;
+    return keyless.count;
 }
 
 static enum err batch_check_attributes(const struct batch_rules *rules, const struct batch *batch)
@@ -158,14 +150,29 @@ enum err batch_check_header(struct bytes data, const struct batch_rules *rules, 
     return batch_check_producer(batch);
 }
 
+enum err batch_check_content_begin(struct unpack *unpack, struct bytes data,
+                                   const struct batch_rules *rules, const struct batch *batch)
+{
+    enum err err = batch_check_times(rules, batch);
+    unpack->over = true;
+    if (err != OK || (!rules->deep && !rules->compacted)) {
+        return err;
+    }
+    struct unpack_options options = {
+        .output_max = codec_output_max(batch->length - BATCH_HEADER_BYTES, rules->bytes_max),
+        .whole = true,
+        .each = check_record,
+        .context = (void *)(uintptr_t)rules,
+    };
+    return unpack_begin(unpack, data, batch, &options);
+}
+
 enum err batch_check_content(struct bytes data, const struct batch_rules *rules,
                              const struct batch *batch)
 {
-    enum err err = batch_check_times(rules, batch);
-    if (err == OK && (rules->deep || rules->compacted)) {
-        err = batch_check_records(data, rules, batch);
-    }
-    return err;
+    struct unpack unpack = {0};
+    enum err err = batch_check_content_begin(&unpack, data, rules, batch);
+    return err == OK ? unpack_run(&unpack) : err;
 }
 
 enum err batch_check(struct bytes data, const struct batch_rules *rules, struct batch *batch)
@@ -194,64 +201,85 @@ void batch_stamp_append_time(uint8_t *at, uint32_t size, uint64_t ms)
                crc32c_patch(load_be32(at + 17), delta, sizeof(delta), size - BATCH_HEADER_BYTES));
 }
 
-/* Walks the records from offset `least` on: the first at or after `timestamp`; `greatest`: the
- * first of the largest. */
-static enum err batch_search(struct bytes data, bool greatest, int64_t timestamp, uint64_t least,
-                             const struct deleted *deleted, uint64_t *offset, int64_t *found)
+/* Looks for the first record at or after `timestamp`, from offset `least` on; `greatest`: for the
+ * first of the latest. */
+struct search {
+    const struct batch *batch;
+    const struct deleted *deleted;
+    bool greatest;
+    int64_t timestamp;
+    uint64_t least;
+    enum err err; /* ERR_NOT_FOUND, so far. */
+    uint64_t offset;
+    int64_t found;
+};
+
+/* Nobody opened the batch when it came: its records may say anything. */
+static enum err search_record(void *context, int32_t index, const struct record_fact *fact)
+{
+    struct search *search = context;
+    const struct batch *batch = search->batch;
+    bool append_time = (batch->attributes & BATCH_APPEND_TIME) != 0;
+    int64_t time = batch->max_timestamp;
+    (void)index;
+    if (fact->offset_delta < 0 || fact->offset_delta > batch->last_offset_delta ||
+        (!append_time &&
+         __builtin_add_overflow(batch->base_timestamp, fact->timestamp_delta, &time))) {
+        return ERR_DAMAGED;
+    }
+    uint64_t at = (uint64_t)batch->base_offset + (uint32_t)fact->offset_delta;
+    if (at < search->least || (search->deleted != NULL && deleted_has(search->deleted, at))) {
+        return OK;
+    }
+    bool better =
+        search->greatest ? search->err != OK || time > search->found : time >= search->timestamp;
+    if (better) {
+        search->offset = at;
+        search->found = time;
+        search->err = OK;
+    }
+    return better && !search->greatest ? ERR_CANCELED : OK; /* Enough is known. */
+}
+
+static enum err batch_search(struct bytes data, struct search *search)
 {
     struct batch batch;
-    struct codec_output output;
+    search->err = ERR_NOT_FOUND;
+    search->batch = &batch;
     if (batch_parse(data, &batch) != OK) {
         return ERR_DAMAGED;
     }
-    struct bytes records = {.data = data.data + BATCH_HEADER_BYTES,
-                            .size = batch.length - BATCH_HEADER_BYTES};
-    bool append_time = (batch.attributes & BATCH_APPEND_TIME) != 0;
-    enum err err = codec_open((enum codec)(batch.attributes & BATCH_CODEC_MASK), records, &output);
-    if (err != OK) {
-        return err == ERR_NO_MEMORY ? err : ERR_DAMAGED;
+    struct unpack_options options = {
+        .output_max = codec_output_max(batch.length - BATCH_HEADER_BYTES, BATCH_BYTES_MAX),
+        .each = search_record,
+        .context = search,
+    };
+    enum err err = batch_unpack(data, &batch, &options);
+    if (err == OK || err == ERR_CANCELED) {
+        return search->err;
     }
-    struct bytes_reader reader = bytes_reader(output.bytes);
-    err = ERR_NOT_FOUND;
-    for (int32_t i = 0; i < batch.record_count; i++) {
-        struct record record;
-        /* Nobody opened the batch when it came: its records may say anything. */
-        if (!record_read(&reader, &record) || record.offset_delta < 0 ||
-            record.offset_delta > batch.last_offset_delta) {
-            err = ERR_DAMAGED;
-            break;
-        }
-        int64_t time = batch.max_timestamp;
-        if (!append_time &&
-            __builtin_add_overflow(batch.base_timestamp, record.timestamp_delta, &time)) {
-            err = ERR_DAMAGED;
-            break;
-        }
-        uint64_t at = (uint64_t)batch.base_offset + (uint32_t)record.offset_delta;
-        if (at < least || (deleted != NULL && deleted_has(deleted, at))) {
-            continue;
-        }
-        bool better = greatest ? err != OK || time > *found : time >= timestamp;
-        if (better) {
-            *offset = at;
-            *found = time;
-            err = OK;
-            if (!greatest) {
-                break;
-            }
-        }
-    }
-    codec_free(&output);
-    return err;
+    return err == ERR_NO_MEMORY ? err : ERR_DAMAGED;
 }
 
 enum err batch_find_time(struct bytes data, int64_t timestamp, uint64_t least,
                          const struct deleted *deleted, uint64_t *offset, int64_t *found)
 {
-    return batch_search(data, false, timestamp, least, deleted, offset, found);
+    struct search search = {.timestamp = timestamp, .least = least, .deleted = deleted};
+    enum err err = batch_search(data, &search);
+    if (err == OK) {
+        *offset = search.offset;
+        *found = search.found;
+    }
+    return err;
 }
 
 bool batch_timestamp_max_offset(struct bytes data, int64_t *timestamp, uint64_t *offset)
 {
-    return batch_search(data, true, 0, 0, NULL, offset, timestamp) == OK;
+    struct search search = {.greatest = true};
+    bool found = batch_search(data, &search) == OK;
+    if (found) {
+        *offset = search.offset;
+        *timestamp = search.found;
+    }
+    return found;
 }

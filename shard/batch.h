@@ -23,6 +23,7 @@ enum batch_attribute {
 };
 
 struct deleted;
+struct unpack;
 
 struct batch {
     int64_t base_offset;
@@ -68,8 +69,16 @@ NODISCARD enum err batch_check_header(struct bytes data, const struct batch_rule
 NODISCARD enum err batch_check_content(struct bytes data, const struct batch_rules *rules,
                                        const struct batch *batch);
 
+/* The same for who cannot wait for all of it: then unpack_step() until that is over, or an error,
+ * and unpack_end(). `rules` are borrowed until then. */
+NODISCARD enum err batch_check_content_begin(struct unpack *unpack, struct bytes data,
+                                             const struct batch_rules *rules,
+                                             const struct batch *batch);
+
 /* Which records have no key, of a batch that ERR_BATCH_KEY refused: up to `max` of their numbers.
- * Opens the batch. */
+ * Opens the batch, and looks at the first megabyte that comes out. */
+enum { BATCH_KEYLESS_BYTES_MAX = 1 << 20 };
+
 uint32_t batch_keyless(struct bytes data, uint32_t *indexes, uint32_t max);
 
 /* Both. */

@@ -26,6 +26,7 @@ enum err partition_create(struct shard *shard, const struct request *request,
     list_init(&made->journal_wait_node);
     list_init(&made->behind_node);
     list_init(&made->gather_node);
+    list_init(&made->head.node);
     completion_init(&made->commit_work, commit_work);
     deleted_init(&made->deleted, shard->reactor->memory, &shard->deleted_bytes);
     for (uint32_t i = 0; i < request->assign.segment_count; i++) {
@@ -49,6 +50,7 @@ void partition_destroy(struct partition *partition)
 {
     ASSERT(partition->active == 0);
     ASSERT(partition->removal.doomed == NULL);
+    ASSERT(!judge_waits(partition));
     gather_close(partition);
     commit_end_slab(partition);
     while (!list_empty(&partition->tail)) {

@@ -7,46 +7,204 @@
 
 #include <string.h>
 
-/* A length and its bytes; a length of -1 is NULL. False: neither. */
-static bool record_bytes(struct bytes_reader *reader, struct bytes *bytes)
+enum record_part {
+    RECORD_HEAD, /* Up to the length of the key. */
+    RECORD_VALUE,
+    RECORD_HEADERS, /* How many. */
+    RECORD_NAME,
+    RECORD_HEADER_VALUE,
+};
+
+/* Most varints have one byte, or two. */
+static inline bool part_short(struct bytes_reader *reader, int32_t *value)
 {
-    int32_t size = read_varint(reader);
-    *bytes = size >= 0 ? read_bytes(reader, (uint32_t)size) : (struct bytes){0};
-    return size >= -1;
+    uint32_t at = reader->position;
+    if (reader->size - at < 2 || reader->failed) {
+        return false;
+    }
+    uint32_t low = reader->data[at];
+    uint32_t high = low < 0x80 ? 0 : reader->data[at + 1];
+    uint32_t both = (low & 0x7f) | high << 7;
+    *value = (int32_t)((both >> 1) ^ (0U - (both & 1)));
+    reader->position += high >= 0x80 ? 0 : low < 0x80 ? 1 : 2;
+    return high < 0x80;
+}
+
+static int32_t part_varint(struct bytes_reader *reader)
+{
+    int32_t value;
+    return part_short(reader, &value) ? value : read_varint(reader);
+}
+
+static int64_t part_varlong(struct bytes_reader *reader)
+{
+    int32_t value;
+    return part_short(reader, &value) ? value : read_varlong(reader);
+}
+
+/* The one place that knows what a record looks like. Reads the next part of a record: what stands
+ * before the next bytes that somebody wrote into it, of which *size says how many they are (-1:
+ * none, or null), and the reader is to pass over them. The record ended when a RECORD_HEAD is next.
+ * False: it does not parse, or runs past its length. */
+static bool record_part(struct bytes_reader *reader, struct record_scan *scan,
+                        struct record *record, int32_t *size)
+{
+    uint32_t from = reader->position;
+    int32_t length;
+    *size = -1;
+    switch ((enum record_part)scan->part) {
+    case RECORD_HEAD:
+        length = part_varint(reader);
+        from = reader->position;
+        read_skip(reader, 1); /* Attributes: none is defined. */
+        record->timestamp_delta = part_varlong(reader);
+        record->offset_delta = part_varint(reader);
+        *size = part_varint(reader);
+        if (length < 0) {
+            return false;
+        }
+        scan->left = (uint32_t)length;
+        scan->part = RECORD_VALUE;
+        break;
+    case RECORD_VALUE:
+        *size = part_varint(reader);
+        scan->part = RECORD_HEADERS;
+        break;
+    case RECORD_HEADERS:
+        length = part_varint(reader);
+        if (length < 0) {
+            return false;
+        }
+        record->header_count = scan->headers = (uint32_t)length;
+        scan->part = length > 0 ? RECORD_NAME : RECORD_HEAD;
+        break;
+    case RECORD_NAME:
+        *size = part_varint(reader);
+        if (*size < 0) {
+            return false;
+        }
+        scan->part = RECORD_HEADER_VALUE;
+        break;
+    case RECORD_HEADER_VALUE:
+        *size = part_varint(reader);
+        scan->headers--;
+        scan->part = scan->headers > 0 ? RECORD_NAME : RECORD_HEAD;
+        break;
+    }
+    uint64_t used = (uint64_t)(reader->position - from) + (*size > 0 ? (uint32_t)*size : 0);
+    if (reader->failed || *size < -1 || used > scan->left) {
+        return false;
+    }
+    scan->left -= (uint32_t)used;
+    return scan->part != RECORD_HEAD || scan->left == 0;
+}
+
+/* What stands behind a part. */
+static struct bytes record_bytes(struct bytes_reader *reader, int32_t size)
+{
+    return size < 0 ? (struct bytes){0} : read_bytes(reader, (uint32_t)size);
 }
 
 bool record_read_header(struct bytes_reader *reader, struct record_header *header)
 {
-    bool sound = record_bytes(reader, &header->name) && header->name.data != NULL;
-    return sound && record_bytes(reader, &header->value) && !reader->failed;
+    struct record_scan scan = {.part = RECORD_NAME, .headers = 2, .left = UINT32_MAX};
+    struct record none;
+    int32_t size;
+    if (!record_part(reader, &scan, &none, &size)) {
+        return false;
+    }
+    header->name = record_bytes(reader, size);
+    if (!record_part(reader, &scan, &none, &size)) {
+        return false;
+    }
+    header->value = record_bytes(reader, size);
+    return !reader->failed;
 }
 
 bool record_read(struct bytes_reader *reader, struct record *record)
 {
-    int32_t length = read_varint(reader);
-    if (length < 0 || reader->failed || (uint32_t)length > bytes_left(reader)) {
-        return false;
-    }
-    uint32_t end = reader->position + (uint32_t)length;
-    (void)read_u8(reader); /* Attributes: none is defined. */
-    record->timestamp_delta = read_varlong(reader);
-    record->offset_delta = read_varint(reader);
-    bool sound = record_bytes(reader, &record->key);
-    sound = record_bytes(reader, &record->value) && sound;
-    int32_t headers = read_varint(reader);
-    if (!sound || headers < 0 || reader->failed) {
-        return false;
-    }
-    uint32_t headers_at = reader->position;
-    for (int32_t i = 0; i < headers; i++) {
-        struct record_header header;
-        if (!record_read_header(reader, &header)) {
+    struct record_scan scan = {0};
+    uint32_t headers_at = 0;
+    do {
+        enum record_part part = (enum record_part)scan.part;
+        int32_t size;
+        if (!record_part(reader, &scan, record, &size)) {
             return false;
         }
-    }
-    record->header_count = (uint32_t)headers;
+        struct bytes bytes = record_bytes(reader, size);
+        if (part == RECORD_HEAD) {
+            record->key = bytes;
+        } else if (part == RECORD_VALUE) {
+            record->value = bytes;
+        } else if (part == RECORD_HEADERS) {
+            headers_at = reader->position;
+        }
+    } while (scan.part != RECORD_HEAD);
     record->headers = bytes_of(reader->data + headers_at, reader->position - headers_at);
-    return !reader->failed && reader->position == end;
+    return !reader->failed;
+}
+
+/* --- Records of which a part is there at a time. --- */
+
+void record_feed_begin(struct record_feed *feed, int32_t count, record_each *each, void *context)
+{
+    *feed = (struct record_feed){.count = count > 0 ? count : 0, .each = each, .context = context};
+}
+
+bool record_feed_over(const struct record_feed *feed)
+{
+    return feed->read == feed->count && !feed->reading;
+}
+
+/* The next part, and perhaps the end of its record. */
+static enum err feed_part(struct record_feed *feed, struct bytes_reader *reader)
+{
+    bool begins = feed->scan.part == RECORD_HEAD;
+    struct record record;
+    int32_t size;
+    if (!record_part(reader, &feed->scan, &record, &size)) {
+        return ERR_BATCH_INVALID;
+    }
+    if (begins) {
+        feed->fact = (struct record_fact){.timestamp_delta = record.timestamp_delta,
+                                          .offset_delta = record.offset_delta,
+                                          .keyless = size < 0};
+    }
+    feed->pass = size > 0 ? (uint32_t)size : 0;
+    return OK;
+}
+
+enum err record_feed(struct record_feed *feed, struct bytes data, bool last, uint32_t *used)
+{
+    struct bytes_reader reader = bytes_reader(data);
+    uint32_t least = last ? 1 : RECORD_PART_BYTES_MAX;
+    enum err err = OK;
+    for (;;) {
+        uint32_t left = reader.size - reader.position;
+        uint32_t passed = min_u32(feed->pass, left);
+        reader.position += passed;
+        feed->pass -= passed;
+        if (feed->pass > 0) {
+            break;
+        }
+        if (feed->reading && feed->scan.part == RECORD_HEAD) {
+            feed->reading = false;
+            err = feed->each(feed->context, feed->read++, &feed->fact);
+            if (err != OK) {
+                break;
+            }
+        }
+        if (feed->read == feed->count || left - passed < least) {
+            break;
+        }
+        feed->reading = true;
+        err = feed_part(feed, &reader);
+        if (err != OK) {
+            break;
+        }
+    }
+    *used = reader.position;
+    return err == OK && last && !record_feed_over(feed) ? ERR_BATCH_INVALID : err;
 }
 
 static uint64_t zigzag(int64_t value)

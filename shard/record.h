@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/bytes.h"
+#include "core/err.h"
 #include "shard/batch.h"
 
 struct record_header {
@@ -26,6 +27,49 @@ bool record_read(struct bytes_reader *reader, struct record *record);
 
 /* The next of record->headers; false: it does not parse. */
 bool record_read_header(struct bytes_reader *reader, struct record_header *header);
+
+/* A record that is read part by part; zeroed before its first. For record.c. */
+struct record_scan {
+    uint32_t part;    /* Comes next; 0 = the record's first. */
+    uint32_t left;    /* Bytes of the record behind what was read or is passed over. */
+    uint32_t headers; /* That were not read yet. */
+};
+
+/* More bytes a part of a record never has: lengths and deltas, but no key, value or name. */
+enum { RECORD_PART_BYTES_MAX = 26 };
+
+/* What is known of a record that was passed over. */
+struct record_fact {
+    int64_t timestamp_delta;
+    int32_t offset_delta;
+    bool keyless;
+};
+
+/* Called with each record when it has been read: which it is of its batch, from 0 on. Another
+ * answer than OK ends the reading. */
+typedef enum err record_each(void *context, int32_t index, const struct record_fact *fact);
+
+/* Reads the records of a batch, of which the bytes come a part at a time: nothing is kept of them,
+ * however large they are. They are sound exactly when record_read() says so of each. */
+struct record_feed {
+    int32_t count, read;
+    bool reading;  /* One has begun. */
+    uint32_t pass; /* Bytes to be passed over before its next part. */
+    struct record_scan scan;
+    struct record_fact fact; /* Of it. */
+    record_each *each;
+    void *context;
+};
+
+void record_feed_begin(struct record_feed *feed, int32_t count, record_each *each, void *context);
+
+/* Reads on. *used  how far; what is left, less than RECORD_PART_BYTES_MAX, is to come again in
+ * front of the next bytes, but for what stands behind the last record.
+ * last  nothing comes behind `data`
+ * ERR_BATCH_INVALID; or what `each` said. */
+NODISCARD enum err record_feed(struct record_feed *feed, struct bytes data, bool last,
+                               uint32_t *used);
+bool record_feed_over(const struct record_feed *feed); /* All of them were read. */
 
 /* What a batch is made of. */
 struct record_input {

@@ -249,8 +249,10 @@ enum err shard_open(struct shard **shard, struct reactor *reactor,
         made->readers_free = &made->readers[i];
     }
     enum err err = looks_open(made);
+    err = err == OK ? judges_open(made) : err;
     err = err == OK ? journal_open(made) : err;
     if (err != OK) {
+        judges_close(made);
         free(made->looks.all);
         free(made->tail_frames);
         free(made->readers);
@@ -431,6 +433,7 @@ void shard_close(struct shard *shard)
         shard->reactor->owner[REACTOR_SHARD] = NULL;
     }
     journal_close(shard);
+    judges_close(shard);
     looks_close(shard);
     free(shard->tail_frames);
     free(shard->readers);

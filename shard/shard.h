@@ -61,6 +61,7 @@ struct shard_options {
     uint32_t retention_check_ms; /* How often segments are looked at that may go; 0: never. */
     uint32_t look_bytes;         /* Of one read for readers; 0: as much as is good. */
     uint64_t readers_bytes_max;  /* What readers may hold; 0: a quarter of the core's memory. */
+    uint32_t slice_bytes;        /* What a turn unpacks of large batches; 0: as is good. */
     uint64_t milestone_bytes;    /* How far apart milestones are in a file; 0: as usual. */
     bool direct; /* storage.engine = direct: O_DIRECT where the file system takes it. */
     bool mapped; /* storage.engine = mmap: what is appended is copied into mapped files. */

@@ -17,6 +17,7 @@
 #include "shard/deleted.h"
 #include "shard/frame.h"
 #include "shard/journal.h"
+#include "shard/judge.h"
 #include "shard/look.h"
 #include "shard/milestone.h"
 #include "shard/pool.h"
@@ -196,6 +197,7 @@ struct partition {
     struct request_queue deletes;     /* And SET_LAST: wait for a frame; see delete.c. */
     bool delete_flying;               /* One is on its way. */
     struct request_queue waiting, staged, parked, duplicates;
+    struct head head;                 /* Of `waiting`. */
     struct request_queue unread_wait; /* Who reads: until the newest file is read. */
     struct list tail;                 /* tail_frame, by offset. */
     struct completion commit_work;
@@ -288,6 +290,7 @@ struct shard {
     struct request_queue pressed;        /* Parked until readers give something back. */
     struct retention retention;
     struct delete_plan delete_plan;
+    struct judges judges;
     uint64_t deleted_bytes, deleted_bytes_max; /* What partitions remember; see deleted.h. */
     struct completion_list recoveries;
     uint32_t recovering;

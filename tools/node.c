@@ -166,6 +166,7 @@ static void node_prepare_core(struct node *node, struct node_core *core)
         .appends_max = 65536,
         .retention_check_ms = node->options.retention_check_ms,
         .milestone_bytes = node->options.milestone_bytes,
+        .slice_bytes = node->options.slice_bytes,
         .direct = node->options.direct,
         .mapped = node->options.mapped,
         .files_max = node->options.files_max,

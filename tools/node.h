@@ -32,6 +32,7 @@ struct node_options {
     uint32_t retention_check_ms;               /* As in struct shard_options. */
     uint64_t journal_bytes, journal_bytes_max; /* As in struct journals_options. */
     uint64_t milestone_bytes;                  /* As in struct shard_options. */
+    uint32_t slice_bytes;                      /* As there. */
     uint64_t meta_log_file_bytes;
     int32_t (*execute)(struct reactor *, struct io *); /* For meta; NULL: the operating system. */
     struct partition_config config_default;

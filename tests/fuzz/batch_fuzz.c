@@ -12,6 +12,7 @@
 #include "shard/segment.h"
 #include "shard/superblock.h"
 #include "shard/trailer.h"
+#include "shard/unpack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,24 @@
 enum { FUZZ_INPUT_BYTES_MAX = 64 << 10 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The verdict on the content of a batch, with a room of `size` bytes; one that uses it between two
+ * slices is no matter. */
+static enum err fuzz_sliced(struct bytes data, const struct batch_rules *rules,
+                            const struct batch *batch, uint32_t size)
+{
+    struct unpack unpack = {0};
+    uint8_t *room = malloc(size);
+    ASSERT(room != NULL);
+    enum err err = batch_check_content_begin(&unpack, data, rules, batch);
+    while (err == OK && !unpack.over) {
+        err = unpack_step(&unpack, room, size);
+        memset(room, 0xa5, size);
+    }
+    unpack_free(&unpack);
+    free(room);
+    return err;
+}
 
 static void fuzz_batch(uint8_t *data, uint32_t size, bool mend)
 {
@@ -38,6 +57,11 @@ static void fuzz_batch(uint8_t *data, uint32_t size, bool mend)
     uint64_t offset = 0;
     int64_t found = 0;
     bool sound = batch_check(bytes_of(data, size), &rules, &batch) == OK;
+    if (batch_check_header(bytes_of(data, size), &rules, &batch) == OK) {
+        uint32_t room = UNPACK_ROOM_BYTES_MIN + size % 199;
+        enum err err = fuzz_sliced(bytes_of(data, size), &rules, &batch, room);
+        ASSERT((err == OK) == sound);
+    }
     if (batch_find_time(bytes_of(data, size), 0, 0, NULL, &offset, &found) == OK) {
         ASSERT(found >= 0);
     }
@@ -53,11 +77,33 @@ static void fuzz_batch(uint8_t *data, uint32_t size, bool mend)
 
 static void fuzz_codec(enum codec codec, const uint8_t *data, uint32_t size)
 {
+    enum { OUTPUT_BYTES_MAX = 4 << 20 };
+
     struct codec_output output;
-    if (codec_open(codec, bytes_of(data, size), &output) == OK) {
-        ASSERT(output.bytes.size <= CODEC_OUTPUT_BYTES_MAX);
-        codec_free(&output);
+    struct bytes input = bytes_of(data, size);
+    enum err wanted = codec_open_within(codec, input, OUTPUT_BYTES_MAX, &output);
+    ASSERT(wanted != OK || output.bytes.size <= OUTPUT_BYTES_MAX);
+    /* The same in steps, each into a room of its own. */
+    struct codec_stream stream = {0};
+    uint32_t step = 1 + size * 7 % 1000, at = 0;
+    enum err err = codec_stream_begin(&stream, codec, input, OUTPUT_BYTES_MAX);
+    while (err == OK && !stream.over) {
+        uint8_t *room = malloc(step);
+        struct bytes plain = {0};
+        ASSERT(room != NULL);
+        err = stream.wanted > 0 ? codec_stream_widen(&stream) : OK;
+        err = err == OK ? codec_stream_step(&stream, room, step, &plain) : err;
+        if (wanted == OK && plain.size > 0) {
+            ASSERT(plain.size <= output.bytes.size - at);
+            ASSERT(memcmp(output.bytes.data + at, plain.data, plain.size) == 0);
+        }
+        at += plain.size;
+        free(room);
     }
+    codec_stream_free(&stream);
+    ASSERT(err == wanted);
+    ASSERT(wanted != OK || at == output.bytes.size);
+    codec_free(&output);
 }
 
 static void fuzz_frame(uint8_t *data, uint32_t size)

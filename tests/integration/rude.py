@@ -104,25 +104,32 @@ def bomb(codec, records):
     return wire.produce_request("bombs", sealed(bytes(batch)))
 
 
+# How a record begins whose value has 2^30 bytes: what comes out of a bomb is sound as far as it goes, so
+# nobody is done with it sooner than its bound says.
+LONG = b"\xa0\x80\x80\x80\x08\0\0\0\x01\x80\x80\x80\x80\x08"
+
+
 def deflated(megabytes):
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    data = b"".join(packer.compress(bytes(1 << 20)) for _ in range(megabytes))
+    data = packer.compress(LONG) + b"".join(packer.compress(bytes(1 << 20)) for _ in range(megabytes))
     return data + packer.flush()
 
 
 def zstd_of_runs(blocks):
     """Each block: 128 KiB of one byte, in four bytes. The window is 128 KiB, the size not told."""
+    first = struct.pack("<I", len(LONG) << 3)[:3] + LONG
     runs = b"".join(struct.pack("<I", (131072 << 3) | 2 | (n == blocks - 1))[:3] + b"\0"
                     for n in range(blocks))
-    return b"\x28\xb5\x2f\xfd" + bytes([0, 0x38]) + runs
+    return b"\x28\xb5\x2f\xfd" + bytes([0, 0x38]) + first + runs
 
 
 def lz4_of_runs(blocks):
     """Each block: a byte, then itself again up to nearly 4 MiB."""
+    first = struct.pack("<I", 1 << 31 | len(LONG)) + LONG  # As it is.
     run = b"\x1f\0\x01\0" + b"\xff" * 16000 + b"\0" + b"\x50" + bytes(5)
     head = b"\x60\x70"  # Version 1, independent blocks, at most 4 MiB.
-    return (b"\x04\x22\x4d\x18" + head + b"\x73" + (struct.pack("<I", len(run)) + run) * blocks +
-            bytes(4))
+    return (b"\x04\x22\x4d\x18" + head + b"\x73" + first +
+            (struct.pack("<I", len(run)) + run) * blocks + bytes(4))
 
 
 def snappy_of_runs(copies):
@@ -131,7 +138,9 @@ def snappy_of_runs(copies):
     while size >= 0x80:
         length += bytes([size & 0x7F | 0x80])
         size >>= 7
-    return length + bytes([size]) + b"\xf0\x3f" + bytes(64) + b"\xfe\x40\0" * copies
+    first = LONG + bytes(64 - len(LONG))
+    copied = b"\xfe\x20\0" * copies  # From 32 bytes before: of the zeros.
+    return length + bytes([size]) + b"\xf0\x3f" + first + copied
 
 
 HEAD = b"POST /v1/topics/smuggled/records HTTP/1.1\r\nHost: localhost\r\nX-Floe: 1\r\n"

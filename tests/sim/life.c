@@ -216,6 +216,7 @@ static void life_work(struct run *run)
             .look_bytes = prng_chance(run->prng, 50) ? 0 : (uint32_t)KIB(16),
             .readers_bytes_max = life->tight ? TIGHT_BYTES : 0,
             .milestone_bytes = run_milestone_bytes(run),
+            .slice_bytes = run_slice_bytes(run),
             .direct = prng_chance(run->prng, 80),
         };
         if (life->tight) {

@@ -15,6 +15,7 @@ void server_begin(struct run *run)
         .journal_bytes = journals.bytes,
         .journal_bytes_max = journals.bytes_max,
         .milestone_bytes = run_milestone_bytes(run),
+        .slice_bytes = run_slice_bytes(run),
         .retention_check_ms = 3 + (uint32_t)prng_below(run->prng, 20),
         .direct = prng_chance(run->prng, 80),
     };

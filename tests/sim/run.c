@@ -1,5 +1,6 @@
 /* See the header. */
 #include "core/assert.h"
+#include "shard/unpack.h"
 #include "tests/sim/mutant.h"
 #include "tests/sim/rot.h"
 #include "tests/sim/run_internal.h"
@@ -71,6 +72,7 @@ static void count_marks(struct sim_counts *counts, bool end)
     counts->raft_litter += sign * cover_hits("a crash left half a raft snapshot or an old one");
     counts->pressed += sign * cover_hits("readers hold all the memory that they may");
     counts->ahead += sign * cover_hits("a look is read ahead");
+    counts->sliced += sign * cover_hits("a batch is judged a slice in each turn");
     counts->shared += sign * cover_hits("a reader finds a look that is there for somebody else");
     counts->laps += sign * cover_hits("the journal begins a lap");
     counts->full_journals += sign * cover_hits("the journal is full");
@@ -170,6 +172,12 @@ uint64_t run_milestone_bytes(const struct run *run)
     return bytes[run->options->seed % ARRAY_COUNT(bytes)];
 }
 
+/* Half of the seeds look into a batch for many turns, though it is small and not packed. */
+uint32_t run_slice_bytes(const struct run *run)
+{
+    return run->options->seed % 2 == 0 ? 0 : UNPACK_ROOM_BYTES_MIN;
+}
+
 struct journal_sizes run_draw_journals(struct run *run)
 {
     uint64_t bytes = KIB(16) << prng_below(run->prng, 4);
@@ -246,7 +254,7 @@ void sim_run(const struct sim_options *options, struct sim_counts *counts,
         .producer_expiry_ms = INT64_C(86400000),
         .retention_ms = -1,
         .retention_bytes = -1,
-        .deep_validation = prng_chance(run.prng, 20),
+        .deep_validation = prng_chance(run.prng, 50),
     };
     struct sim_map_options map_options = {
         .prng = run.prng,

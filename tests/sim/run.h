@@ -34,6 +34,7 @@ enum { SIM_TEXT_BYTES = 600 };
     X(duplicates, "duplicates answered")                                                           \
     X(polls, "long polls answered")                                                                \
     X(pressed, "fetches without memory")                                                           \
+    X(sliced, "batches judged over several turns")                                                 \
     X(ahead, "looks read ahead")                                                                   \
     X(shared, "looks that readers shared")                                                         \
     X(resumed, "fetches that got memory back")                                                     \

@@ -92,7 +92,8 @@ struct journal_sizes {
 };
 
 struct journal_sizes run_draw_journals(struct run *run);
-uint64_t run_milestone_bytes(const struct run *run); /* Of all lives. */
+uint64_t run_milestone_bytes(const struct run *run); /* Of all lives, as the next one. */
+uint32_t run_slice_bytes(const struct run *run);
 
 /* life.c: from its begin to its end, by a stop, a crash or a failure. */
 void life_run(struct run *run, uint32_t number);

@@ -23,6 +23,7 @@ struct server_options {
     struct partition_config config_default;
     uint64_t journal_bytes, journal_bytes_max;
     uint64_t milestone_bytes;
+    uint32_t slice_bytes;
     uint32_t retention_check_ms;
     bool direct;
 };

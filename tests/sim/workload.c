@@ -27,7 +27,7 @@ void workload_draw_config(struct workload *workload, struct partition_config *co
         .retention_ms = prng_chance(prng, 25) ? 200 + (int64_t)prng_below(prng, 1500) : -1,
         .retention_bytes =
             prng_chance(prng, 25) ? (int64_t)KIB(20) + (int64_t)prng_below(prng, KIB(200)) : -1,
-        .deep_validation = prng_chance(prng, 20),
+        .deep_validation = prng_chance(prng, 50),
     };
 }
 

@@ -17,6 +17,7 @@ target_compile_definitions(shard_golden_directory_test PRIVATE
 unit_test(shard/identify SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/journal SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/journal_spare SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
+unit_test(shard/judge SOURCES ${SHARD_ENGINE_FIXTURE} LINKS floe_shard snappy z)
 unit_test(shard/pool SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/look SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
 unit_test(shard/milestone SOURCES ${SHARD_CLAIM_FIXTURE} LINKS floe_shard)
