@@ -408,10 +408,18 @@ static bool fetch_goes_on(const struct reader *reader)
 
 static void fetch_memory(struct completion *done);
 
-/* Waits for memory for a copy, with the look at hand. */
+/* Waits for memory for a copy, with the look at hand; or goes home for others to give theirs back.
+ */
 static void fetch_starved(struct reader *reader)
 {
     struct reactor *reactor = reader->shard->reactor;
+    if (lend_full_of_blocks(reader->shard)) {
+        COVER("readers hold all that they may in copies without deleted records");
+        stats_add(&reactor->stats, STAT_FETCH_PRESSED, 1);
+        reader->request->fetch.pressed = true;
+        fetch_end(reader, OK);
+        return;
+    }
     COVER("a copy without deleted records waits for memory");
     reader->memory.size = reader->starved;
     reader->memory.class = MEMORY_APPEND;

@@ -33,6 +33,11 @@ bool lend_full(const struct shard *shard)
            !MUTANT("no-lend-limit");
 }
 
+bool lend_full_of_blocks(const struct shard *shard)
+{
+    return shard->lent_bytes >= shard->lent_bytes_max && !MUTANT("no-lend-limit");
+}
+
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
                 const uint8_t *rows, struct block *block)
 {

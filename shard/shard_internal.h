@@ -459,6 +459,7 @@ bool tail_reclaim(struct shard *shard, uint64_t bytes);
 void lend_init(struct shard *shard);
 uint64_t lend_bytes(const struct shard *shard); /* What readers hold, or are promised. */
 bool lend_full(const struct shard *shard);
+bool lend_full_of_blocks(const struct shard *shard); /* For whom a look was counted already. */
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
                 const uint8_t *rows, struct block *block);
 void lend_look(struct request_fetch *fetch, struct bytes data, const uint8_t *rows,
