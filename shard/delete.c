@@ -250,6 +250,14 @@ static bool delete_must_roll(const struct partition *partition)
            (writer->bytes > partition->config.segment_bytes && writer->head == writer->tail);
 }
 
+/* Something is on its way whose end looks for the next frame. */
+static bool delete_is_woken(const struct partition *partition)
+{
+    const struct writer *writer = &partition->writer;
+    return writer->head != writer->tail || writer->allocating || partition->commit_waits ||
+           !extent_idle(partition);
+}
+
 void delete_pump(struct partition *partition)
 {
     if (partition->deletes.head == NULL || !partition->ready || partition->dropping ||
@@ -269,7 +277,10 @@ void delete_pump(struct partition *partition)
         roll_start(partition);
         return;
     }
-    commit_kick(partition);
+    /* Each end of a commit looks here: a note that waits for the file must not keep the core busy. */
+    if (!delete_is_woken(partition)) {
+        commit_kick(partition);
+    }
 }
 
 void delete_submit(struct partition *partition, struct request *request)
@@ -286,4 +297,5 @@ void delete_submit(struct partition *partition, struct request *request)
     }
     request_queue_push(&partition->deletes, request);
     delete_pump(partition);
+    commit_kick(partition);
 }
