@@ -192,6 +192,45 @@ static void check_held(struct engine *engine, const struct io_engine *io)
     assert_int_equal(count_deleted(engine), 0);
 }
 
+/* As many writes as may be are on their way: their end looks for the note's frame, no turn does. */
+static void check_waiting_note(struct engine *engine, const struct io_engine *io)
+{
+    enum { APPENDS = 3, TURNS = 5 };
+
+    (void)io;
+    const struct delete_record record = {.offset = 3};
+    const struct batch_spec spec = {
+        .records = 1, .value_bytes = 50, .timestamp = 1000, .producer_id = -1};
+    struct call appends[APPENDS], call;
+    uint8_t batch[256];
+    uint32_t size = batch_make(&spec, batch, sizeof(batch));
+    append(engine, 30);
+    struct partition *partition = partition_of(engine);
+    engine_fail(IO_WRITE, 0, UINT32_MAX, OK);
+    for (uint32_t i = 0; i < APPENDS; i++) {
+        call_append(&appends[i], engine, batch, size);
+        engine_turns(engine, 2);
+    }
+    call_delete_start(&call, engine, &record, 1);
+    engine_turns(engine, TURNS);
+    assert_false(partition->delete_flying);
+    assert_false(partition->commit_work.queued);
+    engine_let_go(engine, OK);
+    call_wait(&call);
+    assert_int_equal(call.err, OK);
+    for (uint32_t i = 0; i < APPENDS; i++) {
+        call_wait(&appends[i]);
+        assert_int_equal(appends[i].err, OK);
+    }
+    assert_int_equal(count_deleted(engine), 1);
+}
+
+static void a_note_that_waits_keeps_nobody_busy(void **state)
+{
+    (void)state;
+    claim_on_wrapped(check_waiting_note);
+}
+
 static void the_room_of_a_note_stays(void **state)
 {
     (void)state;
@@ -318,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_may_push_out_what_it_is_made_of),
         cmocka_unit_test(a_trim_takes_no_room_from_a_note),
+        cmocka_unit_test(a_note_that_waits_keeps_nobody_busy),
         cmocka_unit_test(the_room_of_a_note_stays),
         cmocka_unit_test(a_core_remembers_up_to_its_share),
         cmocka_unit_test(a_batch_too_large_to_unpack_is_read_as_it_is),
