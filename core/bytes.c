@@ -102,6 +102,7 @@ uint8_t read_u8(struct bytes_reader *reader)
 static uint64_t read_leb128(struct bytes_reader *reader, uint32_t bits)
 {
     uint64_t value = 0;
+    ASSERT(reader->position <= reader->size);
     if (!reader->failed && reader->size - reader->position >= 2) { /* Most are of one or two. */
         const uint8_t *at = reader->data + reader->position;
         if (at[0] < 0x80) {

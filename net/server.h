@@ -64,13 +64,14 @@ struct net_resp {
     uint64_t clients; /* Ever: ids come from it. */
     struct resp_stats stats;
     uint32_t blocked;        /* XREADs that wait, */
-    uint64_t blocked_bytes;  /* what they remember meanwhile, */
     uint32_t blocking_keys;  /* and for how many keys: each counts its own, */
     uint32_t blocking_nokey; /* and of them those that want to hear when it is deleted. */
-    uint32_t node_entries;   /* stream-node-max-entries: what `~` rounds to. */
-    uint64_t queued_bytes;   /* Of transactions, between MULTI and EXEC. */
-    uint64_t exec_bytes;     /* Of the replies of EXECs under way, */
-    uint32_t execs;          /* and how many there are. */
+    /* What those remember that wait, or did before they read on; by class. */
+    uint64_t blocked_bytes[MEMORY_CLASS_COUNT];
+    uint32_t node_entries; /* stream-node-max-entries: what `~` rounds to. */
+    uint64_t queued_bytes; /* Of transactions, between MULTI and EXEC. */
+    uint64_t exec_bytes;   /* Of the replies of EXECs under way, */
+    uint32_t execs;        /* and how many there are. */
 };
 
 /* A connection too many, while it is told so (refuse.c). */

@@ -277,7 +277,7 @@ void delete_pump(struct partition *partition)
         roll_start(partition);
         return;
     }
-    /* Each end of a commit looks here: a note that waits for the file must not keep the core busy. */
+    /* Each end of a commit looks here: a note that waits for the file keeps nobody busy. */
     if (!delete_is_woken(partition)) {
         commit_kick(partition);
     }

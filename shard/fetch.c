@@ -146,16 +146,6 @@ void fetch_release(struct shard *shard, struct request *request)
     request_finish(shard->reactor, request, OK);
 }
 
-enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
-                  struct extent_header *extent, struct frame_header *frame)
-{
-    enum err err = extent_header_at(at, segment->info.salt, position, extent);
-    if (err != OK || extent->type != EXTENT_FRAMES) {
-        return err;
-    }
-    return frame_header_in(at + EXTENT_HEADER_BYTES, extent, segment->info.id, frame);
-}
-
 static void reader_step(struct completion *work);
 
 static void reader_begin(struct reader *reader, struct request *request)

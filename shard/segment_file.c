@@ -237,3 +237,13 @@ void segment_unpin(struct segment *segment)
     }
     files_trim(segment->partition->shard);
 }
+
+enum err frame_at(const struct segment *segment, const uint8_t *at, uint64_t position,
+                  struct extent_header *extent, struct frame_header *frame)
+{
+    enum err err = extent_header_at(at, segment->info.salt, position, extent);
+    if (err != OK || extent->type != EXTENT_FRAMES) {
+        return err;
+    }
+    return frame_header_in(at + EXTENT_HEADER_BYTES, extent, segment->info.id, frame);
+}

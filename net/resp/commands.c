@@ -148,6 +148,13 @@ const struct resp_command *resp_find_command(struct bytes name)
     return NULL;
 }
 
+uint64_t resp_state_bytes(const struct resp_command *command, uint32_t count)
+{
+    uint32_t others = command->arity < 0 ? (uint32_t)-command->arity - 2 : 0;
+    return command->state_bytes +
+           (uint64_t)command->argument_bytes * (count > others ? count - others : 0);
+}
+
 /* Its keys stand behind STREAMS. */
 static bool is_movable(const struct resp_command *command)
 {

@@ -8,18 +8,19 @@
 
 #include <inttypes.h>
 
+enum { WAIT_SHARE = 8 }; /* Of what all who wait may remember: one of them. */
+
 static struct read *park_read(struct resp_op *op)
 {
     return op->state;
 }
 
-/* For INFO, and for those who want to wait, too. */
+/* For INFO. */
 static void park_count(const struct read *read, int by)
 {
     struct net_resp *resp = &read->op->net->resp;
     uint32_t keys = (uint32_t)by * read->item_count;
     resp->blocked += (uint32_t)by;
-    resp->blocked_bytes += (uint64_t)by * read->op->call->arena->size;
     resp->blocking_keys += keys;
     resp->blocking_nokey += read->op->command->start == resp_xreadgroup ? keys : 0;
 }
@@ -98,17 +99,38 @@ static uint64_t park_delay_ns(const struct read *read, bool polls)
 
 bool read_may_park(struct read *read)
 {
-    const struct net *net = read->op->net;
-    uint64_t bytes = net->resp.blocked_bytes + read->op->call->arena->size;
-    uint64_t most = memory_cap(net->reactor->memory, MEMORY_CALL) / 2;
-    if (bytes <= most) {
+    struct net *net = read->op->net;
+    const struct block *arena = read->op->call->arena;
+    uint64_t *blocked = &net->resp.blocked_bytes[arena->class];
+    uint64_t most = memory_cap(net->reactor->memory, arena->class) / 2;
+    if (read->waits_bytes > 0) { /* It keeps its place while it looks again. */
         return true;
     }
-    resp_fail(read->op,
-              "ERR too many clients wait for entries on this core: %" PRIu32 " remember %" PRIu64
-              " KiB of %" PRIu64 "; raise memory.limit, or let fewer connections block",
-              net->resp.blocked, net->resp.blocked_bytes >> 10, most >> 10);
-    return false;
+    if (arena->size > most / WAIT_SHARE) {
+        resp_fail(read->op,
+                  "ERR so many keys cannot be waited for at once: they take %" PRIu32
+                  " KiB, %" PRIu64 " are allowed; name fewer keys, or raise memory.limit",
+                  arena->size >> 10, most / WAIT_SHARE >> 10);
+        return false;
+    }
+    if (*blocked + arena->size > most) {
+        resp_fail(read->op,
+                  "ERR too many clients wait for entries on this core: they remember %" PRIu64
+                  " KiB of %" PRIu64 "; raise memory.limit, or let fewer connections block",
+                  *blocked >> 10, most >> 10);
+        return false;
+    }
+    read->waits_bytes = arena->size;
+    *blocked += arena->size;
+    return true;
+}
+
+void read_unpark(struct read *read)
+{
+    if (read->waits_bytes > 0) {
+        read->op->net->resp.blocked_bytes[read->op->call->arena->class] -= read->waits_bytes;
+        read->waits_bytes = 0;
+    }
 }
 
 void read_park(struct read *read)

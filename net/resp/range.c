@@ -19,7 +19,7 @@ struct range_state *range_init(struct resp_op *op, uint64_t size, uint32_t items
     range->read.item_count = items;
     at += align_up(items * sizeof(struct read_item), 16);
     range->read.vectors = (struct iovec *)(void *)at;
-    uint64_t room = op->command->state_bytes + (uint64_t)op->count * op->command->argument_bytes;
+    uint64_t room = resp_state_bytes(op->command, op->count);
     uint64_t vectors = READ_CHUNKS_MAX + 2ULL * items + 2;
     uint64_t used = (uint64_t)(at - (uint8_t *)op->state) + vectors * sizeof(struct iovec);
     ASSERT(used <= room);

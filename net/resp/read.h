@@ -105,6 +105,7 @@ struct read {
     /* XREAD BLOCK. */
     bool blocks, parked, canceling;
     uint64_t deadline_ns; /* 0: none. */
+    uint64_t waits_bytes; /* In net_resp.blocked_bytes, from the first wait to the answer. */
     uint32_t awaited;
     struct timer timer;
     struct completion pass;
@@ -120,9 +121,10 @@ void read_start_one(struct read *read, uint32_t item);
  * done() as after read_start(), without having read. */
 void read_park(struct read *read);
 
-/* Whether one more may: what those who wait remember leaves half of the memory of calls to all
- * others. False: it was answered so. */
+/* Whether one more may: what those who wait remember leaves half of its class of memory to all
+ * others, and one of them a part of that half to the rest. False: it was answered so. */
 NODISCARD bool read_may_park(struct read *read);
+void read_unpark(struct read *read); /* The command is over. */
 
 void read_wake(struct read *read); /* Whoever is parked goes on. */
 

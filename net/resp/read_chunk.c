@@ -55,6 +55,7 @@ void read_sent(struct resp_op *op)
         block_unref(read->chunks[i].block);
     }
     read->chunk_count = 0;
+    read_unpark(read);
     resp_over(op);
 }
 

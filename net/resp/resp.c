@@ -427,14 +427,13 @@ static uint64_t op_state_bytes(struct bytes frame, uint32_t count,
         command = name.data == NULL ? NULL : resp_find_command(name);
     }
     if (frame.data[0] == '*' || name.data != NULL) {
-        return command == NULL ? 0
-                               : command->state_bytes + (uint64_t)count * command->argument_bytes;
+        return command == NULL ? 0 : resp_state_bytes(command, count);
     }
     uint32_t commands;
     const struct resp_command *all = resp_commands(&commands);
     uint64_t state = 0;
     for (uint32_t i = 0; i < commands; i++) {
-        state = max_u64(state, all[i].state_bytes + (uint64_t)count * all[i].argument_bytes);
+        state = max_u64(state, resp_state_bytes(&all[i], count));
     }
     return state;
 }
@@ -516,8 +515,7 @@ enum err resp_take_apart(struct call *call, struct resp_op **taken)
     };
     queued = op->command != NULL && multi_queues(client, op->command);
     if (op->command != NULL && !queued) {
-        uint64_t size =
-            op->command->state_bytes + (uint64_t)op->count * op->command->argument_bytes;
+        uint64_t size = resp_state_bytes(op->command, op->count);
         bool append = (op->command->flags & RESP_APPEND) != 0;
         op->state = call_take_part(call, size, append ? RESP_ADD_ZEROED_BYTES : size);
     }

@@ -79,7 +79,7 @@ typedef void resp_start_fn(struct resp_op *op);
 struct resp_command {
     const char *name; /* Lower case. */
     resp_start_fn *start;
-    uint32_t state_bytes, argument_bytes; /* Of op->state: so many, and so many per argument. */
+    uint32_t state_bytes, argument_bytes; /* Of op->state: see resp_state_bytes(). */
     int8_t arity;                         /* < 0: at least; the name counts. */
     uint16_t flags;
     uint8_t key_first, key_step;
@@ -90,6 +90,10 @@ struct resp_command {
 /* In order of name. */
 const struct resp_command *resp_commands(uint32_t *count);
 const struct resp_command *resp_find_command(struct bytes name);
+
+/* What op->state of the command takes with `count` arguments: so many bytes, and so many for each
+ * argument that is a key or an ID. The shortest form has two of these. */
+uint64_t resp_state_bytes(const struct resp_command *command, uint32_t count);
 
 /* The keys of a command, one after the other from *at = 0; false: no more. */
 bool resp_next_key(const struct resp_command *command, const struct bytes *arguments,
