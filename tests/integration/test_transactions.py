@@ -223,3 +223,15 @@ def test_a_reply_without_room_is_told(world):
     equal(set(errors), {"no memory for this reply, but it was done"})
     equal(redis.xlen("s"), 14)
     equal(server.stop(), 0, "exit code")
+
+
+def test_commands_of_all_sizes_are_put_aside(world):
+    """One with a block of its own, and what comes behind it."""
+    server = start(world)
+    for sizes in ([17_000, 6_000], [9_000, 12_000, 50_000, 3_000], [n * 611 for n in range(1, 60)]):
+        adds = [("XADD", "s", "*", "f", chr(97 + i % 26) * size) for i, size in enumerate(sizes)]
+        got = send(server, ("DEL", "s"), ("MULTI",), *adds, ("EXEC",))
+        equal(got.count(b"+QUEUED\r\n"), len(sizes))
+        found = [fields[b"f"].decode() for _, fields in client(server).xrange("s")]
+        equal(found, [words[4] for words in adds], str(sizes))
+    equal(server.stop(), 0, "exit code")
