@@ -2,8 +2,13 @@
  *
  *     RESERVE room for the least that can be answered -> (LOOK at the watched key) -> STEP:
  *         an XADD like others behind it -> one batch for all of them -> an ID for each
+ *             refused for its size -> batches that the topic takes
+ *             refused otherwise, or again -> one by one
  *         another -> a call of its own, within this one -> its reply is copied
- *     -> STEP ... no more: an array */
+ *     -> STEP ... no more: an array
+ *
+ * Until something was appended, such XADDs to a watched key are a batch even one by one: it goes
+ * only where the log ends as WATCH has seen it. */
 #include "core/assert.h"
 #include "core/cover.h"
 #include "net/conn.h"
@@ -18,6 +23,8 @@ enum {
     EXEC_MEMORY_PART = 8,         /* All EXECs of a core: its memory by this. */
     EXEC_STATE_BYTES = 16 << 10,  /* No EXEC's own memory is more. */
 };
+
+#define EXEC_TOO_LARGE "ERR the command is too large"
 
 /* XADDs on their way as one batch. */
 struct exec_run {
@@ -34,6 +41,8 @@ struct exec_state {
     struct block *chunk;     /* Where the next command is. */
     uint32_t at, left;       /* So many are left, it included. */
     uint32_t alone;          /* So many XADDs are not joined. */
+    uint32_t batch_max;      /* What the topic takes in a batch, */
+    bool batch_told;         /* which is known when it has refused one. */
     struct bytes frame;      /* Of the one that runs, */
     struct call call;        /* its call, */
     struct resp_op *running; /* and that. */
@@ -41,7 +50,7 @@ struct exec_state {
     struct exec_reply reply;
     struct request request;
     struct stream_facts facts;
-    bool watched; /* Nothing was done yet, and the topic must be as WATCH has seen it. */
+    bool watched; /* Nothing was appended yet, and the topic must be as WATCH has seen it. */
     struct completion pass;
     struct resp_proposal proposal; /* Not zeroed at first. */
 };
@@ -143,7 +152,7 @@ static void exec_run_one(struct exec_state *state)
         return;
     }
     if (err != OK) { /* It is as large as a block, with what it needs to run. */
-        static const char words[] = "-ERR the command is too large\r\n";
+        static const char words[] = "-" EXEC_TOO_LARGE "\r\n";
         struct iovec vector = {.iov_base = (void *)(uintptr_t)words, .iov_len = sizeof(words) - 1};
         exec_reply(state, &vector, 1);
         exec_go_on(state);
@@ -166,7 +175,7 @@ static uint64_t run_block_bytes(const struct exec_run *run)
            resp_run_room(run->bytes, run->count);
 }
 
-/* Those from here on: how many, and what is needed for them. */
+/* Those from here on: how many, and what is needed for them. Of a watched key always the first. */
 static void run_measure(struct exec_state *state)
 {
     struct exec_run *run = &state->run;
@@ -174,16 +183,20 @@ static void run_measure(struct exec_state *state)
     uint32_t at = state->at;
     struct multi_command command;
     struct bytes frame;
+    uint32_t count_max = state->alone > 0 ? 1 : EXEC_RUN_MAX;
     uint64_t bytes_max =
         min_u64(EXEC_RUN_BYTES_MAX, memory_block_max(state->op->net->reactor->memory) / 2);
     *run = (struct exec_run){.chunk = state->chunk, .at = state->at};
-    while (run->count < EXEC_RUN_MAX && multi_next(&chunk, &at, &command, &frame) &&
+    while (run->count < count_max && multi_next(&chunk, &at, &command, &frame) &&
            command.plain > 0) {
         struct exec_run longer = *run;
         longer.count++;
         longer.arguments_max = max_u32(run->arguments_max, command.plain);
         longer.bytes += command.size;
-        if (run_block_bytes(&longer) > bytes_max) {
+        bool fits =
+            run_block_bytes(&longer) <= bytes_max &&
+            (!state->batch_told || resp_run_room(longer.bytes, longer.count) <= state->batch_max);
+        if (!fits && (run->count > 0 || !state->watched)) {
             return;
         }
         *run = longer;
@@ -200,31 +213,57 @@ static void run_close(struct exec_run *run)
     }
 }
 
-static void run_answer(struct exec_state *state, enum err err)
+/* `failed`: all of them with op->error. */
+static void run_reply(struct exec_state *state, bool failed)
 {
     struct exec_run *run = &state->run;
     struct resp_op *op = state->op;
     uint8_t text[RESP_ERROR_BYTES + 8];
-    if (err != OK) {
-        resp_explain_append(op, err);
-    }
     for (uint32_t i = 0; i < run->count; i++) {
         struct resp_writer writer = {.data = text, .size = sizeof(text), .protocol = op->protocol};
         struct stream_id id = state->request.produce.id;
         id.seq += i;
-        if (err == OK) {
-            resp_write_id(&writer, id);
-        } else {
+        if (failed) {
             resp_write_error(&writer, op->error);
+        } else {
+            resp_write_id(&writer, id);
         }
         struct iovec vector = {.iov_base = text, .iov_len = (size_t)writer.position};
         state->left--;
         exec_reply(state, &vector, 1);
     }
-    resp_count_run(op, "xadd", run->count, err != OK);
-    if (err != OK) {
+    resp_count_run(op, "xadd", run->count, failed);
+    if (failed) {
         resp_count_error(&op->net->resp.stats, op->error, run->count);
     }
+    run_close(run);
+    exec_go_on(state);
+}
+
+static void run_answer(struct exec_state *state, enum err err)
+{
+    if (err != OK) {
+        resp_explain_append(state->op, err);
+    }
+    run_reply(state, err != OK);
+}
+
+/* They are refused together, and nothing was appended. */
+static void run_part(struct exec_state *state, enum err err)
+{
+    struct exec_run *run = &state->run;
+    const struct resp_transaction *transaction = state->transaction;
+    if (err == ERR_BATCH_TOO_LARGE && !state->batch_told) {
+        COVER("exec's batch is larger than its topic takes");
+        state->batch_told = true;
+        state->batch_max =
+            resp_run_bytes(state->op->net, bytes_of(transaction->key, transaction->key_size));
+    } else {
+        COVER("exec sends its entries one by one");
+        state->alone = run->count;
+    }
+    state->chunk = run->chunk;
+    state->at = run->at;
     run_close(run);
     exec_go_on(state);
 }
@@ -241,18 +280,16 @@ static void run_appended(struct completion *completion)
         exec_changed(state->op);
         return;
     }
-    state->watched = false;
+    /* Where the outcome is unknown, the log has ended as it must. */
+    bool begun = err == OK || err == ERR_STORAGE || err == ERR_IO || err == ERR_TIMEOUT;
+    state->watched = state->watched && !begun;
     /* One of them, or all together: the others shall not be refused for its sake. */
-    if (err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE || err == ERR_BATCH_KEY) {
-        COVER("exec sends its entries one by one");
-        state->alone = run->count;
-        state->chunk = run->chunk;
-        state->at = run->at;
-        run_close(run);
-        exec_go_on(state);
-        return;
+    bool refused = err == ERR_BATCH_TOO_LARGE || err == ERR_TOO_LARGE || err == ERR_BATCH_KEY;
+    if (refused && run->count > 1) {
+        run_part(state, err);
+    } else {
+        run_answer(state, err);
     }
-    run_answer(state, err);
 }
 
 /* The batch of all of them, in run->block. */
@@ -294,10 +331,17 @@ static void run_begin(struct exec_state *state)
 {
     struct exec_run *run = &state->run;
     struct call *call = state->op->call;
-    uint32_t size = (uint32_t)run_block_bytes(run);
-    run->block = block_acquire(state->op->net->reactor->memory, call_memory_class(size), size);
+    struct memory *memory = state->op->net->reactor->memory;
+    uint64_t size = run_block_bytes(run);
+    if (size > memory_block_max(memory)) {
+        COVER("exec's first entry is larger than a block, and its key is watched");
+        resp_explain(state->op, EXEC_TOO_LARGE);
+        run_reply(state, true);
+        return;
+    }
+    run->block = block_acquire(memory, call_memory_class(size), (uint32_t)size);
     if (run->block == NULL) {
-        call->memory_wanted = size;
+        call->memory_wanted = (uint32_t)size;
         call_await_memory(call, run_again);
         return;
     }
@@ -337,12 +381,8 @@ static void run_find(struct resp_op *op)
             return;
         }
     }
-    if (err != OK) {
-        /* It is said why: each command says it by itself. */
-        state->alone = state->run.count;
-        state->chunk = state->run.chunk;
-        state->at = state->run.at;
-        exec_go_on(state);
+    if (err != OK) { /* It is said why. */
+        run_reply(state, true);
         return;
     }
     run_begin(state);
@@ -359,17 +399,14 @@ static void exec_step(struct resp_op *op)
         exec_finish(op);
         return;
     }
-    if (state->alone == 0) {
-        run_measure(state);
-        if (state->run.count > (state->watched ? 0 : 1)) {
-            run_find(op);
-            return;
-        }
-        state->chunk = state->run.chunk;
-        state->at = state->run.at;
-    } else {
-        state->alone--;
+    run_measure(state);
+    state->alone -= min_u32(state->alone, 1);
+    if (state->run.count > (state->watched ? 0 : 1)) {
+        run_find(op);
+        return;
     }
+    state->chunk = state->run.chunk;
+    state->at = state->run.at;
     bool there = multi_next(&state->chunk, &state->at, &command, &state->frame);
     ASSERT(there);
     state->left--;

@@ -32,17 +32,17 @@ static struct block *multi_block(struct net *net, uint32_t size)
     }
     struct block *block = block_acquire(net->reactor->memory, MEMORY_RECEIVE, size);
     if (block != NULL) {
-        net->resp.queued_bytes += block->size; /* Blocks come in sizes of their own. */
-        *chunk_of(block) =
-            (struct multi_chunk){.used = sizeof(struct multi_chunk), .size = block->size};
+        /* Blocks come in sizes of their own, but what was not asked for is nobody's. */
+        net->resp.queued_bytes += block->size;
+        *chunk_of(block) = (struct multi_chunk){.used = sizeof(struct multi_chunk), .size = size};
     }
     return block;
 }
 
 static void multi_block_free(struct net *net, struct block *block)
 {
-    ASSERT(net->resp.queued_bytes >= chunk_of(block)->size);
-    net->resp.queued_bytes -= chunk_of(block)->size;
+    ASSERT(net->resp.queued_bytes >= block->size);
+    net->resp.queued_bytes -= block->size;
     block_unref(block);
 }
 

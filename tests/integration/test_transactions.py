@@ -1,7 +1,9 @@
 """MULTI, EXEC, DISCARD, WATCH: what is put aside, what is refused, what others see of it."""
+import random
 import threading
+import time
 
-from fixture import check, equal
+from fixture import check, counters, equal
 from test_resp import cli, client, command, raw, start
 
 SHARDS = ("ERR EXEC keys are owned by different shards; use one topic per transaction, or a pipeline "
@@ -222,4 +224,99 @@ def test_a_reply_without_room_is_told(world):
     check(lists and errors, f"{len(lists)} replies, {len(errors)} errors")
     equal(set(errors), {"no memory for this reply, but it was done"})
     equal(redis.xlen("s"), 14)
+    equal(server.stop(), 0, "exit code")
+
+
+def test_commands_of_all_sizes_are_put_aside(world):
+    """One with a block of its own, and what comes behind it."""
+    server = start(world)
+    for sizes in ([17_000, 6_000], [9_000, 12_000, 50_000, 3_000], [n * 611 for n in range(1, 60)]):
+        adds = [("XADD", "s", "*", "f", chr(97 + i % 26) * size) for i, size in enumerate(sizes)]
+        got = send(server, ("DEL", "s"), ("MULTI",), *adds, ("EXEC",))
+        equal(got.count(b"+QUEUED\r\n"), len(sizes))
+        found = [fields[b"f"].decode() for _, fields in client(server).xrange("s")]
+        equal(found, [words[4] for words in adds], str(sizes))
+    equal(server.stop(), 0, "exit code")
+
+
+def write_others(server, key, words, over):
+    """Threads that append to it all the time."""
+    def write():
+        other = client(server)
+        while not over.is_set():
+            other.execute_command("XADD", key, "*", *words)
+            time.sleep(random.random() * 0.01)
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_watch_holds_when_the_first_batch_is_refused(world):
+    """For its size, for one that has no key, or as the first entry is larger than those that are joined:
+    what runs all the same comes right behind what was seen before, or EXEC answers null."""
+    server = start(world)
+    import redis as library
+    redis = client(server)
+    for topic, settings in (("small", ("max.message.bytes=20000",)), ("keyed", ("cleanup.policy=compact",)),
+                            ("large", ("max.message.bytes=3000000", "compression.type=producer"))):
+        options = [word for setting in settings for word in ("--config", setting)]
+        world.floe("topic", "create", topic, "-p", "1", *options, "-b", server.address)
+    plans = [("small", [("p", "x" * 1000)] * 25, 25),
+             ("small", [("p", "x" * 30_000)] + [("p", "x" * 1000)] * 3, 3),
+             ("keyed", [("p", "x")] + [("key", "k")] * 5, 5),
+             ("large", [("p", "x" * (1 << 20))], 1)]
+    for topic, entries, taken in plans:
+        over = threading.Event()
+        threads = write_others(server, topic, ("key", "other"), over)
+        done = missed = 0
+        for turn in range(400):
+            if turn == 300:
+                over.set()  # However slow it is here: some run.
+            with redis.pipeline() as pipe:
+                pipe.watch(topic)
+                seen = [id for id, _ in pipe.xrevrange(topic, count=1)]
+                pipe.multi()
+                for words in entries:
+                    pipe.execute_command("XADD", topic, "*", *words)
+                try:
+                    got = [id for id in pipe.execute(raise_on_error=False) if isinstance(id, bytes)]
+                except library.WatchError:
+                    continue
+            equal(len(got), taken, topic)
+            before = [id for id, _ in redis.xrevrange(topic, max=b"(" + got[0], count=1)]
+            missed += before != seen
+            done += 1
+            if done == 25:
+                break
+        over.set()
+        for thread in threads:
+            thread.join()
+        check(done > 0, f"{topic}: none ran")
+        equal(missed, 0, f"{topic}: so many of {done} ran though the key was changed")
+    equal(server.stop(), 0, "exit code")
+
+
+def test_what_a_topic_takes_in_one_batch(world):
+    """More is several batches, as large as they may be, in order; what is refused is refused alone."""
+    server = start(world)
+    world.floe("topic", "create", "small", "-p", "1", "--config", "max.message.bytes=20000", "-b", server.address)
+    for watched in (False, True):
+        for sizes in ([900] * 100, [900] * 40 + [30_000] + [900] * 40, [30_000] * 3, [30_000] + [900] * 40):
+            send(server, ("DEL", "small"))
+            world.floe("topic", "create", "small", "-p", "1", "--config", "max.message.bytes=20000", "-b", server.address)
+            before = sum(row["appends"] for row in counters(server))
+            adds = [("XADD", "small", "*", "n", i, "p", "x" * size) for i, size in enumerate(sizes)]
+            got = send(server, *[("WATCH", "small")] * watched, ("MULTI",), *adds, ("EXEC",))
+            appends = sum(row["appends"] for row in counters(server)) - before
+            equal(got.count(b"-ERR the entry is larger than max.message.bytes"), sizes.count(30_000), str(sizes))
+            found = [int(fields[b"n"]) for _, fields in client(server).xrange("small")]
+            equal(found, [i for i, size in enumerate(sizes) if size == 900])
+            check(appends <= 8, f"{len(adds)} entries in {appends} batches")
+        # So many fields that no block has room for what it takes to append them.
+        got = send(server, *[("WATCH", "many")] * watched, ("MULTI",), ("XADD", "many", "*", *["f", "v"] * 250_000),
+                   ("XADD", "many", "7-7", "f", "v"), ("EXEC",), ("DEL", "many"))
+        equal(got.split(b"+QUEUED\r\n")[-1],
+              b"*2\r\n-ERR the command is too large\r\n$3\r\n7-7\r\n:1\r\n+OK\r\n")
     equal(server.stop(), 0, "exit code")
