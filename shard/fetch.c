@@ -403,7 +403,7 @@ static void fetch_memory(struct completion *done);
 static void fetch_starved(struct reader *reader)
 {
     struct reactor *reactor = reader->shard->reactor;
-    if (lend_full_of_blocks(reader->shard)) {
+    if (lend_full_beside(reader->shard, reader->look)) {
         COVER("readers hold all that they may in copies without deleted records");
         stats_add(&reactor->stats, STAT_FETCH_PRESSED, 1);
         reader->request->fetch.pressed = true;

@@ -33,9 +33,10 @@ bool lend_full(const struct shard *shard)
            !MUTANT("no-lend-limit");
 }
 
-bool lend_full_of_blocks(const struct shard *shard)
+bool lend_full_beside(const struct shard *shard, const struct look *look)
 {
-    return shard->lent_bytes >= shard->lent_bytes_max && !MUTANT("no-lend-limit");
+    uint64_t goes = look->users == 1 ? look->block->size : 0;
+    return lend_bytes(shard) - goes >= shard->lent_bytes_max && !MUTANT("no-lend-limit");
 }
 
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,

@@ -459,7 +459,8 @@ bool tail_reclaim(struct shard *shard, uint64_t bytes);
 void lend_init(struct shard *shard);
 uint64_t lend_bytes(const struct shard *shard); /* What readers hold, or are promised. */
 bool lend_full(const struct shard *shard);
-bool lend_full_of_blocks(const struct shard *shard); /* For whom a look was counted already. */
+/* For whom gives a look back, and takes a block instead. */
+bool lend_full_beside(const struct shard *shard, const struct look *look);
 void lend_block(struct shard *shard, struct request_fetch *fetch, struct bytes data,
                 const uint8_t *rows, struct block *block);
 void lend_look(struct request_fetch *fetch, struct bytes data, const uint8_t *rows,

@@ -62,8 +62,8 @@ static bool fetch_rewrite(struct request_fetch *fetch, struct fetch_source *sour
     if (fetch->piece_count == fetch->piece_capacity) {
         return false;
     }
-    bool counted = first && source->look != NULL; /* The look goes, the copy stays. */
-    if (counted ? lend_full_of_blocks(shard) : lend_full(shard)) {
+    bool alone = first && source->look != NULL; /* The look goes, the copy stays. */
+    if (alone ? lend_full_beside(shard, source->look) : lend_full(shard)) {
         source->starved = first ? batch.size : 0;
         return false;
     }
