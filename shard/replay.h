@@ -176,6 +176,13 @@ struct replay_later {
 NODISCARD enum err replay_later_note(struct replay_later *later, const struct replay *replay,
                                      const struct walk *walk, uint32_t size);
 
+/* The greatest end of a frame at or behind `reach` that both a journal and one of these extents
+ * have; 0: there is none. Such a frame came into the file when it was acked, or with the one
+ * behind it, when all but these two were (COMMITS_MAX): nothing of a `disk` segment before it may
+ * be missing. */
+uint64_t replay_later_acked(const struct replay_later *later, const struct replay *replay,
+                            const struct replay_segment *segment, uint64_t reach);
+
 /* The sound extent behind the gap at `position` that continues the frames which the journals have
  * for it, the first *end of `entries`. NULL: there is none. */
 const struct later_extent *replay_later_find(const struct replay_later *later,

@@ -29,6 +29,24 @@ enum err replay_later_note(struct replay_later *later, const struct replay *repl
     return OK;
 }
 
+uint64_t replay_later_acked(const struct replay_later *later, const struct replay *replay,
+                            const struct replay_segment *segment, uint64_t reach)
+{
+    uint64_t end = 0;
+    bool disk = segment->known && segment->record.durability == DURABILITY_DISK;
+    for (uint32_t i = 0; disk && i < segment->count; i++) {
+        const struct replay_entry *entry = &replay->entries[segment->first + i];
+        for (uint32_t j = 0; entry->frame != NULL && j < later->count; j++) {
+            const struct later_extent *row = &later->rows[j];
+            if (row->offset_first >= reach && row->offset_first == entry->offset_first &&
+                row->chain == entry->chain) {
+                end = max_u64(end, entry->offset_end);
+            }
+        }
+    }
+    return end;
+}
+
 const struct later_extent *replay_later_find(const struct replay_later *later,
                                              const struct replay_entry *entries, uint32_t count,
                                              uint64_t position, uint32_t *end)

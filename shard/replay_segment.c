@@ -349,8 +349,10 @@ static void segment_decide(struct replay *replay)
     if (walk->later.count > 0 && segment_heal(replay)) {
         return;
     }
+    uint64_t acked = replay_later_acked(&walk->later, replay, segment, walk->reach);
+    segment->evidence = max_u64(segment->evidence, acked);
     enum replay_verdict verdict = replay_judge(segment, walk->reach);
-    if (verdict == REPLAY_DAMAGED && walk->walk.evidence > walk->walk.offset) {
+    if (verdict == REPLAY_DAMAGED && max_u64(walk->walk.evidence, acked) > walk->walk.offset) {
         COVER("a file is damaged before what was durable");
         replay->retained = replay->retained || walk->reach > walk->walk.offset;
         segment_mark(replay, SEGMENT_MARK_DAMAGED, max_u64(segment->evidence, walk->reach));

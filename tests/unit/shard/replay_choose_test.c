@@ -105,9 +105,41 @@ static void two_journals_are_judged_each_for_itself(void **state)
     assert_int_equal(sound.hole, 0);
 }
 
+/* A frame that a journal has, and a file too, behind what follows: what is before it was acked. */
+static void a_frame_in_both_tells_of_what_is_missing(void **state)
+{
+    const uint8_t frame = 0;
+    struct replay_entry entries[] = {
+        {.offset_first = 0, .offset_end = 9, .chain = 77, .chain_end = 88, .frame = &frame},
+        {.offset_first = 0, .offset_end = 4, .chain = 1, .chain_end = 2, .frame = &frame},
+        {.offset_first = 4, .offset_end = 16, .chain = 30, .chain_end = 31, .frame = &frame},
+        {.staged_end = 50},
+    };
+    struct later_extent extents[] = {
+        {.position = 12288, .offset_first = 4, .chain = 20},
+        {.position = 16384, .offset_first = 4, .chain = 30},
+    };
+    const struct replay_later later = {.rows = extents, .count = ARRAY_COUNT(extents)};
+    const struct replay replay = {.entries = entries};
+    struct replay_segment segment = {
+        .known = true, .record.durability = DURABILITY_DISK, .first = 1, .count = 3};
+    (void)state;
+    assert_int_equal(replay_later_acked(&later, &replay, &segment, 4), 16);
+    assert_int_equal(replay_later_acked(&later, &replay, &segment, 16), 0);
+    extents[1].chain = 29; /* What stands there is something else. */
+    assert_int_equal(replay_later_acked(&later, &replay, &segment, 4), 0);
+    extents[1].chain = 30;
+    segment.record.durability = DURABILITY_OS; /* It may have been acked, and be gone. */
+    assert_int_equal(replay_later_acked(&later, &replay, &segment, 4), 0);
+    segment.record.durability = DURABILITY_DISK;
+    segment.known = false;
+    assert_int_equal(replay_later_acked(&later, &replay, &segment, 4), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_frame_in_both_tells_of_what_is_missing),
         cmocka_unit_test(each_table_has_its_answer),
         cmocka_unit_test(two_journals_are_judged_each_for_itself),
     };
