@@ -12,6 +12,7 @@ import termios
 import time
 
 from fixture import check, equal, produce
+from test_retention import until
 
 SECONDS = 60  # Of one wait: it only bounds a hang.
 COLUMNS = ["core", "turns", "requests", "in_bytes", "out_bytes", "records", "flushes", "mails", "commit_ms",
@@ -55,6 +56,11 @@ class Terminal:
         equal(termios.tcgetattr(self.theirs), self.before, "the terminal is as it was")
         os.close(self.mine)
         os.close(self.theirs)
+
+
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"
 
 
 def test_frames_in_a_pipe(world):
@@ -128,6 +134,7 @@ def test_signals_leave_the_terminal_as_it_was(world):
     terminal.read("all ")
     os.kill(terminal.process.pid, signal.SIGTSTP)
     terminal.read(re.escape("\033[?1049l"))
+    until(lambda: is_stopped(terminal.process.pid), "it stops")  # An earlier SIGCONT would be lost.
     equal(termios.tcgetattr(terminal.theirs), terminal.before, "while it is stopped")
     os.kill(terminal.process.pid, signal.SIGCONT)
     terminal.read(re.escape("\033[?1049h") + ".*all ")
