@@ -431,7 +431,8 @@ static bool lz4_is_large(struct bytes input)
 
 void codec_stream_end(struct codec_stream *stream)
 {
-    if (stream->codec == CODEC_LZ4 && lz4_is_large(stream->input)) {
+    /* A reset leaves something of a frame that did not end: liblz4 1.9.4 refuses the next one. */
+    if (stream->codec == CODEC_LZ4 && (!stream->over || lz4_is_large(stream->input))) {
         (void)LZ4F_freeDecompressionContext(stream->lz4);
         stream->lz4 = NULL;
     }

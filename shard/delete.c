@@ -255,7 +255,7 @@ static bool delete_is_woken(const struct partition *partition)
 {
     const struct writer *writer = &partition->writer;
     return writer->head != writer->tail || writer->allocating || partition->commit_waits ||
-           !extent_idle(partition);
+           !extent_idle(partition) || list_linked(&partition->journal_wait_node);
 }
 
 void delete_pump(struct partition *partition)

@@ -62,11 +62,37 @@ static void judge_kick(struct shard *shard)
     }
 }
 
+/* Whether this turn may look into one more batch that is packed. */
+static bool judge_has_time(struct shard *shard)
+{
+    struct judges *judges = &shard->judges;
+    uint64_t turn = shard->reactor->stats.counters[STAT_TURNS];
+    if (judges->turn != turn) {
+        judges->turn = turn;
+        judges->turn_bytes = 0;
+    }
+    return judges->turn_bytes < JUDGE_TURN_BYTES;
+}
+
 static enum err judge_slice(struct shard *shard, struct judge *judge)
 {
     struct judges *judges = &shard->judges;
     stats_add(&shard->reactor->stats, STAT_APPEND_SLICES, 1);
-    return unpack_step(&judge->unpack, judges->room, judges->slice_bytes);
+    const struct codec_stream *stream = &judge->unpack.stream;
+    uint32_t used = stream->used;
+    uint32_t left = stream->left;
+    enum err err = unpack_step(&judge->unpack, judges->room, judges->slice_bytes);
+    judges->turn_bytes += (stream->used - used) + (left - stream->left); /* In, and out. */
+    return err;
+}
+
+/* It is looked at when those before it were, from its start. */
+static void judge_line_up(struct partition *partition)
+{
+    COVER("a batch waits until others are judged");
+    partition->head.state = HEAD_LINE;
+    list_push_back(&partition->shard->judges.line, &partition->head.node);
+    judge_kick(partition->shard);
 }
 
 /* It has its verdict, or is not needed any more. */
@@ -84,13 +110,14 @@ static void judge_rest(struct shard *shard, struct judge *judge)
     list_push_front(&judges->resting, &judge->node); /* Its memory is warm. */
 }
 
-/* There is more to it than may be done at once. */
-static void judge_later(struct partition *partition, struct judge *judge)
+/* There is more to it than may be done at once. Nobody overtakes those in line, but who was called
+ * out of it. */
+static void judge_later(struct partition *partition, struct judge *judge, bool called)
 {
     struct shard *shard = partition->shard;
     struct judges *judges = &shard->judges;
     stats_add(&shard->reactor->stats, STAT_APPENDS_SLICED, 1);
-    if (judges->running_count < JUDGES_MAX) {
+    if (judges->running_count < JUDGES_MAX && (called || list_empty(&judges->line))) {
         COVER("a batch is judged a slice in each turn");
         judges->running_count++;
         judge->partition = partition;
@@ -98,13 +125,11 @@ static void judge_later(struct partition *partition, struct judge *judge)
         partition->head.state = HEAD_RUNNING;
         list_remove(&judge->node);
         list_push_back(&judges->running, &judge->node);
+        judge_kick(shard);
     } else {
-        COVER("a batch waits until others are judged");
         judge_rest(shard, judge);
-        partition->head.state = HEAD_LINE;
-        list_push_back(&judges->line, &partition->head.node);
+        judge_line_up(partition);
     }
-    judge_kick(shard);
 }
 
 enum err judge_head(struct partition *partition, const struct batch_rules *rules,
@@ -115,6 +140,13 @@ enum err judge_head(struct partition *partition, const struct batch_rules *rules
     ASSERT(head->state == HEAD_NEW || head->state == HEAD_JUDGED);
     if (head->state == HEAD_JUDGED) {
         return head->verdict;
+    }
+    bool called = shard->judges.called;
+    shard->judges.called = false;
+    bool packed = (batch->attributes & BATCH_CODEC_MASK) != CODEC_NONE;
+    if (packed && !called && !judge_has_time(shard)) {
+        judge_line_up(partition);
+        return ERR_BUSY;
     }
     ASSERT(!list_empty(&shard->judges.resting)); /* One more than may run. */
     struct judge *judge = CONTAINER_OF(shard->judges.resting.next, struct judge, node);
@@ -127,7 +159,7 @@ enum err judge_head(struct partition *partition, const struct batch_rules *rules
         err = judge_slice(shard, judge);
     }
     if (err == OK && !judge->unpack.over) {
-        judge_later(partition, judge);
+        judge_later(partition, judge, called);
         return ERR_BUSY;
     }
     judge_rest(shard, judge);
@@ -152,17 +184,23 @@ void judge_forget(struct partition *partition)
     head->state = HEAD_NEW;
 }
 
-/* One slice of one batch; or the first ones of the next in line, if another may run. */
+/* The next ones in line, while others may run and the turn has time; and one slice of one batch. */
 static void judge_work(struct completion *work)
 {
     struct shard *shard = CONTAINER_OF(work, struct shard, judges.work);
     struct judges *judges = &shard->judges;
-    if (!list_empty(&judges->line) && judges->running_count < JUDGES_MAX) {
-        struct list *first = list_pop_front(&judges->line);
-        struct partition *partition = CONTAINER_OF(first, struct partition, head.node);
+    bool first = true;
+    while (!list_empty(&judges->line) && judges->running_count < JUDGES_MAX &&
+           (first || judge_has_time(shard))) {
+        struct list *node = list_pop_front(&judges->line);
+        struct partition *partition = CONTAINER_OF(node, struct partition, head.node);
         partition->head.state = HEAD_NEW;
+        judges->called = true;
         append_pump(partition);
-    } else if (!list_empty(&judges->running)) {
+        judges->called = false;
+        first = false;
+    }
+    if (!list_empty(&judges->running)) {
         struct judge *judge = CONTAINER_OF(judges->running.next, struct judge, node);
         struct partition *partition = judge->partition;
         enum err err = judge_slice(shard, judge);

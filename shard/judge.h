@@ -37,9 +37,11 @@ struct head {
 
 enum {
     /* What one turn unpacks of batches that are large: 30 us of lz4, 0.1 ms of zstd, up to 1 ms of
-     * gzip. */
+     * gzip, and 12 ms of gzip that is made of empty blocks. */
     JUDGE_SLICE_BYTES = 128 << 10,
-    JUDGE_SLICES_AT_ONCE = 2, /* Of a batch that was not looked at yet. */
+    JUDGE_SLICES_AT_ONCE = 2, /* Of a batch that was not looked at yet, */
+    JUDGE_TURN_BYTES =
+        1 << 20, /* while a turn has not unpacked as much: the others wait in LINE. */
     /* How many are under way at once. See codec.h for what a decoder may hold, besides the core's
      * memory: with the usual max.message.bytes 32 MiB and 9 more for each of these two, and 9 for
      * the one that judges at once; in the greatest topics 128 instead of the 32. */
@@ -54,6 +56,8 @@ struct judges {
     uint8_t *room;    /* For one slice, whosever it is. Made at the start, no block: one that stays
                          would split the core's memory. */
     uint32_t slice_bytes;
+    uint64_t turn, turn_bytes; /* So much was unpacked in this turn. */
+    bool called;               /* The next head was first in LINE. */
     struct completion work;
 };
 

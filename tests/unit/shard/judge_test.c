@@ -5,6 +5,7 @@
 #include "shard/codec.h"
 #include "shard/shard_internal.h"
 
+#include <lz4frame.h>
 #include <setjmp.h>
 #include <snappy-c.h>
 #include <stdarg.h>
@@ -290,6 +291,131 @@ static void a_failure_of_the_shard_ends_it(void **state)
     engine_end(&engine);
 }
 
+enum { MANY = 12, QUEUED = 100, QUEUED_BYTES = 230 << 10 };
+
+/* Two partitions have a large batch whenever one is done; a third one has its turn all the same. */
+static void who_waits_in_line_is_not_overtaken(void **state)
+{
+    static struct call calls[2][MANY];
+    struct engine engine;
+    struct call third;
+    (void)state;
+    begin(&engine);
+    make_large(2, CODEC_GZIP, -1);
+    for (uint32_t i = 0; i < MANY; i++) {
+        for (uint32_t p = 0; p < 2; p++) {
+            use_partition(&engine, p);
+            call_append(&calls[p][i], &engine, large, large_bytes);
+        }
+        if (i == 0) {
+            use_partition(&engine, 2);
+            call_append(&third, &engine, large, large_bytes);
+        }
+    }
+    call_wait(&third);
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < 2 * MANY; i++) {
+        const struct call *call = &calls[i / MANY][i % MANY];
+        before += call->finished > 0 && call->finished < third.finished ? 1 : 0;
+    }
+    assert_in_range(before, 1, 4);
+    for (uint32_t i = 0; i < 2 * MANY; i++) {
+        call_wait(&calls[i / MANY][i % MANY]);
+    }
+    engine_rest(&engine);
+    engine_end(&engine);
+}
+
+/* What comes free when a large batch was judged is no more than a turn's. */
+static void a_turn_unpacks_so_much_of_many(void **state)
+{
+    static struct call calls[QUEUED];
+    static uint8_t plain[300 << 10], first[PACKED_BYTES];
+    const struct batch_spec spec = {.records = 1,
+                                    .value_bytes = QUEUED_BYTES,
+                                    .timestamp = 5000,
+                                    .producer_id = -1,
+                                    .producer_epoch = -1,
+                                    .sequence = -1};
+    struct engine engine;
+    struct call call;
+    (void)state;
+    begin(&engine);
+    make_large(4, CODEC_GZIP, -1);
+    memcpy(first, large, large_bytes);
+    call_append(&call, &engine, first, large_bytes);
+    uint32_t size = batch_make(&spec, plain, sizeof(plain)) - BATCH_HEADER_BYTES;
+    z_stream stream = {.next_in = plain + BATCH_HEADER_BYTES,
+                       .avail_in = size,
+                       .next_out = large + BATCH_HEADER_BYTES,
+                       .avail_out = PACKED_BYTES - BATCH_HEADER_BYTES};
+    memcpy(large, plain, BATCH_HEADER_BYTES);
+    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, 0), Z_OK);
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    large_bytes = BATCH_HEADER_BYTES + (uint32_t)stream.total_out;
+    (void)deflateEnd(&stream);
+    seal(large, large_bytes, CODEC_GZIP);
+    for (uint32_t i = 0; i < QUEUED; i++) {
+        call_append(&calls[i], &engine, large, large_bytes);
+    }
+    uint64_t most = 0;
+    for (uint64_t last = slices(&engine); calls[QUEUED - 1].finished == 0;) {
+        engine_turns(&engine, 1);
+        most = max_u64(most, slices(&engine) - last);
+        last = slices(&engine);
+    }
+    uint64_t allowed = JUDGE_TURN_BYTES / QUEUED_BYTES * JUDGE_SLICES_AT_ONCE;
+    assert_in_range(most, 1, allowed + 2 * JUDGE_SLICES_AT_ONCE + 1);
+    call_wait(&call);
+    for (uint32_t i = 0; i < QUEUED; i++) {
+        call_wait(&calls[i]);
+        assert_int_equal(calls[i].err, OK);
+    }
+    engine_rest(&engine);
+    engine_end(&engine);
+}
+
+static void make_lz4(bool says_size, uint32_t cut)
+{
+    static uint8_t plain[4096];
+    const struct batch_spec spec = {.records = 1,
+                                    .value_bytes = 1000,
+                                    .timestamp = 5000,
+                                    .producer_id = -1,
+                                    .producer_epoch = -1,
+                                    .sequence = -1};
+    uint32_t size = batch_make(&spec, plain, sizeof(plain)) - BATCH_HEADER_BYTES;
+    LZ4F_preferences_t wanted = {.frameInfo.contentSize = says_size ? size : 0};
+    memcpy(large, plain, BATCH_HEADER_BYTES);
+    size_t packed =
+        LZ4F_compressFrame(large + BATCH_HEADER_BYTES, PACKED_BYTES - BATCH_HEADER_BYTES,
+                           plain + BATCH_HEADER_BYTES, size, &wanted);
+    large_bytes = BATCH_HEADER_BYTES + (uint32_t)packed - cut;
+    seal(large, large_bytes, CODEC_LZ4);
+}
+
+/* A decoder that is kept keeps nothing of a frame that did not end. */
+static void a_batch_that_is_cut_spoils_no_other(void **state)
+{
+    struct engine engine;
+    struct call call;
+    (void)state;
+    begin(&engine);
+    make_lz4(true, 8);
+    call_append(&call, &engine, large, large_bytes);
+    call_wait(&call);
+    assert_int_equal(call.err, ERR_BATCH_INVALID);
+    make_lz4(false, 0);
+    for (uint32_t p = 0; p < 3; p++) {
+        use_partition(&engine, p);
+        call_append(&call, &engine, large, large_bytes);
+        call_wait(&call);
+        assert_int_equal(call.err, OK);
+    }
+    engine_rest(&engine);
+    engine_end(&engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +426,9 @@ int main(void)
         cmocka_unit_test(duplicate_is_not_unpacked),
         cmocka_unit_test(a_drop_and_a_stop_end_it),
         cmocka_unit_test(a_failure_of_the_shard_ends_it),
+        cmocka_unit_test(who_waits_in_line_is_not_overtaken),
+        cmocka_unit_test(a_turn_unpacks_so_much_of_many),
+        cmocka_unit_test(a_batch_that_is_cut_spoils_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
