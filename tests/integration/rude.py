@@ -104,9 +104,8 @@ def bomb(codec, records):
     return wire.produce_request("bombs", sealed(bytes(batch)))
 
 
-# How a record begins whose value has 2^30 bytes: what comes out of a bomb is sound as far as it goes, so
-# nobody is done with it sooner than its bound says.
-LONG = b"\xa0\x80\x80\x80\x08\0\0\0\x01\x80\x80\x80\x80\x08"
+# What comes out of a bomb is sound as far as it goes: nobody is done with it sooner than its bound says.
+LONG = wire.LONG_RECORD
 
 
 def deflated(megabytes):

@@ -309,7 +309,7 @@ def one_record(offset_delta=0, key=-1, body=b"value", headers=0, length=None):
 
 
 TOO_LARGE = [b"l" * 1048600]
-BOMB = gzip.compress(bytes(160 << 20), 9)
+BOMB = gzip.compress(wire.LONG_RECORD + bytes(160 << 20), 9)
 
 FRAME = {
     "magic 0": (lambda: patched("b", 16, 0), 87),

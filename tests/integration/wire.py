@@ -16,6 +16,10 @@ except OSError:
     ISAL = None
 
 
+# How a record begins whose value has 2^30 bytes.
+LONG_RECORD = b"\xa0\x80\x80\x80\x08\0\0\0\x01\x80\x80\x80\x80\x08"
+
+
 def crc32c(data):
     if ISAL is not None:
         return ISAL.crc32_iscsi(bytes(data), len(data), 0xFFFFFFFF) ^ 0xFFFFFFFF
