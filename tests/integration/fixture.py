@@ -150,6 +150,13 @@ def check(condition, what):
         raise AssertionError(what)
 
 
+def until(condition, what):
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        check(time.monotonic() < deadline, f"never happened: {what}")
+        time.sleep(0.05)
+
+
 def memory_kib(server, field="VmRSS"):
     """VmRSS, or VmHWM: the most there ever was."""
     with open(f"/proc/{server.process.pid}/status", encoding="ascii") as file:

@@ -105,7 +105,7 @@ def bomb(codec, records):
 
 
 # What comes out of a bomb is sound as far as it goes: nobody is done with it sooner than its bound says.
-LONG = wire.LONG_RECORD
+LONG, resp = wire.LONG_RECORD, wire.resp
 
 
 def deflated(megabytes):
@@ -215,11 +215,6 @@ class Attacker(threading.Thread):
 
 
 # --- The crowd. ---
-
-def resp(*words):
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word)
-                                              for word in words)
-
 
 def scripts(world):
     """Files by kind: each of them is said by a share of the kind's peers."""

@@ -11,7 +11,7 @@ import wire
 from fixture import check, consume, counters, equal, need_module
 from http_client import make, read_answer
 from test_door import free_port
-from test_resp import command
+from wire import resp
 from walrus import frame
 
 STOPPING = "the server is stopping: retry when it is back"
@@ -167,13 +167,13 @@ def test_acks_0_is_told_by_a_close(world):
 def test_redis_and_walrus_are_told_to_try_again(world):
     server = start(world)
     answers = {
-        command("XADD", "s", "*", "f", "v"): f"-LOADING {STOPPING}\r\n",
-        command("XREAD", "BLOCK", "0", "STREAMS", "s", "$"): f"-LOADING {STOPPING}\r\n",
-        command("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"): f"-LOADING {STOPPING}\r\n",
-        command("PUT", "s", "v"): f"-LOADING {STOPPING}\r\n",
+        resp("XADD", "s", "*", "f", "v"): f"-LOADING {STOPPING}\r\n",
+        resp("XREAD", "BLOCK", "0", "STREAMS", "s", "$"): f"-LOADING {STOPPING}\r\n",
+        resp("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"): f"-LOADING {STOPPING}\r\n",
+        resp("PUT", "s", "v"): f"-LOADING {STOPPING}\r\n",
         b"XADD s * f v\r\n": f"-LOADING {STOPPING}\r\n",
-        command("PING"): "+PONG\r\n",
-        command("SELECT", "0"): "+OK\r\n",
+        resp("PING"): "+PONG\r\n",
+        resp("SELECT", "0"): "+OK\r\n",
     }
     waits = dict(zip(answers, halves(server, *answers)))
     walrus = halves(server, *(frame(text) for text in (b"REGISTER w", b"PUT w x", b"GET w", b"STATE w")))
@@ -241,7 +241,7 @@ def test_what_waits_is_answered_at_once(world):
     while received(server) < before + len(request):
         time.sleep(0.01)
     fetch.sendall(wire.fetch_request("t", 0, wait_ms=60000))
-    read.sendall(command("XREAD", "BLOCK", "0", "STREAMS", "t", "$"))
+    read.sendall(resp("XREAD", "BLOCK", "0", "STREAMS", "t", "$"))
     poll.sendall(f"GET /v1/topics/t/records?wait=60000&from=end HTTP/1.1\r\n{host}".encode())
     events.sendall(f"GET /v1/topics/t/stream HTTP/1.1\r\n{host}".encode())
     head = b""

@@ -7,7 +7,8 @@ from http_client import ask, get, make, post
 from test_group_cli import group
 from test_groups import confluent, read, until
 from test_metrics import parse, scrape
-from test_resp import command, raw
+from test_resp import raw
+from wire import resp
 from walrus import Walrus
 
 OWN = "__consumer_offsets"
@@ -147,6 +148,6 @@ def test_the_servers_own_topic_is_for_no_client(world):
     group(world, server, "seek", "g", "--to", "start", "-t", "t", "--yes")
     try_all()
     equal([topic["name"] for topic in get(server, "/v1/topics")["topics"]], ["t"])
-    equal(raw(server, command("KEYS", "*"), b"t\r\n"), b"*1\r\n$1\r\nt\r\n", "keys")
+    equal(raw(server, resp("KEYS", "*"), b"t\r\n"), b"*1\r\n$1\r\nt\r\n", "keys")
     for key in (OWN, OWN + "/0", "_5f_5fconsumer_5foffsets"):
-        equal(raw(server, command("XRANGE", key, "-", "+"), b"\r\n"), b"*0\r\n", f"XRANGE {key}")
+        equal(raw(server, resp("XRANGE", key, "-", "+"), b"\r\n"), b"*0\r\n", f"XRANGE {key}")

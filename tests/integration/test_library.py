@@ -7,8 +7,8 @@ import signal
 import struct
 import subprocess
 
-from fixture import check, consume, equal, lines, produce
-from test_retention import create, first_offset, until
+from fixture import check, consume, equal, lines, produce, until
+from test_retention import create, first_offset
 
 
 def tool_path(world):

@@ -8,13 +8,13 @@ import struct
 
 import wire
 from batches import stored
-from fixture import Skip, check, consume, equal, lines, produce
+from fixture import Skip, check, consume, equal, lines, produce, until
 from lost_map import (BLOCK, changed, consume_until, create_partitions, fails_to_start, lose_map, rebuild,
                       segments, thirty, traced)
 from test_crowd import patched
 from test_library import everything, tool
 from test_log import spoil
-from test_retention import create, delete_records, first_offset, until
+from test_retention import create, delete_records, first_offset
 
 LARGE = "x" * 70000  # Goes to its file at once; what is smaller, to the journal.
 

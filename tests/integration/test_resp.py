@@ -7,6 +7,7 @@ import threading
 import time
 
 from fixture import Skip, check, consume, equal, kcat, need, need_module, npm_folder, produce
+from wire import resp
 
 AT_HOME = True  # It fetches clients.
 
@@ -40,11 +41,6 @@ def raw(server, data, until=None, seconds=30):
 def client(server, **options):
     redis = need_module("redis")
     return redis.Redis(port=server.port, **options)
-
-
-def command(*words):
-    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
 
 
 def test_redis_cli_adds_and_reads(world):
@@ -105,7 +101,7 @@ def test_every_command_is_found_by_its_name(world):
         check(all(found), spelled)
         equal(len(found), len(names))
     for name in ("", "xad", "xaddd", "a", "zzz", "\0", "x\xff"):
-        equal(raw(server, command("COMMAND", "INFO", name) + command("QUIT")), b"*1\r\n*-1\r\n+OK\r\n", name)
+        equal(raw(server, resp("COMMAND", "INFO", name) + resp("QUIT")), b"*1\r\n*-1\r\n+OK\r\n", name)
     equal(server.stop(), 0, "exit code")
 
 
@@ -132,9 +128,9 @@ def test_pieces_and_pipelines_keep_their_order(world):
                 ("XLEN", "p"), ("XADD", "q", "3-1", "f", "v"), ("XADD", "q", "3-2", "f", "v"), ("XLEN", "q")]
     wanted = (b"+PONG\r\n$3\r\n1-1\r\n:1\r\n$3\r\n1-2\r\n:2\r\n$1\r\ne\r\n:2\r\n:0\r\n"
               b"$3\r\n3-1\r\n$3\r\n3-2\r\n:2\r\n")
-    equal(raw(server, b"".join(command(*c) for c in commands), b":2\r\n:0\r\n$3\r\n3-1\r\n$3\r\n3-2\r\n:2\r\n"),
+    equal(raw(server, b"".join(resp(*c) for c in commands), b":2\r\n:0\r\n$3\r\n3-1\r\n$3\r\n3-2\r\n:2\r\n"),
           wanted)
-    data = b"".join(command("ECHO", "x" * n) for n in range(40))
+    data = b"".join(resp("ECHO", "x" * n) for n in range(40))
     with server.connect() as connection:
         for at in range(0, len(data), 3):
             connection.sendall(data[at:at + 3])
@@ -148,19 +144,19 @@ def test_pieces_and_pipelines_keep_their_order(world):
 
 def test_resp3_has_its_shapes(world):
     server = start(world)
-    hello = raw(server, command("HELLO", 3) + command("QUIT"))
+    hello = raw(server, resp("HELLO", 3) + resp("QUIT"))
     check(hello.startswith(b"%7\r\n$6\r\nserver\r\n$4\r\nfloe\r\n"), hello)
     check(b"$5\r\nproto\r\n:3\r\n" in hello, hello)
-    got = raw(server, command("HELLO", 3) + command("XADD", "s", "1-1", "f", "v") +
-              command("XREAD", "STREAMS", "s", 0) + command("XREAD", "STREAMS", "s", "$") +
-              command("XRANGE", "s", "-", "+") + command("XADD", "none", "NOMKSTREAM", "*", "f", "v") +
-              command("QUIT"))
+    got = raw(server, resp("HELLO", 3) + resp("XADD", "s", "1-1", "f", "v") +
+              resp("XREAD", "STREAMS", "s", 0) + resp("XREAD", "STREAMS", "s", "$") +
+              resp("XRANGE", "s", "-", "+") + resp("XADD", "none", "NOMKSTREAM", "*", "f", "v") +
+              resp("QUIT"))
     entries = b"*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
     check(got.endswith(b"$3\r\n1-1\r\n%1\r\n$1\r\ns\r\n" + entries + b"_\r\n" + entries + b"_\r\n+OK\r\n"), got)
-    got = raw(server, command("XREAD", "STREAMS", "s", 0) + command("XREAD", "STREAMS", "s", "$") +
-              command("QUIT"))
+    got = raw(server, resp("XREAD", "STREAMS", "s", 0) + resp("XREAD", "STREAMS", "s", "$") +
+              resp("QUIT"))
     equal(got, b"*1\r\n*2\r\n$1\r\ns\r\n" + entries + b"*-1\r\n+OK\r\n")
-    info = raw(server, command("HELLO", 3) + command("XINFO", "STREAM", "s") + command("QUIT"))
+    info = raw(server, resp("HELLO", 3) + resp("XINFO", "STREAM", "s") + resp("QUIT"))
     check(b"%10\r\n$6\r\nlength\r\n:1\r\n" in info, info)
     equal(server.stop(), 0, "exit code")
 
@@ -193,7 +189,7 @@ def test_a_blocked_xread_hears_of_a_kafka_produce(world):
     waiter = threading.Thread(target=lambda: heard.append(r.xread({"wait": "$", "other": "$"}, block=30000)))
     waiter.start()
     while b"blocked_clients:1" not in b"".join(
-            raw(server, command("INFO", "clients") + command("QUIT")) for _ in range(4)):
+            raw(server, resp("INFO", "clients") + resp("QUIT")) for _ in range(4)):
         time.sleep(0.02)
     produce(server, "wait", ["hello"])
     waiter.join(30)
@@ -215,7 +211,7 @@ def test_a_blocked_xread_hears_of_a_kafka_produce(world):
     equal(heard[2], [[b"made", [(b"21-1", {b"f": b"v"})]]])
     # Who leaves while it waits holds nothing.
     with server.connect() as connection:
-        connection.sendall(command("XREAD", "BLOCK", 0, "STREAMS", "wait", "$"))
+        connection.sendall(resp("XREAD", "BLOCK", 0, "STREAMS", "wait", "$"))
         time.sleep(0.1)
     equal(server.stop(), 0, "exit code")
 
@@ -447,12 +443,12 @@ def test_info_adds_up_what_all_cores_did(world):
 
 def test_a_peer_that_sends_no_more_gets_whole_answers(world):
     server = start(world)
-    adds = [command("XADD", "s", "*", "f", "v" * 1000)] * 3000
-    equal(raw(server, b"".join(adds) + command("QUIT")).count(b"$15\r\n") > 0, True)
-    wanted = raw(server, command("XRANGE", "s", "-", "+") + command("QUIT"))
+    adds = [resp("XADD", "s", "*", "f", "v" * 1000)] * 3000
+    equal(raw(server, b"".join(adds) + resp("QUIT")).count(b"$15\r\n") > 0, True)
+    wanted = raw(server, resp("XRANGE", "s", "-", "+") + resp("QUIT"))
     for _ in range(20):
         with server.connect() as connection:
-            connection.sendall(command("XRANGE", "s", "-", "+") + command("QUIT"))
+            connection.sendall(resp("XRANGE", "s", "-", "+") + resp("QUIT"))
             connection.shutdown(socket.SHUT_WR)
             got = b""
             while part := connection.recv(1 << 20):

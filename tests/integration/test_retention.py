@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from fixture import Skip, check, consume, equal, kcat, lines, produce
+from fixture import Skip, check, consume, equal, kcat, lines, produce, until
 
 WAIT_SECONDS = 60
 
@@ -66,13 +66,6 @@ def delete_records(server, topic, offset):
 
 def files(world):
     return glob.glob(os.path.join(world.data, "topics", "*", "*", "*.seg"))
-
-
-def until(condition, what):
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        check(time.monotonic() < deadline, f"never happened: {what}")
-        time.sleep(0.05)
 
 
 def first_offset(server, topic):

@@ -6,7 +6,8 @@ import time
 
 from fixture import check, consume, counters, equal, need_module
 from test_directory import SMALL, fill, small_disk
-from test_resp import client, command, raw, start
+from test_resp import client, raw, start
+from wire import resp
 
 
 def key_of(id):
@@ -24,7 +25,7 @@ def answers(data):
 
 def send(server, *commands):
     """All at once; their answers."""
-    return answers(raw(server, b"".join(command(*words) for words in commands) + command("QUIT"), b"+OK\r\n"))[:-1]
+    return answers(raw(server, b"".join(resp(*words) for words in commands) + resp("QUIT"), b"+OK\r\n"))[:-1]
 
 
 def appends(server):
@@ -96,16 +97,16 @@ def test_options_hold_for_a_run_and_others_look_between(world):
 
 def test_replies_that_nobody_wants(world):
     server = start(world)
-    add = command("XADD", "s", "*", "f", "v")
+    add = resp("XADD", "s", "*", "f", "v")
     client(server).xadd("s", {"f": "v"})
-    got = raw(server, command("CLIENT", "REPLY", "SKIP") + add * 3 + command("XLEN", "s") + command("QUIT"), b"+OK\r\n")
+    got = raw(server, resp("CLIENT", "REPLY", "SKIP") + add * 3 + resp("XLEN", "s") + resp("QUIT"), b"+OK\r\n")
     found = answers(got)
     equal([len(found), found[2:]], [4, [b":4", b"+OK"]])
     equal(found[:2], [id for id, _ in client(server).xrange("s")][2:])
-    got = raw(server, command("CLIENT", "REPLY", "OFF") + add * 3 + command("CLIENT", "REPLY", "ON") +
-              command("XLEN", "s") + command("QUIT"), b":7\r\n+OK\r\n")
+    got = raw(server, resp("CLIENT", "REPLY", "OFF") + add * 3 + resp("CLIENT", "REPLY", "ON") +
+              resp("XLEN", "s") + resp("QUIT"), b":7\r\n+OK\r\n")
     equal(answers(got), [b"+OK", b":7", b"+OK"])
-    got = raw(server, command("CLIENT", "REPLY", "SKIP") + command("PUT", "s", "a") * 2 + command("QUIT"), b"+OK\r\n")
+    got = raw(server, resp("CLIENT", "REPLY", "SKIP") + resp("PUT", "s", "a") * 2 + resp("QUIT"), b"+OK\r\n")
     equal(answers(got), [b":8", b"+OK"])
     equal(server.stop(), 0, "exit code")
 

@@ -3,7 +3,8 @@ import random
 import threading
 
 from fixture import check, equal, need_module
-from test_resp import cli, client, command, raw, start
+from test_resp import cli, client, raw, start
+from wire import resp
 
 
 def ids(reply):
@@ -109,10 +110,10 @@ def test_resp3_has_its_shapes(world):
     redis = client(server)
     redis.xadd("s", {"f": "v"}, id="1-1")
     redis.xgroup_create("s", "g", "0")
-    got = raw(server, command("HELLO", 3) + command("XREADGROUP", "GROUP", "g", "r", "STREAMS", "s", ">")
-              + command("XREADGROUP", "GROUP", "g", "r", "STREAMS", "s", ">") + command("XPENDING", "s", "g")
-              + command("XINFO", "GROUPS", "s") + command("XAUTOCLAIM", "s", "g", "r", 0, "-", "JUSTID")
-              + command("QUIT"), until=b"+OK\r\n")
+    got = raw(server, resp("HELLO", 3) + resp("XREADGROUP", "GROUP", "g", "r", "STREAMS", "s", ">")
+              + resp("XREADGROUP", "GROUP", "g", "r", "STREAMS", "s", ">") + resp("XPENDING", "s", "g")
+              + resp("XINFO", "GROUPS", "s") + resp("XAUTOCLAIM", "s", "g", "r", 0, "-", "JUSTID")
+              + resp("QUIT"), until=b"+OK\r\n")
     rest = got[got.index(b"modules"):]
     for part in (b"%1\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n_\r\n",
                  b"*4\r\n:1\r\n$3\r\n1-1\r\n$3\r\n1-1\r\n*1\r\n*2\r\n$1\r\nr\r\n$1\r\n1\r\n",
@@ -127,7 +128,7 @@ def test_a_deleted_stream_takes_its_groups_along(world):
     redis.xadd("s", {"f": "v"})
     redis.xreadgroup("g", "r", {"s": ">"})
     with server.connect(30) as waiting:
-        waiting.sendall(command("XREADGROUP", "GROUP", "g", "r", "BLOCK", "0", "STREAMS", "s", ">"))
+        waiting.sendall(resp("XREADGROUP", "GROUP", "g", "r", "BLOCK", "0", "STREAMS", "s", ">"))
         while blocked(server) == 0:
             pass
         redis.delete("s")
@@ -142,7 +143,7 @@ def blocked(server):
     """INFO tells of the core of its connection: several ask."""
     total = 0
     for _ in range(4):
-        text = raw(server, command("INFO", "clients") + command("QUIT"), until=b"+OK\r\n").decode()
+        text = raw(server, resp("INFO", "clients") + resp("QUIT"), until=b"+OK\r\n").decode()
         total += int(text.split("blocked_clients:")[1].split("\r")[0])
     return total
 
@@ -202,7 +203,7 @@ def test_pending_entries_survive_kills(world):
                     del pending[entry]
         # In the midst of it: what was asked and not answered may have been done, or not.
         with server.connect(30) as connection:
-            connection.sendall(command("XREADGROUP", "GROUP", "g", "rx", "COUNT", 5, "STREAMS", "s", ">"))
+            connection.sendall(resp("XREADGROUP", "GROUP", "g", "rx", "COUNT", 5, "STREAMS", "s", ">"))
             server.kill()
         server.start()
         redis = client(server)

@@ -11,8 +11,7 @@ import subprocess
 import termios
 import time
 
-from fixture import check, equal, produce
-from test_retention import until
+from fixture import check, equal, produce, until
 
 SECONDS = 60  # Of one wait: it only bounds a hang.
 COLUMNS = ["core", "turns", "requests", "in_bytes", "out_bytes", "records", "flushes", "mails", "commit_ms",

@@ -4,14 +4,15 @@ import threading
 import time
 
 from fixture import check, counters, equal
-from test_resp import cli, client, command, raw, start
+from test_resp import cli, client, raw, start
+from wire import resp
 
 SHARDS = ("ERR EXEC keys are owned by different shards; use one topic per transaction, or a pipeline "
           "without MULTI")
 
 
 def send(server, *commands, until=None):
-    return raw(server, b"".join(command(*words) for words in commands) + command("QUIT"), until)
+    return raw(server, b"".join(resp(*words) for words in commands) + resp("QUIT"), until)
 
 
 def test_commands_are_put_aside_and_run(world):
@@ -69,7 +70,7 @@ def test_too_much_is_refused_and_given_back(world):
     # Many that never say EXEC are told that there is no more, and it all comes back when they go.
     idle = [server.connect() for _ in range(64)]
     for connection in idle:
-        connection.sendall(command("MULTI") + command("XADD", "s", "*", "f", "v" * 900_000) * 4)
+        connection.sendall(resp("MULTI") + resp("XADD", "s", "*", "f", "v" * 900_000) * 4)
     told = b""
     for connection in idle:
         got = b""
@@ -81,12 +82,12 @@ def test_too_much_is_refused_and_given_back(world):
     # A MULTI that is refused: what comes behind it does not run.
     for _ in range(700):
         idle.append(server.connect())
-        idle[-1].sendall(command("MULTI"))
+        idle[-1].sendall(resp("MULTI"))
         got = idle[-1].recv(4096)
         if got != b"+OK\r\n":
             break
     equal(got, b"-TRYAGAIN there is no memory for more commands of transactions\r\n")
-    idle[-1].sendall(command("XADD", "s", "1-2", "f", "v") + command("EXEC") + command("XLEN", "s") + command("QUIT"))
+    idle[-1].sendall(resp("XADD", "s", "1-2", "f", "v") + resp("EXEC") + resp("XLEN", "s") + resp("QUIT"))
     got = b""
     while not got.endswith(b":1\r\n+OK\r\n"):
         part = idle[-1].recv(4096)

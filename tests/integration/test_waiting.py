@@ -2,20 +2,15 @@
 import re
 import select
 
-from fixture import check, equal
+from fixture import check, equal, until
 from test_crowd import close_all, crowd, room_for
-from test_retention import until
+from wire import resp
 
 ALONE = True  # See run.
 
 
-def words(*arguments):
-    data = b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in (str(a).encode() for a in arguments))
-    return b"*%d\r\n%s" % (len(arguments), data)
-
-
 def asks(connection, *arguments):
-    connection.sendall(words(*arguments))
+    connection.sendall(resp(*arguments))
     return connection.recv(65536)
 
 
@@ -44,7 +39,7 @@ def check_waiting_readers(world, command, wake):
         equal(asks(first, "XGROUP", "CREATE", "s", "g", "$"), b"+OK\r\n")
         readers = crowd(server, count)
         for connection in readers:
-            connection.sendall(words(*command))
+            connection.sendall(resp(*command))
         until(lambda: blocked_clients(server) + len(readable(readers)) == count, "all are judged")
         told = readable(readers)
         waiting = [connection for connection in readers if connection not in told]
@@ -53,13 +48,13 @@ def check_waiting_readers(world, command, wake):
         for connection in told:
             answer = connection.recv(4096)
             check(answer.startswith(b"-ERR too many clients wait") and b"memory.limit" in answer, answer)
-        first.sendall(words("XRANGE", "large", "-", "+"))
+        first.sendall(resp("XRANGE", "large", "-", "+"))
         size = 0
         while size < 16 * 60000:
             size += len(first.recv(1 << 20))
         wake(first, waiting)
         until(lambda: blocked_clients(server) == 0, "nobody waits")
-        told[0].sendall(words(*command))
+        told[0].sendall(resp(*command))
         until(lambda: blocked_clients(server) == 1, "there is room for another")
         close_all(readers)
     equal(server.stop(), 0)
@@ -88,7 +83,7 @@ def test_one_that_waits_for_thousands_of_keys_is_told(world):
         check(asks(first, "XADD", "s", "*", "value", "x").startswith(b"$"), "XADD")
         answer = asks(many, "XREAD", "BLOCK", "0", "STREAMS", *["s"] * 4000, *["$"] * 4000)
         check(answer.startswith(b"-ERR so many keys") and b"fewer keys" in answer, answer)
-        some.sendall(words("XREAD", "BLOCK", "0", "STREAMS", *["s"] * 100, *["$"] * 100))
+        some.sendall(resp("XREAD", "BLOCK", "0", "STREAMS", *["s"] * 100, *["$"] * 100))
         until(lambda: blocked_clients(server) == 1, "the other one waits")
         check(asks(first, "XADD", "s", "*", "value", "z").startswith(b"$"), "XADD")
         check(b"\r\nz\r\n" in some.recv(4096), "the entry")
@@ -98,7 +93,7 @@ def test_one_that_waits_for_thousands_of_keys_is_told(world):
 def test_who_waits_keeps_the_place(world):
     """An entry wakes all of a group, one gets it; nobody takes the places of those that look in vain."""
     server = world.server(protocol="any", settings={"memory.limit": "128MiB", "cpu.cores": "1"})
-    command = words("XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">")
+    command = resp("XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">")
     room_for(2000)
     with server.connect() as first:
         check(asks(first, "XADD", "s", "*", "value", "x").startswith(b"$"), "XADD")
@@ -111,7 +106,7 @@ def test_who_waits_keeps_the_place(world):
         for connection in others:
             connection.sendall(command)
         for _ in range(20):
-            first.sendall(words("XADD", "s", "*", "value", "y"))
+            first.sendall(resp("XADD", "s", "*", "value", "y"))
             for _ in range(5):
                 for connection in readable(others):
                     check(connection.recv(4096), "an entry, or no place")

@@ -20,6 +20,12 @@ except OSError:
 LONG_RECORD = b"\xa0\x80\x80\x80\x08\0\0\0\x01\x80\x80\x80\x80\x08"
 
 
+def resp(*words):
+    """A command as Redis's clients send it."""
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+
+
 def crc32c(data):
     if ISAL is not None:
         return ISAL.crc32_iscsi(bytes(data), len(data), 0xFFFFFFFF) ^ 0xFFFFFFFF

@@ -33,6 +33,19 @@ static void seal(uint8_t *at, uint32_t size, int codec)
     store_be32(at + 17, crc32c(0, at + BATCH_CRC_FROM, size - BATCH_CRC_FROM));
 }
 
+/* Packs the records of the batch `plain` by gzip into `large`; their size, packed. */
+static size_t pack_gzip(uint8_t *plain, uint32_t size)
+{
+    z_stream stream = {.next_in = plain + BATCH_HEADER_BYTES,
+                       .avail_in = size,
+                       .next_out = large + BATCH_HEADER_BYTES,
+                       .avail_out = PACKED_BYTES - BATCH_HEADER_BYTES};
+    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(deflateEnd(&stream), Z_OK);
+    return stream.total_out;
+}
+
 /* `large`: some records of 900 KiB of zeros, packed. */
 static void make_large(uint32_t records, enum codec codec, int64_t producer)
 {
@@ -59,15 +72,7 @@ static void make_large(uint32_t records, enum codec codec, int64_t producer)
         memcpy(large + BATCH_HEADER_BYTES, wide, packed);
         free(wide);
     } else {
-        z_stream stream = {.next_in = plain + BATCH_HEADER_BYTES,
-                           .avail_in = size,
-                           .next_out = large + BATCH_HEADER_BYTES,
-                           .avail_out = (uInt)packed};
-        assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY),
-                         Z_OK);
-        assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-        packed = stream.total_out;
-        assert_int_equal(deflateEnd(&stream), Z_OK);
+        packed = pack_gzip(plain, size);
     }
     free(plain);
     large_bytes = BATCH_HEADER_BYTES + (uint32_t)packed;
@@ -345,15 +350,8 @@ static void a_turn_unpacks_so_much_of_many(void **state)
     memcpy(first, large, large_bytes);
     call_append(&call, &engine, first, large_bytes);
     uint32_t size = batch_make(&spec, plain, sizeof(plain)) - BATCH_HEADER_BYTES;
-    z_stream stream = {.next_in = plain + BATCH_HEADER_BYTES,
-                       .avail_in = size,
-                       .next_out = large + BATCH_HEADER_BYTES,
-                       .avail_out = PACKED_BYTES - BATCH_HEADER_BYTES};
     memcpy(large, plain, BATCH_HEADER_BYTES);
-    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, 0), Z_OK);
-    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-    large_bytes = BATCH_HEADER_BYTES + (uint32_t)stream.total_out;
-    (void)deflateEnd(&stream);
+    large_bytes = BATCH_HEADER_BYTES + (uint32_t)pack_gzip(plain, size);
     seal(large, large_bytes, CODEC_GZIP);
     for (uint32_t i = 0; i < QUEUED; i++) {
         call_append(&calls[i], &engine, large, large_bytes);
